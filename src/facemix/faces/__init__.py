@@ -1,0 +1,1 @@
+"""What a face is: points, geometry, formats, packs, splits."""

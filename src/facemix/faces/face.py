@@ -1,0 +1,33 @@
+"""A face: an image, 68 points on it, and where both came from."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Face:
+    """One annotated face of a source, as a format's reader yields it; the image is not decoded yet."""
+
+    id: str
+    """Name within the source: the image's path without extension, with `/` (`helen/trainset/2908549_1`)."""
+    subset: str
+    """The source's own subset (`helen/trainset`); empty where the format has none."""
+    photo: str
+    """Faces with equal `photo` were cut from one photograph or one rendered identity: a split never parts them."""
+    image: Path
+    landmarks: npt.NDArray[np.float32]
+    """(68, 2) x, y in pixels of the image; 0-based, integers at pixel centres; iBUG order."""
+    files: tuple[Path, ...]
+    """Every file that the reader needs for this face, the image first: what an import copies."""
+
+
+class BrokenFace(ValueError):  # noqa: N818 - a finding about a face, as often listed as raised
+    """A face that cannot be used: which file, what was found, what was expected."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path = path
+        self.reason = reason

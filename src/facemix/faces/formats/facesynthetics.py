@@ -1,0 +1,55 @@
+"""FaceSynthetics (Wood et al., 2021): `NNNNNN.png` or `.jpg` beside `NNNNNN_ldmks.txt`, one flat folder.
+
+A line is `x y` in 0-based pixels; 68 iBUG points, which two pupils may follow. Points may lie outside the image.
+Anything else in the folder (segmentations `NNNNNN_seg.png`, notes) is left alone.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from facemix.faces.face import BrokenFace, Face
+from facemix.faces.formats import points
+from facemix.faces.images import SUFFIXES
+from facemix.faces.landmarks import N_POINTS
+
+_LANDMARKS = "_ldmks.txt"
+_PUPILS = 2
+
+
+def read(root: Path) -> Iterator[Face | BrokenFace]:
+    """The faces of a FaceSynthetics folder; one whose files are broken or incomplete comes as a `BrokenFace`."""
+    names = {path.name for path in root.iterdir()} if root.is_dir() else set()
+    annotated = {name.removesuffix(_LANDMARKS) for name in names if name.endswith(_LANDMARKS)}
+    if not annotated:
+        return
+    images: dict[str, list[Path]] = {}
+    for path in map(root.joinpath, sorted(names)):
+        if path.suffix.lower() in SUFFIXES and (path.stem in annotated or path.stem.isdecimal()):
+            images.setdefault(path.stem, []).append(path)
+    for name in sorted(annotated | images.keys()):
+        try:
+            yield _face(root, name, images.get(name, []))
+        except BrokenFace as broken:
+            yield broken
+
+
+def _face(root: Path, name: str, images: list[Path]) -> Face:
+    annotation = root / (name + _LANDMARKS)
+    if not images:
+        raise BrokenFace(annotation, f"no {name}.png or {name}.jpg beside the points; add the image or remove them")
+    if not annotation.exists():
+        raise BrokenFace(images[0], f"no {annotation.name} beside the image; add its points or remove the image")
+    if len(images) > 1:
+        found = " and ".join(path.name for path in images)
+        raise BrokenFace(images[1], f"the same face twice: found {found}, expected one image; remove the others")
+    landmarks = points.parse_rows(annotation, points.read_text(annotation).splitlines())
+    if len(landmarks) == N_POINTS + _PUPILS:
+        landmarks = landmarks[:N_POINTS]
+    return Face(
+        id=name,
+        subset="",
+        photo=name,
+        image=images[0],
+        landmarks=points.checked(annotation, landmarks),
+        files=(images[0], annotation),
+    )

@@ -1,0 +1,46 @@
+"""What can be found out only by decoding the images."""
+
+import hashlib
+from collections.abc import Sequence
+
+from facemix.faces.face import BrokenFace, Face
+from facemix.faces.geometry import landmark_box, square_side
+from facemix.faces.images import decode, read_bytes
+from facemix.faces.parallel import on_all_cores
+
+
+def check(faces: Sequence[Face]) -> list[BrokenFace]:
+    """Decodes every image and returns what is broken, in the order of the faces.
+
+    Broken are: an image that cannot be decoded; a point more than one side of the landmark box beyond the border of the
+    image (less is valid: a face may be cut off there); a face that is there twice, with the same image and points.
+    """
+    results = on_all_cores(_look_at, faces, "checking faces")
+    broken: list[BrokenFace] = []
+    first: dict[bytes, Face] = {}
+    for face, result in zip(faces, results, strict=True):
+        if isinstance(result, BrokenFace):
+            broken.append(result)
+        elif (twin := first.setdefault(result, face)) is not face:
+            reason = f"the same face twice: image and points equal those of {twin.image}; remove one of them"
+            broken.append(BrokenFace(face.image, reason))
+    return broken
+
+
+def _look_at(face: Face) -> bytes | BrokenFace:
+    """A digest of the face's image file and points, or what is broken."""
+    try:
+        data = read_bytes(face.image)
+        height, width = decode(face.image, data).shape[:2]
+    except BrokenFace as broken:
+        return broken
+    x0, y0, x1, y1 = landmark_box(face.landmarks)
+    beyond = max(-x0, -y0, x1 - (width - 1), y1 - (height - 1))
+    side = float(square_side(landmark_box(face.landmarks)))
+    if beyond > side:
+        return BrokenFace(
+            face.image,
+            f"a point lies {beyond:.0f} px outside the image of {width} x {height}, expected at most the side of the "
+            f"landmark box, {side:.0f} px; are these the points of this image? Correct or remove the face",
+        )
+    return hashlib.sha256(data + face.landmarks.tobytes()).digest()

@@ -1,0 +1,102 @@
+"""Which faces train, validate and test: photo by photo, the same everywhere, and nested subsets of the training faces.
+
+Everything hangs on a hash of names, never on the order or the number of files: a face keeps its place when others are
+missing.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from facemix.faces.face import Face
+
+TEST_SUBSETS = {"helen/testset": "test", "lfpw/testset": "test", "ibug": "challenging"}
+"""The official test subsets of 300-W: Common (`test`) and Challenging; both together are Full."""
+
+VALIDATION_SHARE = 0.15
+TEST_SHARE = 0.25
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SplitFile:
+    """A committed split (`data/splits/300w.yaml`)."""
+
+    validation: tuple[str, ...]
+    """Ids of the faces that validate."""
+    excluded: tuple[str, ...]
+    """Ids of training faces whose photograph also stands in a test subset."""
+
+
+def read_split_file(path: Path) -> SplitFile:
+    """Reads a split file: a YAML mapping of `validation` and `excluded` to lists of face ids.
+
+    Raises:
+        ValueError: another structure, or an id under both.
+    """
+    from ruamel.yaml import YAML
+
+    content = YAML(typ="safe").load(path)
+    keys = ("validation", "excluded")
+    if not isinstance(content, Mapping) or not all(
+        isinstance(content.get(key), list) and all(isinstance(id_, str) for id_ in content[key]) for key in keys
+    ):
+        raise ValueError(f"{path}: expected the keys validation and excluded, each with a list of face ids")
+    both = set(content["validation"]) & set(content["excluded"])
+    if both:
+        raise ValueError(f"{path}: {sorted(both)[0]} stands under validation and excluded; expected under one of them")
+    return SplitFile(validation=tuple(content["validation"]), excluded=tuple(content["excluded"]))
+
+
+def fraction(*key: object) -> float:
+    """A number in [0, 1), uniform over keys and fixed for each: the same on every machine."""
+    digest = hashlib.sha256("\0".join(map(str, key)).encode()).digest()
+    return int.from_bytes(digest[:7], "big") / 2**56
+
+
+def assign(faces: Sequence[Face], split_file: SplitFile | None) -> list[str]:
+    """The split of each face of a real source: train, validation, test, challenging or excluded.
+
+    The official 300-W subsets decide what tests. What validates is what the split file lists; where the source holds
+    none of that (it is not 300-W), a fixed share of the photographs, chosen by hash, validates, and where there are no
+    test subsets another share tests. A training face whose photograph stands in a test or validation set is excluded.
+    """
+    listed = split_file is not None and not set(split_file.validation).isdisjoint(face.id for face in faces)
+    has_test = any(face.subset in TEST_SUBSETS for face in faces)
+
+    def first_choice(face: Face) -> str:
+        if face.subset in TEST_SUBSETS:
+            return TEST_SUBSETS[face.subset]
+        if listed:
+            assert split_file is not None
+            if face.id in excluded:
+                return "excluded"
+            return "validation" if face.id in validation else "train"
+        place = fraction("split", face.photo)
+        if place < VALIDATION_SHARE:
+            return "validation"
+        return "test" if not has_test and place < VALIDATION_SHARE + TEST_SHARE else "train"
+
+    validation = set(split_file.validation) if split_file else set()
+    excluded = set(split_file.excluded) if split_file else set()
+    splits = [first_choice(face) for face in faces]
+    held_out = {face.photo for face, split in zip(faces, splits, strict=True) if split in ("test", "challenging")}
+    validating = {face.photo for face, split in zip(faces, splits, strict=True) if split == "validation"}
+    return [
+        "excluded"
+        if (split in ("train", "validation") and face.photo in held_out)
+        or (split == "train" and face.photo in validating)
+        else split
+        for face, split in zip(faces, splits, strict=True)
+    ]
+
+
+def nested_order(ids: npt.NDArray[np.str_], seed: int) -> npt.NDArray[np.int64]:
+    """Indices (n,) of faces in the order of a seeded hash of their ids: its first k faces are the subset of size k.
+
+    A larger subset contains every smaller one of the same seed.
+    """
+    return np.argsort([fraction("subset", seed, id_) for id_ in ids.tolist()], kind="stable")

@@ -1,0 +1,167 @@
+"""Augmentation of a whole batch at once, on the model's device: one `grid_sample`, one colour matrix, few masks.
+
+What happens to each face is drawn on the CPU from a generator, so it is the same on every device.
+"""
+
+import math
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from facemix.faces.landmarks import MIRROR
+
+
+class Settings(Protocol):
+    """Strengths; see `facemix.config.Augmentation`."""
+
+    @property
+    def rotation(self) -> float: ...
+    @property
+    def scale(self) -> float: ...
+    @property
+    def shift(self) -> float: ...
+    @property
+    def mirror(self) -> float: ...
+    @property
+    def colour(self) -> float: ...
+    @property
+    def grey(self) -> float: ...
+    @property
+    def blur(self) -> float: ...
+    @property
+    def noise(self) -> float: ...
+    @property
+    def occlusion(self) -> float: ...
+
+
+_LUMA = torch.tensor([0.299, 0.587, 0.114])
+
+
+def augment(
+    crops: Tensor,
+    landmarks: Tensor,
+    *,
+    field: float,
+    size: int,
+    settings: Settings,
+    generator: torch.Generator,
+) -> tuple[Tensor, Tensor]:
+    """Randomly transformed network inputs and their landmarks.
+
+    Args:
+        crops: (n, S, S, 3) uint8 RGB.
+        landmarks: (n, 68, 2) pixels of the crops.
+        field: side of the undisturbed field of view in pixels of the crop.
+        size: side of the network's input in pixels.
+        settings: strengths and probabilities.
+        generator: on the CPU; the same state gives the same batch.
+
+    Returns:
+        images (n, 3, size, size) float32 RGB in [0, 1], landmarks (n, 68, 2) in pixels of these images.
+    """
+    n = len(crops)
+    device = crops.device
+    inward = _input_to_crop(n, crops.shape[1], field, size, settings, generator)
+    mirrored = torch.rand(n, generator=generator) < settings.mirror
+    inward[mirrored, :, 0] *= -1  # the picture is read from right to left
+    colour_matrix, colour_shift = _colours(n, settings, generator)
+    blurred, noisy, occluded = (
+        (torch.rand(n, generator=generator) < p).nonzero().squeeze(1)
+        for p in (settings.blur, settings.noise, settings.occlusion)
+    )
+    deviation = torch.rand(len(blurred), generator=generator) * 1.5 + 0.3
+    strength = torch.rand(len(noisy), generator=generator) * 0.2  # of uniform noise: to 0.06 standard deviation
+    covers = _rectangles(len(occluded), size, generator)
+    cover_colour = torch.rand(len(occluded), 3, 1, 1, generator=generator)
+
+    images = sample(crops, inward.to(device), size)
+    images = _apply_colours(images, colour_matrix.to(device), colour_shift.to(device))
+    if len(blurred):
+        images[blurred] = _blur(images[blurred], deviation.to(device))
+    if len(occluded):
+        images[occluded] = torch.where(covers.to(device), cover_colour.to(device), images[occluded])
+    if len(noisy):
+        # Uniform noise costs a third of Gaussian noise on a CPU, and serves as well.
+        noise = torch.rand((len(noisy), 3, size, size), generator=generator).sub_(0.5)
+        images[noisy] += noise.mul_(strength[:, None, None, None]).to(device)
+    moved = _move_landmarks(landmarks, inward.to(device), mirrored.to(device), crops.shape[1], size)
+    return images.clamp_(0, 1), moved
+
+
+def _uniform(shape: tuple[int, ...], limit: float, generator: torch.Generator) -> Tensor:
+    return (torch.rand(shape, generator=generator) * 2 - 1) * limit
+
+
+def _input_to_crop(
+    n: int, crop_size: int, field: float, size: int, settings: Settings, generator: torch.Generator
+) -> Tensor:
+    """Similarity transforms (n, 2, 3) from centred pixels of the input to centred pixels of the crop."""
+    angle = _uniform((n,), math.radians(settings.rotation), generator)
+    zoom = field / size * torch.exp(_uniform((n,), settings.scale, generator))
+    shift = _uniform((n, 2), settings.shift, generator) * field
+    room = ((crop_size - zoom * size) / 2).clamp(min=0)[:, None]
+    shift = torch.maximum(torch.minimum(shift, room), -room)  # the field of view stays on the crop
+    transform = torch.zeros(n, 2, 3)
+    transform[:, 0, 0] = transform[:, 1, 1] = zoom * torch.cos(angle)
+    transform[:, 0, 1] = -zoom * torch.sin(angle)
+    transform[:, 1, 0] = zoom * torch.sin(angle)
+    transform[:, :, 2] = shift
+    return transform
+
+
+def sample(crops: Tensor, inward: Tensor, size: int) -> Tensor:
+    """Images (n, 3, size, size) in [0, 1] that see crops (n, S, S, 3) uint8 through centred transforms (n, 2, 3)."""
+    # grid_sample counts from -1 to 1 between the outer edges of a picture (align_corners=False). The grid is a sum of
+    # a row and a column: many times faster on a CPU than the matrix products of affine_grid.
+    inward = inward * (2 / crops.shape[1])
+    pixels = torch.arange(size, device=crops.device) - (size - 1) / 2
+    along_x = pixels[None, :, None] * inward[:, None, :, 0]
+    along_y = pixels[None, :, None] * inward[:, None, :, 1] + inward[:, None, :, 2]
+    grid = along_x[:, None] + along_y[:, :, None]
+    pictures = crops.permute(0, 3, 1, 2).float()
+    return F.grid_sample(pictures, grid, mode="bilinear", padding_mode="border", align_corners=False).mul_(1 / 255)
+
+
+def _move_landmarks(landmarks: Tensor, inward: Tensor, mirrored: Tensor, crop_size: int, size: int) -> Tensor:
+    order = torch.from_numpy(MIRROR.copy()).to(landmarks.device)
+    landmarks = torch.where(mirrored[:, None, None], landmarks[:, order], landmarks)
+    centred = landmarks - (crop_size - 1) / 2 - inward[:, None, :, 2]
+    moved: Tensor = centred @ torch.linalg.inv(inward[:, :, :2]).transpose(1, 2) + (size - 1) / 2
+    return moved
+
+
+def _colours(n: int, settings: Settings, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """One matrix (n, 3, 3) and shift (n, 3, 1) a face: brightness, contrast, saturation and colour cast together."""
+    strength = settings.colour
+    gain = torch.exp(_uniform((n, 1, 1), strength, generator) + _uniform((n, 3, 1), strength / 4, generator))
+    saturation = 1 + _uniform((n, 1, 1), min(1.5 * strength, 1.0), generator)
+    saturation[torch.rand(n, generator=generator) < settings.grey] = 0
+    matrix = gain * (saturation * torch.eye(3) + (1 - saturation) * _LUMA.expand(3, 3))
+    shift = _uniform((n, 1, 1), strength / 4, generator).expand(n, 3, 1)
+    return matrix, shift
+
+
+def _apply_colours(images: Tensor, matrix: Tensor, shift: Tensor) -> Tensor:
+    return torch.baddbmm(shift, matrix, images.flatten(2)).view_as(images)
+
+
+def _blur(images: Tensor, deviation: Tensor, radius: int = 3) -> Tensor:
+    """Gaussian blur of images (n, 3, H, W) with a standard deviation (n,) in pixels each."""
+    n, channels, height, width = images.shape
+    x = torch.arange(-radius, radius + 1, device=images.device)
+    kernel = torch.exp(-0.5 * (x / deviation[:, None]) ** 2)
+    kernel = (kernel / kernel.sum(dim=1, keepdim=True)).repeat_interleave(channels, dim=0)
+    flat = F.pad(images.reshape(1, n * channels, height, width), (radius,) * 4, mode="replicate")
+    flat = F.conv2d(flat, kernel[:, None, None, :], groups=n * channels)
+    return F.conv2d(flat, kernel[:, None, :, None], groups=n * channels).view_as(images)
+
+
+def _rectangles(n: int, size: int, generator: torch.Generator) -> Tensor:
+    """Masks (n, 1, size, size) of rectangles with sides from a tenth to four tenths of the picture."""
+    side = (0.1 + 0.3 * torch.rand(n, 2, generator=generator)) * size
+    corner = torch.rand(n, 2, generator=generator) * size - side / 2
+    pixels = torch.arange(size)
+    inside = (pixels >= corner[..., None]) & (pixels < (corner + side)[..., None])  # (n, xy, size)
+    return (inside[:, 1, :, None] & inside[:, 0, None, :])[:, None]

@@ -1,0 +1,1 @@
+"""One thin module per command and DVC stage: read params, call, write."""

@@ -1,0 +1,97 @@
+"""`facemix compare`: ranks the trained strategies and writes `reports/`."""
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from facemix import tracking
+from facemix.config import Params
+from facemix.stages.train import MODELS
+from facemix.verdict import comparison, figures
+
+REPORTS = Path("reports")
+SHOWN = {
+    "rank": "rank",
+    "strategy": "strategy",
+    "test_nme": "test NME",
+    "test_nme_sd": "± seeds",
+    "difference": "vs real_only",
+    "fr8": "FR@8",
+    "fr10": "FR@10",
+    "auc8": "AUC@8",
+    "val_nme": "val NME",
+    "challenging_nme": "challenging",
+    "full_nme": "full",
+}
+
+
+def compare(params: Params) -> None:
+    """Ranks all strategies by test NME; writes the table, the metrics, the plots, and a summary run."""
+    trained = comparison.read(MODELS, params.seeds)
+    ranked = comparison.rank(trained)
+    normalizer = trained[0].metrics["normalizer"]
+    REPORTS.mkdir(exist_ok=True)
+    _write_csv(REPORTS / "ranking.csv", ranked)
+    ced = comparison.ced_table(trained)
+    _write_csv(REPORTS / "ced.csv", ced)
+    _write_csv(REPORTS / "validation.csv", comparison.validation_table(trained))
+    figures.ranking(REPORTS / "ranking.png", ranked, trained, normalizer)
+    figures.ced(REPORTS / "ced.png", ced, normalizer)
+    summary = {
+        "normalizer": normalizer,
+        "best": ranked[0]["strategy"],
+        "test_nme": {row["strategy"]: round(row["test_nme"], 4) for row in ranked},
+        "val_nme": {row["strategy"]: round(row["val_nme"], 4) for row in ranked},
+    }
+    (REPORTS / "metrics.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+    print(f"NME in % of the {figures.FACE_SIZES[normalizer]}, {len(trained[0].errors)} test faces")
+    print(table(ranked))
+    tracking.deliver()
+    with tracking.start(
+        name="compare",
+        experiment=params.tracking.experiment,
+        tags={"strategy": "compare"},
+        params={
+            "alpha": params.alpha,
+            "n_real": params.n_real,
+            "n_synthetic": params.n_synthetic,
+            "seeds": params.seeds,
+        }
+        | {"best": ranked[0]["strategy"], "normalizer": normalizer},
+    ) as run:
+        run.metrics({f"test.nme.{row['strategy']}": row["test_nme"] for row in ranked})
+        run.metrics({"test.nme": ranked[0]["test_nme"], "val.nme": ranked[0]["val_nme"]})
+        for file in sorted(REPORTS.iterdir()):
+            if file.suffix in (".csv", ".json", ".png"):
+                run.artifact(file)
+
+
+def table(ranked: Sequence[Mapping[str, Any]]) -> str:
+    """The ranking as text, columns aligned; what no strategy has is left out."""
+    columns = [key for key in SHOWN if any(row.get(key) is not None for row in ranked)]
+    cells = [[SHOWN[key] for key in columns]] + [[_cell(key, row.get(key)) for key in columns] for row in ranked]
+    widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if key == "strategy" else cell.rjust(width)
+            for key, cell, width in zip(columns, line, widths, strict=True)
+        ).rstrip()
+        for line in cells
+    )
+
+
+def _cell(key: str, value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:+.2f}" if key == "difference" else f"{value:.3f}" if key == "auc8" else f"{value:.2f}"
+    return str(value)
+
+
+def _write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)

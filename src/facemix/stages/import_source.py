@@ -1,0 +1,140 @@
+"""`facemix import`: takes a folder of faces into the project, whole or not at all."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from facemix import config
+from facemix.faces.face import Face
+from facemix.faces.formats import DEFAULT_ROLES, OFFICIAL_300W, check, read
+
+ROLES = ("real", "synthetic")
+
+_NOTICES = ("README", "LICENSE", "LICENCE", "NOTICE")
+
+
+def import_source(
+    format: str,  # noqa: A002
+    path: Path,
+    name: str | None = None,
+    role: str | None = None,
+    link: bool = False,
+    root: Path = Path(),
+) -> Path:
+    """Copies the faces of a folder to `data/sources/NAME`, tracks them with DVC and names them in params.yaml.
+
+    Every face is checked first, down to decoding its image. What fails, at whatever step, leaves nothing behind.
+
+    The originals are never changed. With `link`, `data/sources/NAME` holds symbolic links to them; DVC follows the
+    links, keeps a copy of its own in its cache (from there `dvc exp run --temp` and other checkouts take the files)
+    and, told not to relink, leaves the links in place. So linking spares a second copy where the file system has
+    neither reflinks nor hard links, but not the one in the cache.
+
+    Args:
+        format: a key of `facemix.faces.formats.READERS`.
+        path: the folder in that format.
+        name: name of the source; by default `300w` for that format, and the folder's own name for others.
+        role: `real` or `synthetic`; by default what the format usually is.
+        link: symbolic links to the original files instead of copies.
+        root: the project's root, which holds params.yaml.
+
+    Returns:
+        The folder of the source.
+
+    Raises:
+        ValueError: the arguments do not fit, the source exists, or faces are broken: then all of them are listed.
+        RuntimeError: DVC failed.
+    """
+    faces, broken = read(format, path)
+    name = name or (format if format == "300w" else path.resolve().name)
+    role = role or DEFAULT_ROLES[format]
+    folder = root / "data" / "sources" / name
+    entries = _extended_sources(root / config.PARAMS_FILE, folder, name, role, format)
+    broken += check(faces)
+    if broken:
+        lines = "".join(f"\n  {face}" for face in broken)
+        raise ValueError(f"{path}: {len(broken)} broken faces; correct them, nothing was imported:{lines}")
+    print("\n".join(summary(format, faces)))
+    _take_in(path, _files(path, faces), folder, link)
+    params, before = root / config.PARAMS_FILE, (root / config.PARAMS_FILE).read_bytes()
+    try:
+        # DVC comes last: there is then nothing after it that could fail, and leave its file staged in git.
+        config.update_params(params, {f"sources.{role}": entries})
+        _track(root, folder, link)
+    except BaseException:
+        shutil.rmtree(folder)
+        _tracker(folder).unlink(missing_ok=True)
+        params.write_bytes(before)
+        raise
+    print(f"imported {len(faces)} faces as {role} source {name!r} into {folder}")
+    return folder
+
+
+def summary(format: str, faces: Iterable[Face]) -> list[str]:  # noqa: A002
+    """Faces per subset, one line each; of 300-W also the official counts and what is missing."""
+    counts = Counter(face.subset for face in faces)
+    if format != "300w":
+        return [f"{subset or 'faces'}: {count}" for subset, count in sorted(counts.items())]
+    return [
+        f"{subset}: {counts[subset]} of {official}"
+        + (f", {gap} missing" if (gap := official - counts[subset]) > 0 else "")
+        for subset, official in OFFICIAL_300W.items()
+    ]
+
+
+def _extended_sources(params: Path, folder: Path, name: str, role: str, format: str) -> list[dict[str, str]]:  # noqa: A002
+    """The role's list of sources with the new one, once it is certain that it can be added."""
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
+        raise ValueError(f"name {name!r}: expected letters, digits, '-' and '_' only; choose one with --name")
+    if role not in ROLES:
+        raise ValueError(f"role {role!r}: expected one of {', '.join(ROLES)}")
+    sources = config.load(params).sources
+    taken = any(source.name == name for source in sources.real + sources.synthetic)
+    if taken or folder.exists() or _tracker(folder).exists():
+        raise ValueError(
+            f"{folder}: a source named {name!r} exists already; choose another with --name, or remove it first"
+        )
+    listed = sources.real if role == "real" else sources.synthetic
+    return [config.plain(source) for source in listed] + [{"name": name, "format": format}]
+
+
+def _files(path: Path, faces: Iterable[Face]) -> list[Path]:
+    """What the readers need, and the notices that belong to it."""
+    notices = [file for file in sorted(path.iterdir()) if file.is_file() and file.name.upper().startswith(_NOTICES)]
+    return list(dict.fromkeys(notices + [file for face in faces for file in face.files]))
+
+
+def _take_in(path: Path, files: Sequence[Path], folder: Path, link: bool) -> None:
+    """Fills the folder under another name first, so that it is there whole or not at all."""
+    beside = folder.with_name(f".{folder.name}.{os.getpid()}")
+    try:
+        for file in tqdm(files, desc="linking" if link else "copying", unit="file", disable=None):
+            target = beside / file.relative_to(path)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if link:
+                target.symlink_to(file.absolute())
+            else:
+                shutil.copyfile(file, target)
+        beside.rename(folder)
+    except BaseException:
+        shutil.rmtree(beside, ignore_errors=True)
+        raise
+
+
+def _tracker(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.dvc")
+
+
+def _track(root: Path, folder: Path, link: bool) -> None:
+    target = folder.relative_to(root).as_posix()
+    command = [sys.executable, "-m", "dvc", "add", *(["--no-relink"] if link else []), target]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"dvc add {target} failed in {root.resolve()}, nothing was imported:\n{done.stderr.strip()}")

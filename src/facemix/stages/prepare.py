@@ -1,0 +1,61 @@
+"""`facemix prepare ROLE`: the sources of one role become one pack."""
+
+from collections import Counter
+from pathlib import Path
+
+from facemix import config
+from facemix.faces import formats, packs, splits
+from facemix.faces.face import Face
+
+SOURCES = Path("data/sources")
+PACKS = Path("data/packs")
+SPLIT_FILES = Path("data/splits")
+
+
+def prepare(role: str, params: config.Params) -> None:
+    """Reads every source of a role, splits the real ones, and writes `data/packs/ROLE`.
+
+    Raises:
+        ValueError: no sources, broken faces (all are listed), or no validation or test faces.
+    """
+    sources = params.sources.real if role == "real" else params.sources.synthetic
+    if not sources:
+        raise ValueError(f"params.yaml: sources.{role}: found no source; add one with `facemix import FORMAT PATH`")
+    entries: list[packs.Entry] = []
+    broken = []
+    for source in sources:
+        faces, bad = formats.read(source.format, SOURCES / source.name)
+        broken += bad
+        assigned = assign(source, faces) if role == "real" else ["train"] * len(faces)
+        entries += [
+            packs.Entry(face=face, source=source.name, split=split) for face, split in zip(faces, assigned, strict=True)
+        ]
+    packs.raise_broken(broken, len(entries) + len(broken))
+    counts = Counter(entry.split for entry in entries)
+    if role == "real":
+        for split in ("validation", "train", "test"):
+            if not counts[split]:
+                raise ValueError(
+                    f"sources.real: no {split} faces among {len(entries)}; expected some in each of validation, train "
+                    f"and test: complete the source, or list validation faces in {SPLIT_FILES}/NAME.yaml"
+                )
+    packs.write(PACKS / role, entries, size=params.pack.size, margin=params.pack.margin)
+    print(f"{PACKS / role}: " + ", ".join(f"{count} {split}" for split, count in sorted(counts.items())))
+
+
+def assign(source: config.Source, faces: list[Face]) -> list[str]:
+    """Splits a real source by its split file: `data/splits/NAME.yaml`, or that of its format; says what is missing."""
+    candidates = [SPLIT_FILES / f"{stem}.yaml" for stem in (source.name, source.format)]
+    path = next((path for path in candidates if path.exists()), None)
+    split_file = splits.read_split_file(path) if path else None
+    if split_file:
+        present = {face.id for face in faces}
+        missing = [id_ for id_ in split_file.validation if id_ not in present]
+        n = len(split_file.validation)
+        if len(missing) == n:
+            print(f"{source.name}: none of the {n} validation faces of {path} are here; photographs are split by hash")
+        elif missing:
+            folders = Counter(id_.rsplit("/", 1)[0] for id_ in missing)
+            listed = ", ".join(f"{count} of {folder}" for folder, count in sorted(folders.items()))
+            print(f"{source.name}: {len(missing)} of the {n} validation faces of {path} are missing: {listed}")
+    return splits.assign(faces, split_file)

@@ -1,0 +1,33 @@
+"""`facemix preset NAME`: changes params.yaml in place and keeps its comments."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from facemix.config import PARAMS_FILE, update_params
+
+PRESETS = Path("presets")
+
+
+def preset(name: str, params_file: Path = PARAMS_FILE) -> dict[str, object]:
+    """Sets the keys that `presets/NAME.yaml` names; returns them, dotted.
+
+    Raises:
+        ValueError: there is no such preset, or it names a key or value that params.yaml cannot have.
+    """
+    from ruamel.yaml import YAML
+
+    path = PRESETS / f"{name}.yaml"
+    if not path.exists():
+        known = ", ".join(sorted(file.stem for file in PRESETS.glob("*.yaml")))
+        raise ValueError(f"{path}: no such preset; there are: {known}")
+    changes = dict(_leaves(YAML(typ="safe").load(path)))
+    update_params(params_file, changes)
+    return changes
+
+
+def _leaves(node: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
+    for key, value in node.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

@@ -1,0 +1,610 @@
+"""MLflow, and nothing else knows it.
+
+Training does not depend on tracking. A run writes everything first to a *journal*, a folder of its own in the outbox
+under the main workspace, and from there it is delivered to MLflow: now and then while training, at the end, and by
+whatever stage comes later for what was left behind (a server that was away, a process that was killed).
+
+Delivery may stop anywhere and be repeated: a run is found again by its journal's tag, MLflow keeps equal parameters,
+tags, dataset inputs and metric points (equal key, step, time and value: the journal fixes the time) once, and files
+overwrite themselves. So nothing needs to be noted in the same instant in which it is sent.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import getpass
+import hashlib
+import json
+import logging
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import time
+import uuid
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from itertools import takewhile
+from pathlib import Path
+from typing import Any
+
+__all__ = ["Dataset", "Run", "deliver", "flatten", "start", "store_uri", "workspace"]
+
+log = logging.getLogger(__name__)
+
+JOURNAL_TAG = "facemix.journal"
+DVC_TAGS = ("DVC_STAGE", "DVC_EXP_NAME", "DVC_EXP_BASELINE_REV")
+DELIVERY_INTERVAL = 10.0  # seconds between deliveries while training
+LONGEST_WAIT = 600.0  # seconds: a store that stays away is asked ever more rarely, up to this
+MODEL_PACKAGES = ("torch", "torchvision", "timm", "numpy", "opencv-python", "safetensors")
+QUIET = {
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",  # seconds; MLflow's own 120, seven times over, would hold up training
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_LOGGING_LEVEL": "ERROR",
+}
+
+Entry = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Dataset:
+    """A data set that a run reads, as MLflow shows it: `name (digest)` with its context."""
+
+    name: str
+    digest: str
+    """Fingerprint of the content; MLflow keeps 36 characters."""
+    source: str
+    """Where it lies: a path or URL."""
+    n_faces: int
+    context: str
+    """training, validation or test."""
+
+
+def workspace() -> Path:
+    """The main workspace's root.
+
+    That is `DVC_ROOT`, which DVC sets also in the temporary workspaces of its experiments, else the nearest folder
+    upwards that has a `.dvc`, else the working directory.
+    """
+    if root := os.environ.get("DVC_ROOT"):
+        return Path(root).resolve()
+    here = Path.cwd()
+    return next((folder for folder in (here, *here.parents) if (folder / ".dvc").is_dir()), here)
+
+
+def store_uri() -> str:
+    """`MLFLOW_TRACKING_URI`, or the SQLite file that a plain `mlflow ui` shows at the main workspace's root.
+
+    A relative SQLite path means that root too: what lies in an experiment's temporary workspace is deleted with it.
+    """
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
+    path = uri.removeprefix("sqlite:///")
+    if path == uri or not path or path.startswith((":memory:", "file:")):
+        return uri
+    return f"sqlite:///{workspace() / path}"  # an absolute path stays as it is
+
+
+def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """`{"model": {"width": 64}}` -> `{"model.width": "64"}`."""
+    flat: dict[str, str] = {}
+    for key, value in nested.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = str(value)
+    return flat
+
+
+@contextlib.contextmanager
+def start(
+    *,
+    name: str,
+    experiment: str,
+    identity: str | None = None,
+    params: Mapping[str, Any] | None = None,
+    tags: Mapping[str, str] | None = None,
+    datasets: Sequence[Dataset] = (),
+) -> Iterator[Run]:
+    """Track the block as one MLflow run.
+
+    The run ends FINISHED, FAILED when the block raises, or KILLED when it is interrupted (also, once a later stage
+    notices, when the process was killed).
+
+    Args:
+        name: What MLflow shows, e.g. `mixing seed 0`.
+        experiment: The MLflow experiment, made where it is missing.
+        identity: Names this very training (its parameters and data). A training that was killed or interrupted and is
+            started again under the same identity continues its run; after the run's end it makes a new one.
+        params: Parameters, nested as they are.
+        tags: Tags beside those of DVC, git, the user and the parent run (under `mlflow run`).
+        datasets: What the run reads. One name and digest has one context, so name the split.
+    """
+    if len({(dataset.name, dataset.digest) for dataset in datasets}) < len(datasets):
+        raise ValueError(
+            "MLflow keeps one context for a data set of equal name and digest: name the splits differently"
+        )
+    journal = _open_journal(identity)
+    journal.append(
+        {
+            "do": "start",
+            "name": name,
+            "experiment": experiment,
+            "time": _now(),
+            "params": flatten(params or {}),
+            "tags": _context_tags() | dict(tags or {}),
+            "datasets": [asdict(dataset) for dataset in datasets],
+        }
+    )
+    run = Run(journal)
+    run._deliver()
+    try:
+        yield run
+    except Exception:
+        run._end("FAILED")
+        raise
+    except BaseException:  # an interrupt, or the exit that a signal asked for
+        run._end("KILLED")
+        raise
+    run._end("FINISHED")
+
+
+class Run:
+    """What happens inside `tracking.start`. Nothing here raises because MLflow is away, or waits for it for long."""
+
+    def __init__(self, journal: _Journal) -> None:
+        self._journal = journal
+        self._seen = {
+            (key, entry["step"]) for entry in journal.entries if entry["do"] == "metrics" for key in entry["values"]
+        }
+        self._wait = DELIVERY_INTERVAL
+        self._next = 0.0
+        self._warned = False
+
+    def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
+        """Log values at a step. What is already logged at that step stays, so a resumed training may repeat itself."""
+        new = {key: float(value) for key, value in values.items() if (key, step) not in self._seen}
+        if new:
+            self._seen |= {(key, step) for key in new}
+            self._journal.append({"do": "metrics", "values": new, "step": step, "time": _now()})
+        if time.monotonic() >= self._next:
+            self._deliver()
+
+    def artifact(self, path: str | Path, folder: str = "") -> None:
+        """Log a file or a whole directory, under its own name, into `folder` of the run's artifacts."""
+        self._journal.append({"do": "artifact", "file": self._journal.keep(Path(path)), "folder": folder})
+
+    def model(self, folder: str | Path) -> None:
+        """Log a checkpoint folder as the run's MLflow model: `mlflow.pyfunc.load_model(f"runs:/{run_id}/model")`."""
+        self._journal.append({"do": "model", "file": self._journal.keep(Path(folder))})
+
+    def _deliver(self) -> None:
+        try:
+            _send(self._journal)
+            self._wait = DELIVERY_INTERVAL
+        except Exception as error:  # whatever it is, training goes on
+            self._wait = min(max(60.0, 2 * self._wait), LONGEST_WAIT)
+            if not self._warned:
+                self._warned = True
+                log.warning("MLflow at %s is away, work goes on and is sent later: %s", _shown(), _line(error))
+        self._next = time.monotonic() + self._wait
+
+    def _end(self, status: str) -> None:
+        self._journal.append({"do": "end", "status": status, "time": _now()})
+        self._deliver()
+        if self._journal.pending():
+            log.warning(
+                "The run is not wholly in MLflow at %s yet. It is kept in %s; the next facemix command sends it.",
+                _shown(),
+                self._journal.folder,
+            )
+        self._journal.close()
+
+
+def deliver() -> int:
+    """Send what other runs left in the outbox; the journals of living processes are theirs.
+
+    Returns:
+        Number of runs that are still unsent. They are kept, and one line says where.
+    """
+    left, failure, away = 0, "", False
+    for folder in sorted(_outbox().glob("*/")):
+        journal = _Journal.open(folder)
+        if journal is None:
+            continue
+        if journal.status() == "RUNNING":  # its process is dead
+            journal.append({"do": "end", "status": "KILLED", "time": _now()})
+        if journal.pending():
+            try:
+                if not away:
+                    _send(journal)
+            except Exception as error:
+                failure, away = _line(error), isinstance(error, _StoreAwayError)
+            left += journal.pending()
+        journal.close()
+    if left:
+        log.warning(
+            "Not wholly in MLflow at %s yet: %d run(s) (%s). They are kept in %s; the next facemix command sends them.",
+            _shown(),
+            left,
+            failure,
+            _outbox(),
+        )
+    return left
+
+
+# --- The journal ------------------------------------------------------------------------------------------------------
+
+
+class _Journal:
+    """One run on disk: `journal.jsonl`, locked while its process lives, and copies of the files to send.
+
+    Entries are only ever appended. Their `do` is start, metrics, artifact, model, end, or sent: up to which entry which
+    store has which run.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.entries: list[Entry] = []
+        self.run_id = ""
+        self._file = (folder / "journal.jsonl").open("a+b")
+
+    @classmethod
+    def open(cls, folder: Path, wait: float = 0.0) -> _Journal | None:
+        """Lock and read a journal; None where it is another process's, or gone."""
+        try:
+            journal = cls(folder)
+        except FileNotFoundError:
+            return None
+        if not _lock(journal._file.fileno(), wait) or not os.fstat(journal._file.fileno()).st_nlink:
+            journal._file.close()
+            return None
+        journal._file.seek(0)
+        whole, newline, _ = journal._file.read().rpartition(b"\n")
+        journal._file.truncate(len(whole + newline))  # a kill may have torn the last line
+        journal.entries = [json.loads(line) for line in whole.splitlines()]
+        return journal
+
+    def append(self, entry: Entry) -> None:
+        self._file.write(json.dumps(entry).encode() + b"\n")
+        self._file.flush()
+        self.entries.append(entry)
+
+    def keep(self, path: Path) -> str:
+        """Copy a file or directory, which may soon be overwritten or vanish with a temporary workspace."""
+        target = self.folder / "files" / str(len(self.entries)) / path.name
+        shutil.rmtree(target.parent, ignore_errors=True)  # half a copy, if the process was killed here before
+        target.parent.mkdir(parents=True)
+        if path.is_dir():
+            shutil.copytree(path, target)
+        else:
+            shutil.copy2(path, target)
+        return str(target.relative_to(self.folder))
+
+    def status(self) -> str:
+        """RUNNING, or how the run ended; empty for a journal whose first line never got written."""
+        last = next((entry for entry in reversed(self.entries) if entry["do"] in ("start", "end")), {"status": ""})
+        return str(last.get("status", "RUNNING"))
+
+    def sent(self, run_id: str = "") -> int:
+        """Number of entries that the store has, in that run."""
+        for entry in reversed(self.entries):
+            if entry["do"] == "sent" and entry["store"] == store_uri() and run_id in ("", entry["run"]):
+                return int(entry["upto"])
+        return 0
+
+    def pending(self) -> bool:
+        return any(entry["do"] != "sent" for entry in self.entries[self.sent(self.run_id) :])
+
+    def close(self) -> None:
+        """Unlock; delete what is over and delivered. An interrupted run stays: it may be continued."""
+        if self.status() in ("FINISHED", "FAILED") and not self.pending():
+            shutil.rmtree(self.folder, ignore_errors=True)
+        self._file.close()
+
+
+def _outbox() -> Path:
+    """Under `.dvc/tmp`, which DVC keeps out of git and leaves alone; without DVC in a folder of our own."""
+    root = workspace()
+    home = root / ".dvc" / "tmp" / "facemix" if (root / ".dvc").is_dir() else root / ".facemix"
+    return home / "outbox"
+
+
+def _open_journal(identity: str | None) -> _Journal:
+    key = hashlib.sha256(identity.encode()).hexdigest()[:16] if identity else "run"
+    if identity:
+        for folder in _outbox().glob(f"{key}-*"):
+            journal = _Journal.open(folder, wait=10.0)  # another process may just be delivering it
+            if journal and journal.status() in ("RUNNING", "KILLED"):
+                return journal
+            if journal:
+                journal.close()
+    folder = _outbox() / f"{key}-{uuid.uuid4().hex}"
+    folder.mkdir(parents=True)
+    journal = _Journal.open(folder, wait=10.0)
+    assert journal is not None, "a fresh journal is nobody else's"
+    return journal
+
+
+def _lock(descriptor: int, wait: float) -> bool:
+    deadline = time.monotonic() + wait
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # released by the kernel, however the process ends
+            return True
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(0.05)
+
+
+# --- Delivery ---------------------------------------------------------------------------------------------------------
+
+
+class _StoreAwayError(Exception):
+    """The store does not answer at all."""
+
+
+def _send(journal: _Journal) -> None:
+    """Bring the store up to the journal. Raises where it cannot; what was sent until then is noted."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what MLflow and the libraries under it say of each other is not ours to fix
+        _send_pending(journal)
+
+
+def _send_pending(journal: _Journal) -> None:
+    client = _client(store_uri())
+    if not journal.run_id:
+        journal.run_id = _find_run(client, journal)
+    before = sent = journal.sent(journal.run_id)
+    try:
+        while sent < len(journal.entries):
+            do = journal.entries[sent]["do"]
+            batch = list(takewhile(lambda entry: entry["do"] == do, journal.entries[sent : sent + 200]))  # noqa: B023
+            try:
+                _SENDERS[do](client, journal, batch)
+            except Exception as error:
+                code = getattr(error, "error_code", "")
+                old_server = code == "ENDPOINT_NOT_FOUND" and do == "model"  # MLflow 2 has no logged models
+                if code != "INVALID_PARAMETER_VALUE" and not old_server:
+                    raise
+                # Asking again would not help, and everything behind it would wait forever.
+                log.warning("MLflow refuses the %s of a run, which is left out: %s", do, _line(error))
+            sent += len(batch)
+    finally:
+        if sent > before:
+            # The note itself is sent, too: it has nothing to deliver.
+            upto = sent + 1 if sent == len(journal.entries) else sent
+            journal.append({"do": "sent", "store": store_uri(), "run": journal.run_id, "upto": upto})
+
+
+@cache
+def _client(uri: str) -> Any:
+    """The store's client, once it answers; it is made under a lock, since it may create the database."""
+    for variable, value in QUIET.items():
+        os.environ.setdefault(variable, value)
+    from mlflow import MlflowClient
+
+    logging.getLogger("alembic").setLevel(logging.ERROR)
+    try:
+        with _initialising():
+            client = MlflowClient(tracking_uri=uri)
+        client.search_experiments(max_results=1)
+    except Exception as error:
+        raise _StoreAwayError(_line(error)) from error
+    return client
+
+
+@contextlib.contextmanager
+def _initialising() -> Iterator[None]:
+    """One process at a time makes the database's tables and the experiment."""
+    _outbox().mkdir(parents=True, exist_ok=True)
+    with (_outbox() / "initialising.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _find_run(client: Any, journal: _Journal) -> str:
+    """The journal's run in the store, made where it is missing (also where the store was exchanged or emptied)."""
+    first = journal.entries[0]
+    with _initialising():
+        experiment = client.get_experiment_by_name(first["experiment"])
+        experiment_id = experiment.experiment_id if experiment else _create_experiment(client, first["experiment"])
+    if runs := client.search_runs([experiment_id], f"tags.`{JOURNAL_TAG}` = '{journal.folder.name}'", max_results=1):
+        return str(runs[0].info.run_id)
+    run = client.create_run(
+        experiment_id, start_time=first["time"], run_name=first["name"], tags={JOURNAL_TAG: journal.folder.name}
+    )
+    return str(run.info.run_id)
+
+
+def _create_experiment(client: Any, name: str) -> str:
+    from mlflow.exceptions import MlflowException
+
+    folder = _local_artifacts()  # a server knows itself where its artifacts go
+    location = (folder / name).as_uri() if folder else None
+    try:
+        return str(client.create_experiment(name, artifact_location=location))
+    except MlflowException:
+        if experiment := client.get_experiment_by_name(name):  # another machine was faster
+            return str(experiment.experiment_id)
+        raise
+
+
+def _local_artifacts() -> Path | None:
+    """For a SQLite store the folder beside it from which a plain `mlflow ui` there serves artifacts."""
+    path = store_uri().removeprefix("sqlite:///")
+    return Path(path).parent / "mlartifacts" if Path(path).is_absolute() else None
+
+
+def _upload(path: Path, location: str, folder: str = "") -> None:
+    """Copy a file, or what is in a directory, to a run's or model's artifacts."""
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    server = "mlflow-artifacts:/"
+    if location.startswith(server) and (local := _local_artifacts()):
+        # The experiment was made by `mlflow ui`, which may not run now: write where it looks.
+        location = (local / location.removeprefix(server).lstrip("/")).as_uri()
+    repository = get_artifact_repository(location, tracking_uri=store_uri())
+    if path.is_dir():
+        repository.log_artifacts(str(path), folder or None)
+    else:
+        repository.log_artifact(str(path), folder or None)
+
+
+def _send_start(client: Any, journal: _Journal, entries: Sequence[Entry]) -> None:
+    from mlflow.entities import Dataset as MlflowDataset
+    from mlflow.entities import DatasetInput, InputTag, Param, RunTag
+
+    for entry in entries:
+        client.update_run(journal.run_id, status="RUNNING", name=entry["name"])
+        tags = [RunTag(key, value) for key, value in entry["tags"].items()]
+        params = [Param(key, value) for key, value in entry["params"].items()]
+        client.log_batch(journal.run_id, tags=tags)
+        inputs = [
+            DatasetInput(
+                MlflowDataset(
+                    name=dataset["name"],
+                    digest=dataset["digest"][:36],
+                    source_type="local",
+                    source=json.dumps({"uri": dataset["source"]}),
+                    profile=json.dumps({"n_faces": dataset["n_faces"]}),
+                ),
+                [InputTag("mlflow.data.context", dataset["context"])],
+            )
+            for dataset in entry["datasets"]
+        ]
+        if inputs:
+            client.log_inputs(journal.run_id, inputs)
+        for first in range(0, len(params), 100):  # MLflow's limit
+            client.log_batch(journal.run_id, params=params[first : first + 100])
+
+
+def _send_metrics(client: Any, journal: _Journal, entries: Sequence[Entry]) -> None:
+    from mlflow.entities import Metric
+
+    metrics = [
+        Metric(key, value, entry["time"], entry["step"]) for entry in entries for key, value in entry["values"].items()
+    ]
+    for first in range(0, len(metrics), 1000):  # MLflow's limit
+        client.log_batch(journal.run_id, metrics=metrics[first : first + 1000])
+
+
+def _send_artifact(client: Any, journal: _Journal, entries: Sequence[Entry]) -> None:
+    location = client.get_run(journal.run_id).info.artifact_uri
+    for entry in entries:
+        path = journal.folder / entry["file"]
+        _upload(path, location, str(Path(entry["folder"], path.name)) if path.is_dir() else entry["folder"])
+
+
+def _send_model(client: Any, journal: _Journal, entries: Sequence[Entry]) -> None:
+    from mlflow.entities import LoggedModelOutput
+    from mlflow.models import Model
+
+    run = client.get_run(journal.run_id)
+    experiments = [run.info.experiment_id]
+    found = client.search_logged_models(experiments, f"source_run_id = '{journal.run_id}' AND name = 'model'")
+    model = found[0] if found else client.create_logged_model(*experiments, name="model", source_run_id=journal.run_id)
+    with tempfile.TemporaryDirectory() as temporary:
+        saved = Path(temporary, "model")
+        record = Model(
+            artifact_path=model.artifact_location,
+            run_id=journal.run_id,
+            model_uuid=model.model_id,
+            model_id=model.model_id,
+        )
+        _save_model(journal.folder / entries[-1]["file"], saved, record)
+        _upload(saved, model.artifact_location)
+    if model.model_id not in [output.model_id for output in (run.outputs.model_outputs if run.outputs else [])]:
+        client.log_outputs(journal.run_id, [LoggedModelOutput(model.model_id, step=0)])
+    client.finalize_logged_model(model.model_id, "READY")
+
+
+def _save_model(checkpoint: Path, target: Path, record: Any) -> None:
+    """Write a checkpoint as an MLflow model: code, not a pickle, and this package with it, so that it runs anywhere."""
+    import numpy as np
+    from mlflow.models import ModelSignature
+    from mlflow.pyfunc import save_model
+    from mlflow.types import Schema, TensorSpec
+
+    package = Path(__file__).parent
+    save_model(
+        target,
+        python_model=str(package / "served.py"),
+        artifacts={"model": str(checkpoint)},
+        code_paths=[str(package)],
+        mlflow_model=record,
+        signature=ModelSignature(
+            inputs=Schema(
+                [
+                    TensorSpec(np.dtype(np.uint8), (-1, -1, 3), "image"),
+                    TensorSpec(np.dtype(np.float32), (-1, 4), "boxes"),
+                ]
+            ),
+            outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, 68, 2))]),
+        ),
+        # Said, so that MLflow does not load the model in another process to find out.
+        pip_requirements=[requirement for name in MODEL_PACKAGES for requirement in _requirement(name)],
+    )
+
+
+def _requirement(package: str) -> list[str]:
+    try:
+        return [f"{package}=={version(package).partition('+')[0]}"]  # 2.13.0+cpu is no release of any index
+    except PackageNotFoundError:
+        return []
+
+
+def _send_end(client: Any, journal: _Journal, entries: Sequence[Entry]) -> None:
+    client.set_terminated(journal.run_id, status=entries[-1]["status"], end_time=entries[-1]["time"])
+
+
+_SENDERS: dict[str, Callable[[Any, _Journal, Sequence[Entry]], None]] = {
+    "start": _send_start,
+    "metrics": _send_metrics,
+    "artifact": _send_artifact,
+    "model": _send_model,
+    "end": _send_end,
+    "sent": lambda _client, _journal, _entries: None,
+}
+
+
+# --- Small things -----------------------------------------------------------------------------------------------------
+
+
+def _context_tags() -> dict[str, str]:
+    """Where this run comes from: DVC, git, the user, and the `mlflow run` around it."""
+    tags = {name: os.environ[name] for name in DVC_TAGS if name in os.environ}
+    # Under `mlflow run` every stage would write into that one run, and the second would fail ("Changing param values is
+    # not allowed"). Under another name it still tells our child processes of their parent, and MLflow does not see it.
+    if parent := os.environ.pop("MLFLOW_RUN_ID", None):
+        os.environ["FACEMIX_PARENT_RUN_ID"] = parent
+    if parent := os.environ.get("FACEMIX_PARENT_RUN_ID"):
+        tags["mlflow.parentRunId"] = parent
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        command = ["git", "-C", str(workspace()), "rev-parse", "HEAD"]
+        git = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
+        tags["mlflow.source.git.commit"] = git.stdout.strip()
+    with contextlib.suppress(OSError, KeyError):  # a container may have no user name
+        tags["mlflow.user"] = getpass.getuser()
+    return tags
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _shown() -> str:
+    """The store's address without a password."""
+    return re.sub(r"//[^/]*@", "//", store_uri())
+
+
+def _line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)

@@ -1,0 +1,60 @@
+"""The ranking and the CED as pictures."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+from facemix.strategies import STRATEGIES
+from facemix.verdict.comparison import Trained
+
+FACE_SIZES = {
+    "outer_eye": "outer-eye distance",
+    "inter_pupil": "inter-pupil distance",
+    "box_side": "box side",
+    "box_diagonal": "box diagonal",
+}
+COLOURS = dict(zip(STRATEGIES, plt.get_cmap("tab10").colors, strict=False))  # type: ignore[attr-defined]
+
+
+def ranking(path: Path, ranked: Sequence[Mapping[str, Any]], trained: Sequence[Trained], normalizer: str) -> None:
+    """Test NME of each strategy, the best on top; a ring for each seed where there are several."""
+    figure, axes = plt.subplots(figsize=(7, 0.5 * len(ranked) + 1.3), layout="constrained")
+    for place, row in enumerate(ranked):
+        name = row["strategy"]
+        axes.plot(row["test_nme"], place, "o", color=COLOURS[name], markersize=9)
+        axes.annotate(
+            f"{row['test_nme']:.2f}", (row["test_nme"], place), (0, 8), textcoords="offset points", ha="center"
+        )
+        seeds = [one.metrics["test"]["nme"] for one in trained if one.strategy == name]
+        if len(seeds) > 1:
+            axes.plot(seeds, [place] * len(seeds), "o", color=COLOURS[name], fillstyle="none", markersize=5)
+    axes.set_yticks(range(len(ranked)), [row["strategy"] for row in ranked])
+    axes.set_ylim(len(ranked) - 0.5, -0.8)
+    axes.margins(x=0.08)
+    axes.set_xlabel(f"NME on test, % of the {FACE_SIZES[normalizer]} (less is better)")
+    axes.grid(axis="x", alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=150)
+    plt.close(figure)
+
+
+def ced(path: Path, table: Sequence[Mapping[str, float]], normalizer: str, limit: float = 12) -> None:
+    """Share of test faces up to each NME, a curve a strategy."""
+    figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
+    shown = [row for row in table if row["nme"] <= limit]
+    for name in [key for key in table[0] if key != "nme"]:
+        axes.plot([row["nme"] for row in shown], [row[name] for row in shown], color=COLOURS[name], label=name)
+    axes.set_xlim(0, limit)
+    axes.set_ylim(0, 1)
+    axes.set_xlabel(f"NME, % of the {FACE_SIZES[normalizer]}")
+    axes.set_ylabel("share of test faces")
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=150)
+    plt.close(figure)

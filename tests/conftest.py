@@ -1,0 +1,17 @@
+"""What every test may ask for."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of 300-W (`300w/`) and the synthetic sets (`synthetic/`); the test is skipped without it."""
+    folder = Path(os.environ.get("FACEMIX_DATA", REPOSITORY.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"no data at {folder}: set FACEMIX_DATA to the folder that holds 300w/ and synthetic/")
+    return folder

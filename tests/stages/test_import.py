@@ -1,0 +1,211 @@
+import errno
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from facemix import config
+from facemix.faces.formats import read
+from facemix.stages import import_source as stage
+from facemix.stages.import_source import import_source, summary
+
+PARAMS = Path(__file__).parents[2] / "params.yaml"
+POINTS = np.stack([8 + np.arange(68) * 7 % 48, 8 + np.arange(68) * 11 % 48], axis=1) + 0.25
+
+
+def write_face(stem: Path, number: int) -> None:
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(f"{stem}.jpg", np.full((64, 64, 3), number, np.uint8))
+    rows = "\n".join(f"{x} {y}" for x, y in POINTS)
+    Path(f"{stem}.pts").write_text(f"version: 1\nn_points:  68\n{{\n{rows}\n}}\n")
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """A 300-W folder of three faces, with a licence, and files that an import leaves behind."""
+    folder = tmp_path / "originals" / "my_300w"
+    for number, name in enumerate(["afw/1_1", "helen/trainset/2_1", "helen/testset/3_1"]):
+        write_face(folder / name, number)
+    write_face(folder / "afw/1_1_mirror", 0)
+    (folder / "LICENSE.txt").write_text("research only")
+    (folder / "notes.txt").write_text("mine")
+    return folder
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A project's root with params.yaml, not tracked by anything."""
+    folder = tmp_path / "project"
+    folder.mkdir()
+    shutil.copyfile(PARAMS, folder / "params.yaml")
+    config.update_params(folder / "params.yaml", {"sources.real": [], "sources.synthetic": []})
+    return folder
+
+
+def run(*command: str, cwd: Path) -> str:
+    return subprocess.run(command, cwd=cwd, check=True, capture_output=True, text=True).stdout
+
+
+def dvc(*arguments: str, cwd: Path) -> str:
+    return run(sys.executable, "-m", "dvc", *arguments, cwd=cwd)
+
+
+@pytest.fixture
+def tracked(project: Path) -> Path:
+    """The project under git and DVC, set up as a clone is."""
+    run("git", "init", "-q", cwd=project)
+    run("git", "config", "user.name", "tester", cwd=project)
+    run("git", "config", "user.email", "tester@example.org", cwd=project)
+    dvc("init", "-q", cwd=project)
+    dvc("config", "cache.type", "reflink,hardlink,copy", cwd=project)
+    dvc("config", "core.autostage", "true", cwd=project)
+    run("git", "add", "-A", cwd=project)
+    run("git", "commit", "-qm", "start", cwd=project)
+    return project
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder and its content."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def state(folder: Path) -> dict[str, tuple[int, ...]]:
+    """Inode, mode, links, size and time of every file below a folder."""
+    stats = {str(path.relative_to(folder)): path.stat() for path in folder.rglob("*")}
+    return {name: (s.st_ino, s.st_mode, s.st_nlink, s.st_size, s.st_mtime_ns) for name, s in stats.items()}
+
+
+IMPORTED = {
+    "LICENSE.txt",
+    *(
+        f"{name}{suffix}"
+        for name in ("afw/1_1", "helen/trainset/2_1", "helen/testset/3_1")
+        for suffix in (".jpg", ".pts")
+    ),
+}
+
+
+@pytest.mark.parametrize("link", [False, True])
+def test_import_copies_or_links_tracks_and_leaves_the_originals_alone(tracked, source, link):
+    before = state(source)
+    folder = import_source("300w", source, link=link, root=tracked)
+    assert folder == tracked / "data/sources/300w"
+    assert tree(folder) == {name: content for name, content in tree(source).items() if name in IMPORTED}
+    assert all(path.is_symlink() == link for path in folder.rglob("*") if not path.is_dir())
+    assert config.load(tracked / "params.yaml").sources.real == (config.Source(name="300w", format="300w"),)
+    assert "up to date" in dvc("status", cwd=tracked)
+    assert state(source) == before
+    # Another checkout, as `dvc exp run --temp` makes one, takes the files from the cache.
+    shutil.rmtree(folder)
+    dvc("checkout", cwd=tracked)
+    assert tree(folder).keys() == IMPORTED
+    assert state(source) == before
+
+
+def test_name_and_role_can_be_chosen(tracked, source):
+    import_source("300w", source, name="photos", role="synthetic", root=tracked)
+    import_source("300w", source, name="more", role="synthetic", root=tracked)
+    sources = config.load(tracked / "params.yaml").sources
+    assert [source.name for source in sources.synthetic] == ["photos", "more"]
+    assert sources.real == ()
+
+
+def test_name_defaults_to_the_folder_except_for_300w(project, tmp_path, monkeypatch):
+    folder = tmp_path / "team_renders"
+    write_face(folder / "000000", 0)
+    rows = "\n".join(f"{x} {y}" for x, y in POINTS)
+    (folder / "000000_ldmks.txt").write_text(rows)
+    monkeypatch.setattr(stage, "_track", lambda *_: None)
+    assert import_source("facesynthetics", folder, root=project).name == "team_renders"
+    assert config.load(project / "params.yaml").sources.synthetic[0].name == "team_renders"
+
+
+def test_all_broken_faces_are_reported_at_once_and_nothing_is_written(project, source):
+    before = tree(project)
+    (source / "afw/1_1.jpg").write_bytes((source / "afw/1_1.jpg").read_bytes()[:-50])
+    (source / "helen/trainset/2_1.pts").write_text("not points")
+    write_face(source / "helen/trainset/4_1", 2)
+    (source / "helen/trainset/4_1.pts").unlink()
+    with pytest.raises(ValueError, match="3 broken faces") as error:
+        import_source("300w", source, root=project)
+    for name in ("afw/1_1.jpg: cut off", "2_1.pts: found 'not points'", "4_1.jpg: no 4_1.pts"):
+        assert name in str(error.value)
+    assert tree(project) == before
+    assert not (project / "data").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments, reason",
+    [
+        ({"name": "../elsewhere"}, "letters, digits"),
+        ({"name": "two words"}, "letters, digits"),
+        ({"role": "reel"}, "one of real, synthetic"),
+        ({"format": "dgfaces_v1"}, "use the format 300w"),
+    ],
+)
+def test_arguments_that_do_not_fit(project, source, arguments, reason):
+    before = tree(project)
+    with pytest.raises(ValueError, match=reason):
+        import_source(**{"format": "300w", "path": source, "root": project, **arguments})
+    assert tree(project) == before
+
+
+def test_existing_name(project, source, monkeypatch):
+    monkeypatch.setattr(stage, "_track", lambda *_: None)
+    import_source("300w", source, root=project)
+    before = tree(project)
+    for role in ("real", "synthetic"):
+        with pytest.raises(ValueError, match="a source named '300w' exists already; choose another with --name"):
+            import_source("300w", source, role=role, root=project)
+    assert tree(project) == before
+
+
+def test_failing_dvc_leaves_nothing(project, source):
+    before = tree(project)
+    with pytest.raises(RuntimeError, match="not inside of a DVC repository"):
+        import_source("300w", source, root=project)
+    assert tree(project) == before
+    assert list((project / "data/sources").iterdir()) == []
+
+
+def test_full_disk_leaves_nothing(project, source, monkeypatch):
+    before = tree(project)
+    copied = []
+
+    def copy_until_full(origin: Path, target: Path) -> None:
+        if len(copied) == 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        copied.append(target.write_bytes(origin.read_bytes()))
+
+    monkeypatch.setattr(shutil, "copyfile", copy_until_full)
+    with pytest.raises(OSError, match="No space left"):
+        import_source("300w", source, root=project)
+    assert tree(project) == before
+    assert list((project / "data/sources").iterdir()) == []
+
+
+def test_summary_names_what_is_missing_from_300w(source):
+    assert summary("300w", read("300w", source)[0]) == [
+        "afw: 1 of 337, 336 missing",
+        "helen/trainset: 1 of 2000, 1999 missing",
+        "lfpw/trainset: 0 of 811, 811 missing",
+        "helen/testset: 1 of 330, 329 missing",
+        "lfpw/testset: 0 of 224, 224 missing",
+        "ibug: 0 of 135, 135 missing",
+    ]
+
+
+@pytest.mark.end_to_end
+def test_linked_source_reaches_a_temporary_experiment(tracked, source):
+    import_source("300w", source, link=True, root=tracked)
+    stage = "{cmd: ls data/sources/300w/afw > listing, deps: [data/sources/300w], outs: [listing]}"
+    (tracked / "dvc.yaml").write_text(f"stages:\n  count: {stage}\n")
+    run("git", "add", "-A", cwd=tracked)
+    run("git", "commit", "-qm", "imported", cwd=tracked)
+    dvc("exp", "run", "--temp", "--name", "trial", cwd=tracked)
+    dvc("exp", "apply", "trial", cwd=tracked)
+    assert (tracked / "listing").read_text().split() == ["1_1.jpg", "1_1.pts"]
