@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from facemix import config
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
@@ -15,3 +17,9 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no data at {folder}: set FACEMIX_DATA to the folder that holds 300w/ and synthetic/")
     return folder
+
+
+@pytest.fixture(scope="session")
+def params() -> config.Params:
+    """The committed parameters."""
+    return config.load(REPOSITORY / "params.yaml")

@@ -1,5 +1,6 @@
 """`facemix bench`: speed that a user can measure on any machine, as ratios within one process."""
 
+import copy
 import os
 import tempfile
 import time
@@ -8,7 +9,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from facemix.config import Params
 from facemix.faces import packs
@@ -35,7 +35,7 @@ def step(params: Params) -> None:
     network = LandmarkNet(model.backbone, model.input_size, model.width)
     network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate, fused=True)
-    averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(settings.ema_decay))  # type: ignore[no-untyped-call]
+    averaged = copy.deepcopy(network)
     field = model.context / params.pack.margin * params.pack.size
     with tempfile.TemporaryDirectory(dir=".") as folder:
         batches = _noise_batches(Path(folder), params)
@@ -49,7 +49,7 @@ def step(params: Params) -> None:
             training.training_step(
                 network, optimizer, batches, number, model.input_size, field, settings, params.augmentation, 0, device
             )
-            averaged.update_parameters(network)
+            training.average(averaged, network, settings.ema_decay, number)
 
         for number in range(3):  # warm-up
             bare(number)

@@ -120,3 +120,7 @@ def _bench(options: argparse.Namespace) -> None:
         bench.step(params)
     else:
         bench.prepare(params)
+
+
+if __name__ == "__main__":
+    main()

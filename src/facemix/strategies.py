@@ -51,14 +51,3 @@ STRATEGIES = {
 
 ADAPTER_FROM = "label_adaptation"
 """The strategy that fits the label adapter which others adapt their synthetic labels with."""
-
-
-def get(name: str) -> Strategy:
-    """The strategy of a name.
-
-    Raises:
-        ValueError: there is none.
-    """
-    if name not in STRATEGIES:
-        raise ValueError(f"unknown strategy {name!r}, expected one of {', '.join(STRATEGIES)}")
-    return STRATEGIES[name]

@@ -83,9 +83,9 @@ def augment(
     if len(occluded):
         images[occluded] = torch.where(covers.to(device), cover_colour.to(device), images[occluded])
     if len(noisy):
-        # Uniform noise costs a third of Gaussian noise on a CPU, and serves as well.
-        noise = torch.rand((len(noisy), 3, size, size), generator=generator).sub_(0.5)
-        images[noisy] += noise.mul_(strength[:, None, None, None]).to(device)
+        # One field of uniform noise for the whole batch: drawing it for each face would cost more than all the rest.
+        field_of_noise = torch.rand((3, size, size), generator=generator) - 0.5
+        images[noisy] += strength[:, None, None, None].to(device) * field_of_noise.to(device)
     moved = _move_landmarks(landmarks, inward.to(device), mirrored.to(device), crops.shape[1], size)
     return images.clamp_(0, 1), moved
 
@@ -112,7 +112,7 @@ def _input_to_crop(
 
 
 def sample(crops: Tensor, inward: Tensor, size: int) -> Tensor:
-    """Images (n, 3, size, size) in [0, 1] that see crops (n, S, S, 3) uint8 through centred transforms (n, 2, 3)."""
+    """Images (n, 3, size, size), 0 to 255, that see crops (n, S, S, 3) uint8 through centred transforms (n, 2, 3)."""
     # grid_sample counts from -1 to 1 between the outer edges of a picture (align_corners=False). The grid is a sum of
     # a row and a column: many times faster on a CPU than the matrix products of affine_grid.
     inward = inward * (2 / crops.shape[1])
@@ -121,7 +121,7 @@ def sample(crops: Tensor, inward: Tensor, size: int) -> Tensor:
     along_y = pixels[None, :, None] * inward[:, None, :, 1] + inward[:, None, :, 2]
     grid = along_x[:, None] + along_y[:, :, None]
     pictures = crops.permute(0, 3, 1, 2).float()
-    return F.grid_sample(pictures, grid, mode="bilinear", padding_mode="border", align_corners=False).mul_(1 / 255)
+    return F.grid_sample(pictures, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
 def _move_landmarks(landmarks: Tensor, inward: Tensor, mirrored: Tensor, crop_size: int, size: int) -> Tensor:
@@ -144,7 +144,8 @@ def _colours(n: int, settings: Settings, generator: torch.Generator) -> tuple[Te
 
 
 def _apply_colours(images: Tensor, matrix: Tensor, shift: Tensor) -> Tensor:
-    return torch.baddbmm(shift, matrix, images.flatten(2)).view_as(images)
+    """Recoloured images in [0, 1] of images in 0 to 255, both (n, 3, H, W)."""
+    return torch.baddbmm(shift, matrix / 255, images.flatten(2)).view_as(images)
 
 
 def _blur(images: Tensor, deviation: Tensor, radius: int = 3) -> Tensor:

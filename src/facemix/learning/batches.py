@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from facemix.faces.landmarks import N_POINTS
+
 REAL, SYNTHETIC = 0, 1
 
 
@@ -95,9 +97,16 @@ class MixedBatches:
     def load(self, step: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
         """Crops (batch_size, S, S, 3) uint8 and their landmarks (batch_size, 68, 2), read from the memory maps."""
         domain, rows = self.draw(step)
-        parts = [(faces, rows[domain == d]) for d, faces in enumerate(self.sets) if faces is not None]
-        parts = [(faces, chosen) for faces, chosen in parts if len(chosen)]
-        return (
-            np.concatenate([faces.images[chosen] for faces, chosen in parts]),
-            np.concatenate([faces.landmarks[chosen] for faces, chosen in parts]),
-        )
+        shape = next(faces.images.shape[1:] for faces in self.sets if faces is not None)
+        images = np.empty((self.batch_size, *shape), dtype=np.uint8)
+        landmarks = np.empty((self.batch_size, N_POINTS, 2), dtype=np.float32)
+        first = 0
+        for d, faces in enumerate(self.sets):
+            chosen = rows[domain == d]
+            if faces is not None and len(chosen):
+                part = slice(first, first + len(chosen))
+                # Straight into the batch: indexing would copy the crops twice.
+                np.take(faces.images, chosen, axis=0, out=images[part], mode="clip")
+                landmarks[part] = faces.landmarks[chosen]
+                first += len(chosen)
+        return images, landmarks

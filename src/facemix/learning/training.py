@@ -4,6 +4,7 @@ Each step is a pure function of (weights, optimiser state, seed, step). So a run
 on from its checkpoint ends in the same weights, bit for bit on a CPU, as one that never stopped.
 """
 
+import copy
 import math
 import os
 import signal
@@ -18,7 +19,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from facemix.config import Augmentation, Training
@@ -82,7 +83,7 @@ def train(
     device = choose_device(settings.device)
     torch.set_flush_denormal(True)  # denormals slow a CPU down many times over
     model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(settings.ema_decay))  # type: ignore[no-untyped-call]
+    averaged = copy.deepcopy(model)
     optimizer = torch.optim.AdamW(_parameter_groups(model, settings.weight_decay), lr=learning_rate, fused=True)
     step, loss_sum, loss_count = 0, torch.zeros((), device=device), 0
     history: list[Row] = []
@@ -124,7 +125,7 @@ def train(
             loss = training_step(
                 model, optimizer, batches, step, input_size, field, settings, augmentation, seed, device
             )
-            averaged.update_parameters(model)
+            average(averaged, model, settings.ema_decay, step)
             loss_sum, loss_count = loss_sum + loss, loss_count + 1
             step += 1
             progress.update()
@@ -136,10 +137,9 @@ def train(
                         f"the training loss became {train_loss} between steps {step - loss_count} and {step}; "
                         f"lower training.learning_rate ({learning_rate:g}). The last good state is in {checkpoint}"
                     )
-                network: Any = averaged.module
-                val_nme = validate(network)
+                val_nme = validate(averaged)
                 if not history or val_nme < min(row["val_nme"] for row in history):
-                    best, best_step = _copy(network.state_dict()), step
+                    best, best_step = _copy(averaged.state_dict()), step
                 row = {
                     "step": float(step),
                     "learning_rate": optimizer.param_groups[0]["lr"],
@@ -202,6 +202,17 @@ def optimize(
     loss.backward()  # type: ignore[no-untyped-call]
     optimizer.step()
     return loss.detach()
+
+
+@torch.no_grad()
+def average(averaged: LandmarkNet, model: LandmarkNet, decay: float, step: int) -> None:
+    """Moves the averaged weights (and the statistics of batch normalisation) towards the model's.
+
+    The average follows faster in the first steps, so that it forgets the random start.
+    """
+    update = get_ema_multi_avg_fn(min(decay, (1 + step) / (10 + step)))  # type: ignore[no-untyped-call]
+    old, new = ([*m.parameters(), *(b for b in m.buffers() if b.is_floating_point())] for m in (averaged, model))
+    update(old, new, step)
 
 
 def landmark_loss(predicted: Tensor, targets: Tensor, input_size: int) -> Tensor:

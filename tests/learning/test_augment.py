@@ -1,0 +1,98 @@
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from facemix.config import Augmentation
+from facemix.faces.landmarks import MIRROR
+from facemix.learning.augment import augment
+
+NOTHING = Augmentation(rotation=0, scale=0, shift=0, mirror=0, colour=0, grey=0, blur=0, noise=0, occlusion=0)
+EVERYTHING = Augmentation(
+    rotation=40, scale=0.2, shift=0.1, mirror=0.5, colour=0.4, grey=0.2, blur=0.5, noise=0.5, occlusion=0.5
+)
+GEOMETRY = dataclasses.replace(NOTHING, rotation=40, scale=0.2, shift=0.1)
+
+
+def spots(n: int, size: int = 96) -> tuple[torch.Tensor, torch.Tensor]:
+    """Crops that are dark but for a soft bright spot, and landmarks that all lie on it."""
+    rng = np.random.default_rng(0)
+    centres = rng.uniform(size * 0.4, size * 0.6, (n, 2))
+    y, x = np.mgrid[:size, :size]
+    pictures = [200 * np.exp(-((x - cx) ** 2 + (y - cy) ** 2) / 18) for cx, cy in centres]
+    crops = np.repeat(np.stack(pictures).astype(np.uint8)[..., None], 3, axis=3)
+    landmarks = np.repeat(centres[:, None], 68, axis=1).astype(np.float32)
+    return torch.from_numpy(crops), torch.from_numpy(landmarks)
+
+
+def run(settings: Augmentation, seed: int = 0, n: int = 12) -> tuple[torch.Tensor, torch.Tensor]:
+    crops, landmarks = spots(n)
+    generator = torch.Generator().manual_seed(seed)
+    return augment(crops, landmarks, field=64.0, size=64, settings=settings, generator=generator)
+
+
+def centroids(images: torch.Tensor) -> torch.Tensor:
+    light = images.mean(dim=1)
+    pixels = torch.arange(images.shape[-1], dtype=torch.float32)
+    total = light.sum(dim=(1, 2))
+    return torch.stack([(light.sum(dim=1) @ pixels) / total, (light.sum(dim=2) @ pixels) / total], dim=-1)
+
+
+@pytest.mark.parametrize("settings", [NOTHING, GEOMETRY, dataclasses.replace(GEOMETRY, mirror=1.0)])
+def test_landmarks_stay_on_what_they_mark(settings: Augmentation) -> None:
+    images, landmarks = run(settings)
+    torch.testing.assert_close(landmarks[:, 0], centroids(images), atol=0.1, rtol=0)
+
+
+def test_nothing_cuts_out_the_middle() -> None:
+    crops, _ = spots(3)
+    images, _ = run(NOTHING, n=3)
+    torch.testing.assert_close(images, crops[:, 16:80, 16:80].permute(0, 3, 1, 2) / 255)
+
+
+def test_a_mirrored_face_has_its_points_renamed() -> None:
+    crops, _ = spots(1)
+    landmarks = torch.rand(1, 68, 2) * 40 + 28
+    mirrored = dataclasses.replace(NOTHING, mirror=1.0)
+    _, moved = augment(
+        crops, landmarks, field=64.0, size=64, settings=mirrored, generator=torch.Generator().manual_seed(0)
+    )
+    expected = landmarks[:, torch.from_numpy(MIRROR.copy())] - 16
+    expected[..., 0] = 63 - expected[..., 0]
+    torch.testing.assert_close(moved, expected)
+
+
+def test_the_same_seed_gives_the_same_batch_bit_for_bit() -> None:
+    for one, other in zip(run(EVERYTHING, seed=3), run(EVERYTHING, seed=3), strict=True):
+        assert torch.equal(one, other)
+    assert not torch.equal(run(EVERYTHING, seed=3)[0], run(EVERYTHING, seed=4)[0])
+
+
+def test_images_stay_between_0_and_1() -> None:
+    images, _ = run(EVERYTHING, n=64)
+    assert images.dtype == torch.float32
+    assert 0 <= float(images.min()) <= float(images.max()) <= 1
+
+
+@pytest.mark.parametrize("name", ["colour", "grey", "blur", "noise", "occlusion"])
+def test_each_change_of_the_picture_leaves_the_landmarks(name: str) -> None:
+    strength = 0.5 if name == "colour" else 1.0
+    images, landmarks = run(dataclasses.replace(NOTHING, **{name: strength}))
+    plain_images, plain_landmarks = run(NOTHING)
+    assert torch.equal(landmarks, plain_landmarks)
+    if name != "grey":  # the spots are grey already
+        assert not torch.equal(images, plain_images)
+
+
+def test_grey_pictures_have_equal_channels() -> None:
+    crops = torch.randint(0, 256, (4, 96, 96, 3), dtype=torch.uint8)
+    images, _ = augment(
+        crops,
+        torch.zeros(4, 68, 2),
+        field=64.0,
+        size=64,
+        settings=dataclasses.replace(NOTHING, grey=1.0),
+        generator=torch.Generator(),
+    )
+    torch.testing.assert_close(images[:, 0], images[:, 2])

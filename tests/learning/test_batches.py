@@ -1,0 +1,87 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from facemix.learning.batches import SYNTHETIC, MixedBatches, TrainingSet
+
+
+def faces(n: int, brightness: int) -> TrainingSet:
+    return TrainingSet(
+        images=np.full((n, 4, 4, 3), brightness, dtype=np.uint8),
+        landmarks=np.full((n, 68, 2), brightness, dtype=np.float32),
+        rows=np.arange(n),
+    )
+
+
+def mixed(alpha: float, batch_size: int = 16, seed: int = 0, n: int = 37) -> MixedBatches:
+    return MixedBatches(faces(n, 1), faces(n + 6, 2), alpha=alpha, batch_size=batch_size, seed=seed)
+
+
+@settings(deadline=None)
+@given(st.floats(0, 1), st.integers(1, 64), st.integers(0, 100))
+def test_the_realised_share_of_synthetic_faces_is_alpha(alpha: float, batch_size: int, seed: int) -> None:
+    batches, steps = mixed(alpha, batch_size, seed), 60
+    counts = [int((batches.draw(step)[0] == SYNTHETIC).sum()) for step in range(steps)]
+    assert abs(sum(counts) - alpha * steps * batch_size) <= 1
+    assert all(abs(count - alpha * batch_size) <= 1 for count in counts)
+
+
+def test_the_expected_share_is_alpha_in_the_first_batch_too() -> None:
+    counts = [int((mixed(0.3, 1, seed).draw(0)[0] == SYNTHETIC).sum()) for seed in range(4000)]
+    assert np.mean(counts) == pytest.approx(0.3, abs=0.03)  # four standard errors
+
+
+@given(st.integers(0, 100), st.floats(0, 1))
+def test_every_face_is_seen_once_an_epoch(seed: int, alpha: float) -> None:
+    batches = mixed(alpha, 16, seed)
+    domains, rows = zip(*(batches.draw(step) for step in range(30)), strict=True)
+    for d, n in ((0, 37), (1, 43)):
+        stream = np.concatenate(rows)[np.concatenate(domains) == d]
+        for first in range(0, len(stream) - n, n):
+            assert sorted(stream[first : first + n].tolist()) == list(range(n))
+
+
+def test_a_batch_depends_on_seed_and_step_alone() -> None:
+    ahead = mixed(0.4)
+    for step in range(20):
+        ahead.draw(step)
+    for one, other in zip(ahead.draw(20), mixed(0.4).draw(20), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_the_real_faces_of_a_mixture_are_those_of_real_only_in_the_same_order() -> None:
+    def real(batches: MixedBatches, steps: int) -> np.ndarray:
+        drawn = [batches.draw(step) for step in range(steps)]
+        return np.concatenate([rows[domain == 0] for domain, rows in drawn])
+
+    half = real(mixed(0.5), 20)
+    np.testing.assert_array_equal(half, real(mixed(0.0), 20)[: len(half)])
+
+
+def test_a_loaded_batch_holds_the_drawn_faces() -> None:
+    batches = mixed(0.25)
+    domain, _ = batches.draw(3)
+    images, landmarks = batches.load(3)
+    np.testing.assert_array_equal(images[:, 0, 0, 0], domain + 1)
+    np.testing.assert_array_equal(landmarks[:, 0, 0], domain + 1)
+
+
+@pytest.mark.parametrize(
+    ("real", "synthetic", "alpha", "message"),
+    [
+        (None, faces(3, 2), 0.5, "no real faces to train on, but their share of a batch is 0.5"),
+        (faces(3, 1), faces(0, 2), 1.0, "no synthetic faces to train on"),
+        (faces(3, 1), faces(3, 2), 1.5, "alpha: found 1.5"),
+    ],
+)
+def test_a_set_that_is_needed_must_have_faces(
+    real: TrainingSet | None, synthetic: TrainingSet | None, alpha: float, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        MixedBatches(real, synthetic, alpha=alpha, batch_size=4, seed=0)
+
+
+def test_a_set_of_share_zero_is_not_needed() -> None:
+    domain, _ = MixedBatches(faces(3, 1), None, alpha=0.0, batch_size=8, seed=0).draw(0)
+    assert not domain.any()

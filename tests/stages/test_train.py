@@ -1,0 +1,226 @@
+"""The laws of the strategies, on drawn faces."""
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import facemix
+import toy
+from facemix import config
+from facemix.faces import packs
+from facemix.learning.adaptation import LabelAdapter
+from facemix.learning.predict import Landmarker
+from facemix.stages import train as stage
+from facemix.stages.prepare import prepare
+from facemix.strategies import STRATEGIES
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, config.Params]:
+    """A project's folder with packs of drawn faces, and its parameters."""
+    root = tmp_path_factory.mktemp("project")
+    toy.write_300w(root / "data/sources/toy", n=60)
+    toy.write_facesynthetics(root / "data/sources/drawn", n=24)
+    params = config.load(REPOSITORY / "params.yaml")
+    params = dataclasses.replace(
+        params,
+        n_real="all",
+        n_synthetic="all",
+        sources=config.Sources(
+            real=(config.Source(name="toy", format="300w"),),
+            synthetic=(config.Source(name="drawn", format="facesynthetics"),),
+        ),
+        pack=config.Pack(size=64, margin=2.0),
+        model=dataclasses.replace(params.model, input_size=48, width=16),
+        training=dataclasses.replace(
+            params.training, steps=4, batch_size=8, warmup_steps=1, evaluate_every=2, ema_decay=0.5, device="cpu"
+        ),
+        adaptation=dataclasses.replace(params.adaptation, epochs=3),
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        prepare("real", params)
+        prepare("synthetic", params)
+    return root, params
+
+
+@pytest.fixture
+def project(prepared: tuple[Path, config.Params], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A fresh copy to work in, with a store of its own."""
+    shutil.copytree(prepared[0], tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")  # nobody listens: tracking never holds work up
+    yield tmp_path
+
+
+@pytest.fixture
+def params(prepared: tuple[Path, config.Params]) -> config.Params:
+    return prepared[1]
+
+
+def save_shared(params: config.Params) -> None:
+    """A synthetic-only detector and an adapter that moves points: what other strategies start from."""
+    torch.manual_seed(5)
+    about: dict[str, Any] = {
+        "network": stage._architecture(params),
+        "adapter": None,
+        "training": {"steps": 4, "faces_seen": 32},
+    }
+    model = params.model
+    net = stage.LandmarkNet(model.backbone, model.input_size, model.width)
+    Landmarker(net, model.context, about).save(Path("models/synthetic_only/seed-0"))
+    adapter = LabelAdapter(8)
+    torch.nn.init.normal_(adapter.leave.weight, std=0.02)
+    about = about | {"adapter": {"hidden": 8}}
+    Landmarker(net, model.context, about, adapter).save(Path("models/label_adaptation/seed-0"))
+
+
+def weights(name: str, params: config.Params, tmp_path: Path) -> dict[str, torch.Tensor]:
+    task = stage.gather(STRATEGIES[name], 0, params)
+    outcome = stage.train_network(task, tmp_path / f"{name}-{task.alpha}.pt", lambda _: None)
+    return outcome.landmarker.network.state_dict()
+
+
+@pytest.mark.parametrize(("alpha", "twin"), [(0.0, "real_only"), (1.0, "data_adaptation")])
+def test_mixing_at_an_end_is_the_strategy_of_one_set_bit_for_bit(
+    alpha: float, twin: str, project: Path, params: config.Params, tmp_path: Path
+) -> None:
+    save_shared(params)
+    mixed = weights("mixing", dataclasses.replace(params, alpha=alpha), tmp_path)
+    alone = weights(twin, params, tmp_path)
+    assert all(torch.equal(mixed[key], alone[key]) for key in alone)
+
+
+def test_adapted_labels_make_a_difference(project: Path, params: config.Params, tmp_path: Path) -> None:
+    save_shared(params)
+    adapted, rendered = weights("data_adaptation", params, tmp_path), weights("synthetic_only", params, tmp_path)
+    assert not all(torch.equal(adapted[key], rendered[key]) for key in adapted)
+
+
+def test_label_adaptation_shares_the_network_of_synthetic_only(project: Path, params: config.Params) -> None:
+    save_shared(params)
+    outcome = stage.fit_adapter(stage.gather(STRATEGIES["label_adaptation"], 0, params))
+    shared = Landmarker.load("models/synthetic_only/seed-0").network.state_dict()
+    mine = outcome.landmarker.network.state_dict()
+    assert all(torch.equal(mine[key], shared[key]) for key in shared)
+    assert outcome.landmarker.adapter is not None
+
+
+def test_fine_tuning_starts_from_the_network_of_synthetic_only(project: Path, params: config.Params) -> None:
+    save_shared(params)
+    started = stage.new_network(stage.gather(STRATEGIES["fine_tuning"], 0, params)).state_dict()
+    shared = Landmarker.load("models/synthetic_only/seed-0").network.state_dict()
+    assert all(torch.equal(started[key], shared[key]) for key in shared)
+
+
+@pytest.mark.parametrize("name", sorted(STRATEGIES))
+def test_no_strategy_opens_a_set_that_it_does_not_train_on(
+    name: str, project: Path, params: config.Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_shared(params)
+    opened = []
+    read = packs.read
+    monkeypatch.setattr(packs, "read", lambda folder: (opened.append(folder.name), read(folder))[1])
+    strategy = STRATEGIES[name]
+    stage.gather(strategy, 0, params)
+    trains_on_synthetic = strategy.alpha(params) > 0 and strategy.shares_network_of is None
+    assert ("synthetic" in opened) == trains_on_synthetic
+
+
+def test_every_trained_strategy_has_the_same_architecture_budget_and_augmentation(
+    project: Path, params: config.Params
+) -> None:
+    save_shared(params)
+    shared = [
+        {key: task.identity()[key] for key in ("model", "augmentation", "training")}
+        for task in (stage.gather(s, 0, params) for s in STRATEGIES.values() if not s.shares_network_of)
+    ]
+    assert all(one == shared[0] for one in shared)
+
+
+def test_a_trained_strategy_writes_all_its_files(project: Path, params: config.Params) -> None:
+    stage.train(STRATEGIES["synthetic_only"], 0, params)
+    stage.train(STRATEGIES["label_adaptation"], 0, params)
+    stage.train(STRATEGIES["fine_tuning"], 0, params)
+    folder = project / "models/label_adaptation/seed-0"
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "errors.csv",
+        "history.csv",
+        "label_gap.csv",
+        "metrics.json",
+        "model.json",
+        "model.safetensors",
+    ]
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["adaptation"]["val_nme_after"] <= metrics["adaptation"]["val_nme_before"]
+    assert metrics["val"]["nme"] == pytest.approx(metrics["adaptation"]["val_nme_after"])
+    errors = np.loadtxt(folder / "errors.csv", delimiter=",", skiprows=1, usecols=2)
+    assert errors.mean() == pytest.approx(metrics["test"]["nme"], abs=1e-5)
+    assert metrics["test"]["faces"] == len(errors) == 20
+    tuned = json.loads((project / "models/fine_tuning/seed-0/metrics.json").read_text())
+    assert tuned["training"] == {
+        "steps": 4,
+        "best_step": tuned["training"]["best_step"],
+        "faces_seen": 32,
+        "pretraining_faces_seen": 32,
+    }
+    assert (project / "models/fine_tuning/seed-0/batch.png").exists()
+    assert not list((project / "checkpoints").glob("*.pt"))
+
+
+def test_a_saved_model_measures_what_its_metrics_say(project: Path, params: config.Params) -> None:
+    stage.train(STRATEGIES["real_only"], 0, params)
+    folder = project / "models/real_only/seed-0"
+    real = packs.read(Path("data/packs/real"))
+    rows = np.flatnonzero(real.splits == "test")
+    predicted = stage.evaluation.predict_pack(facemix.Landmarker.load(folder), real, rows)
+    errors = stage.evaluation.measure(predicted, real, rows, "outer_eye")
+    assert errors.nme.mean() == pytest.approx(json.loads((folder / "metrics.json").read_text())["test"]["nme"])
+
+
+def test_resume_from_another_configuration_is_refused(project: Path, params: config.Params) -> None:
+    mine = stage.checkpoint_path(stage.gather(STRATEGIES["real_only"], 0, params))
+    task = stage.gather(STRATEGIES["real_only"], 0, params)
+    other = dataclasses.replace(params, training=dataclasses.replace(params.training, learning_rate=0.001))
+    stage.train_network(task, mine, lambda _: None)
+    with pytest.raises(ValueError, match=r"a checkpoint of another configuration: training: found .*0\.003"):
+        stage.train(STRATEGIES["real_only"], 0, other, resume=mine)
+    with pytest.raises(ValueError, match="--resume .*nothing.pt: no such file"):
+        stage.train(STRATEGIES["real_only"], 0, params, resume=Path("nothing.pt"))
+    stage.train(STRATEGIES["real_only"], 0, params, resume=mine)
+
+
+@pytest.mark.parametrize(("key", "strategy"), [("n_real", "real_only"), ("n_synthetic", "synthetic_only")])
+def test_more_faces_than_there_are_is_refused_with_their_number(
+    key: str, strategy: str, project: Path, params: config.Params
+) -> None:
+    many = dataclasses.replace(params, **{key: 1000})
+    with pytest.raises(
+        ValueError, match=rf"params.yaml: {key}: found 1000, but there are \d+ training faces; lower it"
+    ):
+        stage.gather(STRATEGIES[strategy], 0, many)
+
+
+def test_smaller_sets_are_part_of_larger_ones(project: Path, params: config.Params) -> None:
+    real = packs.read(Path("data/packs/real"))
+    small, large = (set(stage.choose(real, n, 0, "n_real").tolist()) for n in (5, 12))
+    assert len(small) == 5
+    assert small < large
+
+
+def test_a_network_of_another_architecture_is_not_fine_tuned(project: Path, params: config.Params) -> None:
+    save_shared(params)
+    wider = dataclasses.replace(params, model=dataclasses.replace(params.model, width=24))
+    task = stage.gather(STRATEGIES["fine_tuning"], 0, wider)
+    with pytest.raises(ValueError, match="models/synthetic_only/seed-0: found the network .*run `dvc repro`"):
+        stage.new_network(task)

@@ -1,0 +1,106 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from facemix import config
+from facemix.config import ConfigError
+from facemix.stages import preset as presets
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+PARAMS = REPOSITORY / "params.yaml"
+
+
+def content() -> Any:
+    return YAML(typ="safe").load(PARAMS)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda c: c.update(alpha=1.5), r"alpha: found 1\.5, expected a share of synthetic faces, 0 to 1"),
+        (lambda c: c.update(alpha=-0.1), "alpha: found -0.1"),
+        (lambda c: c.update(alpha="half"), "alpha: found 'half', expected a number"),
+        (lambda c: c.update(alpha=True), "alpha: found True, expected a number"),
+        (lambda c: c.update(alpha=float("nan")), "alpha: found nan"),
+        (lambda c: c.update(alfa=0.5), r"alfa: unknown key; did you mean alpha\?"),
+        (lambda c: c.pop("n_real"), "n_real: missing key"),
+        (lambda c: c.update(n_real=0), "n_real: found 0, expected a number of faces, at least 1, or all"),
+        (lambda c: c.update(n_real="many"), "n_real: found 'many', expected a whole number or all"),
+        (lambda c: c.update(seeds=[]), r"seeds: found \[\], expected at least one seed"),
+        (lambda c: c.update(seeds=[1, 1]), "expected each seed once"),
+        (lambda c: c.update(seeds=[0.5]), r"seeds\[0\]: found 0\.5, expected a whole number"),
+        (lambda c: c["training"].update(steps="2k"), "training.steps: found '2k', expected a whole number"),
+        (lambda c: c["training"].update(step=3), r"training.step: unknown key; did you mean training.steps\?"),
+        (lambda c: c["training"].update(device="gpu"), "training.device: found 'gpu', expected one of auto, cpu, cuda"),
+        (lambda c: c["model"].update(input_size=100), "model.input_size: found 100, expected a multiple of 16"),
+        (lambda c: c["evaluation"].update(normalizer="outer-eye"), r"did you mean 'outer_eye'\?"),
+        (lambda c: c.update(model=3), "model: found 3, expected a mapping"),
+        (lambda c: c["sources"].update(real=[{"name": "a"}]), r"sources.real\[0\].format: missing key"),
+        (
+            lambda c: c["sources"].update(
+                real=[{"name": "a", "format": "300w"}], synthetic=[{"name": "a", "format": "300w"}]
+            ),
+            "sources: found 'a', expected each source once",
+        ),
+    ],
+)
+def test_a_bad_value_is_refused_by_key(change: Callable[[Any], object], message: str) -> None:
+    params = content()
+    change(params)
+    with pytest.raises(ConfigError, match=message):
+        config.parse(params)
+
+
+def test_the_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"params\.yaml: not found; run from the project's root"):
+        config.load(tmp_path / "params.yaml")
+    (tmp_path / "params.yaml").write_text("alpha: [")
+    with pytest.raises(ConfigError, match=r"params\.yaml: not valid YAML"):
+        config.load(tmp_path / "params.yaml")
+
+
+def test_plain_gives_back_what_the_file_holds() -> None:
+    params = config.parse(content())
+    assert config.plain(params.training) == content()["training"]
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    path = tmp_path / "params.yaml"
+    path.write_text(PARAMS.read_text())
+    return path
+
+
+def test_an_update_changes_its_keys_and_no_other_line(copy: Path) -> None:
+    before = copy.read_text().splitlines()
+    config.update_params(copy, {"training.steps": 7, "sources.synthetic": [{"name": "a", "format": "300w"}]})
+    after = copy.read_text().splitlines()
+    changed = [new for old, new in zip(before, after, strict=True) if old != new]
+    assert changed == ["  synthetic: [{name: a, format: 300w}]", "  steps: 7"] or changed[1].startswith("  steps: 7")
+    assert config.load(copy).training.steps == 7
+
+
+@pytest.mark.parametrize("changes", [{"alpha": 2}, {"training.stepz": 1}, {"alpha": 0.5, "nothing.here": 1}])
+def test_a_refused_update_leaves_the_file_as_it_was(copy: Path, changes: dict[str, object]) -> None:
+    with pytest.raises(ConfigError):
+        config.update_params(copy, changes)
+    assert copy.read_text() == PARAMS.read_text()
+    assert list(copy.parent.iterdir()) == [copy]
+
+
+@pytest.mark.parametrize("name", [path.stem for path in (REPOSITORY / "presets").glob("*.yaml")])
+def test_every_preset_fits_and_keeps_comments(name: str, copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(REPOSITORY)
+    changes = presets.preset(name, copy)
+    assert changes
+    assert copy.read_text().count("#") == PARAMS.read_text().count("#")
+    config.load(copy)
+
+
+def test_an_unknown_preset_is_answered_with_the_known_ones(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(REPOSITORY)
+    with pytest.raises(ValueError, match="no such preset; there are: .*smoke"):
+        presets.preset("smok", copy)

@@ -1,0 +1,268 @@
+"""The real commands at smoke size, on drawn faces: what a user types, and what comes out."""
+
+import csv
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.numpy import load_file
+
+import toy
+from facemix.strategies import STRATEGIES
+
+pytestmark = pytest.mark.end_to_end
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+STAGE = re.compile(r"^Running stage '(.+)':", re.MULTILINE)
+Shell = Callable[..., str]
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fresh clone of the files that git knows."""
+    root = tmp_path_factory.mktemp("clone") / "facemix"
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=REPOSITORY,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    for name in listed.splitlines():
+        if (REPOSITORY / name).exists():
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(REPOSITORY / name, root / name)
+    return root
+
+
+@pytest.fixture(scope="module")
+def shell(project: Path) -> Shell:
+    """Runs a command in the clone, as a user with the environment activated would; returns what it prints."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW", "DVC"))}
+    environment |= {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(project / "src"),
+        "GIT_AUTHOR_NAME": "a",
+        "GIT_AUTHOR_EMAIL": "a@b",
+        "GIT_COMMITTER_NAME": "a",
+        "GIT_COMMITTER_EMAIL": "a@b",
+    }
+
+    def run(command: str, expect: int = 0) -> str:
+        done = subprocess.run(
+            command,
+            shell=True,
+            cwd=project,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == expect, f"{command}\n{done.stdout}"
+        return done.stdout
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def reproduced(project: Path, shell: Shell, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """What `dvc repro` prints after two imports and `facemix preset smoke`."""
+    data = tmp_path_factory.mktemp("data")
+    shell("git init -q && git add -A && git commit -qm start")
+    shell(f"facemix import 300w {toy.write_300w(data / 'real', n=90)} --name toy")
+    shell(f"facemix import facesynthetics {toy.write_facesynthetics(data / 'drawn', n=60)}")
+    shell("facemix preset smoke && git add -A && git commit -qm smoke")
+    printed = shell("dvc repro")
+    shell("git add -A && git commit -qm results")
+    return printed
+
+
+def runs(project: Path, shell: Shell) -> list[dict[str, Any]]:
+    """Every MLflow run of the one store at the root, in order of start."""
+    code = (
+        "import json, mlflow; c = mlflow.MlflowClient('sqlite:///mlflow.db'); "
+        "e = [x.experiment_id for x in c.search_experiments()]; "
+        "print(json.dumps([dict(name=r.info.run_name, status=r.info.status, metrics=r.data.metrics, "
+        "params=r.data.params, tags=r.data.tags, "
+        "files=[f.path for f in c.list_artifacts(r.info.run_id)], "
+        "inputs=[d.dataset.name for d in r.inputs.dataset_inputs], "
+        "models=[m.model_id for m in (r.outputs.model_outputs if r.outputs else [])]) "
+        "for r in c.search_runs(e, order_by=['start_time'])], default=str))"
+    )
+    found: list[dict[str, Any]] = json.loads(shell(f'python -W ignore -c "{code}"').splitlines()[-1])
+    return found
+
+
+def test_repro_trains_and_ranks_every_strategy(reproduced: str, project: Path) -> None:
+    assert STAGE.findall(reproduced)[-1] == "compare"
+    with (project / "reports/ranking.csv").open(newline="") as file:
+        ranking = list(csv.DictReader(file))
+    assert {row["strategy"] for row in ranking} == set(STRATEGIES)
+    nmes = [float(row["test_nme"]) for row in ranking]
+    assert nmes == sorted(nmes)
+    for name in STRATEGIES:
+        assert name in reproduced
+        metrics = json.loads((project / "models" / name / "seed-0" / "metrics.json").read_text())
+        assert metrics["normalizer"] == "outer_eye"
+        assert {"nme", "fr8", "fr10", "auc8", "regions", "subsets"} <= metrics["test"].keys()
+
+
+def test_git_sees_no_data_and_no_models(reproduced: str, shell: Shell) -> None:
+    tracked = shell("git ls-files").split()
+    assert not [name for name in tracked if name.endswith((".npy", ".jpg", ".safetensors", ".pt", ".db"))]
+    assert shell("git status --porcelain") == ""
+
+
+def test_every_strategy_is_a_complete_run_in_the_store_at_the_root(
+    reproduced: str, project: Path, shell: Shell
+) -> None:
+    found = runs(project, shell)
+    assert {run["name"] for run in found} == {*(f"{name} seed 0" for name in STRATEGIES), "compare"}
+    assert {run["status"] for run in found} == {"FINISHED"}
+    for run in found:
+        if run["name"] == "compare":
+            assert {"ranking.csv", "ranking.png", "ced.png", "metrics.json"} <= set(run["files"])
+            continue
+        name = run["tags"]["strategy"]
+        metrics = json.loads((project / "models" / name / "seed-0" / "metrics.json").read_text())
+        assert run["metrics"]["test.nme"] == pytest.approx(metrics["test"]["nme"])
+        assert {"metrics.json", "errors.csv", "history.csv"} <= set(run["files"])
+        assert {"real-validation", "real-test"} <= set(run["inputs"])
+        assert len(run["models"]) == 1
+        assert run["tags"]["DVC_STAGE"] == f"{name}@0"
+    assert not list((project / ".dvc/tmp/facemix/outbox").glob("*"))
+
+
+def test_a_second_repro_does_nothing(reproduced: str, shell: Shell) -> None:
+    assert "Data and pipelines are up to date." in shell("dvc repro")
+
+
+def test_metrics_and_plots_are_shown(reproduced: str, shell: Shell, tmp_path: Path) -> None:
+    shown = json.loads(shell("dvc metrics show --json"))
+    assert set(shown[""]["data"]["reports/metrics.json"]["data"]["test_nme"]) == set(STRATEGIES)
+    shell(f"dvc plots show -o {tmp_path}")
+    page = (tmp_path / "index.html").read_text()
+    assert "CED on test" in page
+    assert "Validation during training" in page
+
+
+def test_alpha_runs_mixing_and_compare_only(reproduced: str, project: Path, shell: Shell) -> None:
+    before = len(runs(project, shell))
+    printed = shell("dvc exp run -n third -S alpha=0.3")
+    assert STAGE.findall(printed) == ["mixing@0", "compare"]
+    new = runs(project, shell)[before:]
+    assert [run["name"] for run in new] == ["mixing seed 0", "compare"]
+    assert new[0]["params"]["alpha"] == "0.3"
+    assert new[0]["tags"]["DVC_EXP_NAME"] == "third"
+    shell("git checkout -q -- . && dvc checkout -q")
+
+
+def test_n_real_leaves_packs_and_synthetic_only(reproduced: str, shell: Shell) -> None:
+    stages = STAGE.findall(shell("dvc exp run --dry -S n_real=20"))
+    assert "real_only@0" in stages
+    assert not {"prepare@real", "prepare@synthetic", "synthetic_only@0"} & set(stages)
+    shell("git checkout -q -- .")
+
+
+def test_temporary_and_queued_experiments_leave_their_runs_in_the_one_store(
+    reproduced: str, project: Path, shell: Shell
+) -> None:
+    before = len(runs(project, shell))
+    assert STAGE.findall(shell("dvc exp run --temp -n temporary -S alpha=0.4")) == ["mixing@0", "compare"]
+    shell("dvc exp run --queue -n queued-1 -S alpha=0.6 && dvc exp run --queue -n queued-2 -S alpha=0.7")
+    shell("dvc queue start -j 2")
+    deadline = time.monotonic() + 400
+    while shell("dvc queue status").count("Success") < 2:
+        assert time.monotonic() < deadline, shell("dvc queue status; dvc queue logs queued-1; dvc queue logs queued-2")
+        assert "Failed" not in shell("dvc queue status"), shell("dvc queue logs queued-1; dvc queue logs queued-2")
+        time.sleep(3)
+    new = runs(project, shell)[before:]
+    alphas = sorted(run["params"]["alpha"] for run in new if run["name"] == "mixing seed 0")
+    assert alphas == ["0.4", "0.6", "0.7"]
+    assert {run["status"] for run in new} == {"FINISHED"}
+    assert {run["tags"]["DVC_EXP_NAME"] for run in new} == {"temporary", "queued-1", "queued-2"}
+    assert all("test.nme" in run["metrics"] and run["files"] for run in new)
+    table = shell("dvc exp show --csv --no-pager")
+    assert all(name in table for name in ("temporary", "queued-1", "queued-2", "test_nme.mixing"))
+
+
+def test_mlflow_run_trains_mixing_under_the_parent_run(reproduced: str, project: Path, shell: Shell) -> None:
+    before = len(runs(project, shell))
+    shell("mlflow run . -e mixing -P alpha=0.2 --env-manager local --experiment-name facemix")
+    new = runs(project, shell)[before:]
+    trained = next(run for run in new if run["name"] == "mixing seed 0")
+    assert trained["params"]["alpha"] == "0.2"
+    assert {run["status"] for run in new} == {"FINISHED"}
+    assert trained["tags"]["mlflow.parentRunId"]
+    shell("git checkout -q -- . && dvc checkout -q")
+
+
+def test_a_training_that_is_killed_goes_on_and_ends_in_the_same_weights(
+    reproduced: str, project: Path, shell: Shell
+) -> None:
+    folder = project / "models/real_only/seed-0"
+    shell("facemix train real_only")
+    undisturbed = load_file(folder / "model.safetensors")
+    before = len(runs(project, shell))
+    command = f"{sys.executable} -m facemix.cli train real_only"
+    environment = os.environ | {"PYTHONPATH": str(project / "src")}
+    process = subprocess.Popen(
+        command.split(), cwd=project, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 120
+    while not list((project / "checkpoints").glob("real_only-*.pt")) and process.poll() is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    shell("facemix train real_only")
+    again = load_file(folder / "model.safetensors")
+    assert all((again[key] == undisturbed[key]).all() for key in undisturbed)
+    new = runs(project, shell)[before:]
+    assert [run["status"] for run in new] == ["FINISHED"]
+    shell("git checkout -q -- . && dvc checkout -q --force")
+
+
+def test_mistakes_end_in_one_clear_line(reproduced: str, shell: Shell) -> None:
+    assert shell("facemix preset nothing", expect=1).startswith("facemix preset: presets/nothing.yaml: no such preset")
+    shell("sed -i 's/^alpha: .*/alpha: 1.5/' params.yaml")
+    assert shell("facemix train mixing", expect=1) == (
+        "facemix train: params.yaml: alpha: found 1.5, expected a share of synthetic faces, 0 to 1\n"
+    )
+    shell("git checkout -q -- .")
+
+
+@pytest.mark.parametrize(("what", "pattern"), [("step", r"ratio +\d\.\d{3}"), ("prepare", r"\d+ faces/s")])
+def test_benchmarks_print_their_figures(what: str, pattern: str, reproduced: str, shell: Shell) -> None:
+    assert re.search(pattern, shell(f"facemix bench {what}"))
+
+
+@pytest.mark.real_data
+def test_the_smoke_preset_runs_on_a_slice_of_300w(
+    shared_data: Path, tmp_path: Path, project: Path, shell: Shell
+) -> None:
+    clone, synthetic = tmp_path / "real", shared_data / "synthetic"
+    first = shell("git rev-list --max-parents=0 HEAD").strip()
+    commands = [
+        f"git clone -q . {clone} && cd {clone} && git checkout -q {first} && export PYTHONPATH={clone}/src",
+        f"facemix import 300w {shared_data}/300w --link",
+        *(f"facemix import {name} {synthetic}/{name}" for name in ("dgfaces_v1", "dgfaces_v2", "facesynthetics")),
+        "facemix preset smoke",
+        "dvc repro",
+    ]
+    shell(" && ".join(commands))
+    with (clone / "reports/ranking.csv").open(newline="") as file:
+        assert len(list(csv.DictReader(file))) == len(STRATEGIES)
+    metrics = json.loads((clone / "models/real_only/seed-0/metrics.json").read_text())
+    assert metrics["test"]["faces"] == 554
+    assert metrics["val"]["faces"] == 300

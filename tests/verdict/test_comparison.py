@@ -1,0 +1,98 @@
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from facemix.stages import compare as stage
+from facemix.verdict import comparison
+
+FACES = [f"300w/lfpw/testset/{i}" for i in range(40)]
+
+
+def write(models: Path, strategy: str, seed: int, errors: list[float], **changes: Any) -> None:
+    folder = models / strategy / f"seed-{seed}"
+    folder.mkdir(parents=True)
+    mean = float(np.mean(errors))
+    test = {"nme": mean, "fr8": 0.0, "fr10": 0.0, "auc8": 0.5, "regions": {"jaw": mean}, "subsets": {"lfpw": mean}}
+    metrics = {"normalizer": "outer_eye", "val": {"nme": mean + 1}, "test": test} | changes
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+    faces = [*FACES[: len(errors)], "300w/ibug/1"]
+    rows = zip(faces, ["lfpw"] * len(errors) + ["ibug"], [*errors, 50.0], strict=True)
+    (folder / "errors.csv").write_text("face,subset,nme\n" + "".join(f"{f},{s},{e}\n" for f, s, e in rows))
+    (folder / "history.csv").write_text(f"step,val_nme\n10,{mean + 2}\n20,{mean + 1}\n")
+
+
+def test_the_least_mean_test_nme_ranks_first(tmp_path: Path) -> None:
+    for seed, shift in ((0, 0.0), (1, 0.2)):
+        write(tmp_path, "real_only", seed, [4.0 + shift, 6.0])
+        write(tmp_path, "mixing", seed, [4.0 + shift, 5.0])
+    ranked = comparison.rank(comparison.read(tmp_path, [0, 1]))
+    assert [(row["rank"], row["strategy"]) for row in ranked] == [(1, "mixing"), (2, "real_only")]
+    assert ranked[0]["test_nme"] == pytest.approx(4.55)
+    assert ranked[0]["test_nme_sd"] == pytest.approx(np.std([4.5, 4.6], ddof=1))
+    assert ranked[0]["difference"] == pytest.approx(-0.5)  # paired: challenging faces do not count
+    assert ranked[1]["difference"] == 0
+
+
+def test_tables_for_plots_have_a_column_a_strategy(tmp_path: Path) -> None:
+    write(tmp_path, "real_only", 0, [1.0, 3.0])
+    write(tmp_path, "mixing", 0, [2.0, 2.0])
+    trained = comparison.read(tmp_path, [0])
+    at_two = next(row for row in comparison.ced_table(trained) if row["nme"] == 2)
+    assert at_two == {"nme": 2, "real_only": 0.5, "mixing": 1.0}
+    assert comparison.validation_table(trained)[0] == {"step": 10, "real_only": 4.0, "mixing": 4.0}
+
+
+@pytest.mark.parametrize(
+    ("prepare", "message"),
+    [
+        (lambda m: None, "no trained strategy, expected .*/STRATEGY/seed-K; run `dvc repro`"),
+        (lambda m: write(m, "real_only", 0, [1.0]), "metrics.json is missing; expected one for every seed"),
+        (lambda m: (write(m, "real_only", 0, [1.0]), write(m, "real_only", 1, [1.0, 2.0])), "different faces"),
+        (
+            lambda m: (write(m, "real_only", 0, [1.0]), write(m, "real_only", 1, [float("nan")])),
+            "expected a finite NME",
+        ),
+        (
+            lambda m: (write(m, "real_only", 0, [1.0]), write(m, "real_only", 1, [1.0], normalizer="box_side")),
+            "real_only is measured by outer_eye, real_only by box_side",
+        ),
+        (lambda m: write(m, "real_only", 0, [1.0], test=3), "damaged results"),
+    ],
+)
+def test_results_that_cannot_be_compared_are_refused(prepare: Any, message: str, tmp_path: Path) -> None:
+    prepare(tmp_path)
+    with pytest.raises(ValueError, match=message):
+        comparison.read(tmp_path, [0, 1])
+
+
+def test_the_printed_table_lines_up(tmp_path: Path) -> None:
+    write(tmp_path, "real_only", 0, [10.0])
+    write(tmp_path, "label_adaptation", 0, [5.25])
+    lines = stage.table(comparison.rank(comparison.read(tmp_path, [0]))).splitlines()
+    assert lines[0].split() == [
+        "rank",
+        "strategy",
+        "test",
+        "NME",
+        "vs",
+        "real_only",
+        "FR@8",
+        "FR@10",
+        "AUC@8",
+        "val",
+        "NME",
+    ]
+    assert lines[1].split()[:4] == ["1", "label_adaptation", "5.25", "-4.75"]
+    assert len({line.index("5.25") + 4 if "5.25" in line else line.index("10.00") + 5 for line in lines[1:]}) == 1
+
+
+def test_csv_rows_can_be_read_back(tmp_path: Path) -> None:
+    write(tmp_path, "real_only", 0, [1.0])
+    ranked = comparison.rank(comparison.read(tmp_path, [0]))
+    stage._write_csv(tmp_path / "ranking.csv", ranked)
+    with (tmp_path / "ranking.csv").open(newline="") as file:
+        assert next(csv.DictReader(file))["strategy"] == "real_only"
