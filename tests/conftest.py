@@ -1,6 +1,8 @@
 """What every test may ask for."""
 
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,3 +25,11 @@ def shared_data() -> Path:
 def params() -> config.Params:
     """The committed parameters."""
     return config.load(REPOSITORY / "params.yaml")
+
+
+@pytest.fixture(autouse=True)
+def denormals() -> Iterator[None]:
+    """Training flushes denormal numbers in the whole process; the next test wants them back."""
+    yield
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_flush_denormal(False)

@@ -35,7 +35,7 @@ def step(params: Params) -> None:
     network = LandmarkNet(model.backbone, model.input_size, model.width)
     network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate, fused=True)
-    averaged = copy.deepcopy(network)
+    tensors = training.averageable(copy.deepcopy(network)), training.averageable(network)
     field = model.context / params.pack.margin * params.pack.size
     with tempfile.TemporaryDirectory(dir=".") as folder:
         batches = _noise_batches(Path(folder), params)
@@ -49,7 +49,7 @@ def step(params: Params) -> None:
             training.training_step(
                 network, optimizer, batches, number, model.input_size, field, settings, params.augmentation, 0, device
             )
-            training.average(averaged, network, settings.ema_decay, number)
+            training.average(*tensors, settings.ema_decay, number)
 
         for number in range(3):  # warm-up
             bare(number)

@@ -49,8 +49,10 @@ def test_an_unknown_backbone_is_answered_with_near_matches() -> None:
         LandmarkNet("resnet81", 48, 16)
 
 
-def test_a_backbone_without_feature_maps_is_refused() -> None:
-    with pytest.raises(ValueError, match="model.backbone: mixer_s16_224 cannot return feature maps"):
+def test_a_backbone_of_other_strides_is_refused() -> None:
+    with pytest.raises(
+        ValueError, match=r"mixer_s16_224 has feature maps of strides \[16, 16, 16\], expected one of 8"
+    ):
         LandmarkNet("mixer_s16_224", 48, 16)
 
 
@@ -81,7 +83,7 @@ def test_a_saved_detector_predicts_the_same_when_loaded(tmp_path: Path) -> None:
     for saved in (landmarker(), landmarker(adapter)):
         saved.save(tmp_path / "model")
         loaded = facemix.Landmarker.load(tmp_path / "model")
-        np.testing.assert_array_equal(loaded.predict(image, boxes), saved.predict(image, boxes))
+        np.testing.assert_allclose(loaded.predict(image, boxes), saved.predict(image, boxes), atol=1e-3)
         assert sorted(path.name for path in (tmp_path / "model").iterdir()) == ["model.json", "model.safetensors"]
 
 

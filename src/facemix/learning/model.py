@@ -78,7 +78,7 @@ class LandmarkNet(nn.Module):
         # Coordinates stay in float32 under autocast: bfloat16 has too few digits for a fraction of a pixel.
         n = len(heatmaps)
         weights = heatmaps.flatten(2).float().softmax(dim=-1)  # (n, 68, cells)
-        local = offsets.float().reshape(n, N_POINTS, 2, -1)  # (n, 68, 2, cells), in cells
+        local = offsets.float().reshape(n, N_POINTS, 2, weights.shape[-1])  # (n, 68, 2, cells), in cells
         return weights @ self.cells + STRIDE * (local @ weights[..., None]).squeeze(-1)
 
 

@@ -84,6 +84,7 @@ def train(
     torch.set_flush_denormal(True)  # denormals slow a CPU down many times over
     model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     averaged = copy.deepcopy(model)
+    tensors = averageable(averaged), averageable(model)
     optimizer = torch.optim.AdamW(_parameter_groups(model, settings.weight_decay), lr=learning_rate, fused=True)
     step, loss_sum, loss_count = 0, torch.zeros((), device=device), 0
     history: list[Row] = []
@@ -125,7 +126,7 @@ def train(
             loss = training_step(
                 model, optimizer, batches, step, input_size, field, settings, augmentation, seed, device
             )
-            average(averaged, model, settings.ema_decay, step)
+            average(*tensors, settings.ema_decay, step)
             loss_sum, loss_count = loss_sum + loss, loss_count + 1
             step += 1
             progress.update()
@@ -204,15 +205,19 @@ def optimize(
     return loss.detach()
 
 
+def averageable(model: nn.Module) -> list[Tensor]:
+    """The tensors that are averaged: weights, and the statistics of batch normalisation."""
+    return [*model.parameters(), *(buffer for buffer in model.buffers() if buffer.is_floating_point())]
+
+
 @torch.no_grad()
-def average(averaged: LandmarkNet, model: LandmarkNet, decay: float, step: int) -> None:
-    """Moves the averaged weights (and the statistics of batch normalisation) towards the model's.
+def average(averaged: list[Tensor], current: list[Tensor], decay: float, step: int) -> None:
+    """Moves averaged tensors towards the current ones, in place.
 
     The average follows faster in the first steps, so that it forgets the random start.
     """
     update = get_ema_multi_avg_fn(min(decay, (1 + step) / (10 + step)))  # type: ignore[no-untyped-call]
-    old, new = ([*m.parameters(), *(b for b in m.buffers() if b.is_floating_point())] for m in (averaged, model))
-    update(old, new, step)
+    update(averaged, current, step)
 
 
 def landmark_loss(predicted: Tensor, targets: Tensor, input_size: int) -> Tensor:
@@ -224,8 +229,8 @@ def landmark_loss(predicted: Tensor, targets: Tensor, input_size: int) -> Tensor
     """
     width, curvature = 4.0, 0.8
     error = (predicted - targets).abs() * (100 / input_size)
-    offset = width - width * math.log(1 + width / curvature)
-    return torch.where(error < width, width * torch.log1p(error / curvature), error - (-offset)).mean()
+    joint = width * math.log(1 + width / curvature) - width  # where the two pieces meet
+    return torch.where(error < width, width * torch.log1p(error / curvature), error + joint).mean()
 
 
 def schedule(step: int, steps: int, warmup_steps: int) -> float:
@@ -290,7 +295,8 @@ def read_checkpoint(path: Path, identity: Mapping[str, Any], device: torch.devic
         saved: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
         found = saved["identity"]
     except Exception as error:
-        raise CheckpointError(f"{path}: not a readable checkpoint ({error}); delete it to start anew") from error
+        reason = str(error).split(". ")[0]  # torch goes on to advise unsafe loading
+        raise CheckpointError(f"{path}: not a readable checkpoint ({reason}); delete it to start anew") from error
     different = [key for key in sorted({*found, *identity}) if found.get(key) != identity.get(key)]
     if different:
         listed = "; ".join(f"{key}: found {found.get(key)!r}, expected {identity.get(key)!r}" for key in different)
