@@ -5,9 +5,14 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from facemix import config
+
+# A slow or busy machine is no failure, and every run tries the same examples.
+hypothesis.settings.register_profile("facemix", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("facemix")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from facemix import metrics
@@ -43,7 +43,6 @@ def test_failure_rate_counts_faces_above_the_threshold() -> None:
     assert metrics.failure_rate(np.array([1.0, 8.0, 8.1, 20.0]), 8) == 50
 
 
-@settings(deadline=None)
 @given(ERRORS)
 def test_auc_is_the_area_under_the_ced(errors: np.ndarray) -> None:
     thresholds = np.linspace(0, 8, 80_001)

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from facemix.learning.batches import SYNTHETIC, MixedBatches, TrainingSet
@@ -18,7 +18,6 @@ def mixed(alpha: float, batch_size: int = 16, seed: int = 0, n: int = 37) -> Mix
     return MixedBatches(faces(n, 1), faces(n + 6, 2), alpha=alpha, batch_size=batch_size, seed=seed)
 
 
-@settings(deadline=None)
 @given(st.floats(0, 1), st.integers(1, 64), st.integers(0, 100))
 def test_the_realised_share_of_synthetic_faces_is_alpha(alpha: float, batch_size: int, seed: int) -> None:
     batches, steps = mixed(alpha, batch_size, seed), 60

@@ -399,7 +399,7 @@ def _datasets(task: Task) -> list[tracking.Dataset]:
 
 def _report(row: training.Row, run: tracking.Run) -> None:
     step = int(row["step"])
-    run.metrics({"train.loss": row["train_loss"], "val.nme": row["val_nme"], "lr": row["learning_rate"]}, step=step)
+    run.metrics({key: value for key, value in row.items() if key != "step"}, step=step)
     if not sys.stderr.isatty():  # a log file shows no progress bar: one line an evaluation instead
         print(f"step {step}: training loss {row['train_loss']:.3f}, validation NME {row['val_nme']:.2f}", flush=True)
 
