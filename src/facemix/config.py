@@ -2,13 +2,13 @@
 
 import dataclasses
 import difflib
-import os
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from facemix.files import whole_file
 from facemix.metrics import NORMALIZERS
 
 PARAMS_FILE = Path("params.yaml")
@@ -288,13 +288,8 @@ def update_params(path: Path, changes: Mapping[str, object]) -> None:
             raise ConfigError(f"{path}: {dotted}: unknown key")
         node[name] = _flow_items(value)
     parse(_to_plain(content))
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with beside.open("w", encoding="utf-8") as file:
-            yaml.dump(content, file)
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+    with whole_file(path) as beside:
+        yaml.dump(content, beside)
 
 
 def _flow_items(value: object) -> object:

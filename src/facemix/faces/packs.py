@@ -9,7 +9,6 @@ pack.json        size, margin, number of faces, digest of the contents
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from facemix.faces.face import BrokenFace, Face
 from facemix.faces.images import read_image
 from facemix.faces.landmarks import N_POINTS
 from facemix.faces.parallel import on_all_cores
+from facemix.files import whole_folder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,17 +113,8 @@ def write(folder: Path, entries: Sequence[Entry], *, size: int, margin: float) -
     """
     if not entries:
         raise ValueError(f"{folder}: no faces to pack")
-    beside = folder.with_name(f".{folder.name}.{os.getpid()}")
-    try:
-        beside.mkdir(parents=True)
+    with whole_folder(folder) as beside:
         _write(beside, entries, size, margin)
-        if folder.exists():
-            shutil.rmtree(folder)
-        beside.rename(folder)
-    except OSError as error:
-        raise OSError(error.errno, f"{folder}: could not write the pack: {error.strerror}; nothing was kept") from error
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
 
 
 def _write(folder: Path, entries: Sequence[Entry], size: int, margin: float) -> None:

@@ -4,37 +4,13 @@ What happens to each face is drawn on the CPU from a generator, so it is the sam
 """
 
 import math
-from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from facemix.config import Augmentation
 from facemix.faces.landmarks import MIRROR
-
-
-class Settings(Protocol):
-    """Strengths; see `facemix.config.Augmentation`."""
-
-    @property
-    def rotation(self) -> float: ...
-    @property
-    def scale(self) -> float: ...
-    @property
-    def shift(self) -> float: ...
-    @property
-    def mirror(self) -> float: ...
-    @property
-    def colour(self) -> float: ...
-    @property
-    def grey(self) -> float: ...
-    @property
-    def blur(self) -> float: ...
-    @property
-    def noise(self) -> float: ...
-    @property
-    def occlusion(self) -> float: ...
-
 
 _LUMA = torch.tensor([0.299, 0.587, 0.114])
 
@@ -45,7 +21,7 @@ def augment(
     *,
     field: float,
     size: int,
-    settings: Settings,
+    settings: Augmentation,
     generator: torch.Generator,
 ) -> tuple[Tensor, Tensor]:
     """Randomly transformed network inputs and their landmarks.
@@ -95,7 +71,7 @@ def _uniform(shape: tuple[int, ...], limit: float, generator: torch.Generator) -
 
 
 def _input_to_crop(
-    n: int, crop_size: int, field: float, size: int, settings: Settings, generator: torch.Generator
+    n: int, crop_size: int, field: float, size: int, settings: Augmentation, generator: torch.Generator
 ) -> Tensor:
     """Similarity transforms (n, 2, 3) from centred pixels of the input to centred pixels of the crop."""
     angle = _uniform((n,), math.radians(settings.rotation), generator)
@@ -132,7 +108,7 @@ def _move_landmarks(landmarks: Tensor, inward: Tensor, mirrored: Tensor, crop_si
     return moved
 
 
-def _colours(n: int, settings: Settings, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def _colours(n: int, settings: Augmentation, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """One matrix (n, 3, 3) and shift (n, 3, 1) a face: brightness, contrast, saturation and colour cast together."""
     strength = settings.colour
     gain = torch.exp(_uniform((n, 1, 1), strength, generator) + _uniform((n, 3, 1), strength / 4, generator))

@@ -1,8 +1,6 @@
 """`Landmarker`: a trained network, with its label adapter where it has one, applied to images."""
 
 import json
-import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from facemix.faces import geometry
 from facemix.faces.landmarks import N_POINTS
+from facemix.files import whole_file
 from facemix.learning.adaptation import LabelAdapter, adapt
 from facemix.learning.model import LandmarkNet
 
@@ -63,16 +62,10 @@ class Landmarker:
         if self.adapter is not None:
             state |= {f"adapter.{key}": value for key, value in self.adapter.state_dict().items()}
         state = {key: value.detach().cpu().contiguous() for key, value in state.items()}
-        folder.mkdir(parents=True, exist_ok=True)
-        beside = folder / f".model.{os.getpid()}"
-        beside.mkdir()
-        try:
-            save_file(state, beside / "model.safetensors")
-            (beside / "model.json").write_text(json.dumps(self.about, indent=2) + "\n", encoding="utf-8")
-            for file in sorted(beside.iterdir()):
-                file.replace(folder / file.name)
-        finally:
-            shutil.rmtree(beside)
+        with whole_file(folder / "model.safetensors") as beside:
+            save_file(state, beside)
+        with whole_file(folder / "model.json") as beside:
+            beside.write_text(json.dumps(self.about, indent=2) + "\n", encoding="utf-8")
 
     def predict(self, image: npt.NDArray[np.uint8], boxes: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
         """Landmarks of the faces of one image.

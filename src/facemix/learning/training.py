@@ -23,6 +23,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from facemix.config import Augmentation, Training
+from facemix.files import whole_file
 from facemix.learning.augment import augment
 from facemix.learning.batches import MixedBatches
 from facemix.learning.model import LandmarkNet
@@ -270,19 +271,14 @@ def _copy(state: Mapping[str, Tensor]) -> State:
 
 
 def write_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
-    """Writes beside and renames: a crash in the middle leaves the former checkpoint as it was."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with beside.open("wb") as file:
+    """Writes a checkpoint; a crash in the middle leaves the former one as it was."""
+    with whole_file(path) as beside, beside.open("wb") as file:
+        try:
             torch.save(dict(content), file)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
-        raise OSError(f"{path}: could not write the checkpoint ({error}); an earlier one is untouched") from error
-    finally:
-        beside.unlink(missing_ok=True)
+        except RuntimeError as error:  # how torch reports a full disk
+            raise OSError(f"{error}") from error
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def read_checkpoint(path: Path, identity: Mapping[str, Any], device: torch.device) -> dict[str, Any]:

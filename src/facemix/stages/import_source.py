@@ -1,6 +1,5 @@
 """`facemix import`: takes a folder of faces into the project, whole or not at all."""
 
-import os
 import re
 import shutil
 import subprocess
@@ -14,6 +13,7 @@ from tqdm import tqdm
 from facemix import config
 from facemix.faces.face import Face
 from facemix.faces.formats import DEFAULT_ROLES, OFFICIAL_300W, check, read
+from facemix.files import whole_folder
 
 ROLES = ("real", "synthetic")
 
@@ -113,8 +113,7 @@ def _files(path: Path, faces: Iterable[Face]) -> list[Path]:
 
 def _take_in(path: Path, files: Sequence[Path], folder: Path, link: bool) -> None:
     """Fills the folder under another name first, so that it is there whole or not at all."""
-    beside = folder.with_name(f".{folder.name}.{os.getpid()}")
-    try:
+    with whole_folder(folder) as beside:
         for file in tqdm(files, desc="linking" if link else "copying", unit="file", disable=None):
             target = beside / file.relative_to(path)
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -122,10 +121,6 @@ def _take_in(path: Path, files: Sequence[Path], folder: Path, link: bool) -> Non
                 target.symlink_to(file.absolute())
             else:
                 shutil.copyfile(file, target)
-        beside.rename(folder)
-    except BaseException:
-        shutil.rmtree(beside, ignore_errors=True)
-        raise
 
 
 def _tracker(folder: Path) -> Path:

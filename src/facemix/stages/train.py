@@ -4,8 +4,6 @@ import csv
 import fcntl
 import hashlib
 import json
-import os
-import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,6 +21,7 @@ from facemix import tracking
 from facemix.config import Params, plain
 from facemix.faces import packs, splits
 from facemix.faces.packs import Pack
+from facemix.files import whole_folder
 from facemix.learning import adaptation, evaluation, training
 from facemix.learning.adaptation import LabelAdapter
 from facemix.learning.augment import augment
@@ -324,8 +323,7 @@ def write_outputs(folder: Path, task: Task, outcome: Outcome) -> dict[str, Any]:
     metrics |= outcome.metrics
 
     tested = errors.of("test", "challenging")
-    beside = folder.with_name(f".{folder.name}.{os.getpid()}")
-    try:
+    with whole_folder(folder) as beside:
         outcome.landmarker.save(beside)
         (beside / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
         write_table(
@@ -340,13 +338,6 @@ def write_outputs(folder: Path, task: Task, outcome: Outcome) -> dict[str, Any]:
             write_table(beside / "label_gap.csv", outcome.label_gap)
         if outcome.picture is not None:
             cv2.imwrite(str(beside / "batch.png"), outcome.picture[..., ::-1])
-        if folder.exists():
-            shutil.rmtree(folder)
-        beside.rename(folder)
-    except OSError as error:
-        raise OSError(error.errno, f"{folder}: could not write the results: {error.strerror}") from error
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
     return metrics
 
 

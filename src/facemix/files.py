@@ -1,0 +1,54 @@
+"""Files and folders that appear whole or not at all: written beside, then renamed."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}")
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A path to write to; what is there takes the place of `path` when the block ends well.
+
+    Raises:
+        OSError: the disk is full or read-only; a former file is untouched.
+    """
+    beside = _beside(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield beside
+        beside.replace(path)
+    except OSError as error:
+        raise _failure(path, error) from error
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """An empty folder to fill; it takes the place of `folder` when the block ends well.
+
+    Raises:
+        OSError: the disk is full or read-only; a former folder is untouched.
+    """
+    beside, former = _beside(folder), folder.with_name(f".{folder.name}.{os.getpid()}.former")
+    try:
+        beside.mkdir(parents=True)
+        yield beside
+        if folder.exists():
+            folder.rename(former)
+        beside.rename(folder)
+    except OSError as error:
+        raise _failure(folder, error) from error
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+        shutil.rmtree(former, ignore_errors=True)
+
+
+def _failure(path: Path, error: OSError) -> OSError:
+    return OSError(error.errno, f"{path}: could not be written ({error.strerror or error}); nothing was changed")

@@ -1,0 +1,53 @@
+import errno
+from pathlib import Path
+
+import pytest
+
+from facemix.files import whole_file, whole_folder
+
+
+def test_a_file_takes_the_place_of_the_former_one(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "file"
+    for content in ("one", "two"):
+        with whole_file(path) as beside:
+            beside.write_text(content)
+    assert path.read_text() == "two"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_folder_takes_the_place_of_the_former_one(tmp_path: Path) -> None:
+    folder = tmp_path / "new" / "folder"
+    for name in ("one", "two"):
+        with whole_folder(folder) as beside:
+            (beside / name).touch()
+    assert [path.name for path in folder.iterdir()] == ["two"]
+    assert list(folder.parent.iterdir()) == [folder]
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt(), ValueError()])
+def test_what_fails_half_way_changes_nothing(tmp_path: Path, error: BaseException) -> None:
+    folder, file = tmp_path / "folder", tmp_path / "file"
+    folder.mkdir()
+    (folder / "former").touch()
+    file.write_text("former")
+    for whole, path in ((whole_folder, folder), (whole_file, file)):
+        with pytest.raises(type(error)) as raised, whole(path) as beside:
+            (beside / "half" if beside.is_dir() else beside).write_text("half")
+            raise error
+        if isinstance(error, OSError):
+            assert str(raised.value).endswith(
+                f"{path}: could not be written (No space left on device); nothing was changed"
+            )
+            assert raised.value.errno == errno.ENOSPC
+    assert file.read_text() == "former"
+    assert [path.name for path in folder.iterdir()] == ["former"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
+
+
+def test_a_read_only_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(OSError, match=r"pack: could not be written \(Not a directory\)"),
+        whole_folder(tmp_path / "file" / "pack"),
+    ):
+        pass
