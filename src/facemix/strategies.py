@@ -1,9 +1,13 @@
 """The experiment: the strategies as one table. Everything else reads it; a new strategy is a new row."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from facemix.config import Params
+
+MODELS = Path("models")
+"""Where the pipeline keeps what was trained: `models/STRATEGY/seed-K`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

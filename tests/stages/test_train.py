@@ -13,9 +13,11 @@ import torch
 
 import facemix
 import toy
-from facemix import config
+from facemix import config, tasks
 from facemix.faces import packs
+from facemix.learning import evaluation
 from facemix.learning.adaptation import LabelAdapter
+from facemix.learning.model import LandmarkNet
 from facemix.learning.predict import Landmarker
 from facemix.stages import train as stage
 from facemix.stages.prepare import prepare
@@ -72,12 +74,12 @@ def save_shared(params: config.Params) -> None:
     """A synthetic-only detector and an adapter that moves points: what other strategies start from."""
     torch.manual_seed(5)
     about: dict[str, Any] = {
-        "network": stage._architecture(params),
+        "network": tasks.architecture(params),
         "adapter": None,
         "training": {"steps": 4, "faces_seen": 32},
     }
     model = params.model
-    net = stage.LandmarkNet(model.backbone, model.input_size, model.width)
+    net = LandmarkNet(model.backbone, model.input_size, model.width)
     Landmarker(net, model.context, about).save(Path("models/synthetic_only/seed-0"))
     adapter = LabelAdapter(8)
     torch.nn.init.normal_(adapter.leave.weight, std=0.02)
@@ -86,8 +88,8 @@ def save_shared(params: config.Params) -> None:
 
 
 def weights(name: str, params: config.Params, tmp_path: Path) -> dict[str, torch.Tensor]:
-    task = stage.gather(STRATEGIES[name], 0, params)
-    outcome = stage.train_network(task, tmp_path / f"{name}-{task.alpha}.pt", lambda _: None)
+    task = tasks.gather(STRATEGIES[name], 0, params)
+    outcome = tasks.train_network(task, tmp_path / f"{name}-{task.alpha}.pt", lambda _: None)
     return outcome.landmarker.network.state_dict()
 
 
@@ -109,7 +111,7 @@ def test_adapted_labels_make_a_difference(project: Path, params: config.Params, 
 
 def test_label_adaptation_shares_the_network_of_synthetic_only(project: Path, params: config.Params) -> None:
     save_shared(params)
-    outcome = stage.fit_adapter(stage.gather(STRATEGIES["label_adaptation"], 0, params))
+    outcome = tasks.fit_adapter(tasks.gather(STRATEGIES["label_adaptation"], 0, params))
     shared = Landmarker.load("models/synthetic_only/seed-0").network.state_dict()
     mine = outcome.landmarker.network.state_dict()
     assert all(torch.equal(mine[key], shared[key]) for key in shared)
@@ -118,7 +120,7 @@ def test_label_adaptation_shares_the_network_of_synthetic_only(project: Path, pa
 
 def test_fine_tuning_starts_from_the_network_of_synthetic_only(project: Path, params: config.Params) -> None:
     save_shared(params)
-    started = stage.new_network(stage.gather(STRATEGIES["fine_tuning"], 0, params)).state_dict()
+    started = tasks.new_network(tasks.gather(STRATEGIES["fine_tuning"], 0, params)).state_dict()
     shared = Landmarker.load("models/synthetic_only/seed-0").network.state_dict()
     assert all(torch.equal(started[key], shared[key]) for key in shared)
 
@@ -132,7 +134,7 @@ def test_no_strategy_opens_a_set_that_it_does_not_train_on(
     read = packs.read
     monkeypatch.setattr(packs, "read", lambda folder: (opened.append(folder.name), read(folder))[1])
     strategy = STRATEGIES[name]
-    stage.gather(strategy, 0, params)
+    tasks.gather(strategy, 0, params)
     trains_on_synthetic = strategy.alpha(params) > 0 and strategy.shares_network_of is None
     assert ("synthetic" in opened) == trains_on_synthetic
 
@@ -143,7 +145,7 @@ def test_every_trained_strategy_has_the_same_architecture_budget_and_augmentatio
     save_shared(params)
     shared = [
         {key: task.identity()[key] for key in ("model", "augmentation", "training")}
-        for task in (stage.gather(s, 0, params) for s in STRATEGIES.values() if not s.shares_network_of)
+        for task in (tasks.gather(s, 0, params) for s in STRATEGIES.values() if not s.shares_network_of)
     ]
     assert all(one == shared[0] for one in shared)
 
@@ -183,16 +185,16 @@ def test_a_saved_model_measures_what_its_metrics_say(project: Path, params: conf
     folder = project / "models/real_only/seed-0"
     real = packs.read(Path("data/packs/real"))
     rows = np.flatnonzero(real.splits == "test")
-    predicted = stage.evaluation.predict_pack(facemix.Landmarker.load(folder), real, rows)
-    errors = stage.evaluation.measure(predicted, real, rows, "outer_eye")
+    predicted = evaluation.predict_pack(facemix.Landmarker.load(folder), real, rows)
+    errors = evaluation.measure(predicted, real, rows, "outer_eye")
     assert errors.nme.mean() == pytest.approx(json.loads((folder / "metrics.json").read_text())["test"]["nme"])
 
 
 def test_resume_from_another_configuration_is_refused(project: Path, params: config.Params) -> None:
-    mine = stage.checkpoint_path(stage.gather(STRATEGIES["real_only"], 0, params))
-    task = stage.gather(STRATEGIES["real_only"], 0, params)
+    mine = stage.checkpoint_path(tasks.gather(STRATEGIES["real_only"], 0, params))
+    task = tasks.gather(STRATEGIES["real_only"], 0, params)
     other = dataclasses.replace(params, training=dataclasses.replace(params.training, learning_rate=0.001))
-    stage.train_network(task, mine, lambda _: None)
+    tasks.train_network(task, mine, lambda _: None)
     with pytest.raises(ValueError, match=r"a checkpoint of another configuration: training: found .*0\.003"):
         stage.train(STRATEGIES["real_only"], 0, other, resume=mine)
     with pytest.raises(ValueError, match="--resume .*nothing.pt: no such file"):
@@ -208,12 +210,12 @@ def test_more_faces_than_there_are_is_refused_with_their_number(
     with pytest.raises(
         ValueError, match=rf"params.yaml: {key}: found 1000, but there are \d+ training faces; lower it"
     ):
-        stage.gather(STRATEGIES[strategy], 0, many)
+        tasks.gather(STRATEGIES[strategy], 0, many)
 
 
 def test_smaller_sets_are_part_of_larger_ones(project: Path, params: config.Params) -> None:
     real = packs.read(Path("data/packs/real"))
-    small, large = (set(stage.choose(real, n, 0, "n_real").tolist()) for n in (5, 12))
+    small, large = (set(tasks.choose(real, n, 0, "n_real").tolist()) for n in (5, 12))
     assert len(small) == 5
     assert small < large
 
@@ -221,6 +223,6 @@ def test_smaller_sets_are_part_of_larger_ones(project: Path, params: config.Para
 def test_a_network_of_another_architecture_is_not_fine_tuned(project: Path, params: config.Params) -> None:
     save_shared(params)
     wider = dataclasses.replace(params, model=dataclasses.replace(params.model, width=24))
-    task = stage.gather(STRATEGIES["fine_tuning"], 0, wider)
+    task = tasks.gather(STRATEGIES["fine_tuning"], 0, wider)
     with pytest.raises(ValueError, match="models/synthetic_only/seed-0: found the network .*run `dvc repro`"):
-        stage.new_network(task)
+        tasks.new_network(task)

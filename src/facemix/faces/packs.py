@@ -24,6 +24,9 @@ from facemix.faces.landmarks import N_POINTS
 from facemix.faces.parallel import on_all_cores
 from facemix.files import whole_folder
 
+FOLDER = Path("data/packs")
+"""Where the pipeline keeps its packs, `real` and `synthetic`."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pack:

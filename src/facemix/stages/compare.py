@@ -8,7 +8,7 @@ from typing import Any
 
 from facemix import tracking
 from facemix.config import Params
-from facemix.stages.train import MODELS
+from facemix.strategies import MODELS
 from facemix.verdict import comparison, figures
 
 REPORTS = Path("reports")

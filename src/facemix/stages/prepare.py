@@ -8,7 +8,6 @@ from facemix.faces import formats, packs, splits
 from facemix.faces.face import Face
 
 SOURCES = Path("data/sources")
-PACKS = Path("data/packs")
 SPLIT_FILES = Path("data/splits")
 
 
@@ -39,8 +38,8 @@ def prepare(role: str, params: config.Params) -> None:
                     f"sources.real: no {split} faces among {len(entries)}; expected some in each of validation, train "
                     f"and test: complete the source, or list validation faces in {SPLIT_FILES}/NAME.yaml"
                 )
-    packs.write(PACKS / role, entries, size=params.pack.size, margin=params.pack.margin)
-    print(f"{PACKS / role}: " + ", ".join(f"{count} {split}" for split, count in sorted(counts.items())))
+    packs.write(packs.FOLDER / role, entries, size=params.pack.size, margin=params.pack.margin)
+    print(f"{packs.FOLDER / role}: " + ", ".join(f"{count} {split}" for split, count in sorted(counts.items())))
 
 
 def assign(source: config.Source, faces: list[Face]) -> list[str]:

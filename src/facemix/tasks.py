@@ -1,0 +1,280 @@
+"""One training of the experiment: what a strategy needs, and how its detector comes about.
+
+Knows neither DVC nor MLflow.
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from facemix.config import Params, plain
+from facemix.faces import packs, splits
+from facemix.faces.packs import Pack
+from facemix.learning import adaptation, evaluation, training
+from facemix.learning.adaptation import LabelAdapter
+from facemix.learning.augment import augment
+from facemix.learning.batches import MixedBatches, TrainingSet
+from facemix.learning.model import LandmarkNet
+from facemix.learning.predict import Landmarker
+from facemix.strategies import ADAPTER_FROM, MODELS, Strategy
+
+Rows = npt.NDArray[np.int64]
+Table = Sequence[Mapping[str, object]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """One training: what the strategy says, with the faces and models that it needs."""
+
+    strategy: Strategy
+    seed: int
+    params: Params
+    alpha: float
+    real: Pack
+    """Always there: its validation and test faces judge every strategy."""
+    synthetic: Pack | None
+    real_rows: Rows | None
+    """The real training faces, where the strategy uses any."""
+    synthetic_rows: Rows | None
+    base: Landmarker | None
+    """The trained detector that this one starts from, or whose network it shares."""
+    adapter: LabelAdapter | None
+    """Adapts the labels of the synthetic faces."""
+    inputs: Mapping[str, str]
+    """Digests of packs and models: with the parameters, all that the result depends on."""
+
+    def split(self, *names: str) -> Rows:
+        return np.flatnonzero(np.isin(self.real.splits, names))
+
+    def identity(self) -> dict[str, Any]:
+        """All that the trained weights depend on. Two tasks of equal identity are the same training."""
+        params = self.params
+        sections = ["adaptation"] if self.strategy.shares_network_of else ["model", "augmentation", "training"]
+        return {
+            "strategy": self.strategy.name,
+            "seed": self.seed,
+            "alpha": self.alpha,
+            "n_real": 0 if self.real_rows is None else len(self.real_rows),
+            "n_synthetic": 0 if self.synthetic_rows is None else len(self.synthetic_rows),
+            **{section: plain(getattr(params, section)) for section in sections},
+            "evaluation": plain(params.evaluation),
+            "inputs": dict(self.inputs),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """A finished detector and what there is to say about how it came about."""
+
+    landmarker: Landmarker
+    history: Table
+    metrics: Mapping[str, object]
+    label_gap: Table | None = None
+    picture: npt.NDArray[np.uint8] | None = None
+    """(H, W, 3) RGB: the first augmented batch with its points."""
+
+
+def gather(strategy: Strategy, seed: int, params: Params) -> Task:
+    """Opens what a strategy needs; a set of faces that it does not train on is not even opened."""
+    alpha = strategy.alpha(params)
+    trains = strategy.shares_network_of is None
+    real = packs.read(packs.FOLDER / "real")
+    synthetic = packs.read(packs.FOLDER / "synthetic") if trains and alpha > 0 else None
+    inputs = {"real": real.digest} | ({"synthetic": synthetic.digest} if synthetic else {})
+    base, adapter = None, None
+    if needed := strategy.starts_from or strategy.shares_network_of:
+        base = _load_model(needed, seed, inputs)
+    if synthetic and strategy.adapts_labels:
+        adapter = _load_model(ADAPTER_FROM, seed, inputs).adapter
+        assert adapter is not None
+    return Task(
+        strategy=strategy,
+        seed=seed,
+        params=params,
+        alpha=alpha,
+        real=real,
+        synthetic=synthetic,
+        real_rows=choose(real, params.n_real, seed, "n_real") if not trains or alpha < 1 else None,
+        synthetic_rows=choose(synthetic, params.n_synthetic, seed, "n_synthetic") if synthetic else None,
+        base=base,
+        adapter=adapter,
+        inputs=inputs,
+    )
+
+
+def _load_model(strategy: str, seed: int, inputs: dict[str, str]) -> Landmarker:
+    folder = MODELS / strategy / f"seed-{seed}"
+    landmarker = Landmarker.load(folder)
+    inputs[strategy] = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()[:16]
+    return landmarker
+
+
+def choose(pack: Pack, count: int | str, seed: int, key: str) -> Rows:
+    """Rows of the first `count` training faces of a pack in the seed's order.
+
+    Raises:
+        ValueError: more than there are, with the number there is.
+    """
+    rows = np.flatnonzero(pack.splits == "train")
+    wanted = len(rows) if count == "all" else int(count)
+    if wanted > len(rows):
+        raise ValueError(f"params.yaml: {key}: found {wanted}, but there are {len(rows)} training faces; lower it")
+    return np.sort(rows[splits.nested_order(pack.ids[rows], seed)[:wanted]])
+
+
+def train_network(task: Task, checkpoint: Path, report: Callable[[training.Row], None]) -> Outcome:
+    """Trains the network of a strategy."""
+    params, model = task.params, task.params.model
+    network = new_network(task)
+    batches = MixedBatches(
+        None if task.real_rows is None else _training_set(task.real, task.real_rows, None),
+        None if task.synthetic is None else _training_set(task.synthetic, task.synthetic_rows, task.adapter),
+        alpha=task.alpha,
+        batch_size=params.training.batch_size,
+        seed=task.seed,
+    )
+    validation = task.split("validation")
+
+    def validate(candidate: LandmarkNet) -> float:
+        predicted = evaluation.predict_pack(Landmarker(candidate, model.context, about), task.real, validation)
+        errors = evaluation.measure(predicted, task.real, validation, params.evaluation.normalizer)
+        return float(errors.nme.mean())
+
+    about = _about(task)
+    field = model.context / params.pack.margin * params.pack.size
+    result = training.train(
+        network,
+        batches,
+        input_size=model.input_size,
+        field=field,
+        settings=params.training,
+        augmentation=params.augmentation,
+        learning_rate=task.strategy.learning_rate(params),
+        seed=task.seed,
+        validate=validate,
+        checkpoint=checkpoint,
+        identity=task.identity(),
+        report=report,
+    )
+    network.load_state_dict(result.weights)
+    seen = params.training.steps * params.training.batch_size
+    budget = {
+        "steps": params.training.steps,
+        "best_step": result.best_step,
+        "faces_seen": seen,
+        "pretraining_faces_seen": task.base.about["training"]["faces_seen"] if task.base else 0,
+    }
+    return Outcome(
+        landmarker=Landmarker(network, model.context, about | {"training": budget}),
+        history=result.history,
+        metrics={"training": budget},
+        picture=picture_of_batch(batches, field, task),
+    )
+
+
+def new_network(task: Task) -> LandmarkNet:
+    """The network at its starting weights: those of the base, or random ones (or ImageNet's) by the seed."""
+    model = task.params.model
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(task.seed)
+        network = LandmarkNet(model.backbone, model.input_size, model.width, model.weights)
+    if task.base:
+        found, expected = task.base.about["network"], architecture(task.params)
+        if found != expected:
+            folder = MODELS / str(task.strategy.starts_from) / f"seed-{task.seed}"
+            raise ValueError(f"{folder}: found the network {found}, params.yaml says {expected}; run `dvc repro`")
+        network.load_state_dict(task.base.network.state_dict())
+    return network
+
+
+def _training_set(pack: Pack, rows: Rows | None, adapter: LabelAdapter | None) -> TrainingSet:
+    assert rows is not None
+    labels = adaptation.adapt(adapter, pack.landmarks) if adapter else pack.landmarks
+    return TrainingSet(images=pack.images, landmarks=labels, rows=rows)
+
+
+def fit_adapter(task: Task) -> Outcome:
+    """Fits the label adapter on what the synthetic-trained network predicts on real training faces."""
+    assert task.base is not None and task.real_rows is not None
+    real, validation = task.real, task.split("validation")
+    pairs = evaluation.predict_pack(task.base, real, task.real_rows)
+    unadapted = evaluation.predict_pack(task.base, real, validation)
+
+    def validate(adapter: LabelAdapter) -> float:
+        adapted = adaptation.adapt(adapter, unadapted)
+        return float(evaluation.measure(adapted, real, validation, task.params.evaluation.normalizer).nme.mean())
+
+    fitted = adaptation.fit(
+        pairs, real.landmarks[task.real_rows], settings=task.params.adaptation, seed=task.seed, validate=validate
+    )
+    gap = adaptation.label_gap(fitted.adapter, pairs)
+    budget = task.base.about["training"]
+    about = (
+        task.base.about
+        | _about(task)
+        | {
+            "network": task.base.about["network"],
+            "adapter": {"hidden": task.params.adaptation.hidden},
+            "training": budget,
+        }
+    )
+    before, after = fitted.history[0]["val_nme"], fitted.history[fitted.best_epoch]["val_nme"]
+    return Outcome(
+        landmarker=Landmarker(task.base.network, task.base.context, about, fitted.adapter),
+        history=fitted.history,
+        metrics={
+            "training": budget,
+            "adaptation": {
+                "pairs": len(pairs),
+                "best_epoch": fitted.best_epoch,
+                "val_nme_before": before,
+                "val_nme_after": after,
+                "mean_shift": float(np.linalg.norm(gap, axis=-1).mean()),
+            },
+        },
+        label_gap=[{"point": i, "dx": x, "dy": y} for i, (x, y) in enumerate(gap.tolist())],
+    )
+
+
+def picture_of_batch(batches: MixedBatches, field: float, task: Task) -> npt.NDArray[np.uint8]:
+    """The first batch as the network sees it, with its points: (H, W, 3) RGB."""
+    crops, landmarks = batches.load(0)
+    images, points = augment(
+        torch.from_numpy(crops),
+        torch.from_numpy(landmarks),
+        field=field,
+        size=task.params.model.input_size,
+        settings=task.params.augmentation,
+        generator=torch.Generator().manual_seed(training.step_seed(task.seed, 0)),
+    )
+    pixels = (images.permute(0, 2, 3, 1) * 255).round().to(torch.uint8).numpy()
+    return packs.contact_sheet(pixels, points.numpy(), columns=8, rows=4)
+
+
+def architecture(params: Params) -> dict[str, Any]:
+    """What rebuilds the network."""
+    model = params.model
+    return {
+        "backbone": model.backbone,
+        "input_size": model.input_size,
+        "context": model.context,
+        "width": model.width,
+    }
+
+
+def _about(task: Task) -> dict[str, Any]:
+    return {
+        "facemix": version("facemix"),
+        "strategy": task.strategy.name,
+        "seed": task.seed,
+        "alpha": task.alpha,
+        "network": architecture(task.params),
+        "adapter": None,
+    }
