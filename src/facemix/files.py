@@ -1,8 +1,9 @@
 """Files and folders that appear whole or not at all: written beside, then renamed."""
 
+import csv
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -52,3 +53,11 @@ def whole_folder(folder: Path) -> Iterator[Path]:
 
 def _failure(path: Path, error: OSError) -> OSError:
     return OSError(error.errno, f"{path}: could not be written ({error.strerror or error}); nothing was changed")
+
+
+def write_table(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
+    """Writes rows of equal keys as CSV with a header."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from facemix.files import write_table
 from facemix.stages import compare as stage
 from facemix.verdict import comparison
 
@@ -93,6 +94,6 @@ def test_the_printed_table_lines_up(tmp_path: Path) -> None:
 def test_csv_rows_can_be_read_back(tmp_path: Path) -> None:
     write(tmp_path, "real_only", 0, [1.0])
     ranked = comparison.rank(comparison.read(tmp_path, [0]))
-    stage._write_csv(tmp_path / "ranking.csv", ranked)
+    write_table(tmp_path / "ranking.csv", ranked)
     with (tmp_path / "ranking.csv").open(newline="") as file:
         assert next(csv.DictReader(file))["strategy"] == "real_only"

@@ -1,6 +1,5 @@
 """`facemix compare`: ranks the trained strategies and writes `reports/`."""
 
-import csv
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 from facemix import tracking
 from facemix.config import Params
+from facemix.files import write_table
 from facemix.strategies import MODELS
 from facemix.verdict import comparison, figures
 
@@ -33,10 +33,10 @@ def compare(params: Params) -> None:
     ranked = comparison.rank(trained)
     normalizer = trained[0].metrics["normalizer"]
     REPORTS.mkdir(exist_ok=True)
-    _write_csv(REPORTS / "ranking.csv", ranked)
+    write_table(REPORTS / "ranking.csv", ranked)
     ced = comparison.ced_table(trained)
-    _write_csv(REPORTS / "ced.csv", ced)
-    _write_csv(REPORTS / "validation.csv", comparison.validation_table(trained))
+    write_table(REPORTS / "ced.csv", ced)
+    write_table(REPORTS / "validation.csv", comparison.validation_table(trained))
     figures.ranking(REPORTS / "ranking.png", ranked, trained, normalizer)
     figures.ced(REPORTS / "ced.png", ced, normalizer)
     summary = {
@@ -88,10 +88,3 @@ def _cell(key: str, value: Any) -> str:
     if isinstance(value, float):
         return f"{value:+.2f}" if key == "difference" else f"{value:.3f}" if key == "auc8" else f"{value:.2f}"
     return str(value)
-
-
-def _write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)

@@ -1,6 +1,5 @@
 """`facemix train STRATEGY --seed K`: one strategy, one seed, from packs to `models/STRATEGY/seed-K`."""
 
-import csv
 import fcntl
 import hashlib
 import json
@@ -18,10 +17,10 @@ from facemix import tasks, tracking
 from facemix.config import Params
 from facemix.faces import packs
 from facemix.faces.packs import Pack
-from facemix.files import whole_folder
+from facemix.files import whole_folder, write_table
 from facemix.learning import evaluation, training
 from facemix.strategies import MODELS, Strategy
-from facemix.tasks import Outcome, Rows, Table, Task
+from facemix.tasks import Outcome, Rows, Task
 
 
 def train(strategy: Strategy, seed: int, params: Params, resume: Path | None = None) -> None:
@@ -97,14 +96,6 @@ def write_outputs(folder: Path, task: Task, outcome: Outcome) -> dict[str, Any]:
         if outcome.picture is not None:
             cv2.imwrite(str(beside / "batch.png"), outcome.picture[..., ::-1])
     return metrics
-
-
-def write_table(path: Path, rows: Table) -> None:
-    """Writes rows of equal keys as CSV with a header."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 def _datasets(task: Task) -> list[tracking.Dataset]:
