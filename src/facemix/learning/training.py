@@ -289,15 +289,23 @@ def read_checkpoint(path: Path, identity: Mapping[str, Any], device: torch.devic
     """
     try:
         saved: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
-        found = saved["identity"]
+        found, expected = _leaves(saved["identity"]), _leaves(identity)
     except Exception as error:
         reason = str(error).split(". ")[0]  # torch goes on to advise unsafe loading
         raise CheckpointError(f"{path}: not a readable checkpoint ({reason}); delete it to start anew") from error
-    different = [key for key in sorted({*found, *identity}) if found.get(key) != identity.get(key)]
+    different = [key for key in sorted({*found, *expected}) if found.get(key) != expected.get(key)]
     if different:
-        listed = "; ".join(f"{key}: found {found.get(key)!r}, expected {identity.get(key)!r}" for key in different)
+        listed = "; ".join(f"{key}: found {found.get(key)!r}, expected {expected.get(key)!r}" for key in different)
         raise CheckpointError(f"{path}: a checkpoint of another configuration: {listed}")
     return saved
+
+
+def _leaves(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """A nested mapping with dotted keys."""
+    flat: dict[str, Any] = {}
+    for key, value in node.items():
+        flat |= _leaves(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return flat
 
 
 class Stopped(SystemExit):
