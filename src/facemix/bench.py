@@ -1,9 +1,11 @@
 """`facemix bench`: speed that a user can measure on any machine, as ratios within one process."""
 
 import copy
+import itertools
 import os
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -17,8 +19,8 @@ from facemix.learning import training
 from facemix.learning.batches import MixedBatches, TrainingSet
 from facemix.learning.model import LandmarkNet
 
-ROUNDS = 8
-STEPS = 8
+ROUNDS = 40
+STEPS = 2  # few: the two take turns often, so that a drift of the machine's speed hits both
 FACES = 512
 
 
@@ -37,23 +39,25 @@ def step(params: Params) -> None:
     optimizer = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate, fused=True)
     tensors = training.averageable(copy.deepcopy(network)), training.averageable(network)
     field = model.context / params.pack.margin * params.pack.size
-    with tempfile.TemporaryDirectory(dir=".") as folder:
+    numbers = itertools.count()
+    with tempfile.TemporaryDirectory() as folder:
         batches = _noise_batches(Path(folder), params)
         images = torch.rand(settings.batch_size, 3, model.input_size, model.input_size, device=device)
         targets = torch.rand(settings.batch_size, 68, 2, device=device) * model.input_size
 
-        def bare(_step: int) -> None:
+        def bare() -> None:
             training.optimize(network, optimizer, images, targets, settings.precision, model.input_size)
 
-        def real(number: int) -> None:
+        def real() -> None:
+            number = next(numbers)
             training.training_step(
                 network, optimizer, batches, number, model.input_size, field, settings, params.augmentation, 0, device
             )
             training.average(*tensors, settings.ema_decay, number)
 
-        for number in range(3):  # warm-up
-            bare(number)
-            real(number)
+        for _ in range(3):  # warm-up
+            bare()
+            real()
         pairs = [(_seconds(bare, device), _seconds(real, device)) for _ in range(ROUNDS)]
     bare_s, real_s = np.median(pairs, axis=0)
     ratio = float(np.median([bare_ / real_ for bare_, real_ in pairs]))
@@ -74,11 +78,10 @@ def _noise_batches(folder: Path, params: Params) -> MixedBatches:
     return MixedBatches(faces, faces, alpha=0.5, batch_size=params.training.batch_size, seed=0)
 
 
-def _seconds(work: object, device: torch.device) -> float:
-    assert callable(work)
+def _seconds(work: Callable[[], None], device: torch.device) -> float:
     start = time.perf_counter()
-    for number in range(STEPS):
-        work(number)
+    for _ in range(STEPS):
+        work()
     if device.type == "cuda":
         torch.cuda.synchronize()
     return time.perf_counter() - start

@@ -62,7 +62,6 @@ def compare(params: Params) -> None:
         | {"best": ranked[0]["strategy"], "normalizer": normalizer},
     ) as run:
         run.metrics({f"test.nme.{row['strategy']}": row["test_nme"] for row in ranked})
-        run.metrics({"test.nme": ranked[0]["test_nme"], "val.nme": ranked[0]["val_nme"]})
         for file in sorted(REPORTS.iterdir()):
             if file.suffix in (".csv", ".json", ".png"):
                 run.artifact(file)

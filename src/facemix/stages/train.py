@@ -57,7 +57,7 @@ def train(strategy: Strategy, seed: int, params: Params, resume: Path | None = N
         else:
             outcome = tasks.train_network(task, checkpoint, lambda row: _report(row, run))
         metrics = write_outputs(folder, task, outcome)
-        run.metrics({key: float(value) for key, value in tracking.flatten(metrics).items() if _is_number(value)})
+        run.metrics(_numbers(metrics))
         for file in sorted(folder.iterdir()):
             if not file.name.startswith("model."):
                 run.artifact(file)
@@ -123,12 +123,16 @@ def _report(row: training.Row, run: tracking.Run) -> None:
         print(f"step {step}: training loss {row['train_loss']:.3f}, validation NME {row['val_nme']:.2f}", flush=True)
 
 
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+def _numbers(metrics: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
+    """What metrics.json holds of numbers, with dotted keys: `test.regions.jaw`. MLflow draws a section for each `/`."""
+    numbers: dict[str, float] = {}
+    for name, value in metrics.items():
+        key = prefix + name.replace("/", "-")
+        if isinstance(value, Mapping):
+            numbers |= _numbers(value, f"{key}.")
+        elif not isinstance(value, str):
+            numbers[key] = float(value)
+    return numbers
 
 
 # Checkpoints lie at the main workspace's root: what a temporary experiment's own folder holds is deleted with it.
