@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+import toy
 from facemix import config
 from facemix.learning import training
 from facemix.learning.batches import MixedBatches, TrainingSet
@@ -23,7 +24,7 @@ SETTINGS = dataclasses.replace(
 RNG = np.random.default_rng(0)
 FACES = TrainingSet(
     images=RNG.integers(0, 256, (10, 64, 64, 3), dtype=np.uint8),
-    landmarks=(RNG.random((10, 68, 2)) * 32 + 16).astype(np.float32),
+    landmarks=(toy.template() * 14 + 32 + RNG.normal(0, 0.5, (10, 68, 2))).astype(np.float32),
     rows=np.arange(10),
 )
 
