@@ -143,6 +143,19 @@ def test_every_strategy_is_a_complete_run_in_the_store_at_the_root(
     assert not list((project / ".dvc/tmp/facemix/outbox").glob("*/journal.jsonl"))
 
 
+def test_the_logged_model_predicts_what_the_detector_does(reproduced: str, shell: Shell) -> None:
+    code = """
+import mlflow, numpy as np, facemix
+mlflow.set_tracking_uri("sqlite:///mlflow.db")
+runs = mlflow.MlflowClient().search_runs(["1"], "tags.strategy = 'label_adaptation'")
+image, boxes = np.zeros((64, 64, 3), np.uint8), np.array([[8, 8, 48, 40]], np.float32)
+logged = mlflow.pyfunc.load_model(f"runs:/{runs[0].info.run_id}/model").predict({"image": image, "boxes": boxes})
+own = facemix.Landmarker.load("models/label_adaptation/seed-0").predict(image, boxes)
+print(logged.shape, np.abs(logged - own).max())
+"""
+    assert shell(f"python -W ignore - <<'EOF'\n{code}\nEOF").splitlines()[-1] == "(1, 68, 2) 0.0"
+
+
 def test_a_second_repro_does_nothing(reproduced: str, shell: Shell) -> None:
     assert "Data and pipelines are up to date." in shell("dvc repro")
 
@@ -192,7 +205,7 @@ def test_temporary_and_queued_experiments_leave_their_runs_in_the_one_store(
     assert alphas == ["0.4", "0.6", "0.7"]
     assert {run["status"] for run in new} == {"FINISHED"}
     assert {run["tags"]["DVC_EXP_NAME"] for run in new} == {"temporary", "queued-1", "queued-2"}
-    assert all("test.nme" in run["metrics"] and run["files"] for run in new)
+    assert all(run["files"] and any(key.startswith("test.nme") for key in run["metrics"]) for run in new)
     table = shell("dvc exp show --csv --no-pager")
     assert all(name in table for name in ("temporary", "queued-1", "queued-2", "test_nme.mixing"))
 
