@@ -38,7 +38,7 @@ def step(params: Params) -> None:
     network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate, fused=True)
     tensors = training.averageable(copy.deepcopy(network)), training.averageable(network)
-    field = model.context / params.pack.margin * params.pack.size
+    field = model.context / params.pack.margin * params.pack.crop_size
     numbers = itertools.count()
     with tempfile.TemporaryDirectory() as folder:
         batches = _noise_batches(Path(folder), params)
@@ -69,7 +69,7 @@ def step(params: Params) -> None:
 
 
 def _noise_batches(folder: Path, params: Params) -> MixedBatches:
-    size = params.pack.size
+    size = params.pack.crop_size
     rng = np.random.default_rng(0)
     images = np.lib.format.open_memmap(folder / "images.npy", mode="w+", dtype=np.uint8, shape=(FACES, size, size, 3))
     images[:] = rng.integers(0, 256, images.shape, dtype=np.uint8)
@@ -101,9 +101,11 @@ def prepare(params: Params) -> None:
             face = Face(id=str(i), subset="", photo=str(i), image=path, landmarks=points, files=(path,))
             entries.append(packs.Entry(face=face, source="bench", split="train"))
         start = time.perf_counter()
-        packs.write(root / "pack", entries, size=params.pack.size, margin=params.pack.margin)
+        packs.write(root / "pack", entries, size=params.pack.crop_size, margin=params.pack.margin)
         seconds = time.perf_counter() - start
-    print(f"{FACES} JPEG photographs of 400 px into crops of {params.pack.size} px, {_machine(torch.device('cpu'))}")
+    print(
+        f"{FACES} JPEG photographs of 400 px into crops of {params.pack.crop_size} px, {_machine(torch.device('cpu'))}"
+    )
     print(f"{FACES / seconds:.0f} faces/s")
 
 

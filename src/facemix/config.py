@@ -52,13 +52,13 @@ class Sources:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pack:
-    size: int
+    crop_size: int
     """Side of a crop in pixels."""
     margin: float
     """Side of a crop / longer side of the landmark box."""
 
     def __post_init__(self) -> None:
-        _require(16 <= self.size <= 1024, "pack.size", self.size, "16 to 1024 pixels")
+        _require(16 <= self.crop_size <= 1024, "pack.crop_size", self.crop_size, "16 to 1024 pixels")
         _require(1 <= self.margin <= 4, "pack.margin", self.margin, "1 to 4")
 
 

@@ -148,7 +148,7 @@ def train_network(task: Task, checkpoint: Path, report: Callable[[training.Row],
         return float(errors.nme.mean())
 
     about = _about(task)
-    field = model.context / params.pack.margin * params.pack.size
+    field = model.context / params.pack.margin * params.pack.crop_size
     result = training.train(
         network,
         batches,

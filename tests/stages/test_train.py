@@ -41,7 +41,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, config.Par
             real=(config.Source(name="toy", format="300w"),),
             synthetic=(config.Source(name="drawn", format="facesynthetics"),),
         ),
-        pack=config.Pack(size=64, margin=2.0),
+        pack=config.Pack(crop_size=64, margin=2.0),
         model=dataclasses.replace(params.model, input_size=48, width=16),
         training=dataclasses.replace(
             params.training, steps=4, batch_size=8, warmup_steps=1, evaluate_every=2, ema_decay=0.5, device="cpu"

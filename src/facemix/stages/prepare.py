@@ -38,7 +38,7 @@ def prepare(role: str, params: config.Params) -> None:
                     f"sources.real: no {split} faces among {len(entries)}; expected some in each of validation, train "
                     f"and test: complete the source, or list validation faces in {SPLIT_FILES}/NAME.yaml"
                 )
-    packs.write(packs.FOLDER / role, entries, size=params.pack.size, margin=params.pack.margin)
+    packs.write(packs.FOLDER / role, entries, size=params.pack.crop_size, margin=params.pack.margin)
     print(f"{packs.FOLDER / role}: " + ", ".join(f"{count} {split}" for split, count in sorted(counts.items())))
 
 
