@@ -1,0 +1,113 @@
+"""The camera: where it stands, what falls where in the picture, and how light becomes a photograph."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from facemix.render.population import Person
+from facemix.render.surfaces import Array, smoothstep
+
+Image = NDArray[np.float32]
+BURNT = 1.1  # light above this loses its colour and form
+
+
+@dataclass(frozen=True)
+class Camera:
+    """A pinhole camera that looks along -z from `position` (3,); `field_of_view` in degrees, pictures of size x size."""
+
+    position: Array
+    field_of_view: float
+    size: int
+
+    @property
+    def focal_length(self) -> float:
+        """Pixels."""
+        return self.size / 2 / float(np.tan(np.radians(self.field_of_view / 2)))
+
+    def pixels(self, points: Array) -> Array:
+        """Where points (n, 3) fall, (n, 2), 0-based pixel centres."""
+        ray = points - self.position
+        scale = self.focal_length / -ray[:, 2]
+        return np.stack([ray[:, 0] * scale, -ray[:, 1] * scale], 1) + (self.size - 1) / 2
+
+    def depth(self, points: Array) -> Array:
+        """Distance (n,) of points (n, 3) from the camera, decimetres."""
+        distance: Array = np.linalg.norm(points - self.position, axis=-1)
+        return distance
+
+
+def framed(landmarks: Array, person: Person, size: int) -> Camera:
+    """Sets up the camera so that the box around the landmarks (68, 3) has the person's share of the picture."""
+    low, high = landmarks.min(0), landmarks.max(0)
+    middle, extent = (low + high) / 2, float((high - low)[:2].max())
+    distance = extent / person.face_share / 2 / np.tan(np.radians(person.field_of_view / 2))
+    aim = middle + extent / person.face_share * np.array([person.shift_x, person.shift_y, 0])
+    aim[1] += 0.1 * extent  # there is more head above the brows than below the chin
+    return Camera(aim + [0, 0, distance], person.field_of_view, size)
+
+
+def scattered(radiance: Image, albedo: Image, skin: Image, pixels_per_decimetre: float) -> Image:
+    """Light that enters the skin and leaves it elsewhere: blurs what falls on it, red furthest.
+
+    After Jimenez et al., Screen-Space Perceptual Rendering of Human Skin (2009): the light (radiance over albedo) is blurred
+    within the skin, for each colour by its own mean free path.
+
+    Args:
+        radiance: (rows, columns, 3), linear.
+        albedo: (rows, columns, 3).
+        skin: share of skin (rows, columns), 0 to 1.
+        pixels_per_decimetre: scale of the face in the picture.
+    """
+    albedo = np.maximum(albedo, 0.02)
+    light = radiance / albedo
+    spread = light.copy()
+    for channel, length in enumerate((0.030, 0.012, 0.007)):  # decimetres
+        sigma = length * pixels_per_decimetre
+        if sigma < 0.25:
+            continue
+        weight = cv2.GaussianBlur(skin, (0, 0), sigma) + 1e-4
+        spread[..., channel] = cv2.GaussianBlur(light[..., channel] * skin, (0, 0), sigma) / weight
+    share = (0.65 * skin)[..., None]
+    return light * albedo * (1 - share) + spread * albedo * share
+
+
+def exposed(radiance: Image, skin: NDArray[np.bool_], person: Person, tone: float) -> Image:
+    """Linear light (size, size, 3) scaled so that the skin is as bright as in a photograph, and not burnt.
+
+    Args:
+        radiance: (size, size, 3).
+        skin: the pixels (size, size) by which the exposure is set.
+        person: holds what was drawn for the camera.
+        tone: brightness of the skin, 0 to 1: dark skin is meant to come out darker.
+    """
+    light = np.maximum(radiance[skin] if skin.any() else radiance.reshape(-1, 3), 1e-3).mean(1)
+    typical, bright = float(np.exp(np.log(light).mean())), float(np.percentile(light, 92))
+    target = 0.26 * (tone / 0.35) ** 0.5 * person.exposure
+    return radiance * np.float32(min(target / typical, BURNT / bright))
+
+
+def developed(radiance: Image, person: Person) -> NDArray[np.uint8]:
+    """A photograph (size, size, 3) uint8 RGB of exposed light: white balance, tone curve, blur, noise, JPEG."""
+    rng = person.rng("camera")
+    size = radiance.shape[0]
+    picture = radiance * np.array(person.white_balance)
+    picture = picture * (1 + picture / 3.0**2) / (1 + picture)  # Reinhard's curve: highlights roll off
+    picture = np.clip(1.25 * picture, 0, 1) ** (1 / 2.2)
+    contrast = rng.uniform(0.0, 0.35)
+    picture = (1 - contrast) * picture + contrast * smoothstep(picture, 0, 1)
+    if person.grey:
+        picture = np.repeat((picture @ [0.299, 0.587, 0.114])[..., None], 3, 2)
+    picture = picture.astype(np.float32)
+    if person.blur * size > 0.3:
+        picture = cv2.GaussianBlur(picture, (0, 0), person.blur * size)
+    grain = rng.normal(0, person.noise, picture.shape)
+    if rng.random() < 0.5:  # noise of a camera is coarser than a pixel after its own processing
+        grain = cv2.GaussianBlur(grain, (0, 0), 0.8) * 2
+    encoded = np.round(np.clip(picture + grain, 0, 1) * 255).astype(np.uint8)
+    _, data = cv2.imencode(".jpg", encoded[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, person.jpeg])
+    decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    return np.ascontiguousarray(decoded[..., ::-1])

@@ -1,0 +1,77 @@
+"""What the face does: weights of the expression units of a smile, a blink, a look."""
+
+from __future__ import annotations
+
+import numpy as np
+
+EXPRESSIONS = ("neutral", "smile", "laugh", "talk", "shout", "surprise", "frown", "pucker", "random")
+
+
+def expression_units(name: str, rng: np.random.Generator, eyes_closed: float, wink: float) -> dict[str, float]:
+    """Weights of the expression units of one named expression, 0 to 1."""
+    units: dict[str, float] = {}
+    draw = rng.uniform
+
+    def both(unit: str, amount: float, spread: float = 0.12) -> None:
+        for side in ("Left", "Right"):
+            units[unit + side] = float(np.clip(amount * (1 + rng.normal(0, spread)), 0, 1))
+
+    if name in ("smile", "laugh"):
+        strength = draw(0.25, 1)
+        both("mouthSmile", strength)
+        both("cheekSquint", 0.6 * strength)
+        both("eyeSquint", 0.3 * strength * draw())
+        if name == "laugh":
+            both("mouthUpperUp", draw(0.2, 0.6))
+            both("mouthLowerDown", draw(0.05, 0.5))
+            units["jawOpen"] = draw(0.04, 0.12) if draw() < 0.6 else draw(0.12, 0.5)
+    elif name == "talk":
+        units |= {"jawOpen": draw(0.03, 0.4), "mouthFunnel": draw(0, 0.5) * (draw() < 0.4)}
+        both("mouthStretch", draw(0, 0.5))
+        both("mouthUpperUp", draw(0, 0.4))
+        both("mouthLowerDown", draw(0, 0.4))
+    elif name == "shout":
+        units["jawOpen"] = draw(0.45, 1)
+        both("mouthStretch", draw(0, 0.6))
+        both("mouthUpperUp", draw(0.1, 0.6))
+        both("eyeSquint", draw(0, 0.6))
+    elif name == "surprise":
+        units |= {"jawOpen": draw(0.1, 0.7), "browInnerUp": draw(0.3, 1)}
+        both("browOuterUp", draw(0.2, 1))
+        both("eyeWide", draw(0.2, 1))
+    elif name == "frown":
+        both("browDown", draw(0.3, 1))
+        both("mouthFrown", draw(0, 1))
+        both("eyeSquint", draw(0, 0.6))
+        both("noseSneer", draw(0, 0.5) * (draw() < 0.5))
+    elif name == "pucker":
+        units["mouthPucker"] = draw(0.3, 1)
+    elif name == "random":
+        for unit in RANDOM_UNITS:
+            if draw() < 0.25:
+                units[unit] = draw(0, 0.8)
+    if name not in ("surprise", "frown") and draw() < 0.3:
+        units["browInnerUp"] = draw(0, 0.6)
+        both("browOuterUp", draw(0, 0.5))
+    chance = draw()
+    if chance < eyes_closed:
+        both("eyeBlink", draw(0.85, 1), 0.01)
+    elif chance < eyes_closed + wink:
+        units["eyeBlinkLeft" if draw() < 0.5 else "eyeBlinkRight"] = draw(0.85, 1)
+    elif chance < 0.3:
+        both("eyeBlink", draw(0.03, 0.25), 0.05)
+    return {f"expression/{unit}": float(min(amount, 1)) for unit, amount in units.items() if amount > 0}
+
+
+def gaze_units(yaw: float, pitch: float) -> dict[str, float]:
+    """Expression units of the lids that go with a gaze, degrees; +yaw looks to the person's left, +pitch up."""
+    amounts = {
+        "eyeLookOutLeft": yaw / 30, "eyeLookInRight": yaw / 30, "eyeLookInLeft": -yaw / 30, "eyeLookOutRight": -yaw / 30,
+        "eyeLookUpLeft": pitch / 25, "eyeLookUpRight": pitch / 25, "eyeLookDownLeft": -pitch / 25,
+        "eyeLookDownRight": -pitch / 25,
+    }  # fmt: skip
+    return {f"expression/{unit}": amount for unit, amount in amounts.items() if amount > 0}
+
+
+RANDOM_UNITS = ("mouthLeft", "mouthRight", "jawLeft", "jawRight", "mouthPressLeft", "mouthRollLower", "mouthRollUpper", "cheekPuff",
+                "mouthShrugLower", "mouthDimpleLeft", "browInnerUp", "noseSneerLeft")  # fmt: skip

@@ -1,0 +1,76 @@
+"""Eyes, teeth and tongue."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from facemix.render.head import Shape, rotation
+from facemix.render.population import Person
+from facemix.render.surfaces import Mesh, smoothstep, unit
+
+# Linear RGB of irises: dark brown, brown, hazel, green, blue, grey.
+IRISES = np.array([[0.045, 0.02, 0.011], [0.11, 0.05, 0.022], [0.16, 0.10, 0.04], [0.11, 0.13, 0.06], [0.12, 0.2, 0.3], [0.18, 0.21, 0.24]])
+RINGS, SPOKES = 56, 64
+
+
+def eyes(person: Person, shape: Shape) -> list[Mesh]:
+    """Both eyeballs with cornea, iris and pupil, turned by the gaze."""
+    rng = person.rng("eyes")
+    points, colours, triangles = _eyeball(person, rng)
+    meshes = []
+    for side, outward in (("l", 1), ("r", -1)):
+        centre, radius = shape.eye(side)
+        turn = rotation(person.gaze_yaw + 1.5 * outward, -person.gaze_pitch, 0).T
+        here = centre + radius * points @ turn
+        meshes.append(Mesh(here, unit(points @ turn), triangles, np.tile(centre, (len(here), 1)), colours))
+    return meshes
+
+
+def _eyeball(person: Person, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A unit eyeball that looks along +z: points, linear colours (n, 3) and triangles."""
+    angles = np.concatenate([np.linspace(0, 0.72, 36), np.linspace(0.76, np.pi, RINGS - 36)])
+    around = np.linspace(0, 2 * np.pi, SPOKES, endpoint=False)
+    a, b = np.meshgrid(angles, around, indexing="ij")
+    radius = 1 + 0.06 * (1 - smoothstep(a, 0.28, 0.55))
+    points = np.stack([radius * np.sin(a) * np.cos(b), radius * np.sin(a) * np.sin(b), radius * np.cos(a)], 2)
+    iris_edge, pupil = rng.uniform(0.44, 0.49), rng.uniform(0.12, 0.24)
+    fibres = cv2.GaussianBlur(rng.normal(size=(RINGS, SPOKES)), (0, 0), sigmaX=0.6, sigmaY=5) * 3
+    white = np.array([0.66, 0.60, 0.56]) * rng.uniform(0.8, 1.1) * np.exp(rng.normal(0, 0.02, 3))
+    veins = 0.3 * smoothstep(a, 0.6, 1.3) * (1 + 0.6 * cv2.GaussianBlur(rng.normal(size=a.shape), (0, 0), 1.5))
+    colours = white * (1 - veins[..., None] * np.array([0.15, 0.8, 0.75]))
+    iris = IRISES[person.eye_tone] * np.exp(rng.normal(0, 0.2)) * (1 + 0.45 * fibres[..., None]).clip(0.3, 2)
+    iris *= (1.25 - 0.5 * smoothstep(a, pupil, iris_edge))[..., None]
+    inside = (1 - smoothstep(a, iris_edge - 0.03, iris_edge + 0.04))[..., None]
+    colours = colours * (1 - inside) + iris * inside
+    colours *= (1 - 0.6 * np.exp(-(((a - iris_edge) / 0.05) ** 2)))[..., None]
+    colours *= 0.02 + 0.98 * smoothstep(a, pupil, pupil + 0.04)[..., None]
+    i, j = np.meshgrid(np.arange(RINGS - 1) * SPOKES, np.arange(SPOKES), indexing="ij")
+    here, next_ = (i + j).ravel(), (i + (j + 1) % SPOKES).ravel()
+    triangles = np.concatenate(
+        [np.stack([here, here + SPOKES, next_ + SPOKES], 1), np.stack([here, next_ + SPOKES, next_], 1)]
+    )
+    return points.reshape(-1, 3), colours.reshape(-1, 3).clip(0.003, 0.9), triangles.astype(np.uint32)
+
+
+def mouth(person: Person, shape: Shape) -> list[Mesh]:
+    """Teeth and tongue. The template's lips hide its teeth, so these are moved to where a smile shows them."""
+    rng = person.rng("mouth")
+    enamel = np.array([0.70, 0.63, 0.52]) * rng.uniform(0.75, 1.15) * np.array([1, 1, rng.uniform(0.8, 1.1)])
+    head = shape.head
+    meshes = []
+    for name, move, colour in (
+        ("upper_teeth", [0, -0.045, 0.015], enamel),
+        ("lower_teeth", [0, 0.03, 0.015], 0.9 * enamel),
+        ("tongue", [0, 0, 0], np.array([0.36, 0.12, 0.11])),
+    ):
+        surface = head.parts[name]
+        points, normals = surface.shaped(shape.now)
+        points = points + move
+        colours = np.tile(colour, (len(points), 1))
+        if name != "tongue":
+            gaps = np.exp(-(((np.mod(points[:, 0] / 0.082 + 0.5, 1) - 0.5) / 0.09) ** 2))
+            colours *= 1 - 0.5 * gaps[:, None]
+        rest, _ = surface.shaped(head.vertices)
+        meshes.append(Mesh(points, normals, surface.triangles, rest, colours))
+    return meshes

@@ -1,0 +1,164 @@
+"""The head: its template, the shape of an identity, an expression, and the bend of the neck."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.resources import files
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facemix.render.surfaces import Array, Surface, smoothstep, unit
+
+NECK = np.array([0.0, 6.1, 0.2])  # where the neck bends
+LEVELS = 1  # of subdivision
+
+
+class Head:
+    """The CC0 template head and its morph targets, loaded once.
+
+    `vertices` (v, 3) is the template; `parts` its surfaces by name; `masks` regions of the skin's texture, (rows,
+    columns) in 0 to 1.
+    """
+
+    def __init__(self) -> None:
+        with (files("facemix.render") / "data" / "head.npz").open("rb") as file, np.load(file) as data:
+            self.vertices = data["vertices"].astype(np.float64)
+            self.names = {str(name): row for row, name in enumerate(data["target_names"])}
+            self._targets = data["targets"]
+            original = {int(number): row for row, number in enumerate(data["original_ids"])}
+            self.landmarks = [[original[number] for number in numbers] for numbers in LANDMARK_VERTICES]
+            uv = data["uv"].astype(np.float64)
+            quads = {
+                key.removeprefix("quads_"): (data[key].astype(int), data[f"uv_{key}"].astype(int))
+                for key in data.files
+                if key.startswith("quads_")
+            }
+            self.masks = {
+                key.removeprefix("mask_"): data[key].astype(np.float32) / 255
+                for key in data.files
+                if key.startswith("mask_")
+            }
+        self.parts = {name: Surface(*part, uv, LEVELS) for name, part in quads.items()}
+        self._uv_quads = quads
+
+    @cached_property
+    def skin_rest(self) -> tuple[Array, Array]:
+        """Points and normals of the template's skin."""
+        return self.parts["skin"].shaped(self.vertices)
+
+    def deformed(self, vertices: Array, weights: Mapping[str, float]) -> Array:
+        """Vertices (v, 3) moved by morph targets; in double precision, so that every machine agrees.
+
+        Raises:
+            KeyError: no such target.
+        """
+        rows = [self.names[name] for name in weights]
+        if not rows:
+            return vertices.copy()
+        amounts = np.array(list(weights.values()), np.float64)
+        moved: Array = vertices + np.tensordot(amounts, self._targets[rows].astype(np.float64), 1)
+        return moved
+
+    def skin_mask(self, name: str) -> NDArray[np.float32]:
+        """A region of the skin, (n,) in 0 to 1 at the skin's points."""
+        mask = self.masks[name]
+        column, row = (texture_position(self.parts["skin"].uv) * mask.shape[::-1]).astype(int).T
+        return mask[np.clip(row, 0, mask.shape[0] - 1), np.clip(column, 0, mask.shape[1] - 1)]
+
+
+UV_LOW, UV_HIGH = np.array([0.60, 0.16]), np.array([1.0, 0.84])
+
+
+def texture_position(uv: Array) -> Array:
+    """Where texture coordinates (n, 2) lie in the head's own texture: column and row from the top left, 0 to 1."""
+    inside = (uv - UV_LOW) / (UV_HIGH - UV_LOW)
+    return np.stack([inside[:, 0], 1 - inside[:, 1]], 1)
+
+
+@dataclass(frozen=True)
+class Pose:
+    """Rotations, degrees: yaw turns to the person's left, pitch nods down, roll tilts to the person's right."""
+
+    yaw: float
+    pitch: float
+    roll: float
+    torso_yaw: float
+
+    def applied(self, points: Array, rest: Array) -> Array:
+        """Head-space points (n, 3) turned; `rest` (n, 3), on the template, says how far each follows the head."""
+        share = smoothstep(rest @ [0, 1, 0.45], 6.0, 6.62)[:, None]
+        around = points - NECK
+        torso = around @ rotation(self.torso_yaw, self.pitch * 0.25, self.roll * 0.2).T
+        head = around @ rotation(self.yaw, self.pitch, self.roll).T
+        moved: Array = NECK + (1 - share) * torso + share * head
+        return moved
+
+    def turned(self, points: Array, normals: Array, rest: Array) -> Array:
+        """Unit normals (n, 3) after `applied`."""
+        return unit(self.applied(points + 0.01 * normals, rest) - self.applied(points, rest))
+
+
+def rotation(yaw: float, pitch: float, roll: float) -> Array:
+    """The matrix (3, 3) of a rotation by yaw (about y), then pitch (about x), then roll (about z), degrees."""
+    (cy, cp, cr), (sy, sp, sr) = np.cos(np.radians([yaw, pitch, roll])), np.sin(np.radians([yaw, pitch, roll]))
+    about_y = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
+    about_x = np.array([[1, 0, 0], [0, cp, -sp], [0, sp, cp]])
+    about_z = np.array([[cr, -sr, 0], [sr, cr, 0], [0, 0, 1]])
+    turned: Array = about_z @ about_x @ about_y
+    return turned
+
+
+@dataclass(frozen=True)
+class Shape:
+    """One person's head before posing: base vertices without (`neutral`) and with the expression (`now`)."""
+
+    head: Head
+    neutral: Array
+    now: Array
+
+    @cached_property
+    def skin(self) -> tuple[Array, Array]:
+        """Points and normals of the skin, with the expression."""
+        return self.head.parts["skin"].shaped(self.now)
+
+    @cached_property
+    def landmarks(self) -> Array:
+        """The 68 points (68, 3) on the smooth skin."""
+        surface = self.head.parts["skin"]
+        smooth = self.now.copy()
+        smooth[surface.ids] = surface.smooth(self.now)[: len(surface.ids)]
+        return np.array([smooth[ids].mean(0) for ids in self.head.landmarks])
+
+    def eye(self, side: str) -> tuple[Array, float]:
+        """Centre (3,) and radius of an eyeball: of the neutral face, for it does not follow the lids."""
+        ball = self.neutral[self.head.parts[f"eye_{side}"].ids]
+        low, high = ball.min(0), ball.max(0)
+        radius = float(high[1] - low[1]) / 2
+        centre = (low + high) / 2
+        centre[2] = high[2] - 1.07 * radius
+        return centre, radius
+
+
+def shaped(head: Head, identity: Mapping[str, float], expression: Mapping[str, float]) -> Shape:
+    """A person's head, moved so that the tip of the nose stands where the template's does."""
+    neutral = head.deformed(head.vertices, identity)
+    now = head.deformed(neutral, expression)
+    tip = head.landmarks[30]
+    shift = neutral[tip].mean(0) - head.vertices[tip].mean(0)
+    return Shape(head, neutral - shift, now - shift)
+
+
+# The 68 points as vertices of the MakeHuman hm08 base mesh; a point with two is the mean of both.
+LANDMARK_VERTICES = (
+    (5237,), (5236, 868), (5098,), (869, 5242), (895,), (893,), (891,), (914, 727), (747,), (7616, 7449), (7593,),
+    (7595,), (7597,), (7574, 11851), (11713,), (11845, 7573), (11846,),
+    (255, 5262), (206, 224), (204, 222), (205, 223), (208, 228), (6983, 7001), (6980, 6997), (6979, 6996), (6981, 6998),
+    (7024, 11870),
+    (133,), (131,), (201,), (297,), (286,), (313,), (317,), (7076,), (7055,),
+    (24,), (0,), (54,), (69,), (47,), (41,), (6853,), (6838,), (6784,), (6808,), (6825,), (6831,),
+    (425,), (5354,), (450,), (455,), (7210,), (11956,), (7185,), (7166,), (7241,), (492,), (486,), (406,),
+    (3708,), (470,), (474,), (7226,), (10376,), (7236,), (493,), (481,),
+)  # fmt: skip

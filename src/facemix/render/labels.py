@@ -1,0 +1,140 @@
+"""Where the 68 points are, by two conventions: `mesh`, as rendered sets label, and `annotator`, as people label photographs.
+
+People cannot see the true contour of a turned jaw: they mark the visible outline, set points along a curve at even
+distances, put the points of closed lips on one line, follow the upper edge of a brow, and their hands are not steady. The
+difference between the two conventions is the label gap, here known exactly.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+
+import numpy as np
+
+from facemix.faces.contours import CURVES, across, tangents
+from facemix.render.camera import Camera
+from facemix.render.head import Head, Pose, Shape
+from facemix.render.population import Person
+from facemix.render.surfaces import Array, unit
+
+CONVENTIONS = ("mesh", "annotator")
+BROWS = (range(17, 22), range(22, 27))
+INNER_LIPS = ((61, 67), (62, 66), (63, 65))
+CLOSED = 0.02  # lips nearer than this share of the outer-eye distance count as closed
+BROW_EDGE = 0.02  # decimetres from the middle of a brow towards its upper edge, where people mark it
+OUTLINE_REACH = 0.5  # decimetres from the jaw up the cheek
+OUTLINE_BAND = 0.08  # decimetres to both sides
+CHEEK = np.array([0.0, 6.85, 1.35])  # on the template; where the jaw's bands lead
+CHIN = 6.45  # the height of the chin's crease
+THROAT = 6.78  # y + z / 2 of the skin below the jaw
+
+# Of human deviations: correlation of neighbours along and across each curve, and how unequal faces are (the standard
+# deviation of the logarithm); measured with the table by scripts/measure_annotator_noise.py.
+CORRELATION = {
+    "jaw": (0.89, 0.49),
+    "brows": (0.85, 0.51),
+    "nose bridge": (0.69, 0.84),
+    "nostrils": (0.61, 0.62),
+    "eyes": (0.35, 0.39),
+    "outer lip": (0.47, 0.41),
+    "inner lip": (0.40, 0.42),
+}
+FACE_SPREAD = 0.44
+
+
+class Outline:
+    """Which skin can be the visible outline at each point of the jaw: a band across the jaw, from it up the cheek."""
+
+    def __init__(self, head: Head) -> None:
+        skin, _ = head.skin_rest
+        jaw = np.array([head.vertices[ids].mean(0) for ids in head.landmarks[:17]])
+        along = unit(np.gradient(jaw, axis=0))
+        inward = CHEEK - jaw
+        inward = unit(inward - along * (inward * along).sum(1, keepdims=True))
+        away = skin[:, None] - jaw
+        up, aside = (away * inward).sum(2), np.abs((away * along).sum(2))
+        # Not the nose and the lips, which stand out of a profile, and not the throat or the inside of the mouth.
+        cheek = (np.abs(skin[:, 0]) > 0.3) | (skin[:, 1] < CHIN)
+        above_throat = skin @ [0, 1, 0.5] > THROAT
+        outside = above_throat & (head.parts["skin"].uv[:, 1] > 0.16) & cheek
+        in_front = away[..., 2] > 0
+        candidates = (up >= 0) & (up < OUTLINE_REACH) & (aside < OUTLINE_BAND) & in_front & outside[:, None]
+        self._vertices = [np.flatnonzero(column) for column in candidates.T]
+        self._rest = skin
+
+    def visible(self, jaw: Array, shape: Shape, pose: Pose, camera: Camera) -> Array:
+        """The jaw's points (17, 2), pixels, moved out as far as the skin beside them reaches, and evenly spaced."""
+        out = across(unit(np.gradient(jaw, axis=0)))  # the jaw runs left to right below the face
+        moved = jaw.copy()
+        for k, vertices in enumerate(self._vertices):
+            seen = camera.pixels(pose.applied(shape.skin[0][vertices], self._rest[vertices]))
+            reach = (seen - jaw[k]) @ out[k]
+            if reach.max(initial=0.0) > 0:
+                moved[k] = seen[reach.argmax()]
+        return np.concatenate([evenly(moved[:9]), evenly(moved[8:])[1:]])
+
+
+def posed_landmarks(shape: Shape, pose: Pose) -> Array:
+    """The points (68, 3) on the true surface of the posed head."""
+    rest = np.array([shape.head.vertices[ids].mean(0) for ids in shape.head.landmarks])
+    return pose.applied(shape.landmarks, rest)
+
+
+def mesh_labels(shape: Shape, pose: Pose, camera: Camera) -> Array:
+    """Points (68, 2), pixels, of the true surface."""
+    return camera.pixels(posed_landmarks(shape, pose))
+
+
+def annotator_labels(person: Person, shape: Shape, pose: Pose, camera: Camera, outline: Outline, steady: bool = False) -> Array:
+    """Points (68, 2), pixels, as people mark a photograph; `steady` leaves out the tremor of their hands."""
+    points = mesh_labels(shape, pose, camera)
+    points[:17] = outline.visible(points[:17], shape, pose, camera)
+    up = pose.applied(np.array([[0, 8.0, 0], [0, 7.0, 0]]), np.array([[0, 8.0, 0], [0, 8.0, 0]]))
+    rise = camera.pixels(up)
+    upward = (rise[0] - rise[1]) * BROW_EDGE
+    for brow in BROWS:
+        points[list(brow)] = evenly(points[list(brow)] + upward)
+    points = _closed_lips(points)
+    return points if steady else points + tremor(points, person.rng("annotator"))
+
+
+def evenly(points: Array) -> Array:
+    """Points (n, 2) moved along the line through them to even distances; the ends stay."""
+    length = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))])
+    even = np.linspace(0, length[-1], len(points))
+    return np.stack([np.interp(even, length, points[:, axis]) for axis in (0, 1)], 1)
+
+
+def _closed_lips(points: Array) -> Array:
+    """Inner lips that all but touch are marked on one line."""
+    closed = points.copy()
+    width = np.linalg.norm(points[45] - points[36])
+    for upper, lower in INNER_LIPS:
+        if np.linalg.norm(points[upper] - points[lower]) < CLOSED * width:
+            closed[[upper, lower]] = (points[upper] + points[lower]) / 2
+    return closed
+
+
+@cache
+def noise_table() -> Array:
+    """Standard deviations (68, 2) of one annotator along and across the curves, as shares of the outer-eye distance."""
+    lines = (files("facemix.render") / "data" / "annotator_noise.csv").read_text().split()[1:]
+    return np.array([[float(value) for value in line.split(",")[1:]] for line in lines])
+
+
+def tremor(points: Array, rng: np.random.Generator) -> Array:
+    """What a person's marks (68, 2) deviate by, pixels: as much as two people disagree on a photograph, over sqrt(2)."""
+    deviation = np.zeros((68, 2))
+    for name, curves in CURVES.items():
+        for curve in curves:
+            lags = np.abs(np.subtract.outer(range(len(curve.points)), range(len(curve.points))))
+            lags = np.minimum(lags, len(curve.points) - lags) if curve.closed else lags
+            for axis, correlation in enumerate(CORRELATION[name]):
+                mixed = np.linalg.cholesky(correlation ** lags.astype(float) + 1e-9 * np.eye(len(lags)))
+                deviation[list(curve.points), axis] = mixed @ rng.normal(size=len(lags))
+    along = tangents(points)
+    deviation *= noise_table()
+    scale = np.linalg.norm(points[45] - points[36]) * np.exp(rng.normal(-(FACE_SPREAD**2) / 2, FACE_SPREAD))
+    marks: Array = (deviation[:, :1] * along + deviation[:, 1:] * across(along)) * scale
+    return marks

@@ -1,0 +1,111 @@
+"""Light around the head, and what is seen behind it."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from facemix.render.noise import Noise
+from facemix.render.population import Person
+from facemix.render.scene import LIGHT_SHAPE
+
+Image = NDArray[np.float32]
+STOPS = 16.0  # the panoramas' files hold log2(1 + 32 radiance / mean) / STOPS
+ROWS, COLUMNS = LIGHT_SHAPE
+ADAPTED = 0.75  # share of the light's colour that cameras take out by themselves
+
+
+@cache
+def panorama(name: str) -> Image:
+    """Radiance (256, 512, 3) of a photographed place, of mean 1; rows from the zenith down."""
+    data = (files("facemix.render") / "data" / "lights" / f"{name}.jpg").read_bytes()
+    log = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)[..., ::-1].astype(np.float32) / 255
+    radiance: Image = (np.exp2(STOPS * log) - 1) / 32
+    return radiance / radiance.mean()
+
+
+def environment(person: Person, noise: Noise) -> Image:
+    """Light from all sides: radiance (ROWS, COLUMNS, 3) of mean 1. The camera looks from the middle column's side."""
+    rng = person.rng("light")
+    tint = np.exp(rng.normal(0, 0.06, 3))
+    if person.light == "panorama":
+        light = np.roll(panorama(person.panorama), int(person.light_yaw / 360 * 512), 1)
+        light = cv2.resize(np.minimum(light, 150), (COLUMNS, ROWS), interpolation=cv2.INTER_AREA)
+        light = light + rng.uniform(0.15, 0.5)  # from everywhere, else some faces are half black
+        light = light + rng.uniform(0, 1.5) * _lamp(rng.normal(0, 30), rng.uniform(0, 30), 35, 1.0)
+    elif person.light == "sun":
+        height = np.linspace(1, -1, ROWS)[:, None, None]
+        light = np.where(height > 0, 0.5 + 0.4 * np.array([0.75, 0.95, 1.3]), 0.35) * np.ones((ROWS, COLUMNS, 3))
+        light = light + _lamp(rng.uniform(-110, 110), rng.uniform(15, 70), 4, rng.uniform(40, 160)) * np.array([1.05, 1, 0.9])
+    elif person.light == "flash":
+        light = 0.4 * cv2.resize(np.minimum(panorama(person.panorama), 20), (COLUMNS, ROWS), interpolation=cv2.INTER_AREA)
+        light = light + _lamp(rng.normal(0, 8), rng.uniform(0, 25), 6, rng.uniform(20, 60))
+    else:
+        light = np.full((ROWS, COLUMNS, 3), rng.uniform(0.1, 0.5)) * (1 + 0.4 * noise.cloud(rng, (ROWS, COLUMNS), 16)[..., None]).clip(0.2)
+        for _ in range(rng.integers(1, 4)):
+            colour = np.exp(rng.normal(0, 0.1, 3))
+            light = light + colour * _lamp(rng.uniform(-130, 130), rng.uniform(-10, 70), rng.uniform(8, 25), rng.uniform(3, 20))
+    cast = light.mean((0, 1)) / light.mean()
+    light = light * tint / cast**ADAPTED
+    return (light / light.mean()).astype(np.float32)
+
+
+def _lamp(yaw: float, height: float, radius: float, radiance: float) -> Image:
+    """One round lamp with a soft edge, (ROWS, COLUMNS, 1); degrees, yaw 0 is behind the camera."""
+    lon = np.radians((np.arange(COLUMNS) + 0.5) / COLUMNS * 360 - 180 - yaw)[None, :]
+    lat = np.radians(90 - (np.arange(ROWS) + 0.5) / ROWS * 180)[:, None]
+    up = np.radians(height)
+    angle = np.degrees(np.arccos(np.clip(np.sin(lat) * np.sin(up) + np.cos(lat) * np.cos(up) * np.cos(lon), -1, 1)))
+    lamp: Image = (radiance / (1 + np.exp((angle - radius) / 1.2)))[..., None]
+    return lamp
+
+
+def background(person: Person, size: int, noise: Noise) -> Image:
+    """What is seen behind the head: linear RGB (size, size, 3), about as bright as the face."""
+    rng = person.rng("background")
+    if person.background == "panorama":
+        picture = _view(panorama(person.panorama), rng.uniform(0, 360), rng.uniform(-12, 25), rng.uniform(35, 80), size)
+        blur = rng.uniform(0, 0.02)
+    elif person.background == "wall":
+        colour = rng.uniform(0.02, 0.9) * np.exp(rng.normal(0, 0.25, 3))
+        slope = 1 + rng.uniform(-0.5, 0.5) * np.linspace(-1, 1, size)[:, None] + rng.uniform(-0.5, 0.5) * np.linspace(-1, 1, size)
+        picture = colour * (slope * (1 + rng.uniform(0, 0.2) * noise.cloud(rng, (size, size), size / 12)))[..., None].clip(0.05)
+        blur = 0.0
+    else:
+        picture, blur = _clutter(rng, size, noise), rng.uniform(0, 0.012)
+    picture = cv2.GaussianBlur(picture.astype(np.float32), (0, 0), blur * size) if blur * size > 0.3 else picture
+    brightness = np.exp(rng.normal(-1.2, 0.7)) / max(float(np.median(picture)), 1e-3)
+    return (picture * brightness).astype(np.float32)
+
+
+def _view(sphere: Image, yaw: float, height: float, field: float, size: int) -> Image:
+    """A perspective view (size, size, 3) into a panorama; angles and field of view in degrees."""
+    across = np.tan(np.radians(field / 2)) * (2 * (np.arange(size) + 0.5) / size - 1)
+    x, y = np.meshgrid(across, -across)
+    up = np.radians(height)
+    forward, rise = np.cos(up) - y * np.sin(up), np.sin(up) + y * np.cos(up)
+    longitude = np.arctan2(x, forward) + np.radians(yaw)
+    latitude = np.arctan2(rise, np.hypot(x, forward))
+    rows, columns = sphere.shape[:2]
+    u = np.mod(longitude / (2 * np.pi) + 0.5, 1) * columns - 0.5
+    v = (0.5 - latitude / np.pi) * rows - 0.5
+    return cv2.remap(sphere, u.astype(np.float32), v.astype(np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
+
+
+def _clutter(rng: np.random.Generator, size: int, noise: Noise) -> Image:
+    """Patches, bars and discs of many colours: a room, a crowd or a shelf, out of focus."""
+    picture = np.full((size, size, 3), rng.uniform(0.05, 0.5), np.float32) * rng.uniform(0.6, 1.4, 3).astype(np.float32)
+    for _ in range(rng.integers(6, 40)):
+        colour = (np.exp(rng.normal(-1.6, 0.9)) * np.exp(rng.normal(0, 0.35, 3))).tolist()
+        x, y = rng.uniform(-0.2, 1.2, 2) * size
+        extent = np.exp(rng.normal(-1.8, 0.7, 2)) * size
+        box = cv2.boxPoints(((x, y), tuple(extent.tolist()), rng.choice([0, 90, rng.uniform(0, 180)]))).astype(np.int32)
+        if rng.random() < 0.85:
+            cv2.fillConvexPoly(picture, box, colour, cv2.LINE_AA)
+        else:
+            cv2.circle(picture, (int(x), int(y)), int(extent.min()), colour, -1, cv2.LINE_AA)
+    return (picture * (1 + 0.12 * noise.cloud(rng, (size, size), size / 16)[..., None])).clip(0.002)

@@ -1,0 +1,140 @@
+"""Skin: colour, relief and gloss of a person's face, painted on the head's texture."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from facemix.render.head import Head, texture_position
+from facemix.render.noise import Noise
+from facemix.render.population import Person
+from facemix.render.scene import SkinTexture
+from facemix.render.surfaces import smoothstep
+
+Image = NDArray[np.float32]
+
+# sRGB of skin from the palest to the darkest, in steps of equal melanin.
+TONES = np.array([[241, 205, 186], [228, 182, 156], [211, 158, 128], [184, 130, 97], [146, 97, 68], [108, 68, 47], [72, 45, 33]]) / 255
+
+# How dark the roots of a beard make the skin, least and most: of a shaved face, of stubble, under a beard.
+SHAVED = {"none": (0.0, 0.15), "stubble": (0.1, 0.35)}
+GROWN = (0.05, 0.25)
+
+
+class Canvas:
+    """The head's texture: where each texel lies on the template, and its regions. Depends on the resolution only."""
+
+    def __init__(self, head: Head, columns: int) -> None:
+        rows = columns * 5 // 3
+        self.shape = (rows, columns)
+        surface = head.parts["skin"]
+        points, _ = head.skin_rest
+        pixels = texture_position(surface.uv) * [columns, rows]
+        self.rest = np.full((rows, columns, 3), -9, np.float32)
+        corners = pixels[surface.triangles]
+        inside = (corners.min((1, 2)) > -1) & (corners[..., 0].max(1) < columns + 1) & (corners[..., 1].max(1) < rows + 1)
+        middles = points[surface.triangles].mean(1)
+        for triangle, middle in zip(np.round(corners[inside]).astype(np.int32), middles[inside].tolist(), strict=True):
+            cv2.fillConvexPoly(self.rest, triangle, middle)
+        self.rest = cv2.blur(self.rest, (3, 3))
+        self.masks = {name: cv2.resize(mask, (columns, rows), interpolation=cv2.INTER_AREA) for name, mask in head.masks.items()}
+        self.face = np.argwhere(self.rest[..., 2] > 0.9)
+
+    def spot(self, x: float, y: float, radius: float) -> Image:
+        """A soft spot (rows, columns) of height 1 around the points (+-x, y) of the front, radius in decimetres."""
+        return np.exp(-((np.abs(self.rest[..., 0]) - x) ** 2 + (self.rest[..., 1] - y) ** 2) / radius**2)
+
+
+def skin(person: Person, canvas: Canvas, noise: Noise) -> SkinTexture:
+    """Paints a person's skin.
+
+    Haemoglobin and melanin vary apart: blood reddens cheeks, nose, ears and lips, melanin makes freckles and blotches.
+    """
+    rng, shape = person.rng("skin"), canvas.shape
+    texel = shape[1] / 384  # grains below are given for 384 columns
+    x, y, z = np.moveaxis(canvas.rest, 2, 0)
+
+    def grain(size: float, octaves: int = 1) -> Image:
+        return noise.cloud(rng, shape, size * texel, octaves)
+
+    tone = skin_tone(person.melanin) * rng.uniform(0.88, 1.1) * np.exp(rng.normal(0, 0.03, 3))
+    old = float(np.clip((person.age - 35) / 40, 0, 1))
+    blood = 0.09 * canvas.spot(0.38, 7.0, 0.2) + 0.10 * canvas.spot(0, 6.97, 0.13) + 0.05 * canvas.spot(0, 6.4, 0.15)
+    blood += 0.08 * canvas.masks["ears"] + 0.022 * grain(24, 4) + 0.012 * grain(3, 2)
+    blood -= 0.04 * canvas.spot(0.0, 7.6, 0.35)
+    melanin = (0.03 + 0.03 * old) * grain(32, 4) + 0.02 * grain(2, 2)
+    if rng.random() < 0.3 and person.melanin < 0.45:
+        freckles = np.clip(grain(2) - 1.3, 0, 1) * (canvas.spot(0.2, 7.0, 0.35) + 0.2) * rng.uniform(0.2, 0.9)
+        melanin += freckles * smoothstep(z, 0.8, 1.1)
+    shadow = rng.uniform(0.03, 0.3) * (0.6 + old) * canvas.spot(0.3, 7.16, 0.1) * smoothstep(z, 0.95, 1.1)
+    shadow += 0.1 * canvas.masks["eyelids"] * rng.uniform(0, 1)
+    for row, column in canvas.face[rng.integers(0, len(canvas.face), rng.integers(0, 6))]:
+        distance = ((canvas.rest - canvas.rest[row, column]) ** 2).sum(2)
+        melanin += rng.uniform(0.4, 1.2) * np.exp(-distance / rng.uniform(0.008, 0.018) ** 2)
+    for row, column in canvas.face[rng.integers(0, len(canvas.face), rng.integers(0, 10) * (rng.random() < 0.2))]:
+        blood += rng.uniform(0.05, 0.2) * np.exp(-((canvas.rest - canvas.rest[row, column]) ** 2).sum(2) / rng.uniform(0.01, 0.03) ** 2)
+    blood, melanin, shadow = (channel[..., None] for channel in (blood * rng.uniform(0.4, 1.4), melanin, shadow))
+    colour = tone * np.exp(blood * [0.5, -1.6, -1.3] - melanin * [0.7, 1.1, 1.4] - shadow * [0.9, 1.1, 1.0])
+    pores = np.clip(grain(1) * smoothstep(z, 0.7, 1.0), -2, 2)
+    colour *= (1 - 0.03 * pores)[..., None]
+    colour = _lips(colour, tone, person, canvas, rng, grain(2, 2))
+    if person.makeup:
+        colour = _makeup(colour, canvas, rng)
+    if person.male > 0.5 and person.age > 16:
+        shade = rng.uniform(*SHAVED.get(person.beard, GROWN)) * (1 + 0.2 * grain(1)) * beard_area(canvas.rest) * (1 - canvas.masks["lips"])
+        colour *= 1 - np.clip(shade, 0, 0.7)[..., None] * np.array([1, 0.95, 0.88])
+    relief = 0.35 * pores + 0.35 * grain(2) + 0.3 * grain(4, 2)
+    if old > 0:
+        relief += old * _wrinkles(canvas, noise, rng)
+    relief *= 1 - 0.7 * canvas.masks["eyelids"]
+    return SkinTexture(
+        colour=np.clip(colour, 0.003, 0.92).astype(np.float32),
+        relief=(rng.uniform(0.0003, 0.0009) * relief).astype(np.float32),
+        roughness=float(rng.uniform(0.36, 0.56)),
+    )
+
+
+def skin_tone(melanin: float) -> NDArray[np.float64]:
+    """Linear RGB (3,) of skin with a share of melanin of 0 to 1."""
+    at = melanin * (len(TONES) - 1)
+    srgb = np.array([np.interp(at, range(len(TONES)), TONES[:, channel]) for channel in range(3)])
+    linear: NDArray[np.float64] = srgb**2.2
+    return linear
+
+
+def _lips(colour: Image, tone: NDArray, person: Person, canvas: Canvas, rng: np.random.Generator, lines: Image) -> Image:
+    mask = cv2.GaussianBlur(canvas.masks["lips"], (0, 0), 0.006 * canvas.shape[1])[..., None]
+    natural = tone * np.array([0.95, 0.58, 0.56]) * rng.uniform(0.85, 1.1)
+    strength = rng.uniform(0.5, 0.9)
+    if person.makeup and rng.random() < 0.7:
+        natural = np.array([0.5, 0.07, 0.09]) * rng.uniform(0.4, 1.3) * np.array([1, rng.uniform(0.4, 3), rng.uniform(0.6, 2.5)])
+        strength = rng.uniform(0.6, 0.95)
+    return colour * (1 - strength * mask) + strength * mask * natural * (1 + 0.07 * lines)[..., None]
+
+
+def _makeup(colour: Image, canvas: Canvas, rng: np.random.Generator) -> Image:
+    lids = canvas.masks["eyelids"][..., None] * rng.uniform(0.1, 0.6)
+    blush = canvas.spot(0.42, 6.95, 0.2)[..., None] * rng.uniform(0, 0.25)
+    colour = colour * (1 - lids) + lids * rng.uniform(0.02, 0.3, 3)
+    return colour * np.exp(blush * np.array([0.2, -0.6, -0.4]))
+
+
+def _wrinkles(canvas: Canvas, noise: Noise, rng: np.random.Generator) -> Image:
+    """Creases across the forehead and a rougher skin everywhere else."""
+    rows, columns = canvas.shape
+    x, y, z = np.moveaxis(canvas.rest, 2, 0)
+    across = cv2.resize(noise.grain(rng, (rows, columns // 8), 4 * columns / 384), (columns, rows))
+    forehead = smoothstep(y, 7.45, 7.6) * (1 - smoothstep(y, 7.9, 8.1)) * smoothstep(z, 0.9, 1.2)
+    rough: Image = 2.5 * forehead * across + 1.2 * noise.cloud(rng, canvas.shape, 10 * columns / 384, 3)
+    return rough
+
+
+def beard_area(rest: Image) -> Image:
+    """Where a full beard grows, 0 to 1, for points (..., 3) of the template's skin."""
+    x, y, z = np.abs(rest[..., 0]), rest[..., 1], rest[..., 2]
+    below_cheek = 1 - smoothstep(y - 0.35 * (x / 0.55) ** 2, 6.70, 6.80)
+    moustache = smoothstep(y, 6.76, 6.80) * (1 - smoothstep(y, 6.86, 6.90)) * (1 - smoothstep(x, 0.24, 0.3)) * smoothstep(z, 1.1, 1.2)
+    neck = smoothstep(y + 0.35 * z, 6.45, 6.65)
+    area: Image = np.maximum(below_cheek * neck * smoothstep(z, 0.45, 0.7), moustache)
+    return area
