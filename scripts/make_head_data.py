@@ -16,11 +16,25 @@ import cv2
 import numpy as np
 
 OUT = Path(__file__).parents[1] / "src" / "facemix" / "render" / "data" / "head.npz"
-TARGETS = ("head", "eyes", "nose", "mouth", "chin", "cheek", "eyebrows", "forehead", "ears", "neck", "asym", "macrodetails")
+TARGETS = (
+    "head",
+    "eyes",
+    "nose",
+    "mouth",
+    "chin",
+    "cheek",
+    "eyebrows",
+    "forehead",
+    "ears",
+    "neck",
+    "asym",
+    "macrodetails",
+)
 MASKS = ("lips", "eyelids", "ears")
 CHEST = 4.6  # what lies below is never in the picture
 COLLAR = 6.05
 WRIST = (3.95, 2.75)  # the hand: x above, y below
+THUMB = 1.9  # or z above
 UV_LOW, UV_HIGH = (0.60, 0.16), (1.0, 0.84)  # where the texture of the head lies
 MASK_SIZE = (384, 640)  # columns, rows of that part
 
@@ -38,7 +52,11 @@ def main() -> None:
     used_uv = np.unique(np.concatenate([uv_faces[group][kept].ravel() for group, kept in parts.values()]))
     renumber_uv = np.full(len(uv), -1, np.int32)
     renumber_uv[used_uv] = np.arange(len(used_uv))
-    targets = {name: t for name, path in sorted(target_files(source).items()) if (t := read_target(path, len(vertices))[used]).any()}
+    targets = {
+        name: t
+        for name, path in sorted(target_files(source).items())
+        if (t := read_target(path, len(vertices))[used]).any()
+    }
     head = {
         "vertices": vertices[used].astype(np.float32),
         "uv": uv[used_uv].astype(np.float32),
@@ -84,7 +102,13 @@ def choose_parts(vertices, faces):
     everything = slice(None)
     parts = {
         "skin": ("body", body[:, :, 1].min(1) > CHEST),
-        "hand": ("body", (body[:, :, 0].min(1) > WRIST[0]) & (body[:, :, 1].max(1) < WRIST[1]) & (body[:, :, 1].min(1) > 0)),
+        "hand": (
+            "body",
+            ((body[:, :, 0].min(1) > WRIST[0]) | (body[:, :, 2].min(1) > THUMB))
+            & (body[:, :, 0].min(1) > 3)
+            & (body[:, :, 1].max(1) < WRIST[1])
+            & (body[:, :, 1].min(1) > 0),
+        ),
         "collar": ("helper-tights", (tights[:, :, 1].min(1) > CHEST) & (tights[:, :, 1].max(1) < COLLAR)),
         "upper_teeth": ("helper-upper-teeth", everything),
         "lower_teeth": ("helper-lower-teeth", everything),

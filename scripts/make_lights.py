@@ -20,6 +20,8 @@ import numpy as np
 from facemix.render.light import STOPS
 
 OUT = Path(__file__).parents[1] / "src" / "facemix" / "render" / "data" / "lights"
+JPEG = [cv2.IMWRITE_JPEG_QUALITY, 93, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
+DARKEST = 0.03  # of the mean
 
 
 def main() -> None:
@@ -33,12 +35,18 @@ def main() -> None:
         log = np.log2(1 + 32 * radiance / radiance.mean()) / STOPS
         image = (np.clip(log, 0, 1) * 255).round().astype(np.uint8)
         path = OUT / f"{module.name.removesuffix('.exr.js')}.jpg"
-        cv2.imwrite(str(path), image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 93])
-        print(f"{path.name}: brightest {radiance.max() / radiance.mean():.0f} x mean, {path.stat().st_size / 1e3:.0f} kB")
+        cv2.imwrite(str(path), image[..., ::-1], JPEG)
+        print(
+            f"{path.name}: brightest {radiance.max() / radiance.mean():.0f} x mean, {path.stat().st_size / 1e3:.0f} kB"
+        )
 
 
 def read_exr(module: Path) -> np.ndarray:
-    """Radiance (256, 512, 3) from a JavaScript module that holds a base64 EXR; the maps hold large negative values."""
+    """Radiance (256, 512, 3) from a JavaScript module that holds a base64 EXR.
+
+    The maps hold large negative values, and in the dark nothing but coloured noise: what is darker than a share of the
+    mean is lifted to it.
+    """
     encoded = re.search(r"base64,([A-Za-z0-9+/=]+)", module.read_text())
     if encoded is None:
         raise ValueError(f"{module}: no base64 data found")
@@ -46,7 +54,8 @@ def read_exr(module: Path) -> np.ndarray:
         file.write(base64.b64decode(encoded[1]))
         file.flush()
         radiance = np.array(mi.Bitmap(file.name), dtype=np.float32)[..., :3]
-    return np.maximum(radiance, 0)
+    radiance = np.maximum(radiance, 0)
+    return np.maximum(radiance, DARKEST * radiance.mean())
 
 
 if __name__ == "__main__":

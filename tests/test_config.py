@@ -1,3 +1,4 @@
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,10 +8,12 @@ from ruamel.yaml import YAML
 
 from facemix import config
 from facemix.config import ConfigError
+from facemix.faces import splits
 from facemix.stages import preset as presets
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PARAMS = REPOSITORY / "params.yaml"
+TRAINING_FROM = splits.VALIDATION_SHARE + splits.TEST_SHARE
 
 
 def content() -> Any:
@@ -44,6 +47,22 @@ def content() -> Any:
                 real=[{"name": "a", "format": "300w"}], synthetic=[{"name": "a", "format": "300w"}]
             ),
             "sources: found 'a', expected each source once",
+        ),
+        (
+            lambda c: c["sources"].update(synthetic=[{"name": "rendered", "format": "facesynthetics"}]),
+            "sources: found 'rendered', expected another name: rendered faces are called so",
+        ),
+        (
+            lambda c: c["sources"].update(real=[{"name": "a", "format": "300w"}]),
+            r"render.stand_in.n: found 240, expected 0 where sources.real names faces \(a\)",
+        ),
+        (lambda c: c["render"]["synthetic"].update(n=-1), "render.synthetic.n: found -1, expected 0 to"),
+        (lambda c: c["render"]["synthetic"].update(seed=-1), "render.synthetic.seed: found -1, expected 0 or more"),
+        (lambda c: c["render"]["stand_in"].update(seed=0), "render.stand_in.seed: found 0, expected another seed than"),
+        (lambda c: c["render"]["stand_in"].update(image_size=8), "render.stand_in.image_size: found 8, expected 32 to"),
+        (
+            lambda c: c["render"]["synthetic"].update(population=3),
+            "render.synthetic.population: found 3, expected a ma",
         ),
     ],
 )
@@ -106,11 +125,41 @@ def test_an_unknown_preset_is_answered_with_the_known_ones(copy: Path, monkeypat
         presets.preset("smok", copy)
 
 
-def test_the_300w_preset_takes_back_what_smoke_changes(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_preset_takes_back_what_another_changes(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(REPOSITORY)
+    named = [presets.preset(path.stem, copy).keys() for path in sorted((REPOSITORY / "presets").glob("*.yaml"))]
+    assert all(keys == named[0] for keys in named)
+
+
+def test_a_fresh_clone_holds_the_demo_preset(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(REPOSITORY)
     presets.preset("smoke", copy)
-    presets.preset("300w", copy)
+    presets.preset("demo", copy)
     assert config.load(copy) == config.load(PARAMS)
+
+
+@pytest.mark.parametrize("name", ["demo", "smoke"])
+def test_no_preset_renders_a_stand_in_where_real_faces_are(
+    name: str, copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(REPOSITORY)
+    config.update_params(copy, {"sources.real": [{"name": "a", "format": "300w"}], "render.stand_in.n": 0})
+    assert presets.preset(name, copy)["render.stand_in.n"] == 0
+    assert config.load(copy).render.stand_in.n == 0
+
+
+@pytest.mark.parametrize("name", ["demo", "smoke"])
+def test_a_stand_in_is_large_enough_for_its_preset(name: str, copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(REPOSITORY)
+    presets.preset(name, copy)
+    params = config.load(copy)
+    counts = Counter(
+        "validation" if place < splits.VALIDATION_SHARE else "test" if place < TRAINING_FROM else "train"
+        for place in (splits.fraction("split", f"{i:06d}") for i in range(params.render.stand_in.n))
+    )
+    assert counts["train"] >= (1 if params.n_real == "all" else params.n_real)
+    assert params.render.synthetic.n >= (1 if params.n_synthetic == "all" else params.n_synthetic)
+    assert min(counts.values()) >= 10
 
 
 def test_no_key_has_a_name_that_the_run_cache_of_dvc_ignores() -> None:

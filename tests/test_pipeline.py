@@ -188,6 +188,14 @@ def test_n_real_leaves_packs_and_synthetic_only(reproduced: str, shell: Shell) -
     shell("git checkout -q -- .")
 
 
+def test_another_synthetic_set_leaves_the_real_pack(reproduced: str, shell: Shell) -> None:
+    shell("sed -i '/^  synthetic: *#/,/seed:/s/seed: 0 /seed: 9 /' params.yaml")
+    stages = STAGE.findall(shell("dvc repro --dry"))
+    assert {"render@synthetic", "prepare@synthetic", "synthetic_only@0"} <= set(stages)
+    assert not {"render@stand_in", "prepare@real", "real_only@0"} & set(stages)
+    shell("git checkout -q -- .")
+
+
 def test_temporary_and_queued_experiments_leave_their_runs_in_the_one_store(
     reproduced: str, project: Path, shell: Shell
 ) -> None:
@@ -259,6 +267,22 @@ def test_mistakes_end_in_one_clear_line(reproduced: str, shell: Shell) -> None:
 @pytest.mark.parametrize(("what", "pattern"), [("step", r"ratio +\d\.\d{3}"), ("prepare", r"\d+ faces/s")])
 def test_benchmarks_print_their_figures(what: str, pattern: str, reproduced: str, shell: Shell) -> None:
     assert re.search(pattern, shell(f"facemix bench {what}"))
+
+
+def test_a_fresh_clone_runs_on_faces_that_it_renders(
+    reproduced: str, project: Path, tmp_path: Path, shell: Shell
+) -> None:
+    clone = tmp_path / "own"
+    first = shell("git rev-list --max-parents=0 HEAD").strip()
+    printed = shell(
+        f"git clone -q . {clone} && cd {clone} && git checkout -q {first} && export PYTHONPATH={clone}/src && "
+        "facemix preset smoke && dvc repro"
+    )
+    assert {"render@synthetic", "render@stand_in"} <= set(STAGE.findall(printed))
+    assert "test: stand-in (rendered, not real photographs)" in printed
+    with (clone / "reports/ranking.csv").open(newline="") as file:
+        assert len(list(csv.DictReader(file))) == len(STRATEGIES)
+    assert json.loads((clone / "reports/metrics.json").read_text())["test_faces"].startswith("stand-in")
 
 
 @pytest.mark.real_data

@@ -6,7 +6,14 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from facemix import config
 from facemix.faces.landmarks import REGIONS
+
+NO_RENDERS = config.Render(
+    synthetic=config.RenderedSet(n=0, seed=0, image_size=64, population={}),
+    stand_in=config.RenderedSet(n=0, seed=1, image_size=64, population={}),
+)
+"""For projects with imported faces only."""
 
 
 def _arc(

@@ -3,6 +3,7 @@
 import copy
 import itertools
 import os
+import resource
 import tempfile
 import time
 from collections.abc import Callable
@@ -22,6 +23,8 @@ from facemix.learning.model import LandmarkNet
 ROUNDS = 40
 STEPS = 2  # few: the two take turns often, so that a drift of the machine's speed hits both
 FACES = 512
+RENDER_WARM_UP = 3
+RENDER_STAGES = ("head", "skin", "eyes and teeth", "hair", "clothing", "light", "render", "develop")
 
 
 def step(params: Params) -> None:
@@ -107,6 +110,52 @@ def prepare(params: Params) -> None:
         f"{FACES} JPEG photographs of 400 px into crops of {params.pack.crop_size} px, {_machine(torch.device('cpu'))}"
     )
     print(f"{FACES / seconds:.0f} faces/s")
+
+
+def render(size: int, n: int, backend: str) -> None:
+    """Prints images/s by stage of one process on one core, its peak memory, and images/s of all cores that write a set.
+
+    The first pictures, in which LLVM compiles its kernels, do not count for the stages.
+    """
+    from facemix.render import sets
+    from facemix.render.population import POPULATIONS
+    from facemix.render.scene import choose_backend
+    from facemix.render.studio import Studio
+
+    if n < 2:
+        raise ValueError(f"--n {n}: expected at least 2 pictures")
+    chosen, notice = choose_backend(backend)
+    print(f"{size} px, {chosen}, {_machine(torch.device('cpu'))}" + (f"; {notice}" if notice else ""))
+    studio, population = Studio(size, chosen), POPULATIONS["synthetic"]
+    for index in range(RENDER_WARM_UP):
+        studio.shoot(population, 1, index, "mesh")
+    early, spent = _peak_memory(), dict.fromkeys(RENDER_STAGES, 0.0)
+    last = time.perf_counter()
+
+    def lap(stage: str) -> None:
+        nonlocal last
+        now = time.perf_counter()
+        spent[stage] += now - last
+        last = now
+
+    for index in range(n):
+        studio.shoot(population, 0, index, "mesh", lap)
+    total = sum(spent.values())
+    for stage, seconds in spent.items():
+        print(f"{stage:16s} {1e3 * seconds / n:8.1f} ms {n / seconds:8.1f} images/s")
+    print(f"{'one process':16s} {1e3 * total / n:8.1f} ms {n / total:8.2f} images/s")
+    late = _peak_memory()
+    print(f"peak memory {early:.0f} MB after {RENDER_WARM_UP} pictures, {late:.0f} MB after {n + RENDER_WARM_UP}")
+    with tempfile.TemporaryDirectory() as folder:
+        start = time.perf_counter()
+        sets.render_set(Path(folder) / "set", n, sets.Settings(seed=0, size=size, labels="mesh", population=population, backend=chosen))
+        seconds = time.perf_counter() - start
+    print(f"all cores, {n} pictures written, start included: {n / seconds:.2f} images/s")
+
+
+def _peak_memory() -> float:
+    """Of this process, MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def _machine(device: torch.device) -> str:

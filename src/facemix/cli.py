@@ -45,6 +45,35 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--link", action="store_true", help="link to the files instead of copying them")
     command.set_defaults(run=_import)
 
+    command = commands.add_parser(
+        "render",
+        help="render a set of synthetic faces",
+        description="Renders faces 0 to N - 1 of a set into a folder in the layout of FaceSynthetics, on all cores. "
+        "The same command goes on where it stopped; a larger N extends the set.",
+    )
+    command.add_argument("--out", type=Path, metavar="DIR", help="the folder, new or from an earlier run")
+    command.add_argument("--n", type=int, help="number of faces")
+    command.add_argument("--seed", type=int, help="of equal seed and number come equal faces (default: 0)")
+    command.add_argument("--size", type=int, help="side of a picture in pixels (default: 256)")
+    command.add_argument("--domain", choices=("synthetic", "stand_in"), help="whose distributions (default: synthetic)")
+    command.add_argument(
+        "--labels",
+        choices=("mesh", "annotator"),
+        help="points of the mesh, or where a person would click (default: mesh for synthetic, annotator for stand_in)",
+    )
+    command.add_argument("--population", type=Path, metavar="YAML", help="distributions to change, as `glasses: 0.5`")
+    command.add_argument(
+        "--seg", action="store_true", default=None, help="write NNNNNN_seg.png, a class for each pixel"
+    )
+    command.add_argument("--processes", type=int, help="default: one for each core")
+    command.add_argument("--backend", choices=("auto", "llvm", "scalar"), help="of the renderer (default: auto)")
+    command.add_argument(
+        "--stage",
+        choices=("synthetic", "stand_in"),
+        help="instead of all else: the pipeline's set of this name, as params.yaml says",
+    )
+    command.set_defaults(run=_render)
+
     command = commands.add_parser("prepare", help="decode and crop all sources of a role into one pack")
     command.add_argument("role", choices=("real", "synthetic"))
     command.set_defaults(run=_prepare)
@@ -64,12 +93,33 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run=_compare)
 
     command = commands.add_parser("preset", help="set many keys of params.yaml at once; comments stay")
-    command.add_argument("name", help="a file of presets/: smoke, 300w")
+    command.add_argument("name", help="a file of presets/: demo, smoke, 300w")
     command.set_defaults(run=_preset)
 
-    command = commands.add_parser("bench", help="measure speed, as ratios within one run")
-    command.add_argument("what", choices=("step", "prepare"), help="a training step; decoding into packs")
+    command = commands.add_parser("bench", help="measure speed, or what synthetic sets are worth as they are")
+    benches = command.add_subparsers(dest="what", required=True, metavar="WHAT")
+    benches.add_parser("step", help="speed of a training step, as a ratio within one run").set_defaults(run=_bench)
+    benches.add_parser("prepare", help="speed of decoding into packs").set_defaults(run=_bench)
+    command = benches.add_parser("render", help="speed of rendering, by stage")
+    command.add_argument("--size", type=int, default=256, help="side of a picture in pixels (default: 256)")
+    command.add_argument("--n", type=int, default=40, help="pictures (default: 40)")
+    command.add_argument("--backend", choices=("auto", "llvm", "scalar"), default="auto", help="default: auto")
     command.set_defaults(run=_bench)
+    command = benches.add_parser(
+        "realism",
+        help="train on equally many faces of several synthetic sets and compare them on real validation faces",
+    )
+    command.add_argument("--real", required=True, metavar="FORMAT:PATH", help="the real faces, as for import")
+    command.add_argument(
+        "--set", action="append", required=True, metavar="NAME=FORMAT:PATH", help="a synthetic set; any number of them, and folders of one name are one set"
+    )
+    command.add_argument(
+        "--n", action="append", required=True, type=int, help="faces of each set to train on; any number of them"
+    )
+    command.add_argument("--seeds", type=int, default=2, help="trainings of each set and n (default: 2)")
+    command.add_argument("--steps", type=int, help="steps of each training (default: params.yaml's)")
+    command.add_argument("--out", type=Path, metavar="CSV", help="a row for each training; what it holds is not redone")
+    command.set_defaults(run=_realism)
     return parser
 
 
@@ -80,6 +130,21 @@ def _import(options: argparse.Namespace) -> None:
     from facemix.stages.import_source import import_source
 
     import_source(options.format, options.path, name=options.name, role=options.role, link=options.link)
+
+
+def _render(options: argparse.Namespace) -> None:
+    from facemix.stages import render
+
+    given = {key for key, value in vars(options).items() if value is not None} - {"command", "run", "stage"}
+    try:
+        if options.stage is None:
+            render.render_folder(**{key: getattr(options, key) for key in given})
+        elif given:
+            raise ValueError(f"--stage takes its settings from params.yaml; leave out --{', --'.join(sorted(given))}")
+        else:
+            render.render_stage(options.stage, config.load())
+    except KeyboardInterrupt:
+        sys.exit(130)  # what there is to say has been said
 
 
 def _prepare(options: argparse.Namespace) -> None:
@@ -115,11 +180,32 @@ def _preset(options: argparse.Namespace) -> None:
 def _bench(options: argparse.Namespace) -> None:
     from facemix import bench
 
-    params = config.load()
     if options.what == "step":
-        bench.step(params)
+        bench.step(config.load())
+    elif options.what == "prepare":
+        bench.prepare(config.load())
     else:
-        bench.prepare(params)
+        bench.render(options.size, options.n, options.backend)
+
+
+def _realism(options: argparse.Namespace) -> None:
+    from facemix.learning.training import Stopped
+    from facemix.realism import parse_real, parse_set, realism
+
+    sets = [parse_set(text) for text in options.set]
+    try:
+        realism(
+            config.load(),
+            parse_real(options.real),
+            sets,
+            options.n,
+            seeds=options.seeds,
+            steps=options.steps,
+            out=options.out,
+        )
+    except Stopped:
+        print(f"stopped; finished trainings are kept in {options.out or 'no file: add --out CSV'}", file=sys.stderr)
+        raise
 
 
 if __name__ == "__main__":

@@ -13,6 +13,9 @@ from facemix.metrics import NORMALIZERS
 
 PARAMS_FILE = Path("params.yaml")
 
+RENDERED = {"real": "stand_in", "synthetic": "rendered"}
+"""What the rendered faces of each role are called among its sources."""
+
 Count = int | Literal["all"]
 
 
@@ -48,6 +51,41 @@ class Sources:
         names = [source.name for source in self.real + self.synthetic]
         for name in names:
             _require(names.count(name) == 1, "sources", name, "each source once, under one role")
+            _require(name not in RENDERED.values(), "sources", name, "another name: rendered faces are called so")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RenderedSet:
+    """One set of faces that the pipeline renders itself."""
+
+    n: int
+    """Number of faces; 0: none."""
+    seed: int
+    image_size: int
+    """Side of a picture in pixels."""
+    population: Mapping[str, object]
+    """What differs from the set's own distributions: keys of `facemix.render.population.Population`."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Render:
+    synthetic: RenderedSet
+    """Synthetic training faces, labelled by the mesh."""
+    stand_in: RenderedSet
+    """Stands in for real faces where there are none: other light, cameras and people, labelled as a person would."""
+
+    def __post_init__(self) -> None:
+        for key, rendered in (("render.synthetic", self.synthetic), ("render.stand_in", self.stand_in)):
+            _require(0 <= rendered.n <= 1_000_000, f"{key}.n", rendered.n, "0 to 1000000 faces")
+            _require(rendered.seed >= 0, f"{key}.seed", rendered.seed, "0 or more")
+            size = rendered.image_size
+            _require(32 <= size <= 2048, f"{key}.image_size", size, "32 to 2048 pixels")
+        _require(
+            self.stand_in.seed != self.synthetic.seed,
+            "render.stand_in.seed",
+            self.stand_in.seed,
+            "another seed than render.synthetic.seed: equal seeds draw equal heads",
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -176,6 +214,7 @@ class Params:
     n_synthetic: Count
     seeds: tuple[int, ...]
     sources: Sources
+    render: Render
     pack: Pack
     model: Model
     augmentation: Augmentation
@@ -192,6 +231,13 @@ class Params:
         _require(len(self.seeds) > 0, "seeds", list(self.seeds), "at least one seed")
         _require(len(set(self.seeds)) == len(self.seeds), "seeds", list(self.seeds), "each seed once")
         _require(min(self.seeds, default=0) >= 0, "seeds", list(self.seeds), "seeds of 0 or more")
+        real = ", ".join(source.name for source in self.sources.real)
+        _require(
+            not real or self.render.stand_in.n == 0,
+            "render.stand_in.n",
+            self.render.stand_in.n,
+            f"0 where sources.real names faces ({real}): nothing stands in for what is there",
+        )
 
 
 def load(path: Path = PARAMS_FILE) -> Params:
@@ -233,6 +279,9 @@ def _parse(kind: Any, value: object, key: str) -> Any:
     if origin is tuple:
         _require(isinstance(value, list), key, value, "a list")
         return tuple(_parse(args[0], item, f"{key}[{i}]") for i, item in enumerate(typing.cast(list[object], value)))
+    if origin is Mapping:
+        _require(isinstance(value, Mapping), key, value, "a mapping of keys to values")
+        return value
     if kind == Count:
         _require(value == "all" or _is_int(value), key, value, "a whole number or all")
         return value

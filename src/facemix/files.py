@@ -1,6 +1,7 @@
 """Files and folders that appear whole or not at all: written beside, then renamed."""
 
 import csv
+import fcntl
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -49,6 +50,24 @@ def whole_folder(folder: Path) -> Iterator[Path]:
     finally:
         shutil.rmtree(beside, ignore_errors=True)
         shutil.rmtree(former, ignore_errors=True)
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[Path]:
+    """Keeps two processes from the same work at the same time: the second waits for the first.
+
+    Args:
+        path: what is worked on, a file or folder; beside it stays `STEM.lock`.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = path.with_suffix(".lock")
+    with lock.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"another process does this very work ({lock}); waiting for it", flush=True)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield path
 
 
 def _failure(path: Path, error: OSError) -> OSError:

@@ -124,6 +124,18 @@ def test_name_defaults_to_the_folder_except_for_300w(project, tmp_path, monkeypa
     assert config.load(project / "params.yaml").sources.synthetic[0].name == "team_renders"
 
 
+def test_real_faces_take_the_place_of_the_stand_in(project, source, monkeypatch, capsys):
+    monkeypatch.setattr(stage, "_track", lambda *_: None)
+    config.update_params(project / "params.yaml", {"render.stand_in.n": 5, "render.synthetic.n": 7})
+    import_source("300w", source, name="drawn", role="synthetic", root=project)
+    assert config.load(project / "params.yaml").render.stand_in.n == 5
+    assert "render.stand_in.n" not in capsys.readouterr().out
+    import_source("300w", source, root=project)
+    render = config.load(project / "params.yaml").render
+    assert (render.synthetic.n, render.stand_in.n) == (7, 0)
+    assert "params.yaml: set render.stand_in.n to 0: no rendered faces stand in" in capsys.readouterr().out
+
+
 def test_all_broken_faces_are_reported_at_once_and_nothing_is_written(project, source):
     before = tree(project)
     (source / "afw/1_1.jpg").write_bytes((source / "afw/1_1.jpg").read_bytes()[:-50])
@@ -144,6 +156,7 @@ def test_all_broken_faces_are_reported_at_once_and_nothing_is_written(project, s
         ({"name": "../elsewhere"}, "letters, digits"),
         ({"name": "two words"}, "letters, digits"),
         ({"role": "reel"}, "one of real, synthetic"),
+        ({"name": "stand_in"}, "rendered faces are called so; choose another with --name"),
         ({"format": "dgfaces_v1"}, "use the format 300w"),
     ],
 )

@@ -13,7 +13,8 @@ PARAMS = config.load(Path(__file__).resolve().parents[2] / "params.yaml")
 
 def params(real: str = "toy", fmt: str = "300w") -> config.Params:
     sources = config.Sources(real=(config.Source(name=real, format=fmt),), synthetic=())
-    return dataclasses.replace(PARAMS, sources=sources, pack=config.Pack(crop_size=48, margin=2.0))
+    pack = config.Pack(crop_size=48, margin=2.0)
+    return dataclasses.replace(PARAMS, sources=sources, render=toy.NO_RENDERS, pack=pack)
 
 
 @pytest.fixture(autouse=True)

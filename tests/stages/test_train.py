@@ -15,6 +15,7 @@ import facemix
 import toy
 from facemix import config, tasks
 from facemix.faces import packs
+from facemix.faces.face import STAND_IN
 from facemix.learning import evaluation
 from facemix.learning.adaptation import LabelAdapter
 from facemix.learning.model import LandmarkNet
@@ -41,6 +42,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, config.Par
             real=(config.Source(name="toy", format="300w"),),
             synthetic=(config.Source(name="drawn", format="facesynthetics"),),
         ),
+        render=toy.NO_RENDERS,
         pack=config.Pack(crop_size=64, margin=2.0),
         model=dataclasses.replace(params.model, input_size=48, width=16),
         training=dataclasses.replace(
@@ -178,6 +180,14 @@ def test_a_trained_strategy_writes_all_its_files(project: Path, params: config.P
     }
     assert (project / "models/fine_tuning/seed-0/batch.png").exists()
     assert not list((project / "checkpoints").glob("*.pt"))
+
+
+def test_a_stand_in_is_never_logged_as_real(project: Path, params: config.Params) -> None:
+    task = tasks.gather(STRATEGIES["real_only"], 0, params)
+    assert [one.name for one in stage._datasets(task)] == ["real-validation", "real-test", "real-train"]
+    stand_in = dataclasses.replace(task.real, subsets=np.full(len(task.real), STAND_IN))
+    names = [one.name for one in stage._datasets(dataclasses.replace(task, real=stand_in))]
+    assert names == ["stand-in-validation", "stand-in-test", "stand-in-train"]
 
 
 def test_a_saved_model_measures_what_its_metrics_say(project: Path, params: config.Params) -> None:

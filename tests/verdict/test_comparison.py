@@ -1,11 +1,16 @@
 import csv
 import json
+import shutil
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
 
+from facemix import config
 from facemix.files import write_table
 from facemix.stages import compare as stage
 from facemix.verdict import comparison
@@ -89,6 +94,31 @@ def test_the_printed_table_lines_up(tmp_path: Path) -> None:
     ]
     assert lines[1].split()[:4] == ["1", "label_adaptation", "5.25", "-4.75"]
     assert len({line.index("5.25") + 4 if "5.25" in line else line.index("10.00") + 5 for line in lines[1:]}) == 1
+
+
+def test_a_stand_in_is_never_shown_as_real(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(stage.tracking, "deliver", lambda: 0)
+    started: list[dict[str, Any]] = []
+    monkeypatch.setattr(stage.tracking, "start", lambda **about: (started.append(about), nullcontext(Mock()))[1])
+    titles: list[str] = []
+    set_title = Axes.set_title
+    monkeypatch.setattr(Axes, "set_title", lambda axes, title, **style: set_title(axes, titles.append(title) or title))
+    shown = "stand-in (rendered, not real photographs)"
+    params = config.load(Path(__file__).resolve().parents[2] / "params.yaml")
+    for subset, called in (("lfpw", None), ("stand-in", shown)):
+        shutil.rmtree("models", ignore_errors=True)
+        test = {"nme": 4.0, "fr8": 0.0, "fr10": 0.0, "auc8": 0.5, "regions": {}, "subsets": {subset: 4.0}}
+        write(Path("models"), "real_only", 0, [4.0], test=test)
+        errors = Path("models/real_only/seed-0/errors.csv")
+        errors.write_text(errors.read_text().replace(",lfpw,", f",{subset},"))
+        stage.compare(params)
+        assert (f"1 test faces; test: {shown}\n" in capsys.readouterr().out) == bool(called)
+        assert json.loads(Path("reports/metrics.json").read_text()).get("test_faces") == called
+        assert started[-1]["tags"].get("test_faces") == called
+    assert titles == [f"test: {shown}"] * 2
 
 
 def test_csv_rows_can_be_read_back(tmp_path: Path) -> None:

@@ -6,6 +6,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+STAND_IN = "stand-in"
+"""Subset of rendered faces that stand in for real ones."""
+STAND_IN_SHOWN = "stand-in (rendered, not real photographs)"
+"""What they are called wherever a result shows them."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Face:

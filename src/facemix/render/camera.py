@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -11,13 +12,13 @@ from numpy.typing import NDArray
 from facemix.render.population import Person
 from facemix.render.surfaces import Array, smoothstep
 
-Image = NDArray[np.float32]
+Image = NDArray[np.floating[Any]]
 BURNT = 1.1  # light above this loses its colour and form
 
 
 @dataclass(frozen=True)
 class Camera:
-    """A pinhole camera that looks along -z from `position` (3,); `field_of_view` in degrees, pictures of size x size."""
+    """A pinhole camera that looks along -z from `position` (3,); angles in degrees, pictures of `size` x `size`."""
 
     position: Array
     field_of_view: float
@@ -53,8 +54,8 @@ def framed(landmarks: Array, person: Person, size: int) -> Camera:
 def scattered(radiance: Image, albedo: Image, skin: Image, pixels_per_decimetre: float) -> Image:
     """Light that enters the skin and leaves it elsewhere: blurs what falls on it, red furthest.
 
-    After Jimenez et al., Screen-Space Perceptual Rendering of Human Skin (2009): the light (radiance over albedo) is blurred
-    within the skin, for each colour by its own mean free path.
+    After Jimenez et al., Screen-Space Perceptual Rendering of Human Skin (2009): the light (radiance over albedo) is
+    blurred within the skin, for each colour by its own mean free path.
 
     Args:
         radiance: (rows, columns, 3), linear.
@@ -110,4 +111,5 @@ def developed(radiance: Image, person: Person) -> NDArray[np.uint8]:
     encoded = np.round(np.clip(picture + grain, 0, 1) * 255).astype(np.uint8)
     _, data = cv2.imencode(".jpg", encoded[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, person.jpeg])
     decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    assert decoded is not None
     return np.ascontiguousarray(decoded[..., ::-1])

@@ -66,12 +66,29 @@ def expression_units(name: str, rng: np.random.Generator, eyes_closed: float, wi
 def gaze_units(yaw: float, pitch: float) -> dict[str, float]:
     """Expression units of the lids that go with a gaze, degrees; +yaw looks to the person's left, +pitch up."""
     amounts = {
-        "eyeLookOutLeft": yaw / 30, "eyeLookInRight": yaw / 30, "eyeLookInLeft": -yaw / 30, "eyeLookOutRight": -yaw / 30,
-        "eyeLookUpLeft": pitch / 25, "eyeLookUpRight": pitch / 25, "eyeLookDownLeft": -pitch / 25,
+        "eyeLookOutLeft": yaw / 30,
+        "eyeLookInRight": yaw / 30,
+        "eyeLookInLeft": -yaw / 30,
+        "eyeLookOutRight": -yaw / 30,
+        "eyeLookUpLeft": pitch / 25,
+        "eyeLookUpRight": pitch / 25,
+        "eyeLookDownLeft": -pitch / 25,
         "eyeLookDownRight": -pitch / 25,
-    }  # fmt: skip
+    }
     return {f"expression/{unit}": amount for unit, amount in amounts.items() if amount > 0}
 
 
-RANDOM_UNITS = ("mouthLeft", "mouthRight", "jawLeft", "jawRight", "mouthPressLeft", "mouthRollLower", "mouthRollUpper", "cheekPuff",
-                "mouthShrugLower", "mouthDimpleLeft", "browInnerUp", "noseSneerLeft")  # fmt: skip
+RANDOM_UNITS = (
+    "mouthLeft",
+    "mouthRight",
+    "jawLeft",
+    "jawRight",
+    "mouthPressLeft",
+    "mouthRollLower",
+    "mouthRollUpper",
+    "cheekPuff",
+    "mouthShrugLower",
+    "mouthDimpleLeft",
+    "browInnerUp",
+    "noseSneerLeft",
+)

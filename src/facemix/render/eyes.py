@@ -10,7 +10,16 @@ from facemix.render.population import Person
 from facemix.render.surfaces import Mesh, smoothstep, unit
 
 # Linear RGB of irises: dark brown, brown, hazel, green, blue, grey.
-IRISES = np.array([[0.045, 0.02, 0.011], [0.11, 0.05, 0.022], [0.16, 0.10, 0.04], [0.11, 0.13, 0.06], [0.12, 0.2, 0.3], [0.18, 0.21, 0.24]])
+IRISES = np.array(
+    [
+        [0.045, 0.02, 0.011],
+        [0.11, 0.05, 0.022],
+        [0.16, 0.10, 0.04],
+        [0.11, 0.13, 0.06],
+        [0.12, 0.2, 0.3],
+        [0.18, 0.21, 0.24],
+    ]
+)
 RINGS, SPOKES = 56, 64
 
 

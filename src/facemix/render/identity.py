@@ -74,6 +74,48 @@ USUAL = {
 }
 
 # Local targets come in opposite pairs, of which one is named here, and the left side stands for both.
-LOCAL_TARGETS = ["cheek/l-cheek-bones-incr", "cheek/l-cheek-inner-incr", "cheek/l-cheek-trans-up", "cheek/l-cheek-volume-incr", "chin/chin-bones-incr", "chin/chin-cleft-incr", "chin/chin-height-incr", "chin/chin-jaw-drop-incr", "chin/chin-prognathism-incr", "chin/chin-prominent-incr", "chin/chin-width-incr", "ears/l-ear-flap-incr", "ears/l-ear-lobe-incr", "ears/l-ear-rot-forward", "ears/l-ear-scale-depth-incr", "ears/l-ear-scale-incr", "ears/l-ear-scale-vert-incr", "ears/l-ear-wing-incr", "eyebrows/eyebrows-angle-up", "eyebrows/eyebrows-trans-forward", "eyebrows/eyebrows-trans-up", "eyes/l-eye-bag-height-incr", "eyes/l-eye-bag-in", "eyes/l-eye-bag-incr", "eyes/l-eye-corner1-up", "eyes/l-eye-corner2-up", "eyes/l-eye-epicanthus-in", "eyes/l-eye-eyefold-angle-up", "eyes/l-eye-eyefold-concave", "eyes/l-eye-eyefold-up", "eyes/l-eye-height1-incr", "eyes/l-eye-height2-incr", "eyes/l-eye-height3-incr", "eyes/l-eye-push1-in", "eyes/l-eye-push2-in", "eyes/l-eye-scale-incr", "eyes/l-eye-trans-in", "eyes/l-eye-trans-up", "forehead/forehead-nubian-incr", "forehead/forehead-scale-vert-incr", "forehead/forehead-temple-incr", "forehead/forehead-trans-forward", "head/head-age-incr", "head/head-angle-in", "head/head-back-scale-depth-incr", "head/head-fat-incr", "head/head-scale-depth-incr", "head/head-scale-horiz-incr", "head/head-scale-vert-incr", "mouth/mouth-angles-up", "mouth/mouth-cupidsbow-incr", "mouth/mouth-cupidsbow-width-incr", "mouth/mouth-dimples-in", "mouth/mouth-laugh-lines-in", "mouth/mouth-lowerlip-ext-up", "mouth/mouth-lowerlip-height-incr", "mouth/mouth-lowerlip-middle-up", "mouth/mouth-lowerlip-volume-incr", "mouth/mouth-lowerlip-width-incr", "mouth/mouth-philtrum-volume-incr", "mouth/mouth-scale-depth-incr", "mouth/mouth-scale-horiz-incr", "mouth/mouth-scale-vert-incr", "mouth/mouth-trans-forward", "mouth/mouth-trans-in", "mouth/mouth-trans-up", "mouth/mouth-upperlip-ext-up", "mouth/mouth-upperlip-height-incr", "mouth/mouth-upperlip-middle-up", "mouth/mouth-upperlip-volume-incr", "mouth/mouth-upperlip-width-incr", "neck/measure-neck-circ-incr", "neck/measure-neck-height-incr", "neck/neck-back-scale-depth-incr", "neck/neck-double-incr", "neck/neck-scale-depth-incr", "neck/neck-scale-horiz-incr", "neck/neck-scale-vert-incr", "nose/nose-base-up", "nose/nose-compression-compress", "nose/nose-curve-concave", "nose/nose-flaring-incr", "nose/nose-greek-incr", "nose/nose-hump-incr", "nose/nose-nostrils-angle-up", "nose/nose-nostrils-width-incr", "nose/nose-point-up", "nose/nose-point-width-incr", "nose/nose-scale-depth-incr", "nose/nose-scale-horiz-incr", "nose/nose-scale-vert-incr", "nose/nose-septumangle-incr", "nose/nose-trans-forward", "nose/nose-trans-in", "nose/nose-trans-up", "nose/nose-volume-incr", "nose/nose-width1-incr", "nose/nose-width2-incr", "nose/nose-width3-incr"]
-HEAD_FORMS = ["head/head-diamond", "head/head-invertedtriangular", "head/head-oval", "head/head-rectangular", "head/head-round", "head/head-square", "head/head-triangular"]
-ASYMMETRIES = ["asym/asym-brown-1-l", "asym/asym-brown-1-r", "asym/asym-brown-2-l", "asym/asym-brown-2-r", "asym/asym-cheek-1-l", "asym/asym-cheek-1-r", "asym/asym-cheek-2-l", "asym/asym-cheek-2-r", "asym/asym-ear-1-l", "asym/asym-ear-1-r", "asym/asym-ear-2-l", "asym/asym-ear-2-r", "asym/asym-ear-3-l", "asym/asym-ear-3-r", "asym/asym-ear-4-l", "asym/asym-ear-4-r", "asym/asym-eye-1-l", "asym/asym-eye-1-r", "asym/asym-eye-2-l", "asym/asym-eye-2-r", "asym/asym-eye-3-l", "asym/asym-eye-3-r", "asym/asym-eye-4-l", "asym/asym-eye-4-r", "asym/asym-eye-5-l", "asym/asym-eye-5-r", "asym/asym-eye-6-l", "asym/asym-eye-6-r", "asym/asym-eye-7-l", "asym/asym-eye-7-r", "asym/asym-eye-8-l", "asym/asym-eye-8-r", "asym/asym-jaw-1-l", "asym/asym-jaw-1-r", "asym/asym-jaw-2-l", "asym/asym-jaw-2-r", "asym/asym-jaw-3-l", "asym/asym-jaw-3-r", "asym/asym-mouth-1-l", "asym/asym-mouth-1-r", "asym/asym-mouth-2-l", "asym/asym-mouth-2-r", "asym/asym-nose-1-l", "asym/asym-nose-1-r", "asym/asym-nose-2-l", "asym/asym-nose-2-r", "asym/asym-nose-3-l", "asym/asym-nose-3-r", "asym/asym-nose-4-l", "asym/asym-nose-4-r", "asym/asym-temple-1-l", "asym/asym-temple-1-r", "asym/asym-temple-2-l", "asym/asym-temple-2-r", "asym/asym-top-1-l", "asym/asym-top-1-r", "asym/asym-top-2-l", "asym/asym-top-2-r"]
+LOCAL_TARGETS = """
+    cheek/l-cheek-bones-incr cheek/l-cheek-inner-incr cheek/l-cheek-trans-up cheek/l-cheek-volume-incr
+    chin/chin-bones-incr chin/chin-cleft-incr chin/chin-height-incr chin/chin-jaw-drop-incr
+    chin/chin-prognathism-incr chin/chin-prominent-incr chin/chin-width-incr ears/l-ear-flap-incr
+    ears/l-ear-lobe-incr ears/l-ear-rot-forward ears/l-ear-scale-depth-incr ears/l-ear-scale-incr
+    ears/l-ear-scale-vert-incr ears/l-ear-wing-incr eyebrows/eyebrows-angle-up eyebrows/eyebrows-trans-forward
+    eyebrows/eyebrows-trans-up eyes/l-eye-bag-height-incr eyes/l-eye-bag-in eyes/l-eye-bag-incr
+    eyes/l-eye-corner1-up eyes/l-eye-corner2-up eyes/l-eye-epicanthus-in eyes/l-eye-eyefold-angle-up
+    eyes/l-eye-eyefold-concave eyes/l-eye-eyefold-up eyes/l-eye-height1-incr eyes/l-eye-height2-incr
+    eyes/l-eye-height3-incr eyes/l-eye-push1-in eyes/l-eye-push2-in eyes/l-eye-scale-incr eyes/l-eye-trans-in
+    eyes/l-eye-trans-up forehead/forehead-nubian-incr forehead/forehead-scale-vert-incr
+    forehead/forehead-temple-incr forehead/forehead-trans-forward head/head-age-incr head/head-angle-in
+    head/head-back-scale-depth-incr head/head-fat-incr head/head-scale-depth-incr head/head-scale-horiz-incr
+    head/head-scale-vert-incr mouth/mouth-angles-up mouth/mouth-cupidsbow-incr mouth/mouth-cupidsbow-width-incr
+    mouth/mouth-dimples-in mouth/mouth-laugh-lines-in mouth/mouth-lowerlip-ext-up
+    mouth/mouth-lowerlip-height-incr mouth/mouth-lowerlip-middle-up mouth/mouth-lowerlip-volume-incr
+    mouth/mouth-lowerlip-width-incr mouth/mouth-philtrum-volume-incr mouth/mouth-scale-depth-incr
+    mouth/mouth-scale-horiz-incr mouth/mouth-scale-vert-incr mouth/mouth-trans-forward mouth/mouth-trans-in
+    mouth/mouth-trans-up mouth/mouth-upperlip-ext-up mouth/mouth-upperlip-height-incr
+    mouth/mouth-upperlip-middle-up mouth/mouth-upperlip-volume-incr mouth/mouth-upperlip-width-incr
+    neck/measure-neck-circ-incr neck/measure-neck-height-incr neck/neck-back-scale-depth-incr
+    neck/neck-double-incr neck/neck-scale-depth-incr neck/neck-scale-horiz-incr neck/neck-scale-vert-incr
+    nose/nose-base-up nose/nose-compression-compress nose/nose-curve-concave nose/nose-flaring-incr
+    nose/nose-greek-incr nose/nose-hump-incr nose/nose-nostrils-angle-up nose/nose-nostrils-width-incr
+    nose/nose-point-up nose/nose-point-width-incr nose/nose-scale-depth-incr nose/nose-scale-horiz-incr
+    nose/nose-scale-vert-incr nose/nose-septumangle-incr nose/nose-trans-forward nose/nose-trans-in
+    nose/nose-trans-up nose/nose-volume-incr nose/nose-width1-incr nose/nose-width2-incr nose/nose-width3-incr
+""".split()  # noqa: SIM905
+HEAD_FORMS = """
+    head/head-diamond head/head-invertedtriangular head/head-oval head/head-rectangular head/head-round
+    head/head-square head/head-triangular
+""".split()  # noqa: SIM905
+ASYMMETRIES = """
+    asym/asym-brown-1-l asym/asym-brown-1-r asym/asym-brown-2-l asym/asym-brown-2-r asym/asym-cheek-1-l
+    asym/asym-cheek-1-r asym/asym-cheek-2-l asym/asym-cheek-2-r asym/asym-ear-1-l asym/asym-ear-1-r
+    asym/asym-ear-2-l asym/asym-ear-2-r asym/asym-ear-3-l asym/asym-ear-3-r asym/asym-ear-4-l asym/asym-ear-4-r
+    asym/asym-eye-1-l asym/asym-eye-1-r asym/asym-eye-2-l asym/asym-eye-2-r asym/asym-eye-3-l asym/asym-eye-3-r
+    asym/asym-eye-4-l asym/asym-eye-4-r asym/asym-eye-5-l asym/asym-eye-5-r asym/asym-eye-6-l asym/asym-eye-6-r
+    asym/asym-eye-7-l asym/asym-eye-7-r asym/asym-eye-8-l asym/asym-eye-8-r asym/asym-jaw-1-l asym/asym-jaw-1-r
+    asym/asym-jaw-2-l asym/asym-jaw-2-r asym/asym-jaw-3-l asym/asym-jaw-3-r asym/asym-mouth-1-l
+    asym/asym-mouth-1-r asym/asym-mouth-2-l asym/asym-mouth-2-r asym/asym-nose-1-l asym/asym-nose-1-r
+    asym/asym-nose-2-l asym/asym-nose-2-r asym/asym-nose-3-l asym/asym-nose-3-r asym/asym-nose-4-l
+    asym/asym-nose-4-r asym/asym-temple-1-l asym/asym-temple-1-r asym/asym-temple-2-l asym/asym-temple-2-r
+    asym/asym-top-1-l asym/asym-top-1-r asym/asym-top-2-l asym/asym-top-2-r
+""".split()  # noqa: SIM905

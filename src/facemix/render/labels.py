@@ -1,8 +1,8 @@
-"""Where the 68 points are, by two conventions: `mesh`, as rendered sets label, and `annotator`, as people label photographs.
+"""Where the 68 points are, by two conventions: `mesh`, as rendered sets label, and `annotator`, as people label.
 
 People cannot see the true contour of a turned jaw: they mark the visible outline, set points along a curve at even
-distances, put the points of closed lips on one line, follow the upper edge of a brow, and their hands are not steady. The
-difference between the two conventions is the label gap, here known exactly.
+distances, put the points of closed lips on one line, follow the upper edge of a brow, and their hands are not steady.
+The difference between the two conventions is the label gap, here known exactly.
 """
 
 from __future__ import annotations
@@ -86,7 +86,9 @@ def mesh_labels(shape: Shape, pose: Pose, camera: Camera) -> Array:
     return camera.pixels(posed_landmarks(shape, pose))
 
 
-def annotator_labels(person: Person, shape: Shape, pose: Pose, camera: Camera, outline: Outline, steady: bool = False) -> Array:
+def annotator_labels(
+    person: Person, shape: Shape, pose: Pose, camera: Camera, outline: Outline, steady: bool = False
+) -> Array:
     """Points (68, 2), pixels, as people mark a photograph; `steady` leaves out the tremor of their hands."""
     points = mesh_labels(shape, pose, camera)
     points[:17] = outline.visible(points[:17], shape, pose, camera)
@@ -124,7 +126,7 @@ def noise_table() -> Array:
 
 
 def tremor(points: Array, rng: np.random.Generator) -> Array:
-    """What a person's marks (68, 2) deviate by, pixels: as much as two people disagree on a photograph, over sqrt(2)."""
+    """What a person's marks (68, 2) deviate by, pixels: as much as two people disagree, over sqrt(2)."""
     deviation = np.zeros((68, 2))
     for name, curves in CURVES.items():
         for curve in curves:

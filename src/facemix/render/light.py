@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
 import cv2
 import numpy as np
@@ -13,7 +14,7 @@ from facemix.render.noise import Noise
 from facemix.render.population import Person
 from facemix.render.scene import LIGHT_SHAPE
 
-Image = NDArray[np.float32]
+Image = NDArray[np.floating[Any]]
 STOPS = 16.0  # the panoramas' files hold log2(1 + 32 radiance / mean) / STOPS
 ROWS, COLUMNS = LIGHT_SHAPE
 ADAPTED = 0.75  # share of the light's colour that cameras take out by themselves
@@ -23,7 +24,9 @@ ADAPTED = 0.75  # share of the light's colour that cameras take out by themselve
 def panorama(name: str) -> Image:
     """Radiance (256, 512, 3) of a photographed place, of mean 1; rows from the zenith down."""
     data = (files("facemix.render") / "data" / "lights" / f"{name}.jpg").read_bytes()
-    log = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)[..., ::-1].astype(np.float32) / 255
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    assert image is not None
+    log = image[..., ::-1].astype(np.float32) / 255
     radiance: Image = (np.exp2(STOPS * log) - 1) / 32
     return radiance / radiance.mean()
 
@@ -40,15 +43,23 @@ def environment(person: Person, noise: Noise) -> Image:
     elif person.light == "sun":
         height = np.linspace(1, -1, ROWS)[:, None, None]
         light = np.where(height > 0, 0.5 + 0.4 * np.array([0.75, 0.95, 1.3]), 0.35) * np.ones((ROWS, COLUMNS, 3))
-        light = light + _lamp(rng.uniform(-110, 110), rng.uniform(15, 70), 4, rng.uniform(40, 160)) * np.array([1.05, 1, 0.9])
+        light = light + _lamp(rng.uniform(-110, 110), rng.uniform(15, 70), 4, rng.uniform(40, 160)) * np.array(
+            [1.05, 1, 0.9]
+        )
     elif person.light == "flash":
-        light = 0.4 * cv2.resize(np.minimum(panorama(person.panorama), 20), (COLUMNS, ROWS), interpolation=cv2.INTER_AREA)
+        light = 0.4 * cv2.resize(
+            np.minimum(panorama(person.panorama), 20), (COLUMNS, ROWS), interpolation=cv2.INTER_AREA
+        )
         light = light + _lamp(rng.normal(0, 8), rng.uniform(0, 25), 6, rng.uniform(20, 60))
     else:
-        light = np.full((ROWS, COLUMNS, 3), rng.uniform(0.1, 0.5)) * (1 + 0.4 * noise.cloud(rng, (ROWS, COLUMNS), 16)[..., None]).clip(0.2)
+        light = np.full((ROWS, COLUMNS, 3), rng.uniform(0.1, 0.5)) * (
+            1 + 0.4 * noise.cloud(rng, (ROWS, COLUMNS), 16)[..., None]
+        ).clip(0.2)
         for _ in range(rng.integers(1, 4)):
             colour = np.exp(rng.normal(0, 0.1, 3))
-            light = light + colour * _lamp(rng.uniform(-130, 130), rng.uniform(-10, 70), rng.uniform(8, 25), rng.uniform(3, 20))
+            light = light + colour * _lamp(
+                rng.uniform(-130, 130), rng.uniform(-10, 70), rng.uniform(8, 25), rng.uniform(3, 20)
+            )
     cast = light.mean((0, 1)) / light.mean()
     light = light * tint / cast**ADAPTED
     return (light / light.mean()).astype(np.float32)
@@ -72,8 +83,14 @@ def background(person: Person, size: int, noise: Noise) -> Image:
         blur = rng.uniform(0, 0.02)
     elif person.background == "wall":
         colour = rng.uniform(0.02, 0.9) * np.exp(rng.normal(0, 0.25, 3))
-        slope = 1 + rng.uniform(-0.5, 0.5) * np.linspace(-1, 1, size)[:, None] + rng.uniform(-0.5, 0.5) * np.linspace(-1, 1, size)
-        picture = colour * (slope * (1 + rng.uniform(0, 0.2) * noise.cloud(rng, (size, size), size / 12)))[..., None].clip(0.05)
+        slope = (
+            1
+            + rng.uniform(-0.5, 0.5) * np.linspace(-1, 1, size)[:, None]
+            + rng.uniform(-0.5, 0.5) * np.linspace(-1, 1, size)
+        )
+        picture = colour * (slope * (1 + rng.uniform(0, 0.2) * noise.cloud(rng, (size, size), size / 12)))[
+            ..., None
+        ].clip(0.05)
         blur = 0.0
     else:
         picture, blur = _clutter(rng, size, noise), rng.uniform(0, 0.012)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Image = NDArray[np.float32]
+Image = NDArray[np.floating[Any]]
 SIDE = 1024
 GRAINS = (1, 2, 4, 8, 16, 32, 64)  # standard deviations of the blur, pixels
 
@@ -34,7 +36,7 @@ class Noise:
         return cloud / np.sqrt(sum(0.36**octave for octave in range(octaves)))
 
 
-def _sheet(rng: np.random.Generator, grain: float) -> Image:
+def _sheet(rng: np.random.Generator, grain: int) -> Image:
     """Blurred white noise (SIDE, SIDE); coarse grains are blurred small and enlarged."""
     shrink = max(1, grain // 4)
     side = SIDE // shrink

@@ -18,8 +18,10 @@ HATS = ("none", "cap", "beanie", "brim")
 OCCLUDERS = ("none", "hand", "phone", "microphone", "cup")
 LIGHTS = ("panorama", "studio", "flash", "sun")
 BACKGROUNDS = ("panorama", "wall", "clutter")
-LAMPS = ("apartment", "bridge", "city", "dawn", "esplanade", "forest", "hall", "lab", "lobby", "night", "park", "sky", "studio",
-         "sunrise", "sunset", "venice", "warehouse", "workshop")  # fmt: skip
+LAMPS = (
+    *("apartment", "bridge", "city", "dawn", "esplanade", "forest", "hall", "lab", "lobby", "night", "park", "sky"),
+    *("studio", "sunrise", "sunset", "venice", "warehouse", "workshop"),
+)
 
 
 @dataclass(frozen=True)
@@ -46,18 +48,25 @@ class Population:
     gaze_sd: float = 11.0  # away from the camera
     expressions: Mapping[str, float] = field(
         default_factory=lambda: {
-            "neutral": 0.2, "smile": 0.2, "laugh": 0.22, "talk": 0.13, "shout": 0.06, "surprise": 0.05, "frown": 0.06,
-            "pucker": 0.03, "random": 0.05,
+            "neutral": 0.2,
+            "smile": 0.2,
+            "laugh": 0.22,
+            "talk": 0.13,
+            "shout": 0.06,
+            "surprise": 0.05,
+            "frown": 0.06,
+            "pucker": 0.03,
+            "random": 0.05,
         }
-    )  # fmt: skip
+    )
     eyes_closed: float = 0.05
     wink: float = 0.015
     makeup: float = 0.45  # of women
     beard: float = 0.42  # of men
     glasses: float = 0.14
-    sunglasses: float = 0.04
+    sunglasses: float = 0.03
     hat: float = 0.10
-    occluder: float = 0.08
+    occluder: float = 0.06
     lights: Mapping[str, float] = field(
         default_factory=lambda: {"panorama": 0.5, "studio": 0.25, "flash": 0.1, "sun": 0.15}
     )
@@ -97,8 +106,9 @@ _CHOICES = {
     "lights": LIGHTS,
     "backgrounds": BACKGROUNDS,
 }
-_SHARES = ("male", "children", "eyes_closed", "wink", "makeup", "beard", "glasses", "sunglasses", "hat", "occluder", "blur",
-           "grey")  # fmt: skip
+_SHARES = tuple(
+    "male children eyes_closed wink makeup beard glasses sunglasses hat occluder blur grey".split()  # noqa: SIM905
+)
 _RANGES: dict[str, tuple[float, float]] = dict.fromkeys(_SHARES, (0, 1)) | {
     "age_mean": (16, 90),
     "age_sd": (0, 40),

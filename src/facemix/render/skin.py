@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -12,10 +14,15 @@ from facemix.render.population import Person
 from facemix.render.scene import SkinTexture
 from facemix.render.surfaces import smoothstep
 
-Image = NDArray[np.float32]
+Image = NDArray[np.floating[Any]]
 
 # sRGB of skin from the palest to the darkest, in steps of equal melanin.
-TONES = np.array([[241, 205, 186], [228, 182, 156], [211, 158, 128], [184, 130, 97], [146, 97, 68], [108, 68, 47], [72, 45, 33]]) / 255
+TONES = (
+    np.array(
+        [[241, 205, 186], [228, 182, 156], [211, 158, 128], [184, 130, 97], [146, 97, 68], [108, 68, 47], [72, 45, 33]]
+    )
+    / 255
+)
 
 # How dark the roots of a beard make the skin, least and most: of a shaved face, of stubble, under a beard.
 SHAVED = {"none": (0.0, 0.15), "stubble": (0.1, 0.35)}
@@ -33,12 +40,16 @@ class Canvas:
         pixels = texture_position(surface.uv) * [columns, rows]
         self.rest = np.full((rows, columns, 3), -9, np.float32)
         corners = pixels[surface.triangles]
-        inside = (corners.min((1, 2)) > -1) & (corners[..., 0].max(1) < columns + 1) & (corners[..., 1].max(1) < rows + 1)
+        inside = (
+            (corners.min((1, 2)) > -1) & (corners[..., 0].max(1) < columns + 1) & (corners[..., 1].max(1) < rows + 1)
+        )
         middles = points[surface.triangles].mean(1)
         for triangle, middle in zip(np.round(corners[inside]).astype(np.int32), middles[inside].tolist(), strict=True):
             cv2.fillConvexPoly(self.rest, triangle, middle)
         self.rest = cv2.blur(self.rest, (3, 3))
-        self.masks = {name: cv2.resize(mask, (columns, rows), interpolation=cv2.INTER_AREA) for name, mask in head.masks.items()}
+        self.masks = {
+            name: cv2.resize(mask, (columns, rows), interpolation=cv2.INTER_AREA) for name, mask in head.masks.items()
+        }
         self.face = np.argwhere(self.rest[..., 2] > 0.9)
 
     def spot(self, x: float, y: float, radius: float) -> Image:
@@ -53,7 +64,7 @@ def skin(person: Person, canvas: Canvas, noise: Noise) -> SkinTexture:
     """
     rng, shape = person.rng("skin"), canvas.shape
     texel = shape[1] / 384  # grains below are given for 384 columns
-    x, y, z = np.moveaxis(canvas.rest, 2, 0)
+    z = canvas.rest[..., 2]
 
     def grain(size: float, octaves: int = 1) -> Image:
         return noise.cloud(rng, shape, size * texel, octaves)
@@ -73,7 +84,9 @@ def skin(person: Person, canvas: Canvas, noise: Noise) -> SkinTexture:
         distance = ((canvas.rest - canvas.rest[row, column]) ** 2).sum(2)
         melanin += rng.uniform(0.4, 1.2) * np.exp(-distance / rng.uniform(0.008, 0.018) ** 2)
     for row, column in canvas.face[rng.integers(0, len(canvas.face), rng.integers(0, 10) * (rng.random() < 0.2))]:
-        blood += rng.uniform(0.05, 0.2) * np.exp(-((canvas.rest - canvas.rest[row, column]) ** 2).sum(2) / rng.uniform(0.01, 0.03) ** 2)
+        blood += rng.uniform(0.05, 0.2) * np.exp(
+            -((canvas.rest - canvas.rest[row, column]) ** 2).sum(2) / rng.uniform(0.01, 0.03) ** 2
+        )
     blood, melanin, shadow = (channel[..., None] for channel in (blood * rng.uniform(0.4, 1.4), melanin, shadow))
     colour = tone * np.exp(blood * [0.5, -1.6, -1.3] - melanin * [0.7, 1.1, 1.4] - shadow * [0.9, 1.1, 1.0])
     pores = np.clip(grain(1) * smoothstep(z, 0.7, 1.0), -2, 2)
@@ -82,7 +95,12 @@ def skin(person: Person, canvas: Canvas, noise: Noise) -> SkinTexture:
     if person.makeup:
         colour = _makeup(colour, canvas, rng)
     if person.male > 0.5 and person.age > 16:
-        shade = rng.uniform(*SHAVED.get(person.beard, GROWN)) * (1 + 0.2 * grain(1)) * beard_area(canvas.rest) * (1 - canvas.masks["lips"])
+        shade = (
+            rng.uniform(*SHAVED.get(person.beard, GROWN))
+            * (1 + 0.2 * grain(1))
+            * beard_area(canvas.rest)
+            * (1 - canvas.masks["lips"])
+        )
         colour *= 1 - np.clip(shade, 0, 0.7)[..., None] * np.array([1, 0.95, 0.88])
     relief = 0.35 * pores + 0.35 * grain(2) + 0.3 * grain(4, 2)
     if old > 0:
@@ -103,12 +121,18 @@ def skin_tone(melanin: float) -> NDArray[np.float64]:
     return linear
 
 
-def _lips(colour: Image, tone: NDArray, person: Person, canvas: Canvas, rng: np.random.Generator, lines: Image) -> Image:
+def _lips(
+    colour: Image, tone: NDArray, person: Person, canvas: Canvas, rng: np.random.Generator, lines: Image
+) -> Image:
     mask = cv2.GaussianBlur(canvas.masks["lips"], (0, 0), 0.006 * canvas.shape[1])[..., None]
     natural = tone * np.array([0.95, 0.58, 0.56]) * rng.uniform(0.85, 1.1)
     strength = rng.uniform(0.5, 0.9)
     if person.makeup and rng.random() < 0.7:
-        natural = np.array([0.5, 0.07, 0.09]) * rng.uniform(0.4, 1.3) * np.array([1, rng.uniform(0.4, 3), rng.uniform(0.6, 2.5)])
+        natural = (
+            np.array([0.5, 0.07, 0.09])
+            * rng.uniform(0.4, 1.3)
+            * np.array([1, rng.uniform(0.4, 3), rng.uniform(0.6, 2.5)])
+        )
         strength = rng.uniform(0.6, 0.95)
     return colour * (1 - strength * mask) + strength * mask * natural * (1 + 0.07 * lines)[..., None]
 
@@ -123,7 +147,7 @@ def _makeup(colour: Image, canvas: Canvas, rng: np.random.Generator) -> Image:
 def _wrinkles(canvas: Canvas, noise: Noise, rng: np.random.Generator) -> Image:
     """Creases across the forehead and a rougher skin everywhere else."""
     rows, columns = canvas.shape
-    x, y, z = np.moveaxis(canvas.rest, 2, 0)
+    y, z = canvas.rest[..., 1], canvas.rest[..., 2]
     across = cv2.resize(noise.grain(rng, (rows, columns // 8), 4 * columns / 384), (columns, rows))
     forehead = smoothstep(y, 7.45, 7.6) * (1 - smoothstep(y, 7.9, 8.1)) * smoothstep(z, 0.9, 1.2)
     rough: Image = 2.5 * forehead * across + 1.2 * noise.cloud(rng, canvas.shape, 10 * columns / 384, 3)
@@ -134,7 +158,12 @@ def beard_area(rest: Image) -> Image:
     """Where a full beard grows, 0 to 1, for points (..., 3) of the template's skin."""
     x, y, z = np.abs(rest[..., 0]), rest[..., 1], rest[..., 2]
     below_cheek = 1 - smoothstep(y - 0.35 * (x / 0.55) ** 2, 6.70, 6.80)
-    moustache = smoothstep(y, 6.76, 6.80) * (1 - smoothstep(y, 6.86, 6.90)) * (1 - smoothstep(x, 0.24, 0.3)) * smoothstep(z, 1.1, 1.2)
+    moustache = (
+        smoothstep(y, 6.76, 6.80)
+        * (1 - smoothstep(y, 6.86, 6.90))
+        * (1 - smoothstep(x, 0.24, 0.3))
+        * smoothstep(z, 1.1, 1.2)
+    )
     neck = smoothstep(y + 0.35 * z, 6.45, 6.65)
     area: Image = np.maximum(below_cheek * neck * smoothstep(z, 0.45, 0.7), moustache)
     return area

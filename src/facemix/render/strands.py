@@ -303,7 +303,7 @@ def ribbons(
     along = unit(along)
     towards = view.astype(np.float32)
     across = unit(np.cross(along, towards))
-    front = 0.55 * towards + 0.75 * outward
+    front: Array = 0.55 * towards + 0.75 * outward
     front = unit(front - (front * along).sum(2, keepdims=True) * along)
     half = 0.5 * widths[..., None] * across
     points = np.stack([strands - half, strands + half], 2)

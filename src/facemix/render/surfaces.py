@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-Array = NDArray[np.float64]
+Array = NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True)
 class Mesh:
     """A piece of the picture in head space: decimetres, y up, the face looks along +z.
 
-    `points` and `normals` are (n, 3), `triangles` (m, 3), `colours` (n, 3) linear RGB or None, `uv` (n, 2) or None. `rest`
-    (n, 3) says where each point lies on the template head: how far it follows the head when the neck bends.
+    `points` and `normals` are (n, 3), `triangles` (m, 3), `colours` (n, 3) linear RGB or None, `uv` (n, 2) or None.
+    `rest` (n, 3) says where each point lies on the template head: how far it follows the head when the neck bends.
     """
 
     points: Array
@@ -43,7 +44,7 @@ def joined(meshes: list[Mesh]) -> Mesh:
 
 
 class Surface:
-    """A part of the base mesh, subdivided `levels` times after Catmull and Clark, with seams where its texture has them.
+    """A part of the base mesh, subdivided `levels` times after Catmull and Clark, with its texture's seams.
 
     The landmarks' vertices are the first rows of `points`, moved onto the smooth surface.
     """

@@ -32,27 +32,33 @@ def compare(params: Params) -> None:
     trained = comparison.read(MODELS, params.seeds)
     ranked = comparison.rank(trained)
     normalizer = trained[0].metrics["normalizer"]
+    shown = comparison.faces_shown(trained)
+    test_faces = {"test_faces": shown} if shown else {}
     REPORTS.mkdir(exist_ok=True)
     write_table(REPORTS / "ranking.csv", ranked)
     ced = comparison.ced_table(trained)
     write_table(REPORTS / "ced.csv", ced)
     write_table(REPORTS / "validation.csv", comparison.validation_table(trained))
     figures.ranking(REPORTS / "ranking.png", ranked, trained, normalizer)
-    figures.ced(REPORTS / "ced.png", ced, normalizer)
+    figures.ced(REPORTS / "ced.png", ced, trained, normalizer)
     summary = {
         "normalizer": normalizer,
+        **test_faces,
         "best": ranked[0]["strategy"],
         "test_nme": {row["strategy"]: round(row["test_nme"], 4) for row in ranked},
         "val_nme": {row["strategy"]: round(row["val_nme"], 4) for row in ranked},
     }
     (REPORTS / "metrics.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
-    print(f"NME in % of the {figures.FACE_SIZES[normalizer]}, {len(trained[0].errors)} test faces")
+    print(
+        f"NME in % of the {figures.FACE_SIZES[normalizer]}, {len(trained[0].errors)} test faces"
+        + (f"; test: {shown}" if shown else "")
+    )
     print(table(ranked))
     tracking.deliver()
     with tracking.start(
         name="compare",
         experiment=params.tracking.experiment,
-        tags={"strategy": "compare"},
+        tags={"strategy": "compare", **test_faces},
         params={
             "alpha": params.alpha,
             "n_real": params.n_real,

@@ -17,6 +17,7 @@ from facemix.files import whole_folder
 
 ROLES = ("real", "synthetic")
 
+_STAND_IN = "render.stand_in.n"
 _NOTICES = ("README", "LICENSE", "LICENCE", "NOTICE")
 
 
@@ -56,7 +57,7 @@ def import_source(
     name = name or (format if format == "300w" else path.resolve().name)
     role = role or DEFAULT_ROLES[format]
     folder = root / "data" / "sources" / name
-    entries = _extended_sources(root / config.PARAMS_FILE, folder, name, role, format)
+    changes = _changes(root / config.PARAMS_FILE, folder, name, role, format)
     broken += check(faces)
     if broken:
         lines = "".join(f"\n  {face}" for face in broken)
@@ -66,7 +67,7 @@ def import_source(
     params, before = root / config.PARAMS_FILE, (root / config.PARAMS_FILE).read_bytes()
     try:
         # DVC comes last: there is then nothing after it that could fail, and leave its file staged in git.
-        config.update_params(params, {f"sources.{role}": entries})
+        config.update_params(params, changes)
         _track(root, folder, link)
     except BaseException:
         shutil.rmtree(folder)
@@ -74,6 +75,8 @@ def import_source(
         params.write_bytes(before)
         raise
     print(f"imported {len(faces)} faces as {role} source {name!r} into {folder}")
+    if _STAND_IN in changes:
+        print(f"{params}: set {_STAND_IN} to 0: no rendered faces stand in for real ones any more")
     return folder
 
 
@@ -89,20 +92,27 @@ def summary(format: str, faces: Iterable[Face]) -> list[str]:  # noqa: A002
     ]
 
 
-def _extended_sources(params: Path, folder: Path, name: str, role: str, format: str) -> list[dict[str, str]]:  # noqa: A002
-    """The role's list of sources with the new one, once it is certain that it can be added."""
+def _changes(params: Path, folder: Path, name: str, role: str, format: str) -> dict[str, object]:  # noqa: A002
+    """The keys of params.yaml that a new source changes, once it is certain that it can be added."""
     if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
         raise ValueError(f"name {name!r}: expected letters, digits, '-' and '_' only; choose one with --name")
     if role not in ROLES:
         raise ValueError(f"role {role!r}: expected one of {', '.join(ROLES)}")
-    sources = config.load(params).sources
+    if name in config.RENDERED.values():
+        raise ValueError(f"name {name!r}: rendered faces are called so; choose another with --name")
+    before = config.load(params)
+    sources = before.sources
     taken = any(source.name == name for source in sources.real + sources.synthetic)
     if taken or folder.exists() or _tracker(folder).exists():
         raise ValueError(
             f"{folder}: a source named {name!r} exists already; choose another with --name, or remove it first"
         )
     listed = sources.real if role == "real" else sources.synthetic
-    return [config.plain(source) for source in listed] + [{"name": name, "format": format}]
+    entries = [config.plain(source) for source in listed] + [{"name": name, "format": format}]
+    changes: dict[str, object] = {f"sources.{role}": entries}
+    if role == "real" and before.render.stand_in.n:
+        changes[_STAND_IN] = 0
+    return changes
 
 
 def _files(path: Path, faces: Iterable[Face]) -> list[Path]:

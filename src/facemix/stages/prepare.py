@@ -1,30 +1,32 @@
 """`facemix prepare ROLE`: the sources of one role become one pack."""
 
+import dataclasses
 from collections import Counter
 from pathlib import Path
 
 from facemix import config
 from facemix.faces import formats, packs, splits
-from facemix.faces.face import Face
+from facemix.faces.face import STAND_IN, STAND_IN_SHOWN, Face
+from facemix.render import sets
 
 SOURCES = Path("data/sources")
 SPLIT_FILES = Path("data/splits")
 
 
 def prepare(role: str, params: config.Params) -> None:
-    """Reads every source of a role, splits the real ones, and writes `data/packs/ROLE`.
+    """Reads every source of a role and what is rendered for it, splits the real faces, and writes `data/packs/ROLE`.
 
     Raises:
         ValueError: no sources, broken faces (all are listed), or no validation or test faces.
     """
-    sources = params.sources.real if role == "real" else params.sources.synthetic
-    if not sources:
-        raise ValueError(f"params.yaml: sources.{role}: found no source; add one with `facemix import FORMAT PATH`")
+    sources = _sources(role, params)
     entries: list[packs.Entry] = []
     broken = []
-    for source in sources:
-        faces, bad = formats.read(source.format, SOURCES / source.name)
+    for source, folder in sources:
+        faces, bad = formats.read(source.format, folder)
         broken += bad
+        if source.name == config.RENDERED["real"]:
+            faces = [dataclasses.replace(face, subset=STAND_IN) for face in faces]
         assigned = assign(source, faces) if role == "real" else ["train"] * len(faces)
         entries += [
             packs.Entry(face=face, source=source.name, split=split) for face, split in zip(faces, assigned, strict=True)
@@ -39,7 +41,27 @@ def prepare(role: str, params: config.Params) -> None:
                     f"and test: complete the source, or list validation faces in {SPLIT_FILES}/NAME.yaml"
                 )
     packs.write(packs.FOLDER / role, entries, size=params.pack.crop_size, margin=params.pack.margin)
-    print(f"{packs.FOLDER / role}: " + ", ".join(f"{count} {split}" for split, count in sorted(counts.items())))
+    shown = ", ".join(f"{count} {split}" for split, count in sorted(counts.items()))
+    stand_in = any(entry.face.subset == STAND_IN for entry in entries)
+    print(f"{packs.FOLDER / role}: {shown}" + (f"; {STAND_IN_SHOWN}" if stand_in else ""))
+
+
+def _sources(role: str, params: config.Params) -> list[tuple[config.Source, Path]]:
+    """The sources of a role, each with its folder: those that were imported, and the rendered one."""
+    imported = params.sources.real if role == "real" else params.sources.synthetic
+    name = "stand_in" if role == "real" else "synthetic"
+    rendered, folder = getattr(params.render, name), sets.FOLDER / name
+    found = [(source, SOURCES / source.name) for source in imported]
+    if rendered.n:
+        if not folder.exists():
+            raise ValueError(f"{folder}: not rendered yet; run `dvc repro`, or `facemix render --stage {name}`")
+        found.append((config.Source(name=config.RENDERED[role], format="facesynthetics"), folder))
+    if not found:
+        raise ValueError(
+            f"params.yaml: sources.{role}: found no source; add one with `facemix import FORMAT PATH`, or render "
+            f"faces: set render.{name}.n"
+        )
+    return found
 
 
 def assign(source: config.Source, faces: list[Face]) -> list[str]:

@@ -3,13 +3,15 @@
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from facemix.config import PARAMS_FILE, update_params
+from facemix.config import PARAMS_FILE, load, update_params
 
 PRESETS = Path("presets")
 
 
 def preset(name: str, params_file: Path = PARAMS_FILE) -> dict[str, object]:
     """Sets the keys that `presets/NAME.yaml` names; returns them, dotted.
+
+    Where real faces are imported, no stand-in is rendered, whatever the preset says.
 
     Raises:
         ValueError: there is no such preset, or it names a key or value that params.yaml cannot have.
@@ -21,13 +23,15 @@ def preset(name: str, params_file: Path = PARAMS_FILE) -> dict[str, object]:
         known = ", ".join(sorted(file.stem for file in PRESETS.glob("*.yaml")))
         raise ValueError(f"{path}: no such preset; there are: {known}")
     changes = dict(_leaves(YAML(typ="safe").load(path)))
+    if load(params_file).sources.real:
+        changes["render.stand_in.n"] = 0
     update_params(params_file, changes)
     return changes
 
 
 def _leaves(node: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
     for key, value in node.items():
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and value:
             yield from _leaves(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value

@@ -1,11 +1,9 @@
 """`facemix train STRATEGY --seed K`: one strategy, one seed, from packs to `models/STRATEGY/seed-K`."""
 
-import fcntl
 import hashlib
 import json
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +14,9 @@ import torch
 from facemix import tasks, tracking
 from facemix.config import Params
 from facemix.faces import packs
+from facemix.faces.face import STAND_IN, STAND_IN_SHOWN
 from facemix.faces.packs import Pack
-from facemix.files import whole_folder, write_table
+from facemix.files import alone, whole_folder, write_table
 from facemix.learning import evaluation, training
 from facemix.strategies import MODELS, Strategy
 from facemix.tasks import Outcome, Rows, Task
@@ -45,7 +44,7 @@ def train(strategy: Strategy, seed: int, params: Params, resume: Path | None = N
             name=f"{strategy.name} seed {seed}",
             experiment=params.tracking.experiment,
             identity=checkpoint.stem,
-            tags={"strategy": strategy.name},
+            tags={"strategy": strategy.name} | ({"test_faces": STAND_IN_SHOWN} if _is_stand_in(task) else {}),
             params=identity,
             datasets=_datasets(task),
         ) as run,
@@ -64,7 +63,8 @@ def train(strategy: Strategy, seed: int, params: Params, resume: Path | None = N
         run.model(folder)
     checkpoint.unlink(missing_ok=True)
     val, test = metrics["val"]["nme"], metrics["test"]["nme"]
-    print(f"{folder}: NME {val:.2f} on validation, {test:.2f} on test (% of {params.evaluation.normalizer})")
+    faces = f"; faces: {STAND_IN_SHOWN}" if _is_stand_in(task) else ""
+    print(f"{folder}: NME {val:.2f} on validation, {test:.2f} on test (% of {params.evaluation.normalizer}{faces})")
 
 
 def write_outputs(folder: Path, task: Task, outcome: Outcome) -> dict[str, Any]:
@@ -104,16 +104,22 @@ def _datasets(task: Task) -> list[tracking.Dataset]:
             name=name, digest=pack.digest, source=f"{packs.FOLDER}/{folder}", n_faces=len(rows), context=context
         )
 
+    real = STAND_IN if _is_stand_in(task) else "real"
     found = [
-        dataset(f"real-{split}", task.real, "real", task.split(split), context)
+        dataset(f"{real}-{split}", task.real, "real", task.split(split), context)
         for split, context in (("validation", "validation"), ("test", "test"), ("challenging", "test"))
         if len(task.split(split))
     ]
     if task.real_rows is not None:
-        found.append(dataset("real-train", task.real, "real", task.real_rows, "training"))
+        found.append(dataset(f"{real}-train", task.real, "real", task.real_rows, "training"))
     if task.synthetic is not None and task.synthetic_rows is not None:
         found.append(dataset("synthetic-train", task.synthetic, "synthetic", task.synthetic_rows, "training"))
     return found
+
+
+def _is_stand_in(task: Task) -> bool:
+    """Whether rendered faces stand in for the real ones, so that nothing calls them real."""
+    return STAND_IN in task.real.subsets
 
 
 def _report(row: training.Row, run: tracking.Run) -> None:
@@ -142,20 +148,6 @@ def checkpoint_path(task: Task) -> Path:
     """Where this very training keeps its checkpoint, by the digest of its identity."""
     digest = hashlib.sha256(json.dumps(task.identity(), sort_keys=True).encode()).hexdigest()[:12]
     return tracking.workspace() / "checkpoints" / f"{task.strategy.name}-seed-{task.seed}-{digest}.pt"
-
-
-@contextmanager
-def alone(checkpoint: Path) -> Iterator[Path]:
-    """Keeps two processes from the same training at the same time: the second waits for the first."""
-    checkpoint.parent.mkdir(parents=True, exist_ok=True)
-    lock = checkpoint.with_suffix(".lock")
-    with lock.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print(f"another process does this very training ({lock}); waiting for it", flush=True)
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield checkpoint
 
 
 def adopt(resume: Path, checkpoint: Path, identity: Mapping[str, Any]) -> None:

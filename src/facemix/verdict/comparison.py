@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from facemix import metrics
+from facemix.faces.face import STAND_IN, STAND_IN_SHOWN
 from facemix.strategies import STRATEGIES
 
 BASELINE = "real_only"
@@ -57,6 +58,11 @@ def read(models: Path, seeds: Sequence[int]) -> list[Trained]:
                 f"different faces ({len(first.errors)} and {len(other.errors)}); run `dvc repro`"
             )
     return found
+
+
+def faces_shown(trained: Sequence[Trained]) -> str:
+    """What the test faces are to be called where results show them; empty for real ones."""
+    return STAND_IN_SHOWN if STAND_IN in trained[0].metrics["test"]["subsets"] else ""
 
 
 def _read_one(folder: Path, strategy: str, seed: int) -> Trained:

@@ -8,9 +8,10 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
 
 from facemix.strategies import STRATEGIES
-from facemix.verdict.comparison import Trained
+from facemix.verdict.comparison import Trained, faces_shown
 
 FACE_SIZES = {
     "outer_eye": "outer-eye distance",
@@ -37,13 +38,20 @@ def ranking(path: Path, ranked: Sequence[Mapping[str, Any]], trained: Sequence[T
     axes.set_ylim(len(ranked) - 0.5, -0.8)
     axes.margins(x=0.08)
     axes.set_xlabel(f"NME on test, % of the {FACE_SIZES[normalizer]} (less is better)")
+    _name_faces(axes, trained)
     axes.grid(axis="x", alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=150)
     plt.close(figure)
 
 
-def ced(path: Path, table: Sequence[Mapping[str, float]], normalizer: str, limit: float = 12) -> None:
+def ced(
+    path: Path,
+    table: Sequence[Mapping[str, float]],
+    trained: Sequence[Trained],
+    normalizer: str,
+    limit: float = 12,
+) -> None:
     """Share of test faces up to each NME, a curve a strategy."""
     figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
     shown = [row for row in table if row["nme"] <= limit]
@@ -53,8 +61,15 @@ def ced(path: Path, table: Sequence[Mapping[str, float]], normalizer: str, limit
     axes.set_ylim(0, 1)
     axes.set_xlabel(f"NME, % of the {FACE_SIZES[normalizer]}")
     axes.set_ylabel("share of test faces")
+    _name_faces(axes, trained)
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=150)
     plt.close(figure)
+
+
+def _name_faces(axes: Axes, trained: Sequence[Trained]) -> None:
+    """Says above a picture that its test faces are not real ones."""
+    if shown := faces_shown(trained):
+        axes.set_title(f"test: {shown}", fontsize="medium")

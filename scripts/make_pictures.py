@@ -1,0 +1,179 @@
+"""Makes the pictures of docs/ that show the generator's faces.
+
+    python scripts/make_pictures.py [sheet] [points] [extremes]
+
+`sheet` is a contact sheet of 48 faces (docs/faces.jpg), `points` shows 16 of them with their points by both conventions
+and their segmentation (docs/faces_points.jpg), `extremes` every point on extreme faces (docs/extremes/).
+"""
+
+import argparse
+import dataclasses
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from facemix.render.population import POPULATIONS, Person, person
+from facemix.render.studio import RenderedFace, Studio, landmarks, sit
+
+DOCS = Path(__file__).parents[1] / "docs"
+SEED = 2022
+SIZE = 256
+LARGE = 512
+PALETTE = np.array(
+    [[40, 40, 40], [224, 172, 140], [92, 58, 40], [80, 150, 230], [200, 60, 70], [90, 160, 90], [230, 190, 60]],
+    np.uint8,
+)
+MESH, ANNOTATOR = (80, 255, 120), (255, 90, 200)  # RGB of the points by each convention
+
+JAW_OPEN = {"expression/jawOpen": 1.0}
+SMILE = {
+    f"expression/mouth{unit}{side}": amount
+    for unit, amount in (("Smile", 1.0), ("UpperUp", 0.5))
+    for side in ("Left", "Right")
+}
+BLINK = {"expression/eyeBlinkLeft": 1.0, "expression/eyeBlinkRight": 1.0}
+EXPRESSIONS = {"neutral": {}, "open_jaw": JAW_OPEN, "smile": SMILE, "blink": BLINK}
+YAWS = (-75.0, -45.0, 45.0, 75.0)
+CORNERS = {  # of the shape space: each with every other local shape at its own end
+    "young_woman_slim": {
+        "macrodetails/caucasian-female-young": 1.0,
+        "macrodetails/universal-female-young-minmuscle-minweight": 1.0,
+    },
+    "old_woman_heavy": {
+        "macrodetails/african-female-old": 1.0,
+        "macrodetails/universal-female-old-averagemuscle-maxweight": 1.0,
+    },
+    "young_man_muscular": {
+        "macrodetails/african-male-young": 1.0,
+        "macrodetails/universal-male-young-maxmuscle-averageweight": 1.0,
+    },
+    "old_man_slim": {"macrodetails/asian-male-old": 1.0, "macrodetails/universal-male-old-minmuscle-minweight": 1.0},
+    "child": {"macrodetails/asian-female-child": 0.8, "macrodetails/asian-female-young": 0.2},
+    "heavy_man": {
+        "macrodetails/caucasian-male-young": 1.0,
+        "macrodetails/universal-male-young-averagemuscle-maxweight": 1.0,
+        "head/head-square": 0.7,
+        "nose/nose-scale-horiz-incr": 0.7,
+        "chin/chin-width-incr": 0.7,
+    },
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "pictures", nargs="*", choices=["sheet", "points", "extremes"], default=["sheet", "points", "extremes"]
+    )
+    wanted = parser.parse_args().pictures
+    if "sheet" in wanted or "points" in wanted:
+        studio = Studio(SIZE)
+        faces = [
+            studio.shoot(POPULATIONS["synthetic"], SEED, index, "mesh")
+            for index in range(48 if "sheet" in wanted else 16)
+        ]
+        if "sheet" in wanted:
+            write(DOCS / "faces.jpg", tiled([face.image for face in faces], columns=8), quality=88)
+        if "points" in wanted:
+            write(DOCS / "faces_points.jpg", tiled(list(explained(studio, faces[:16])), columns=4), quality=88)
+    if "extremes" in wanted:
+        extremes(Studio(LARGE))
+
+
+def explained(studio: Studio, faces: Sequence[RenderedFace]) -> Iterable[np.ndarray]:
+    """Beside each other: the picture with its points, and its segmentation."""
+    for index, face in enumerate(faces):
+        sitting = sit(studio.head, person(POPULATIONS["synthetic"], SEED, index), SIZE)
+        pointed = with_points(face.image, landmarks(sitting, "annotator", studio.outline), ANNOTATOR)
+        yield np.hstack([with_points(pointed, face.landmarks, MESH), PALETTE[face.segmentation]])
+
+
+def extremes(studio: Studio) -> None:
+    """Large pictures with numbered points of expressions, turned heads and corners of the shape space."""
+    plain = plain_person()
+    for name, expression in EXPRESSIONS.items():
+        show(studio, name, dataclasses.replace(plain, expression=expression))
+    for yaw in YAWS:
+        show(studio, f"yaw_{yaw:+.0f}", dataclasses.replace(plain, yaw=yaw, torso_yaw=0.55 * yaw))
+    for name, identity in CORNERS.items():
+        show(studio, name, dataclasses.replace(plain, identity=identity, male=float("-male" in str(identity))))
+
+
+def plain_person() -> Person:
+    """Nothing that hides the face, even light, and a head that looks at the camera."""
+    drawn = person(POPULATIONS["synthetic"], SEED, 0)
+    return dataclasses.replace(
+        drawn,
+        age=30.0,
+        male=1.0,
+        melanin=0.2,
+        identity={},
+        expression={},
+        gaze_yaw=0.0,
+        gaze_pitch=0.0,
+        yaw=0.0,
+        pitch=0.0,
+        roll=0.0,
+        torso_yaw=0.0,
+        hair="buzz",
+        beard="none",
+        glasses="none",
+        hat="none",
+        occluder="none",
+        light="studio",
+        background="wall",
+        field_of_view=20.0,
+        face_share=0.7,
+        shift_x=0.0,
+        shift_y=0.0,
+        exposure=1.0,
+        noise=0.002,
+        blur=0.0,
+        jpeg=95,
+        grey=False,
+        makeup=False,
+        white_balance=(1.0, 1.0, 1.0),
+        eye_tone=1,
+        hair_tone=1,
+        grey_hair=0.0,
+    )
+
+
+def show(studio: Studio, name: str, shown: Person) -> None:
+    """Writes docs/extremes/NAME.jpg: the true points, and where they differ the annotator's, joined by lines."""
+    sitting = sit(studio.head, shown, LARGE)
+    face = studio.photograph(sitting, "mesh")
+    marked = landmarks(sitting, "annotator", studio.outline)
+    image = with_points(with_points(face.image, marked, ANNOTATOR), face.landmarks, MESH, numbered=True)
+    write(DOCS / "extremes" / f"{name}.jpg", image, quality=85)
+
+
+def with_points(
+    image: np.ndarray, points: np.ndarray, colour: tuple[int, int, int], numbered: bool = False
+) -> np.ndarray:
+    """The picture with a dot on each point, drawn at an eighth of a pixel, and its number beside it."""
+    drawn = np.ascontiguousarray(image)
+    radius = image.shape[0] / 256
+    for number, point in enumerate(points):
+        at = tuple(np.round(point * 8).astype(int).tolist())
+        cv2.circle(drawn, at, int(radius * 8), colour, -1, cv2.LINE_AA, 3)
+        if numbered:
+            corner = tuple(np.round(point + np.array([3, -3])).astype(int).tolist())
+            cv2.putText(drawn, str(number), corner, cv2.FONT_HERSHEY_SIMPLEX, 0.28, colour, 1, cv2.LINE_AA)
+    return drawn
+
+
+def tiled(images: Sequence[np.ndarray], columns: int) -> np.ndarray:
+    """Pictures of equal size in rows of `columns`."""
+    return np.vstack([np.hstack(images[row : row + columns]) for row in range(0, len(images), columns)])
+
+
+def write(path: Path, image: np.ndarray, quality: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+    print(path)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,211 @@
+"""The studio: puts a person before the camera and takes the picture."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facemix.render.camera import Camera, developed, exposed, framed, scattered
+from facemix.render.clothing import clothing
+from facemix.render.eyes import eyes, mouth
+from facemix.render.glasses import glasses
+from facemix.render.hair import Groom, brows, hair
+from facemix.render.hats import hat
+from facemix.render.head import Head, Pose, Shape, rotation, shaped, texture_position
+from facemix.render.labels import CONVENTIONS, Outline, annotator_labels, mesh_labels, posed_landmarks
+from facemix.render.lens import Panes, glazed, panes
+from facemix.render.light import background, environment
+from facemix.render.noise import Noise
+from facemix.render.occluders import occluder
+from facemix.render.population import Person, Population, person
+from facemix.render.scene import SHAPES, Image, Renderer, Rendering, choose_backend
+from facemix.render.skin import Canvas, skin, skin_tone
+from facemix.render.surfaces import Array, Mesh, joined
+
+SEGMENTS = ("background", "skin", "hair", "eyes", "mouth", "clothing", "accessory")
+SEGMENT_OF = {
+    "skin": "skin",
+    "mouth_lining": "mouth",
+    "mouth": "mouth",
+    "eyes": "eyes",
+    "hair": "hair",
+    "brows": "hair",
+    "clothing": "clothing",
+    "accessories": "accessory",
+    "hats": "accessory",
+    "lenses": "accessory",
+    "occluder": "accessory",
+}
+LINING_BELOW = 0.15  # the texture of the mouth's inside lies below this v
+LINING = np.array([0.24, 0.06, 0.055])  # linear RGB
+HIDDEN_BY = 0.08  # decimetres that may lie before a visible point: hairs, and the roundness of the skin
+
+
+@dataclass(frozen=True)
+class RenderedFace:
+    """`image` (S, S, 3) uint8 RGB; `landmarks` (68, 2) float64, 0-based pixel centres; `segmentation` (S, S) uint8,
+    places in SEGMENTS; `record` what was drawn, for faces.parquet."""
+
+    image: NDArray[np.uint8]
+    landmarks: Array
+    segmentation: NDArray[np.uint8]
+    record: dict[str, object]
+
+
+@dataclass(frozen=True)
+class Sitting:
+    """A person who sits before the camera: geometry only, the same on every machine."""
+
+    person: Person
+    shape: Shape
+    pose: Pose
+    camera: Camera
+
+
+class Studio:
+    """Everything that faces share: head, noise, hair's growth, and, when a picture is taken, the renderer."""
+
+    def __init__(self, size: int, backend: str = "auto") -> None:
+        self.size = size
+        self.head, self.noise = Head(), Noise()
+        self.groom, self.outline = Groom(self.head), Outline(self.head)
+        self.canvas = Canvas(self.head, columns=max(96, 3 * size // 2))
+        self.renderer = Renderer(choose_backend(backend)[0], self.canvas.shape, size)
+        surface = self.head.parts["skin"]
+        lining = (surface.uv[:, 1] < LINING_BELOW)[surface.triangles].all(1)
+        self._outer, self._lining = surface.triangles[~lining], surface.triangles[lining]
+        self._skin_uv = texture_position(surface.uv)
+
+    def shoot(
+        self, population: Population, seed: int, index: int, labels: str, lap: Callable[[str], None] = lambda _: None
+    ) -> RenderedFace:
+        """Takes picture `index`: a pure function of its arguments and the backend.
+
+        Args:
+            population: whom to draw from.
+            seed: of the set.
+            index: of the face in it.
+            labels: `mesh` or `annotator`.
+            lap: told the name of each stage when it ends.
+        """
+        return self.photograph(sit(self.head, person(population, seed, index), self.size), labels, lap)
+
+    def photograph(self, sitting: Sitting, labels: str, lap: Callable[[str], None] = lambda _: None) -> RenderedFace:
+        """Takes the picture of one person; arguments as of `shoot`."""
+        person_, camera = sitting.person, sitting.camera
+        lap("head")
+        painted = skin(person_, self.canvas, self.noise)
+        lap("skin")
+        meshes = self._meshes(sitting, lap)
+        light = environment(person_, self.noise)
+        lap("light")
+        rendering = self.renderer.render(meshes, painted, light, camera, seed=person_.index)
+        lap("render")
+        glass = panes(meshes["lenses"], camera, rendering.depth)
+        rendering = _behind_dark_glass(rendering, glass)
+        points = landmarks(sitting, labels, self.outline)
+        image = self._develop(rendering, sitting, glass, light)
+        record = _record(person_, camera) | {"visible": _visible(rendering, sitting)}
+        lap("develop")
+        return RenderedFace(image, points, _segmentation(rendering), record)
+
+    def _meshes(self, sitting: Sitting, lap: Callable[[str], None]) -> dict[str, Mesh]:
+        """All that stands before the camera, posed, one mesh a material."""
+        person_, shape, pose = sitting.person, sitting.shape, sitting.pose
+        view = rotation(pose.yaw, pose.pitch, pose.roll).T @ np.array([0.0, 0, 1])
+        detail = self.size / 256
+        points, normals = shape.skin
+        rest, _ = self.head.skin_rest
+        meshes = {
+            "skin": Mesh(points, normals, self._outer, rest, uv=self._skin_uv),
+            "mouth_lining": Mesh(points, normals, self._lining, rest, np.tile(LINING, (len(points), 1))),
+            "eyes": joined(eyes(person_, shape)),
+            "mouth": joined(mouth(person_, shape)),
+        }
+        lap("eyes and teeth")
+        meshes["hair"] = joined(hair(person_, shape, self.groom, view, detail))
+        meshes["brows"] = joined(brows(person_, shape, self.groom, view, detail))
+        lap("hair")
+        meshes["clothing"] = joined(clothing(person_, shape, self.noise))
+        frames, lenses = glasses(person_, shape)
+        meshes["accessories"], meshes["lenses"] = joined(frames), joined(lenses)
+        meshes["hats"] = joined(hat(person_, shape))
+        meshes["occluder"] = joined(occluder(person_, shape, view))
+        lap("clothing")
+        return {name: _posed(meshes[name], pose) for name in SHAPES}
+
+    def _develop(self, rendering: Rendering, sitting: Sitting, glass: Panes, light: Image) -> NDArray[np.uint8]:
+        """The photograph of what was rendered, before its background."""
+        camera, points = sitting.camera, mesh_labels(sitting.shape, sitting.pose, sitting.camera)
+        face_depth = float(camera.depth(posed_landmarks(sitting.shape, sitting.pose)).mean())
+        on_skin = rendering.shape == 1 + SHAPES.index("skin")
+        scale = camera.focal_length / face_depth
+        radiance = scattered(rendering.radiance, rendering.albedo, on_skin.astype(np.float32), scale)
+        rows, columns = np.mgrid[: self.size, : self.size]
+        low, high = points.min(0), points.max(0)
+        on_skin &= (rows > low[1]) & (rows < high[1]) & (columns > low[0]) & (columns < high[0])
+        radiance = exposed(radiance, on_skin, sitting.person, float(skin_tone(sitting.person.melanin).mean()))
+        radiance = radiance + (1 - rendering.cover[..., None]) * background(sitting.person, self.size, self.noise)
+        return developed(glazed(radiance, glass, camera, light), sitting.person)
+
+
+def sit(head: Head, person_: Person, size: int) -> Sitting:
+    """Shapes and poses a person's head, and sets up the camera."""
+    shape = shaped(head, person_.identity, person_.expression)
+    pose = Pose(person_.yaw, person_.pitch, person_.roll, person_.torso_yaw)
+    return Sitting(person_, shape, pose, framed(posed_landmarks(shape, pose), person_, size))
+
+
+def landmarks(sitting: Sitting, labels: str, outline: Outline) -> Array:
+    """The 68 points (68, 2), pixels, by a convention of CONVENTIONS.
+
+    Raises:
+        ValueError: no such convention.
+    """
+    if labels == "mesh":
+        return mesh_labels(sitting.shape, sitting.pose, sitting.camera)
+    if labels == "annotator":
+        return annotator_labels(sitting.person, sitting.shape, sitting.pose, sitting.camera, outline)
+    raise ValueError(f"labels {labels!r}: expected one of {', '.join(CONVENTIONS)}")
+
+
+def _posed(mesh: Mesh, pose: Pose) -> Mesh:
+    points, normals = pose.applied(mesh.points, mesh.rest), pose.turned(mesh.points, mesh.normals, mesh.rest)
+    return Mesh(points, normals, mesh.triangles, mesh.rest, mesh.colours, mesh.uv)
+
+
+def _behind_dark_glass(rendering: Rendering, glass: Panes) -> Rendering:
+    """What is behind dark lenses cannot be seen; behind clear ones it can."""
+    shape = np.where(glass.dark, 1 + SHAPES.index("lenses"), rendering.shape).astype(np.uint8)
+    return replace(rendering, shape=shape, depth=np.where(glass.dark, glass.distance, rendering.depth))
+
+
+def _segmentation(rendering: Rendering) -> NDArray[np.uint8]:
+    classes = np.array([0] + [SEGMENTS.index(SEGMENT_OF[name]) for name in SHAPES], np.uint8)
+    return classes[rendering.shape]
+
+
+def _visible(rendering: Rendering, sitting: Sitting) -> list[bool]:
+    """Whether nothing lies before each of the true points; those outside the picture are not visible."""
+    points = posed_landmarks(sitting.shape, sitting.pose)
+    pixels = np.round(sitting.camera.pixels(points)).astype(int)
+    size = sitting.camera.size
+    inside = ((pixels >= 0) & (pixels < size)).all(1)
+    column, row = np.clip(pixels, 0, size - 1).T
+    seen = rendering.depth[row, column]
+    free = (seen == 0) | (seen > sitting.camera.depth(points) - HIDDEN_BY)
+    return [bool(value) for value in inside & free]
+
+
+def _record(person_: Person, camera: Camera) -> dict[str, object]:
+    """The row of faces.parquet: what was drawn; the weights of morph targets as JSON."""
+    record = asdict(person_)
+    record["identity"] = json.dumps({name: round(weight, 4) for name, weight in person_.identity.items()})
+    record["expression"] = json.dumps({name: round(weight, 4) for name, weight in person_.expression.items()})
+    for key in ("ancestry", "white_balance"):
+        record[key] = list(record[key])
+    return record | {"camera_distance": float(camera.position[2])}

@@ -1,0 +1,108 @@
+"""`facemix render`: a set of synthetic faces, for a folder of the user's or for the pipeline."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from facemix import config, tracking
+from facemix.files import alone, whole_folder
+from facemix.render import sets
+from facemix.render.population import POPULATIONS, Population, changed
+
+
+def render_folder(
+    out: Path | None = None,
+    n: int | None = None,
+    seed: int = 0,
+    size: int = 256,
+    domain: str = "synthetic",
+    labels: str | None = None,
+    population: Path | None = None,
+    seg: bool = False,
+    processes: int | None = None,
+    backend: str = "auto",
+) -> None:
+    """Renders a set into a folder of the user's, or goes on with it.
+
+    Args:
+        out: the folder.
+        n: number of faces.
+        seed: of equal seed and index come equal faces.
+        size: side of a picture in pixels.
+        domain: whose distributions.
+        labels: `mesh` or `annotator`; by default what the domain's usually are.
+        population: a YAML file with distributions to replace.
+        seg: write the class of each pixel too.
+        processes: by default one for each core.
+        backend: of the renderer.
+
+    Raises:
+        ValueError: what cannot be used, with its name; the folder holds something else.
+        OSError: the disk is full or read-only.
+        RuntimeError: the generator failed, or a process of it died.
+    """
+    if out is None or n is None:
+        raise ValueError("found no --out or no --n, expected both: `facemix render --n 1000 --out DIR`")
+    settings = sets.Settings(
+        seed=seed,
+        size=size,
+        labels=labels or sets.LABELS[domain],
+        population=_changed(domain, population) if population else POPULATIONS[domain],
+        segmentation=seg,
+        backend=backend,
+    )
+    sets.render_set(out, n, settings, processes)
+    print(f"{out}: {n} faces")
+
+
+def _changed(domain: str, path: Path) -> Population:
+    """The distributions of a domain, with those that a YAML file names replaced."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        content = YAML(typ="safe").load(path)
+    except YAMLError as error:
+        raise ValueError(f"{path}: not valid YAML: {error}") from None
+    if not isinstance(content, Mapping):
+        raise ValueError(f"{path}: found {content!r}, expected a mapping of keys to values, such as `glasses: 0.5`")
+    try:
+        return changed(POPULATIONS[domain], content)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def render_stage(name: str, params: config.Params) -> None:
+    """Renders `data/renders/NAME` as `render.NAME` of params.yaml says.
+
+    DVC deletes an output before its stage runs. So the faces come into being at the main workspace's root, where a
+    stopped run finds them again, and move when all are there.
+
+    Raises:
+        ValueError: a key or value that a population cannot have.
+        OSError: the disk is full or read-only.
+        RuntimeError: the generator failed, or a process of it died.
+    """
+    wanted: config.RenderedSet = getattr(params.render, name)
+    out = sets.FOLDER / name
+    if wanted.n == 0:
+        with whole_folder(out) as beside:
+            sets.write_table(beside / sets.TABLE, [])
+        print(f"{out}: no faces, as render.{name}.n is 0")
+        return
+    try:
+        population = changed(POPULATIONS[name], wanted.population)
+    except ValueError as error:
+        raise ValueError(f"params.yaml: render.{name}.{error}") from None
+    settings = sets.Settings(seed=wanted.seed, size=wanted.image_size, labels=sets.LABELS[name], population=population)
+    identity = json.dumps([wanted.n, sets.manifest(settings)], sort_keys=True)
+    digest = hashlib.sha256(identity.encode()).hexdigest()[:12]
+    with alone(tracking.workspace() / "checkpoints" / f"render-{name}-{digest}") as work:
+        sets.render_set(work, wanted.n, settings)
+        if out.exists():
+            shutil.rmtree(out)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(work, out)  # not `rename`: a temporary workspace may lie on another disk
+    print(f"{out}: {wanted.n} faces")

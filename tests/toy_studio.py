@@ -1,0 +1,66 @@
+"""A studio that draws instead of rendering: what `facemix.render.studio` offers, in a moment."""
+
+import os
+import signal
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+import toy
+
+SENTENCE = "no LLVM here: rendering takes longer"
+
+
+@dataclass(frozen=True)
+class Population:
+    """Who is drawn, and what goes wrong meanwhile."""
+
+    glasses: float = 0.1
+    lights: dict[str, float] = field(default_factory=lambda: {"sun": 1.0})
+    seconds: float = 0
+    """What a face takes."""
+    dies_at: int = -1
+    """The face at which a process is killed."""
+    fails_at: int = -1
+    """The face that cannot be rendered."""
+
+
+@dataclass(frozen=True)
+class RenderedFace:
+    image: npt.NDArray[np.uint8]
+    landmarks: npt.NDArray[np.float64]
+    segmentation: npt.NDArray[np.uint8]
+    record: dict[str, Any]
+
+
+def choose_backend(backend: str) -> tuple[str, str | None]:
+    return ("scalar", SENTENCE) if backend in ("auto", "scalar") else ("llvm", None)
+
+
+class Studio:
+    def __init__(self, size: int, backend: str = "auto") -> None:
+        assert backend in ("llvm", "scalar"), "the choice was made before"
+        self.size = size
+
+    def shoot(self, population: Any, seed: int, index: int, labels: str) -> RenderedFace:
+        if not isinstance(population, Population):  # the generator's own
+            population = Population(glasses=population.glasses)
+        time.sleep(population.seconds)
+        if index == population.dies_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if index == population.fails_at:
+            raise KeyError("no such hair")
+        rng = np.random.default_rng([seed, index])
+        image, points = toy.face(rng, self.size, jaw=1.06 if labels == "mesh" else 1.0)
+        record = {
+            "age": float(rng.uniform(5, 90)),
+            "glasses": bool(rng.random() < population.glasses),
+            "hair": str(rng.choice(["bald", "long"])),
+            "visible": (rng.random(68) < 0.9).tolist(),
+            "light": np.float32(0.5),
+        }
+        segmentation = (image[..., 0] > 128).astype(np.uint8)
+        return RenderedFace(image, points.astype(np.float64), segmentation, record)
