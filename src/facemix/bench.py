@@ -148,7 +148,11 @@ def render(size: int, n: int, backend: str) -> None:
     print(f"peak memory {early:.0f} MB after {RENDER_WARM_UP} pictures, {late:.0f} MB after {n + RENDER_WARM_UP}")
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
-        sets.render_set(Path(folder) / "set", n, sets.Settings(seed=0, size=size, labels="mesh", population=population, backend=chosen))
+        sets.render_set(
+            Path(folder) / "set",
+            n,
+            sets.Settings(seed=0, size=size, labels="mesh", population=population, backend=chosen),
+        )
         seconds = time.perf_counter() - start
     print(f"all cores, {n} pictures written, start included: {n / seconds:.2f} images/s")
 

@@ -111,7 +111,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--real", required=True, metavar="FORMAT:PATH", help="the real faces, as for import")
     command.add_argument(
-        "--set", action="append", required=True, metavar="NAME=FORMAT:PATH", help="a synthetic set; any number of them, and folders of one name are one set"
+        "--set",
+        action="append",
+        required=True,
+        metavar="NAME=FORMAT:PATH",
+        help="a synthetic set; any number of them, and folders of one name are one set",
     )
     command.add_argument(
         "--n", action="append", required=True, type=int, help="faces of each set to train on; any number of them"

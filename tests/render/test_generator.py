@@ -1,6 +1,8 @@
 """Faces of the generator: who is drawn, where the points fall, what the picture shows. Rendered small, scalar."""
 
 import dataclasses
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import numpy as np
@@ -8,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from facemix import bench
 from facemix.config import Adaptation
 from facemix.faces.landmarks import MIRROR
 from facemix.learning.adaptation import LabelAdapter, adapt, fit
@@ -252,6 +255,19 @@ def test_the_same_seed_gives_the_same_pixels_and_labels(studio: Studio, face: Re
         assert other.record == face.record
 
 
+def test_llvm_gives_the_same_pixels_again() -> None:
+    if scene.choose_backend("auto")[0] != "llvm":
+        pytest.skip("no LLVM that Mitsuba can use")
+    code = (
+        "import hashlib; from facemix.render.population import POPULATIONS; from facemix.render.studio import Studio; "
+        "studio = Studio(32, 'llvm'); "
+        "shots = [studio.shoot(POPULATIONS['synthetic'], 5, i, 'mesh').image.tobytes() for i in (0, 1, 0)]; "
+        "assert shots[0] == shots[2] != shots[1]; print(hashlib.sha256(b''.join(shots)).hexdigest())"
+    )
+    runs = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True) for _ in range(2)]
+    assert runs[0].stdout == runs[1].stdout
+
+
 def test_the_convention_changes_the_labels_and_not_the_picture(studio: Studio, face: RenderedFace) -> None:
     annotated = studio.shoot(plain_population(), 5, 0, "annotator")
     np.testing.assert_array_equal(annotated.image, face.image)
@@ -316,3 +332,10 @@ def test_an_old_llvm_is_detected(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_unknown_backend_is_refused() -> None:
     with pytest.raises(ValueError, match="backend 'cuda': expected one of auto, llvm, scalar"):
         scene.choose_backend("cuda")
+
+
+def test_the_bench_prints_every_stage_and_all_cores(capsys: pytest.CaptureFixture[str]) -> None:
+    bench.render(size=32, n=2, backend="scalar")
+    printed = capsys.readouterr().out
+    assert all(f"\n{stage} " in printed for stage in (*bench.RENDER_STAGES, "one process", "peak memory"))
+    assert "all cores, 2 pictures written" in printed

@@ -87,7 +87,7 @@ def exposed(radiance: Image, skin: NDArray[np.bool_], person: Person, tone: floa
     """
     light = np.maximum(radiance[skin] if skin.any() else radiance.reshape(-1, 3), 1e-3).mean(1)
     typical, bright = float(np.exp(np.log(light).mean())), float(np.percentile(light, 92))
-    target = 0.26 * (tone / 0.35) ** 0.5 * person.exposure
+    target = 0.23 * (tone / 0.35) ** 0.5 * person.exposure
     return radiance * np.float32(min(target / typical, BURNT / bright))
 
 
@@ -98,13 +98,15 @@ def developed(radiance: Image, person: Person) -> NDArray[np.uint8]:
     picture = radiance * np.array(person.white_balance)
     picture = picture * (1 + picture / 3.0**2) / (1 + picture)  # Reinhard's curve: highlights roll off
     picture = np.clip(1.25 * picture, 0, 1) ** (1 / 2.2)
-    contrast = rng.uniform(0.0, 0.35)
+    contrast, saturation = rng.uniform(0.4, 1.2), rng.uniform(0.85, 1.3)
     picture = (1 - contrast) * picture + contrast * smoothstep(picture, 0, 1)
-    if person.grey:
-        picture = np.repeat((picture @ [0.299, 0.587, 0.114])[..., None], 3, 2)
+    grey = (picture @ [0.299, 0.587, 0.114])[..., None]
+    picture = np.repeat(grey, 3, 2) if person.grey else np.clip(grey + saturation * (picture - grey), 0, 1)
     picture = picture.astype(np.float32)
     if person.blur * size > 0.3:
         picture = cv2.GaussianBlur(picture, (0, 0), person.blur * size)
+    else:  # cameras sharpen
+        picture = picture + rng.uniform(0, 0.8) * (picture - cv2.GaussianBlur(picture, (0, 0), 0.004 * size + 0.4))
     grain = rng.normal(0, person.noise, picture.shape)
     if rng.random() < 0.5:  # noise of a camera is coarser than a pixel after its own processing
         grain = cv2.GaussianBlur(grain, (0, 0), 0.8) * 2

@@ -32,6 +32,7 @@ GARMENTS = {
 }
 NECK_AXIS = np.array([0.0, 0.15])  # x and z on the template
 NECK_RADIUS = 0.6
+SPLITS = 1
 RING = 96  # points of a line around the neck
 PALETTE = np.array(
     [[0.7, 0.7, 0.68], [0.012, 0.012, 0.014], [0.02, 0.03, 0.08], [0.14, 0.15, 0.16], [0.4, 0.02, 0.025],
@@ -56,7 +57,7 @@ class Cloth:
 
 @lru_cache(maxsize=1)
 def _cloth(head: Head) -> Cloth:
-    """The template's collar with every triangle split in 16."""
+    """The template's collar with every triangle split in four, SPLITS times."""
     surface = head.parts["collar"]
     coarse, _ = surface.shaped(head.vertices)
     triangles = surface.triangles.astype(int)

@@ -20,7 +20,8 @@ IRISES = np.array(
         [0.18, 0.21, 0.24],
     ]
 )
-RINGS, SPOKES = 56, 64
+RINGS, SPOKES = 40, 40
+LASH_SHADE = 0.6
 
 
 def eyes(person: Person, shape: Shape) -> list[Mesh]:
@@ -32,13 +33,15 @@ def eyes(person: Person, shape: Shape) -> list[Mesh]:
         centre, radius = shape.eye(side)
         turn = rotation(person.gaze_yaw + 1.5 * outward, -person.gaze_pitch, 0).T
         here = centre + radius * points @ turn
-        meshes.append(Mesh(here, unit(points @ turn), triangles, np.tile(centre, (len(here), 1)), colours))
+        # Lashes and the lid's own thickness keep light from the upper part of the eye.
+        shade = 1 - LASH_SHADE * smoothstep((here[:, 1:2] - centre[1]) / radius, 0.05, 0.5)
+        meshes.append(Mesh(here, unit(points @ turn), triangles, np.tile(centre, (len(here), 1)), colours * shade))
     return meshes
 
 
 def _eyeball(person: Person, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """A unit eyeball that looks along +z: points, linear colours (n, 3) and triangles."""
-    angles = np.concatenate([np.linspace(0, 0.72, 36), np.linspace(0.76, np.pi, RINGS - 36)])
+    angles = np.concatenate([np.linspace(0, 0.72, 28), np.linspace(0.8, np.pi, RINGS - 28)])
     around = np.linspace(0, 2 * np.pi, SPOKES, endpoint=False)
     a, b = np.meshgrid(angles, around, indexing="ij")
     radius = 1 + 0.06 * (1 - smoothstep(a, 0.28, 0.55))
@@ -48,7 +51,7 @@ def _eyeball(person: Person, rng: np.random.Generator) -> tuple[np.ndarray, np.n
     white = np.array([0.66, 0.60, 0.56]) * rng.uniform(0.8, 1.1) * np.exp(rng.normal(0, 0.02, 3))
     veins = 0.3 * smoothstep(a, 0.6, 1.3) * (1 + 0.6 * cv2.GaussianBlur(rng.normal(size=a.shape), (0, 0), 1.5))
     colours = white * (1 - veins[..., None] * np.array([0.15, 0.8, 0.75]))
-    iris = IRISES[person.eye_tone] * np.exp(rng.normal(0, 0.2)) * (1 + 0.45 * fibres[..., None]).clip(0.3, 2)
+    iris = 0.7 * IRISES[person.eye_tone] * np.exp(rng.normal(0, 0.2)) * (1 + 0.45 * fibres[..., None]).clip(0.3, 2)
     iris *= (1.25 - 0.5 * smoothstep(a, pupil, iris_edge))[..., None]
     inside = (1 - smoothstep(a, iris_edge - 0.03, iris_edge + 0.04))[..., None]
     colours = colours * (1 - inside) + iris * inside
@@ -65,7 +68,7 @@ def _eyeball(person: Person, rng: np.random.Generator) -> tuple[np.ndarray, np.n
 def mouth(person: Person, shape: Shape) -> list[Mesh]:
     """Teeth and tongue. The template's lips hide its teeth, so these are moved to where a smile shows them."""
     rng = person.rng("mouth")
-    enamel = np.array([0.70, 0.63, 0.52]) * rng.uniform(0.75, 1.15) * np.array([1, 1, rng.uniform(0.8, 1.1)])
+    enamel = np.array([0.82, 0.76, 0.66]) * rng.uniform(0.75, 1.15) * np.array([1, 1, rng.uniform(0.8, 1.1)])
     head = shape.head
     meshes = []
     for name, move, colour in (

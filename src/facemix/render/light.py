@@ -17,6 +17,7 @@ from facemix.render.scene import LIGHT_SHAPE
 Image = NDArray[np.floating[Any]]
 STOPS = 16.0  # the panoramas' files hold log2(1 + 32 radiance / mean) / STOPS
 ROWS, COLUMNS = LIGHT_SHAPE
+BELOW = 0.3  # share of the light from straight below that gets past the body
 ADAPTED = 0.75  # share of the light's colour that cameras take out by themselves
 
 
@@ -38,8 +39,8 @@ def environment(person: Person, noise: Noise) -> Image:
     if person.light == "panorama":
         light = np.roll(panorama(person.panorama), int(person.light_yaw / 360 * 512), 1)
         light = cv2.resize(np.minimum(light, 150), (COLUMNS, ROWS), interpolation=cv2.INTER_AREA)
-        light = light + rng.uniform(0.15, 0.5)  # from everywhere, else some faces are half black
-        light = light + rng.uniform(0, 1.5) * _lamp(rng.normal(0, 30), rng.uniform(0, 30), 35, 1.0)
+        light = light + rng.uniform(0.02, 0.15)  # from everywhere, else some faces are half black
+        light = light + rng.uniform(0, 0.5) * _lamp(rng.normal(0, 30), rng.uniform(0, 30), 35, 1.0)
     elif person.light == "sun":
         height = np.linspace(1, -1, ROWS)[:, None, None]
         light = np.where(height > 0, 0.5 + 0.4 * np.array([0.75, 0.95, 1.3]), 0.35) * np.ones((ROWS, COLUMNS, 3))
@@ -61,8 +62,14 @@ def environment(person: Person, noise: Noise) -> Image:
                 rng.uniform(-130, 130), rng.uniform(-10, 70), rng.uniform(8, 25), rng.uniform(3, 20)
             )
     cast = light.mean((0, 1)) / light.mean()
-    light = light * tint / cast**ADAPTED
+    light = light * tint / cast**ADAPTED * _above_the_body()
     return (light / light.mean()).astype(np.float32)
+
+
+def _above_the_body() -> Image:
+    """Share of the light that comes past the body, (ROWS, 1, 1): the chest keeps off most from below."""
+    height = np.linspace(90, -90, ROWS)
+    return (BELOW + (1 - BELOW) / (1 + np.exp(-(height + 15) / 6)))[:, None, None]
 
 
 def _lamp(yaw: float, height: float, radius: float, radiance: float) -> Image:
@@ -93,7 +100,7 @@ def background(person: Person, size: int, noise: Noise) -> Image:
         ].clip(0.05)
         blur = 0.0
     else:
-        picture, blur = _clutter(rng, size, noise), rng.uniform(0, 0.012)
+        picture, blur = _clutter(rng, size, noise), rng.uniform(0.004, 0.02)
     picture = cv2.GaussianBlur(picture.astype(np.float32), (0, 0), blur * size) if blur * size > 0.3 else picture
     brightness = np.exp(rng.normal(-1.2, 0.7)) / max(float(np.median(picture)), 1e-3)
     return (picture * brightness).astype(np.float32)

@@ -71,7 +71,7 @@ class Population:
         default_factory=lambda: {"panorama": 0.5, "studio": 0.25, "flash": 0.1, "sun": 0.15}
     )
     panoramas: tuple[str, ...] = LAMPS
-    backgrounds: Mapping[str, float] = field(default_factory=lambda: {"panorama": 0.5, "wall": 0.2, "clutter": 0.3})
+    backgrounds: Mapping[str, float] = field(default_factory=lambda: {"panorama": 0.6, "wall": 0.2, "clutter": 0.2})
     field_of_view_median: float = 22.0  # of the picture's side
     field_of_view_spread: float = 0.4  # standard deviation of its logarithm
     face_share_low: float = 0.42  # side of the landmark box / side of the picture
@@ -79,9 +79,9 @@ class Population:
     exposure_sd: float = 0.25  # of the logarithm
     white_balance_sd: float = 0.06
     noise_limit: float = 0.02  # standard deviation, of white
-    blur: float = 0.3  # share of blurred pictures
-    blur_limit: float = 0.008  # standard deviation / side of the picture
-    jpeg_low: int = 50
+    blur: float = 0.2  # share of blurred pictures
+    blur_limit: float = 0.006  # standard deviation / side of the picture
+    jpeg_low: int = 55
     grey: float = 0.04  # share of grey pictures
 
     def __post_init__(self) -> None:

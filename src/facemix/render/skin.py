@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from facemix.render.head import Head, texture_position
+from facemix.render.head import Head, Shape, texture_position
 from facemix.render.noise import Noise
 from facemix.render.population import Person
 from facemix.render.scene import SkinTexture
@@ -23,6 +23,10 @@ TONES = (
     )
     / 255
 )
+
+# Hollows, as nostrils, corners of the mouth and the folds of a smile, are darker than three bounces of light show.
+HOLLOW_REACH, HOLLOW_DEPTH = 8, 0.02  # neighbours; decimetres
+HOLLOW_SHADE, NOSTRIL_SHADE = 0.55, 3.0  # of the logarithm of the colour
 
 # How dark the roots of a beard make the skin, least and most: of a shaved face, of stubble, under a beard.
 SHAVED = {"none": (0.0, 0.15), "stubble": (0.1, 0.35)}
@@ -47,27 +51,35 @@ class Canvas:
         for triangle, middle in zip(np.round(corners[inside]).astype(np.int32), middles[inside].tolist(), strict=True):
             cv2.fillConvexPoly(self.rest, triangle, middle)
         self.rest = cv2.blur(self.rest, (3, 3))
+        number = np.zeros((rows, columns), np.int32)
+        for triangle in np.flatnonzero(inside):
+            cv2.fillConvexPoly(number, np.round(corners[triangle]).astype(np.int32), int(triangle))
+        self._corners = surface.triangles[number]
         self.masks = {
             name: cv2.resize(mask, (columns, rows), interpolation=cv2.INTER_AREA) for name, mask in head.masks.items()
         }
         self.face = np.argwhere(self.rest[..., 2] > 0.9)
+
+    def painted(self, values: Image) -> Image:
+        """Values (n,) at the skin's points, on the texture (rows, columns)."""
+        return cv2.blur(values[self._corners].mean(2).astype(np.float32), (3, 3))
 
     def spot(self, x: float, y: float, radius: float) -> Image:
         """A soft spot (rows, columns) of height 1 around the points (+-x, y) of the front, radius in decimetres."""
         return np.exp(-((np.abs(self.rest[..., 0]) - x) ** 2 + (self.rest[..., 1] - y) ** 2) / radius**2)
 
 
-def skin(person: Person, canvas: Canvas, noise: Noise) -> SkinTexture:
+def skin(person: Person, shape: Shape, canvas: Canvas, noise: Noise) -> SkinTexture:
     """Paints a person's skin.
 
     Haemoglobin and melanin vary apart: blood reddens cheeks, nose, ears and lips, melanin makes freckles and blotches.
     """
-    rng, shape = person.rng("skin"), canvas.shape
-    texel = shape[1] / 384  # grains below are given for 384 columns
+    rng = person.rng("skin")
+    texel = canvas.shape[1] / 384  # grains below are given for 384 columns
     z = canvas.rest[..., 2]
 
     def grain(size: float, octaves: int = 1) -> Image:
-        return noise.cloud(rng, shape, size * texel, octaves)
+        return noise.cloud(rng, canvas.shape, size * texel, octaves)
 
     tone = skin_tone(person.melanin) * rng.uniform(0.88, 1.1) * np.exp(rng.normal(0, 0.03, 3))
     old = float(np.clip((person.age - 35) / 40, 0, 1))
@@ -89,8 +101,13 @@ def skin(person: Person, canvas: Canvas, noise: Noise) -> SkinTexture:
         )
     blood, melanin, shadow = (channel[..., None] for channel in (blood * rng.uniform(0.4, 1.4), melanin, shadow))
     colour = tone * np.exp(blood * [0.5, -1.6, -1.3] - melanin * [0.7, 1.1, 1.4] - shadow * [0.9, 1.1, 1.0])
+    points, normals = shape.skin
+    hollow = canvas.painted(shape.head.parts["skin"].hollow(points, normals, HOLLOW_REACH)) / HOLLOW_DEPTH
+    nostrils = np.clip(canvas.spot(0.075, 6.85, 0.055) * (hollow > 0.6), 0, 1)
+    dark = np.clip(hollow, 0, 2) * rng.uniform(0.5, 1.2) * HOLLOW_SHADE + NOSTRIL_SHADE * nostrils
+    colour = colour * np.exp(-dark[..., None] * np.array([0.8, 1.1, 1.1]))
     pores = np.clip(grain(1) * smoothstep(z, 0.7, 1.0), -2, 2)
-    colour *= (1 - 0.03 * pores)[..., None]
+    colour *= (1 - 0.04 * pores)[..., None]
     colour = _lips(colour, tone, person, canvas, rng, grain(2, 2))
     if person.makeup:
         colour = _makeup(colour, canvas, rng)
@@ -108,7 +125,7 @@ def skin(person: Person, canvas: Canvas, noise: Noise) -> SkinTexture:
     relief *= 1 - 0.7 * canvas.masks["eyelids"]
     return SkinTexture(
         colour=np.clip(colour, 0.003, 0.92).astype(np.float32),
-        relief=(rng.uniform(0.0003, 0.0009) * relief).astype(np.float32),
+        relief=(rng.uniform(0.0004, 0.0012) * relief).astype(np.float32),
         roughness=float(rng.uniform(0.36, 0.56)),
     )
 
@@ -125,8 +142,8 @@ def _lips(
     colour: Image, tone: NDArray, person: Person, canvas: Canvas, rng: np.random.Generator, lines: Image
 ) -> Image:
     mask = cv2.GaussianBlur(canvas.masks["lips"], (0, 0), 0.006 * canvas.shape[1])[..., None]
-    natural = tone * np.array([0.95, 0.58, 0.56]) * rng.uniform(0.85, 1.1)
-    strength = rng.uniform(0.5, 0.9)
+    natural = tone * np.array([0.86, 0.44, 0.44]) * rng.uniform(0.75, 1.1)
+    strength = rng.uniform(0.7, 1.0)
     if person.makeup and rng.random() < 0.7:
         natural = (
             np.array([0.5, 0.07, 0.09])

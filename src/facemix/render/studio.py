@@ -41,7 +41,7 @@ SEGMENT_OF = {
     "occluder": "accessory",
 }
 LINING_BELOW = 0.15  # the texture of the mouth's inside lies below this v
-LINING = np.array([0.24, 0.06, 0.055])  # linear RGB
+LINING = np.array([0.13, 0.03, 0.028])  # linear RGB
 HIDDEN_BY = 0.08  # decimetres that may lie before a visible point: hairs, and the roundness of the skin
 
 
@@ -98,7 +98,7 @@ class Studio:
         """Takes the picture of one person; arguments as of `shoot`."""
         person_, camera = sitting.person, sitting.camera
         lap("head")
-        painted = skin(person_, self.canvas, self.noise)
+        painted = skin(person_, sitting.shape, self.canvas, self.noise)
         lap("skin")
         meshes = self._meshes(sitting, lap)
         light = environment(person_, self.noise)

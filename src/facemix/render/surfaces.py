@@ -83,6 +83,22 @@ class Surface:
         normals = unit(self._around @ np.cross(diagonal, other))
         return points[self._corner_vertices], normals[self._corner_vertices]
 
+    def hollow(self, points: Array, normals: Array, reach: int) -> Array:
+        """How far the surface lies below its surroundings (n,), decimetres; bulges are negative.
+
+        Args:
+            points: (n, 3) at the rows of `uv`.
+            normals: (n, 3).
+            reach: how wide the surroundings are, in neighbours of neighbours.
+        """
+        smooth, outward = np.empty((2, self._around.shape[0], 3))
+        smooth[self._corner_vertices], outward[self._corner_vertices] = points, normals
+        count = np.asarray(self._around.sum(1))
+        around = smooth
+        for _ in range(reach):
+            around = self._around @ around[self._quads].mean(1) / count
+        return ((around - smooth) * outward).sum(1)[self._corner_vertices]
+
 
 def subdivided(quads: NDArray, n: int, linear: bool = False) -> tuple[sparse.csr_matrix, NDArray]:
     """One Catmull-Clark step on quads (f, 4) over n vertices; borders stay. `linear` splits without smoothing.
