@@ -80,12 +80,6 @@ class Render:
             _require(rendered.seed >= 0, f"{key}.seed", rendered.seed, "0 or more")
             size = rendered.image_size
             _require(32 <= size <= 2048, f"{key}.image_size", size, "32 to 2048 pixels")
-        _require(
-            self.stand_in.seed != self.synthetic.seed,
-            "render.stand_in.seed",
-            self.stand_in.seed,
-            "another seed than render.synthetic.seed: equal seeds draw equal heads",
-        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

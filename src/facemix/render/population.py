@@ -32,6 +32,7 @@ class Population:
         ValueError: a value is out of its range; names the key.
     """
 
+    people: int = 0  # sets of other `people` share no one, whatever their seeds
     ancestry: Mapping[str, float] = field(default_factory=lambda: {"european": 0.55, "asian": 0.23, "african": 0.22})
     male: float = 0.5
     children: float = 0.06
@@ -91,6 +92,8 @@ class Population:
             value = getattr(self, key)
             if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
                 raise ValueError(f"population.{key}: found {value!r}; expected a number from {low} to {high}")
+        if isinstance(self.people, bool) or not isinstance(self.people, int) or self.people < 0:
+            raise ValueError(f"population.people: found {self.people!r}; expected a whole number of at least 0")
         if not self.panoramas or not set(self.panoramas) <= set(LAMPS):
             raise ValueError(f"population.panoramas: found {self.panoramas!r}; expected some of {', '.join(LAMPS)}")
         if self.face_share_low > self.face_share_high:
@@ -146,8 +149,9 @@ _STAND_IN_LAMPS = ("apartment", "dawn", "hall", "night", "park", "venice")
 
 POPULATIONS = {
     "synthetic": Population(panoramas=tuple(name for name in LAMPS if name not in _STAND_IN_LAMPS)),
-    # The stand-in real domain: other light, other cameras, other habits of the people in it.
+    # The stand-in real domain: other people, other light, other cameras.
     "stand_in": Population(
+        people=1,
         ancestry={"european": 0.35, "asian": 0.35, "african": 0.3},
         age_mean=42.0,
         panoramas=_STAND_IN_LAMPS,
@@ -184,6 +188,7 @@ class Person:
 
     seed: int
     index: int
+    people: int
     age: float  # years
     male: float  # 0 to 1
     ancestry: tuple[float, float, float]  # european, asian, african; adds up to 1
@@ -223,12 +228,12 @@ class Person:
 
     def rng(self, room: str) -> np.random.Generator:
         """The random numbers of one room: what another room draws does not change them."""
-        return np.random.default_rng([self.seed, self.index, zlib.crc32(room.encode())])
+        return np.random.default_rng([self.seed, self.index, zlib.crc32(room.encode()), self.people])
 
 
 def person(population: Population, seed: int, index: int) -> Person:
     """Draws face `index` of a set: a pure function of its arguments."""
-    rng = np.random.default_rng([seed, index])
+    rng = np.random.default_rng([seed, index, population.people])
     weights = np.array([population.ancestry.get(name, 0.0) for name in ("european", "asian", "african")])
     ancestry = rng.dirichlet(np.maximum(weights / weights.sum(), 1e-3) * 0.9)
     male = float(abs((rng.random() < population.male) - 0.5 * rng.beta(0.5, 3)))  # most faces look like one sex
@@ -260,6 +265,7 @@ def person(population: Population, seed: int, index: int) -> Person:
     return Person(
         seed=seed,
         index=index,
+        people=population.people,
         age=age,
         male=male,
         ancestry=(float(ancestry[0]), float(ancestry[1]), float(ancestry[2])),
