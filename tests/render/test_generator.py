@@ -95,7 +95,7 @@ def test_what_belongs_together_is_drawn_together() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"glases": 0.1}, "population.glases: no such distribution; expected one of ancestry"),
+        ({"glases": 0.1}, "population.glases: no such distribution; expected one of people, ancestry"),
         ({"glasses": 1.5}, "population.glasses: found 1.5; expected a number from 0 to 1"),
         ({"hat": True}, "population.hat: found True"),
         ({"expressions": {"grin": 1.0}}, "population.expressions: found .*grin.* for some of neutral, smile"),
@@ -228,7 +228,7 @@ def test_annotators_agree_with_the_mesh_where_nothing_hides_the_outline(head: He
         )
         inner = list(range(27, 60))
         np.testing.assert_allclose(seen[inner], mesh[inner], atol=1e-9)
-        assert np.linalg.norm(seen - mesh, axis=1).max() < 0.12 * np.linalg.norm(mesh[45] - mesh[36])
+        assert np.linalg.norm(seen - mesh, axis=1).max() < 0.2 * np.linalg.norm(mesh[45] - mesh[36])
 
 
 @pytest.mark.parametrize(
