@@ -63,10 +63,10 @@ CORNERS = {  # of the shape space: each with every other local shape at its own 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "pictures", nargs="*", choices=["sheet", "points", "extremes"], default=["sheet", "points", "extremes"]
-    )
-    wanted = parser.parse_args().pictures
+    parser.add_argument("pictures", nargs="*", help="default: all of sheet, points and extremes")
+    wanted = parser.parse_args().pictures or ["sheet", "points", "extremes"]
+    if not set(wanted) <= {"sheet", "points", "extremes"}:
+        parser.error(f"found {' '.join(wanted)}, expected some of: sheet, points, extremes")
     if "sheet" in wanted or "points" in wanted:
         studio = Studio(SIZE)
         faces = [

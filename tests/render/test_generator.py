@@ -308,7 +308,10 @@ def test_llvm_gives_the_same_pixels_again() -> None:
         "import hashlib; from facemix.render.population import POPULATIONS; from facemix.render.studio import Studio; "
         "studio = Studio(32, 'llvm'); "
         "shots = [studio.shoot(POPULATIONS['synthetic'], 5, i, 'mesh').image.tobytes() for i in (0, 1, 0)]; "
-        "assert shots[0] == shots[2] != shots[1]; print(hashlib.sha256(b''.join(shots)).hexdigest())"
+        "assert shots[0] == shots[2] != shots[1]; "
+        "faces = [other.shoot(POPULATIONS['synthetic'], 5, 0, 'mesh') for other in (studio, Studio(32, 'llvm'))]; "
+        "assert faces[0].segmentation.max() > 0 and (faces[0].segmentation == faces[1].segmentation).all(); "
+        "print(hashlib.sha256(b''.join(shots)).hexdigest())"
     )
     runs = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True) for _ in range(2)]
     assert runs[0].stdout == runs[1].stdout

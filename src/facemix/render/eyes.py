@@ -21,7 +21,7 @@ IRISES = np.array(
     ]
 )
 RINGS, SPOKES = 40, 40
-LASH_SHADE = 0.6
+LASH_SHADE = 0.45
 
 
 def eyes(person: Person, shape: Shape) -> list[Mesh]:
@@ -46,12 +46,12 @@ def _eyeball(person: Person, rng: np.random.Generator) -> tuple[np.ndarray, np.n
     a, b = np.meshgrid(angles, around, indexing="ij")
     radius = 1 + 0.06 * (1 - smoothstep(a, 0.28, 0.55))
     points = np.stack([radius * np.sin(a) * np.cos(b), radius * np.sin(a) * np.sin(b), radius * np.cos(a)], 2)
-    iris_edge, pupil = rng.uniform(0.44, 0.49), rng.uniform(0.12, 0.24)
+    iris_edge, pupil = rng.uniform(0.42, 0.47), rng.uniform(0.10, 0.19)
     fibres = cv2.GaussianBlur(rng.normal(size=(RINGS, SPOKES)), (0, 0), sigmaX=0.6, sigmaY=5) * 3
     white = np.array([0.66, 0.60, 0.56]) * rng.uniform(0.8, 1.1) * np.exp(rng.normal(0, 0.02, 3))
     veins = 0.3 * smoothstep(a, 0.6, 1.3) * (1 + 0.6 * cv2.GaussianBlur(rng.normal(size=a.shape), (0, 0), 1.5))
     colours = white * (1 - veins[..., None] * np.array([0.15, 0.8, 0.75]))
-    iris = 0.7 * IRISES[person.eye_tone] * np.exp(rng.normal(0, 0.2)) * (1 + 0.45 * fibres[..., None]).clip(0.3, 2)
+    iris = 1.2 * IRISES[person.eye_tone] * np.exp(rng.normal(0, 0.2)) * (1 + 0.45 * fibres[..., None]).clip(0.3, 2)
     iris *= (1.25 - 0.5 * smoothstep(a, pupil, iris_edge))[..., None]
     inside = (1 - smoothstep(a, iris_edge - 0.03, iris_edge + 0.04))[..., None]
     colours = colours * (1 - inside) + iris * inside

@@ -127,6 +127,8 @@ class Renderer:
             light = np.ones((*LIGHT_SHAPE, 3), np.float32)
             self._kept = self._scene(nothing, skin, light, Camera(np.array([0.0, 0, 9]), 20.0, size))
             self._values = mi.traverse(self._kept)
+            pointers = [mi.ShapePtr(shape) for shape in self._kept.shapes()]
+            self._numbers = [int(drjit.reinterpret_array(mi.UInt32, pointer)[0]) for pointer in pointers]
 
     def render(
         self, meshes: Mapping[str, Mesh], skin: SkinTexture, light: Image, camera: Camera, seed: int
@@ -152,9 +154,17 @@ class Renderer:
             radiance=denoised(image[..., :3], albedo, normal),
             albedo=np.ascontiguousarray(albedo, np.float32),
             cover=cv2.GaussianBlur(np.clip(image[..., 3], 0, 1).astype(np.float32), (0, 0), 0.5),
-            shape=np.round(first_hit[..., -2]).astype(np.uint8),
+            shape=self._places(np.round(first_hit[..., -2]).astype(np.int64)),
             depth=np.where(first_hit[..., -1] > 0, first_hit[..., -1] + NEAR, 0).astype(np.float32),
         )
+
+    def _places(self, numbers: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """1 + the place in MATERIALS of each shape's number; LLVM numbers the shapes of all scenes of a process."""
+        if self._kept is None:
+            return numbers.astype(np.uint8)
+        places = np.zeros(max(self._numbers) + 1, np.uint8)
+        places[self._numbers] = 1 + np.arange(len(self._numbers))
+        return places[numbers]
 
     def _scene(self, meshes: Mapping[str, Mesh], skin: SkinTexture, light: Image, camera: Camera) -> Any:
         mi = self._mi

@@ -88,11 +88,11 @@ def skin(person: Person, shape: Shape, canvas: Canvas, noise: Noise) -> SkinText
     blood -= 0.04 * canvas.spot(0.0, 7.6, 0.35)
     melanin = (0.03 + 0.03 * old) * grain(32, 4) + 0.02 * grain(2, 2)
     if rng.random() < 0.3 and person.melanin < 0.45:
-        freckles = np.clip(grain(2) - 1.3, 0, 1) * (canvas.spot(0.2, 7.0, 0.35) + 0.2) * rng.uniform(0.2, 0.9)
+        freckles = np.clip(grain(2) - 1.3, 0, 1) * (canvas.spot(0.2, 7.0, 0.35) + 0.2) * rng.uniform(0.1, 0.45)
         melanin += freckles * smoothstep(z, 0.8, 1.1)
     shadow = rng.uniform(0.03, 0.3) * (0.6 + old) * canvas.spot(0.3, 7.16, 0.1) * smoothstep(z, 0.95, 1.1)
     shadow += 0.1 * canvas.masks["eyelids"] * rng.uniform(0, 1)
-    for row, column in canvas.face[rng.integers(0, len(canvas.face), rng.integers(0, 6))]:
+    for row, column in canvas.face[rng.integers(0, len(canvas.face), rng.integers(0, 4))]:
         distance = ((canvas.rest - canvas.rest[row, column]) ** 2).sum(2)
         melanin += rng.uniform(0.4, 1.2) * np.exp(-distance / rng.uniform(0.008, 0.018) ** 2)
     for row, column in canvas.face[rng.integers(0, len(canvas.face), rng.integers(0, 10) * (rng.random() < 0.2))]:
