@@ -7,6 +7,7 @@ import numpy as np
 
 from facemix.render.head import Shape, rotation
 from facemix.render.population import Person
+from facemix.render.solids import lattice
 from facemix.render.surfaces import Mesh, smoothstep, unit
 
 # Linear RGB of irises: dark brown, brown, hazel, green, blue, grey.
@@ -57,12 +58,8 @@ def _eyeball(person: Person, rng: np.random.Generator) -> tuple[np.ndarray, np.n
     colours = colours * (1 - inside) + iris * inside
     colours *= (1 - 0.6 * np.exp(-(((a - iris_edge) / 0.05) ** 2)))[..., None]
     colours *= 0.02 + 0.98 * smoothstep(a, pupil, pupil + 0.04)[..., None]
-    i, j = np.meshgrid(np.arange(RINGS - 1) * SPOKES, np.arange(SPOKES), indexing="ij")
-    here, next_ = (i + j).ravel(), (i + (j + 1) % SPOKES).ravel()
-    triangles = np.concatenate(
-        [np.stack([here, here + SPOKES, next_ + SPOKES], 1), np.stack([here, next_ + SPOKES, next_], 1)]
-    )
-    return points.reshape(-1, 3), colours.reshape(-1, 3).clip(0.003, 0.9), triangles.astype(np.uint32)
+    triangles = lattice(RINGS, SPOKES, wrapped=True)[:, ::-1]
+    return points.reshape(-1, 3), colours.reshape(-1, 3).clip(0.003, 0.9), triangles
 
 
 def mouth(person: Person, shape: Shape) -> list[Mesh]:

@@ -14,6 +14,7 @@ from facemix.render.surfaces import Array, Surface, smoothstep, unit
 
 NECK = np.array([0.0, 6.1, 0.2])  # where the neck bends
 LEVELS = 1  # of subdivision
+LINING_BELOW = 0.15  # the texture of the mouth's inside lies below this v
 
 
 class Head:
@@ -42,12 +43,22 @@ class Head:
                 if key.startswith("mask_")
             }
         self.parts = {name: Surface(*part, uv, LEVELS) for name, part in quads.items()}
-        self._uv_quads = quads
 
     @cached_property
     def skin_rest(self) -> tuple[Array, Array]:
         """Points and normals of the template's skin."""
         return self.parts["skin"].shaped(self.vertices)
+
+    @cached_property
+    def landmark_rest(self) -> Array:
+        """The 68 points (68, 3) on the template."""
+        return np.array([self.vertices[ids].mean(0) for ids in self.landmarks])
+
+    @cached_property
+    def inside_mouth(self) -> NDArray[np.bool_]:
+        """Which of the skin's points (n,) line the mouth: they have a place of their own on the texture."""
+        inside: NDArray[np.bool_] = self.parts["skin"].uv[:, 1] < LINING_BELOW
+        return inside
 
     def deformed(self, vertices: Array, weights: Mapping[str, float]) -> Array:
         """Vertices (v, 3) moved by morph targets; in double precision, so that every machine agrees.

@@ -48,7 +48,7 @@ class Outline:
 
     def __init__(self, head: Head) -> None:
         skin, _ = head.skin_rest
-        jaw = np.array([head.vertices[ids].mean(0) for ids in head.landmarks[:17]])
+        jaw = head.landmark_rest[:17]
         along = unit(np.gradient(jaw, axis=0))
         inward = CHEEK - jaw
         inward = unit(inward - along * (inward * along).sum(1, keepdims=True))
@@ -57,7 +57,7 @@ class Outline:
         # Not the nose and the lips, which stand out of a profile, and not the throat or the inside of the mouth.
         cheek = (np.abs(skin[:, 0]) > 0.3) | (skin[:, 1] < CHIN)
         above_throat = skin @ [0, 1, 0.5] > THROAT
-        outside = above_throat & (head.parts["skin"].uv[:, 1] > 0.16) & cheek
+        outside = above_throat & ~head.inside_mouth & cheek
         in_front = away[..., 2] > 0
         candidates = (up >= 0) & (up < OUTLINE_REACH) & (aside < OUTLINE_BAND) & in_front & outside[:, None]
         self._vertices = [np.flatnonzero(column) for column in candidates.T]
@@ -77,8 +77,7 @@ class Outline:
 
 def posed_landmarks(shape: Shape, pose: Pose) -> Array:
     """The points (68, 3) on the true surface of the posed head."""
-    rest = np.array([shape.head.vertices[ids].mean(0) for ids in shape.head.landmarks])
-    return pose.applied(shape.landmarks, rest)
+    return pose.applied(shape.landmarks, shape.head.landmark_rest)
 
 
 def mesh_labels(shape: Shape, pose: Pose, camera: Camera) -> Array:

@@ -43,6 +43,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from facemix.files import whole_file
+from facemix.render.scene import BACKENDS
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -60,7 +61,6 @@ STUDIO = "facemix.render.studio"
 LABELS = {"synthetic": "mesh", "stand_in": "annotator"}
 """How each population is labelled unless told otherwise."""
 
-BACKENDS = ("auto", "llvm", "scalar")
 TABLE = "faces.parquet"
 MANIFEST = "render.json"
 

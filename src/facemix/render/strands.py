@@ -19,7 +19,6 @@ Points = NDArray[Any]  # of float32: there are many
 
 LOW, HIGH = np.array([-1.5, 4.6, -1.3]), np.array([1.5, 9.0, 2.1])  # the box of both grids, decimetres
 FINE, COARSE = 0.075, 0.2  # their steps
-INNER_MOUTH = 0.15  # texture coordinates below belong to the inside of the mouth
 DOWN = np.array([0.0, -1, 0], np.float32)
 NEAR = 0.13  # within this distance of the skin its tangent planes tell the distance
 
@@ -112,12 +111,12 @@ class Groom:
         self.head = head
         self.points, self.normals = head.skin_rest
         surface = head.parts["skin"]
-        outside = ~(surface.uv[:, 1] < INNER_MOUTH)[surface.triangles].all(1)
+        outside = ~head.inside_mouth[surface.triangles].all(1)
         self.triangles = surface.triangles[outside].astype(np.int64)
         corners = self.points[self.triangles]
         self.areas = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1) / 2
         self.ears, self.lips = head.skin_mask("ears"), head.skin_mask("lips")
-        self.brow_landmarks = np.array([head.vertices[ids].mean(0) for ids in head.landmarks[17:27]])
+        self.brow_landmarks = head.landmark_rest[17:27]
         used = np.unique(self.triangles)
         self._tree, self._used = cKDTree(self.points[used]), used
         self._fine, self._coarse = Grid(FINE), Grid(COARSE)

@@ -40,7 +40,6 @@ SEGMENT_OF = {
     "lenses": "accessory",
     "occluder": "accessory",
 }
-LINING_BELOW = 0.15  # the texture of the mouth's inside lies below this v
 LINING = np.array([0.13, 0.03, 0.028])  # linear RGB
 HIDDEN_BY = 0.08  # decimetres that may lie before a visible point: hairs, and the roundness of the skin
 
@@ -76,7 +75,7 @@ class Studio:
         self.canvas = Canvas(self.head, columns=max(96, 3 * size // 2))
         self.renderer = Renderer(choose_backend(backend)[0], self.canvas.shape, size)
         surface = self.head.parts["skin"]
-        lining = (surface.uv[:, 1] < LINING_BELOW)[surface.triangles].all(1)
+        lining = self.head.inside_mouth[surface.triangles].all(1)
         self._outer, self._lining = surface.triangles[~lining], surface.triangles[lining]
         self._skin_uv = texture_position(surface.uv)
 
