@@ -34,7 +34,7 @@ def _brows(person: Person, shape: Shape, groom: Groom, view: Array, detail: floa
     widths = 0.0065 / fewer * (1 - 0.6 * t**2) * rng.uniform(0.7, 1.2, (n, 1))
     colour = np.clip(0.65 * hair_colour(person) + 0.25 * BROW_BROWN, 0.012, 0.15)
     own = strand_colours(colour, 0.7 * person.grey_hair, n, k, rng)
-    sheer = (rng.uniform(0.1, 0.45) + 0.3 * t**2)[:, None]  # thin hairs let the skin shine through
+    sheer = (rng.uniform(0.2, 0.65) + 0.3 * t**2)[:, None]  # thin hairs let the skin shine through
     colours = own * (1 - sheer) + sheer * 0.75 * skin_tone(person.melanin)
     return on_skin(strands, widths, colours, roots, shape, groom, view, roundness=0.3)
 

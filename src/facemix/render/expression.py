@@ -5,28 +5,32 @@ from __future__ import annotations
 import numpy as np
 
 EXPRESSIONS = ("neutral", "smile", "laugh", "talk", "shout", "surprise", "frown", "pucker", "random")
+STRONGEST = 1.4  # of a unit's full weight: broad smiles need more than the data's
 
 
 def expression_units(name: str, rng: np.random.Generator, eyes_closed: float, wink: float) -> dict[str, float]:
-    """Weights of the expression units of one named expression, 0 to 1."""
+    """Weights of the expression units of one named expression, 0 to STRONGEST."""
     units: dict[str, float] = {}
     draw = rng.uniform
 
     def both(unit: str, amount: float, spread: float = 0.12) -> None:
         for side in ("Left", "Right"):
-            units[unit + side] = float(np.clip(amount * (1 + rng.normal(0, spread)), 0, 1))
+            units[unit + side] = float(np.clip(amount * (1 + rng.normal(0, spread)), 0, STRONGEST))
 
     if name in ("smile", "laugh"):
-        strength = draw(0.25, 1)
+        strength = draw(0.25, 1.3)
         both("mouthSmile", strength)
         both("cheekSquint", 0.6 * strength)
         both("eyeSquint", 0.3 * strength * draw())
+        if name == "smile" and draw() < 0.5:  # lips part
+            both("mouthUpperUp", draw(0.05, 0.35))
+            units["jawOpen"] = draw(0.01, 0.05)
         if name == "laugh":
             both("mouthUpperUp", draw(0.2, 0.6))
             both("mouthLowerDown", draw(0.05, 0.5))
-            units["jawOpen"] = draw(0.04, 0.12) if draw() < 0.6 else draw(0.12, 0.5)
+            units["jawOpen"] = draw(0.04, 0.12) if draw() < 0.6 else draw(0.12, 0.35)
     elif name == "talk":
-        units |= {"jawOpen": draw(0.03, 0.4), "mouthFunnel": draw(0, 0.5) * (draw() < 0.4)}
+        units |= {"jawOpen": draw(0.02, 0.25), "mouthFunnel": draw(0, 0.5) * (draw() < 0.4)}
         both("mouthStretch", draw(0, 0.5))
         both("mouthUpperUp", draw(0, 0.4))
         both("mouthLowerDown", draw(0, 0.4))
@@ -60,7 +64,7 @@ def expression_units(name: str, rng: np.random.Generator, eyes_closed: float, wi
         units["eyeBlinkLeft" if draw() < 0.5 else "eyeBlinkRight"] = draw(0.85, 1)
     elif chance < 0.3:
         both("eyeBlink", draw(0.03, 0.25), 0.05)
-    return {f"expression/{unit}": float(min(amount, 1)) for unit, amount in units.items() if amount > 0}
+    return {f"expression/{unit}": float(min(amount, STRONGEST)) for unit, amount in units.items() if amount > 0}
 
 
 def gaze_units(yaw: float, pitch: float) -> dict[str, float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from facemix.render.beard import beard
@@ -39,6 +40,7 @@ HAT_LINE = 7.75  # a hat covers the template above
 ANGLES = (0, 20, 34, 44, 53, 59, 62, 69, 75, 82, 92, 104, 122, 140, 180)
 HAIRLINE = (7.98, 7.99, 7.93, 7.80, 7.56, 7.33, 7.20, 7.20, 7.40, 7.42, 7.42, 7.30, 6.95, 6.75, 6.66)
 AXIS_Z = 0.45
+SKULL, SKULL_RADII = np.array([0, 7.5, 0.45], np.float32), np.array([0.66, 0.85, 0.85], np.float32)  # within the head
 
 
 def hair(person: Person, shape: Shape, groom: Groom, view: Array, detail: float) -> list[Mesh]:
@@ -79,6 +81,8 @@ def _scalp(person: Person, shape: Shape, groom: Groom, view: Array, detail: floa
         strands = _flattened(groom, strands)
 
     def meshed(strands: Points, roots: Roots, short: Array) -> Mesh:
+        if detail < 0.75 and cut.curl == 0:
+            strands = strands[:, ::2]
         n, k = strands.shape[:2]
         t = np.linspace(0, 1, k)
         # At the hairline even the roots are fine.
@@ -87,7 +91,8 @@ def _scalp(person: Person, shape: Shape, groom: Groom, view: Array, detail: floa
         widths = cut.width * fewer**-0.8 * thick * rooted * (1 - 0.75 * t**3)
         colours = strand_colours(colour, person.grey_hair, n, k, rng)
         _, outward = groom.around(strands[:, k // 2])
-        return ribbons(groom.carried(strands, roots, shape), widths, colours, outward[:, None], view, strands)
+        mesh = ribbons(groom.carried(strands, roots, shape), widths, colours, outward[:, None], view, strands)
+        return replace(mesh, triangles=mesh.triangles[~_behind_skull(mesh.rest, view)[mesh.triangles].all(1)])
 
     meshes = [meshed(strands, roots, short)]
     if cut.tie is not None:
@@ -97,6 +102,13 @@ def _scalp(person: Person, shape: Shape, groom: Groom, view: Array, detail: floa
     if person.hat == "none" and person.hair != "bald":
         meshes.append(_under(person, shape, groom, smoothstep(depth, -0.02, 0.16) * (groom.ears < 0.3), colour))
     return meshes
+
+
+def _behind_skull(points: Points, view: Array) -> NDArray[np.bool_]:
+    """Which points (n, 3) of the template the camera cannot see for the head: many triangles, which cost time."""
+    at, towards = (points - SKULL) / SKULL_RADII, unit(view / SKULL_RADII)
+    along = at @ towards
+    return np.asarray((along < 0) & ((at**2).sum(1) - along**2 < 1))
 
 
 def _inside_hairline(person: Person, groom: Groom, rng: np.random.Generator) -> Array:

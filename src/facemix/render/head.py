@@ -27,8 +27,9 @@ class Head:
     def __init__(self) -> None:
         with (files("facemix.render") / "data" / "head.npz").open("rb") as file, np.load(file) as data:
             self.vertices = data["vertices"].astype(np.float64)
-            self.names = {str(name): row for row, name in enumerate(data["target_names"])}
-            self._targets = data["targets"]
+            brows = brow_targets(self.vertices)
+            self.names = {str(name): row for row, name in enumerate([*data["target_names"], *brows])}
+            self._targets = np.concatenate([data["targets"], np.stack([*brows.values()]).astype(np.float16)])
             original = {int(number): row for row, number in enumerate(data["original_ids"])}
             self.landmarks = [[original[number] for number in numbers] for numbers in LANDMARK_VERTICES]
             uv = data["uv"].astype(np.float64)
@@ -78,6 +79,20 @@ class Head:
         mask = self.masks[name]
         column, row = (texture_position(self.parts["skin"].uv) * mask.shape[::-1]).astype(int).T
         return mask[np.clip(row, 0, mask.shape[0] - 1), np.clip(column, 0, mask.shape[1] - 1)]
+
+
+def brow_targets(vertices: Array) -> dict[str, Array]:
+    """Morph targets (v, 3) that the data lacks: brows slid over the skin along their own curve, by 1 dm at weight 1."""
+    x, y, z = vertices.T
+    side, off = np.sign(x), np.abs(x)
+    band = smoothstep(y, 7.36, 7.44) * (1 - smoothstep(y, 7.55, 7.75)) * smoothstep(z, 0.9, 1.1)
+    inner = band * np.exp(-(((off - 0.115) / 0.11) ** 2)) * smoothstep(off, 0.0, 0.1)
+    outer = band * np.exp(-(((off - 0.56) / 0.16) ** 2))
+    return {
+        "brows/apart": inner[:, None] * np.stack([side, 0.2 + 0 * x, -0.3 + 0 * x], 1),
+        "brows/inner-up": inner[:, None] * np.array([0.0, 1.0, 0.0]),
+        "brows/long": outer[:, None] * np.stack([side, -0.37 + 0 * x, -1.0 + 0 * x], 1),
+    }
 
 
 UV_LOW, UV_HIGH = np.array([0.60, 0.16]), np.array([1.0, 0.84])

@@ -58,20 +58,28 @@ def identity(
         weights[name] = max(0.0, rng.normal(-0.05, 0.22))
     for name in ASYMMETRIES:
         weights[name] = max(0.0, rng.normal(-0.15, asymmetry_sd))
+    for name, (mean, sd) in BROWS.items():
+        weights[name] = float(np.clip(rng.normal(mean, sd), -0.08, 0.08))
     return {name: float(weight) for name, weight in weights.items() if abs(weight) > 1e-3}
 
 
 # The template's proportions are not those of most faces in photographs: where it is off, the local targets' mean.
 USUAL = {
-    "mouth/mouth-upperlip-height-incr": -0.4,
-    "mouth/mouth-upperlip-volume-incr": -0.3,
+    "mouth/mouth-upperlip-height-incr": -0.65,
+    "mouth/mouth-upperlip-volume-incr": -0.5,
     "mouth/mouth-lowerlip-height-incr": -0.25,
     "mouth/mouth-lowerlip-volume-incr": -0.2,
-    "mouth/mouth-scale-horiz-incr": 0.3,
+    "mouth/mouth-scale-horiz-incr": 0.25,
+    "mouth/mouth-trans-up": -0.2,
+    "nose/nose-scale-horiz-incr": -0.2,
+    "head/head-scale-horiz-incr": 0.25,
     "eyes/l-eye-scale-incr": -0.15,
     "eyes/l-eye-height2-incr": 0.2,
     "eyebrows/eyebrows-trans-up": -0.25,
 }
+
+# Brows differ more between people than the local targets let them: mean and standard deviation, decimetres.
+BROWS = {"brows/apart": (0.0, 0.03), "brows/inner-up": (-0.045, 0.025), "brows/long": (0.01, 0.035)}
 
 # Local targets come in opposite pairs, of which one is named here, and the left side stands for both.
 LOCAL_TARGETS = """

@@ -40,24 +40,24 @@ class Population:
     age_sd: float = 14.0
     shape_sd: float = 0.24  # of each local morph target
     asymmetry_sd: float = 0.2
-    yaw_sd: float = 20.0
+    yaw_sd: float = 14.0
     yaw_limit: float = 75.0
-    pitch_sd: float = 10.0
+    pitch_sd: float = 7.5
     pitch_limit: float = 32.0
-    roll_sd: float = 9.0
+    roll_sd: float = 7.0
     roll_limit: float = 40.0
     gaze_sd: float = 11.0  # away from the camera
     expressions: Mapping[str, float] = field(
         default_factory=lambda: {
-            "neutral": 0.2,
-            "smile": 0.2,
-            "laugh": 0.22,
-            "talk": 0.13,
-            "shout": 0.06,
-            "surprise": 0.05,
+            "neutral": 0.22,
+            "smile": 0.22,
+            "laugh": 0.28,
+            "talk": 0.1,
+            "shout": 0.03,
+            "surprise": 0.03,
             "frown": 0.06,
-            "pucker": 0.03,
-            "random": 0.05,
+            "pucker": 0.04,
+            "random": 0.02,
         }
     )
     eyes_closed: float = 0.05

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import cv2
@@ -12,7 +13,7 @@ from facemix.render.head import Head, Shape, texture_position
 from facemix.render.noise import Noise
 from facemix.render.population import Person
 from facemix.render.scene import SkinTexture
-from facemix.render.surfaces import smoothstep
+from facemix.render.surfaces import Array, smoothstep
 
 Image = NDArray[np.floating[Any]]
 
@@ -31,6 +32,12 @@ HOLLOW_SHADE, NOSTRIL_SHADE = 0.55, 3.0  # of the logarithm of the colour
 # How dark the roots of a beard make the skin, least and most: of a shaved face, of stubble, under a beard.
 SHAVED = {"none": (0.0, 0.15), "stubble": (0.1, 0.35)}
 GROWN = (0.05, 0.25)
+
+
+# Folds of the template's skin, decimetres.
+LAUGH_LINE = np.array([[0.165, 6.92], [0.23, 6.85], [0.305, 6.73], [0.345, 6.59]])
+LID_CREASE = np.array([[0.19, 7.305], [0.25, 7.36], [0.32, 7.378], [0.40, 7.35], [0.455, 7.3]])
+EYE_BAG = np.array([[0.19, 7.2], [0.27, 7.165], [0.36, 7.175], [0.42, 7.22]])
 
 
 class Canvas:
@@ -59,6 +66,8 @@ class Canvas:
             name: cv2.resize(mask, (columns, rows), interpolation=cv2.INTER_AREA) for name, mask in head.masks.items()
         }
         self.face = np.argwhere(self.rest[..., 2] > 0.9)
+        self.laugh_lines = self._stroke(LAUGH_LINE, 0.02) + 0.5 * self._stroke(LAUGH_LINE, 0.05)
+        self.lid_creases, self.eye_bags = self._stroke(LID_CREASE, 0.012), self._stroke(EYE_BAG, 0.014)
 
     def painted(self, values: Image) -> Image:
         """Values (n,) at the skin's points, on the texture (rows, columns)."""
@@ -67,6 +76,16 @@ class Canvas:
     def spot(self, x: float, y: float, radius: float) -> Image:
         """A soft spot (rows, columns) of height 1 around the points (+-x, y) of the front, radius in decimetres."""
         return np.exp(-((np.abs(self.rest[..., 0]) - x) ** 2 + (self.rest[..., 1] - y) ** 2) / radius**2)
+
+    def _stroke(self, line: Array, width: float) -> Image:
+        """A soft line (rows, columns) of height 1 along the points (+-x, y) of `line` (n, 2), decimetres, n > 1."""
+        at = np.stack([np.abs(self.rest[..., 0]), self.rest[..., 1]], -1)
+        nearest = np.full(self.shape, np.inf)
+        for start, end in pairwise(line):
+            along = end - start
+            share = np.clip(((at - start) @ along) / (along @ along), 0, 1)
+            nearest = np.minimum(nearest, ((at - start - share[..., None] * along) ** 2).sum(-1))
+        return np.exp(-nearest / width**2) * smoothstep(self.rest[..., 2], 0.9, 1.1)
 
 
 def skin(person: Person, shape: Shape, canvas: Canvas, noise: Noise) -> SkinTexture:
@@ -92,6 +111,7 @@ def skin(person: Person, shape: Shape, canvas: Canvas, noise: Noise) -> SkinText
         melanin += freckles * smoothstep(z, 0.8, 1.1)
     shadow = rng.uniform(0.03, 0.3) * (0.6 + old) * canvas.spot(0.3, 7.16, 0.1) * smoothstep(z, 0.95, 1.1)
     shadow += 0.1 * canvas.masks["eyelids"] * rng.uniform(0, 1)
+    shadow += _folds(person, canvas, rng, old)
     for row, column in canvas.face[rng.integers(0, len(canvas.face), rng.integers(0, 4))]:
         distance = ((canvas.rest - canvas.rest[row, column]) ** 2).sum(2)
         melanin += rng.uniform(0.4, 1.2) * np.exp(-distance / rng.uniform(0.008, 0.018) ** 2)
@@ -128,6 +148,16 @@ def skin(person: Person, shape: Shape, canvas: Canvas, noise: Noise) -> SkinText
         relief=(rng.uniform(0.0004, 0.0012) * relief).astype(np.float32),
         roughness=float(rng.uniform(0.36, 0.56)),
     )
+
+
+def _folds(person: Person, canvas: Canvas, rng: np.random.Generator, old: float) -> Image:
+    """The shade (rows, columns) of folds that are finer than the mesh: beside the mouth, above and below the eyes."""
+    smile = min(1.0, person.expression.get("expression/mouthSmileLeft", 0.0))
+    shade = (0.05 + 0.3 * old + 0.45 * smile) * rng.uniform(0.4, 1.2) * canvas.laugh_lines
+    single = 0.8 * person.ancestry[1]  # lids without a crease are most common in East Asia
+    shade += max(0.0, rng.uniform(0.2, 1.1) - single) * canvas.lid_creases
+    shade += (0.1 + 0.5 * old + 0.3 * smile) * rng.uniform(0, 1) * canvas.eye_bags
+    return shade
 
 
 def skin_tone(melanin: float) -> NDArray[np.float64]:
