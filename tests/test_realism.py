@@ -43,6 +43,9 @@ REAL = Folder(name="300w", format="300w", path=Path("photos"))
 SETS = [Folder(name=name, format="facesynthetics", path=Path(name)) for name in ("ours", "theirs")]
 
 
+GROUPS = [("ours", "4"), ("theirs", "4"), ("real", "4"), ("ours", "8"), ("real", "8")]
+
+
 def test_there_is_a_line_for_each_set_and_n_and_what_is_too_small_is_noted(
     params: config.Params, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -50,7 +53,9 @@ def test_there_is_a_line_for_each_set_and_n_and_what_is_too_small_is_noted(
     assert [(row.set, row.n, row.seed) for row in rows] == [
         *(("ours", 4, seed) for seed in (0, 1)),
         *(("theirs", 4, seed) for seed in (0, 1)),
+        *(("real", 4, seed) for seed in (0, 1)),
         *(("ours", 8, seed) for seed in (0, 1)),
+        *(("real", 8, seed) for seed in (0, 1)),
     ]
     assert all(0 < row.label_adaptation <= row.synthetic_only for row in rows)  # adapting nothing is a choice, too
     said, table = capsys.readouterr().out.split("\n\n")
@@ -58,7 +63,7 @@ def test_there_is_a_line_for_each_set_and_n_and_what_is_too_small_is_noted(
     assert len(re.findall(r"^ours, n 4, seed [01]: NME [0-9.]+ synthetic_only, [0-9.]+ label", said, re.M)) == 2
     lines = [line.split() for line in table.splitlines()]
     assert lines[0] == ["set", "n", "seeds", "synthetic_only", "label_adaptation"]
-    assert [line[:3] for line in lines[1:]] == [["ours", "4", "2"], ["theirs", "4", "2"], ["ours", "8", "2"]]
+    assert [line[:3] for line in lines[1:]] == [[name, n, "2"] for name, n in GROUPS]
     mean = np.mean([row.synthetic_only for row in rows[:2]])
     assert lines[1][3:5] == [f"{mean:.2f}", "±"]
 
@@ -67,7 +72,7 @@ def test_an_interrupted_bench_goes_on(params: config.Params, monkeypatch: pytest
     out = Path("results/realism.csv")
     whole = realism.realism(params, REAL, SETS, [4], seeds=1, out=out)
     content = out.read_text().splitlines(keepends=True)
-    assert len(content) == 3
+    assert len(content) == 4
 
     trained: list[str] = []
     train = tasks.train_network
@@ -78,14 +83,14 @@ def test_an_interrupted_bench_goes_on(params: config.Params, monkeypatch: pytest
         return train(task, *arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(tasks, "train_network", noted)
-    out.write_text("".join(content[:2]))
+    out.write_text("".join([*content[:2], content[3]]))
     assert realism.realism(params, REAL, SETS, [4], seeds=1, out=out) == whole
     assert trained == ["theirs"]
-    assert out.read_text().splitlines(keepends=True) == content
+    assert out.read_text().splitlines(keepends=True) == [*content[:2], content[3], content[2]]
 
     realism.realism(params, REAL, SETS[:1], [4], seeds=1, steps=1, out=out)  # another training, not a known one
-    assert trained == ["theirs", "ours"]
-    assert len(out.read_text().splitlines()) == 4
+    assert trained == ["theirs", "ours", "300w"]
+    assert len(out.read_text().splitlines()) == 6
 
 
 def test_real_test_faces_are_not_touched(params: config.Params) -> None:
@@ -117,6 +122,7 @@ def test_fewer_steps_keep_the_shares_of_warm_up_and_evaluations(params: config.P
         (["--real", "photos"], "--real: found 'photos', expected FORMAT:PATH"),
         (["--real", "w300:photos"], "--real: found the format 'w300', expected one of 300w, dgfaces_v1"),
         (["--real", "300w:nowhere"], "--real: nowhere: no such folder"),
+        (["--set", "real=facesynthetics:ours"], "--set: found the name 'real', that of the real training faces"),
         (["--set", "facesynthetics:ours"], "--set: found 'facesynthetics:ours', expected NAME=FORMAT:PATH"),
         (["--set", "a=coco:ours"], "--set: found the format 'coco', expected one of"),
         (["--set", "a=facesynthetics:photos"], "--set: photos: no faces in the format facesynthetics"),

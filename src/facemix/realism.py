@@ -1,7 +1,8 @@
 """`facemix bench realism`: how much synthetic sets are worth as they are, face for face.
 
 For each set and number of faces it trains `synthetic_only`, fits the label adapter on the real training faces, and
-measures both on the real validation faces. Real test faces are never decoded, and no test figure is made.
+measures both on the real validation faces. The same with as many of the real training faces themselves says what
+rendered faces could be worth at best. Real test faces are never decoded, and no test figure is made.
 """
 
 import csv
@@ -49,6 +50,7 @@ class Row:
     """Digest of all that the result depends on."""
 
 
+REFERENCE = "real"
 COLUMNS = tuple(field.name for field in dataclasses.fields(Row))
 
 
@@ -73,6 +75,10 @@ def parse_set(text: str) -> Folder:
 
 def _folder(argument: str, text: str, name: str, place: str) -> Folder:
     format_, _, path = place.partition(":")
+    if argument == "--set" and name == REFERENCE:
+        raise ValueError(
+            f"{argument}: found the name {REFERENCE!r}, the name of the real training faces; choose another"
+        )
     if not (name and path):
         form = "FORMAT:PATH" if argument == "--real" else "NAME=FORMAT:PATH"
         raise ValueError(f"{argument}: found {text!r}, expected {form}")
@@ -116,15 +122,21 @@ def realism(
         faces.setdefault(folder.name, []).extend(_read("--set", folder))
     with tempfile.TemporaryDirectory() as temporary:
         real_pack = _pack_real(Path(temporary) / "real", real, params)
+        available = {name: len(own) for name, own in faces.items()}
+        available[REFERENCE] = int((real_pack.splits == "train").sum())
         for n in sorted(set(counts)):
-            for name, own in faces.items():
-                if len(own) < n:
-                    print(f"{name}: {len(own)} faces, left out at n {n}", flush=True)
+            for name, count in available.items():
+                if count < n:
+                    print(f"{name}: {count} faces, left out at n {n}", flush=True)
                     continue
                 for seed in range(seeds):
-                    place = Path(temporary) / "synthetic"
-                    synthetic = _pack_synthetic(place, name, own, n, seed, params)
-                    task = _task(real_pack, synthetic, seed, params)
+                    if name == REFERENCE:
+                        synthetic, rows_used = real_pack, tasks.choose(real_pack, n, seed, "--n")
+                    else:
+                        place = Path(temporary) / "synthetic"
+                        synthetic = _pack_synthetic(place, name, faces[name], n, seed, params)
+                        rows_used = np.arange(n)
+                    task = _task(real_pack, synthetic, rows_used, seed, params)
                     row = known.get(_digest(task)) or _train(task, name, Path(temporary) / "checkpoint.pt")
                     rows.append(row)
                     print(
@@ -187,7 +199,7 @@ def _pack_synthetic(place: Path, name: str, faces: Sequence[Face], n: int, seed:
     return packs.read(place)
 
 
-def _task(real: Pack, synthetic: Pack, seed: int, params: Params) -> Task:
+def _task(real: Pack, synthetic: Pack, rows: Rows, seed: int, params: Params) -> Task:
     return Task(
         strategy=STRATEGIES["synthetic_only"],
         seed=seed,
@@ -196,7 +208,7 @@ def _task(real: Pack, synthetic: Pack, seed: int, params: Params) -> Task:
         real=real,
         synthetic=synthetic,
         real_rows=None,
-        synthetic_rows=np.arange(len(synthetic)),
+        synthetic_rows=rows,
         base=None,
         adapter=None,
         inputs={"real": real.digest, "synthetic": synthetic.digest},
@@ -221,10 +233,10 @@ def _train(task: Task, name: str, checkpoint: Path) -> Row:
             task, strategy=STRATEGIES["label_adaptation"], synthetic=None, real_rows=_pairs(task), base=trained
         )
     ).landmarker
-    assert task.synthetic is not None
+    assert task.synthetic_rows is not None
     return Row(
         set=name,
-        n=len(task.synthetic),
+        n=len(task.synthetic_rows),
         seed=task.seed,
         synthetic_only=_validation_nme(trained, task),
         label_adaptation=_validation_nme(adapted, task),

@@ -35,7 +35,7 @@ def _brows(person: Person, shape: Shape, groom: Groom, view: Array, detail: floa
     colour = np.clip(0.65 * hair_colour(person) + 0.25 * BROW_BROWN, 0.012, 0.15)
     own = strand_colours(colour, 0.7 * person.grey_hair, n, k, rng)
     sheer = (rng.uniform(0.2, 0.65) + 0.3 * t**2)[:, None]  # thin hairs let the skin shine through
-    colours = own * (1 - sheer) + sheer * 0.75 * skin_tone(person.melanin)
+    colours = own * (1 - sheer) + sheer * 0.6 * skin_tone(person.melanin)
     return on_skin(strands, widths, colours, roots, shape, groom, view, roundness=0.3)
 
 

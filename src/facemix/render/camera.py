@@ -98,7 +98,7 @@ def developed(radiance: Image, person: Person) -> NDArray[np.uint8]:
     picture = radiance * np.array(person.white_balance)
     picture = picture * (1 + picture / 3.0**2) / (1 + picture)  # Reinhard's curve: highlights roll off
     picture = np.clip(1.25 * picture, 0, 1) ** (1 / 2.2)
-    contrast, saturation = rng.uniform(0.4, 1.2), rng.uniform(0.85, 1.3)
+    contrast, saturation = rng.uniform(0.5, 1.5), rng.uniform(0.85, 1.3)
     picture = (1 - contrast) * picture + contrast * smoothstep(picture, 0, 1)
     grey = (picture @ [0.299, 0.587, 0.114])[..., None]
     picture = np.repeat(grey, 3, 2) if person.grey else np.clip(grey + saturation * (picture - grey), 0, 1)

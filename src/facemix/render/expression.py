@@ -23,10 +23,10 @@ def expression_units(name: str, rng: np.random.Generator, eyes_closed: float, wi
         both("cheekSquint", 0.6 * strength)
         both("eyeSquint", 0.3 * strength * draw())
         if name == "smile" and draw() < 0.5:  # lips part
-            both("mouthUpperUp", draw(0.05, 0.35))
+            both("mouthUpperUp", draw(0.1, 0.6))
             units["jawOpen"] = draw(0.01, 0.05)
         if name == "laugh":
-            both("mouthUpperUp", draw(0.2, 0.6))
+            both("mouthUpperUp", draw(0.25, 0.9))
             both("mouthLowerDown", draw(0.05, 0.5))
             units["jawOpen"] = draw(0.04, 0.12) if draw() < 0.6 else draw(0.12, 0.35)
     elif name == "talk":

@@ -22,7 +22,7 @@ IRISES = np.array(
     ]
 )
 RINGS, SPOKES = 40, 40
-LASH_SHADE = 0.45
+LASH_SHADE = 0.55
 
 
 def eyes(person: Person, shape: Shape) -> list[Mesh]:
@@ -65,12 +65,13 @@ def _eyeball(person: Person, rng: np.random.Generator) -> tuple[np.ndarray, np.n
 def mouth(person: Person, shape: Shape) -> list[Mesh]:
     """Teeth and tongue. The template's lips hide its teeth, so these are moved to where a smile shows them."""
     rng = person.rng("mouth")
-    enamel = np.array([0.82, 0.76, 0.66]) * rng.uniform(0.75, 1.15) * np.array([1, 1, rng.uniform(0.8, 1.1)])
+    # Brighter than enamel is: three bounces of light leave the mouth too dark.
+    enamel = np.array([0.97, 0.85, 0.69]) * rng.uniform(0.85, 1.0) * np.array([1, 1, rng.uniform(0.8, 1.1)])
     head = shape.head
     meshes = []
     for name, move, colour in (
-        ("upper_teeth", [0, -0.045, 0.015], enamel),
-        ("lower_teeth", [0, 0.03, 0.015], 0.9 * enamel),
+        ("upper_teeth", [0, -0.05, 0.03], enamel),
+        ("lower_teeth", [0, 0.03, 0.025], 0.9 * enamel),
         ("tongue", [0, 0, 0], np.array([0.36, 0.12, 0.11])),
     ):
         surface = head.parts[name]

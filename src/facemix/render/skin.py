@@ -27,7 +27,7 @@ TONES = (
 
 # Hollows, as nostrils, corners of the mouth and the folds of a smile, are darker than three bounces of light show.
 HOLLOW_REACH, HOLLOW_DEPTH = 8, 0.02  # neighbours; decimetres
-HOLLOW_SHADE, NOSTRIL_SHADE = 0.55, 3.0  # of the logarithm of the colour
+HOLLOW_SHADE, NOSTRIL_SHADE = 0.6, 4.5  # of the logarithm of the colour
 
 # How dark the roots of a beard make the skin, least and most: of a shaved face, of stubble, under a beard.
 SHAVED = {"none": (0.0, 0.15), "stubble": (0.1, 0.35)}
