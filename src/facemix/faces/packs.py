@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from facemix.faces import geometry
+from facemix.faces.drawing import draw_points
 from facemix.faces.face import BrokenFace, Face
 from facemix.faces.images import read_image
 from facemix.faces.landmarks import N_POINTS
@@ -207,11 +208,3 @@ def contact_sheet(
         y, x = k // columns * size, k % columns * size
         sheet[y : y + size, x : x + size] = draw_points(images[i], landmarks[i])
     return sheet
-
-
-def draw_points(image: npt.NDArray[np.uint8], points: npt.NDArray[np.floating]) -> npt.NDArray[np.uint8]:
-    """A copy of an image (H, W, 3) RGB with points (n, 2) drawn at sub-pixel positions."""
-    canvas = np.ascontiguousarray(image).copy()
-    for x, y in np.round(points * 16).astype(int).tolist():
-        cv2.circle(canvas, (x, y), 20, (60, 255, 60), -1, cv2.LINE_AA, shift=4)
-    return canvas

@@ -1,0 +1,42 @@
+"""Points and boxes drawn into pictures."""
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+POINT, BOX = (60, 255, 60), (255, 170, 40)  # RGB
+RADIUS = 1.25
+"""Of a point, pixels: what is still seen in a crop of a hundred pixels."""
+
+_SHIFT = 4  # OpenCV draws at fractions of 1 / 2**4 pixels
+
+
+def draw_points(
+    image: npt.NDArray[np.uint8], points: npt.NDArray[np.floating], radius: float = RADIUS
+) -> npt.NDArray[np.uint8]:
+    """A copy of an image (H, W, 3) RGB with points (n, 2) drawn at sub-pixel positions.
+
+    Args:
+        radius: of a point in pixels.
+    """
+    canvas = np.ascontiguousarray(image).copy()
+    for x, y in _fixed(points):
+        cv2.circle(canvas, (x, y), round(radius * 2**_SHIFT), POINT, -1, cv2.LINE_AA, _SHIFT)
+    return canvas
+
+
+def draw_box(image: npt.NDArray[np.uint8], box: npt.NDArray[np.floating], thickness: int = 1) -> npt.NDArray[np.uint8]:
+    """A copy of an image (H, W, 3) RGB with the outline of a box (4,) xyxy.
+
+    Args:
+        thickness: of the line in pixels.
+    """
+    canvas = np.ascontiguousarray(image).copy()
+    first, last = _fixed(box.reshape(2, 2))
+    cv2.rectangle(canvas, first, last, BOX, thickness, cv2.LINE_AA, _SHIFT)
+    return canvas
+
+
+def _fixed(points: npt.NDArray[np.floating]) -> list[list[int]]:
+    """Points (n, 2) as OpenCV's fixed-point numbers."""
+    return np.round(points * 2**_SHIFT).astype(int).tolist()  # type: ignore[no-any-return]
