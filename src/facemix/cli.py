@@ -92,6 +92,32 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("compare", help="rank the trained strategies and write reports/")
     command.set_defaults(run=_compare)
 
+    command = commands.add_parser(
+        "predict",
+        help="find the landmarks of faces in images",
+        description="Finds the 68 landmarks of each boxed face and prints them as JSON. Without boxes each image is "
+        "taken for one face that fills it.",
+    )
+    command.add_argument("images", type=Path, nargs="+", metavar="IMAGE")
+    command.add_argument(
+        "--model", type=Path, required=True, metavar="DIR", help="a trained model: models/STRATEGY/seed-K"
+    )
+    boxes = command.add_mutually_exclusive_group()
+    boxes.add_argument(
+        "--box",
+        action="append",
+        default=[],
+        metavar="X0,Y0,X1,Y1",
+        help="tight around the landmarks of a face of the one image, pixels; any number of them "
+        "(--box=-5,... where it begins with a minus)",
+    )
+    boxes.add_argument("--boxes", type=Path, metavar="CSV", help="such boxes for many images: image,x0,y0,x1,y1")
+    command.add_argument(
+        "--out", type=Path, metavar="FILE", help=".json: an object for each face; .csv: a row for each point"
+    )
+    command.add_argument("--overlay", type=Path, metavar="DIR", help="write each image here with its points drawn in")
+    command.set_defaults(run=_predict)
+
     command = commands.add_parser("preset", help="set many keys of params.yaml at once; comments stay")
     command.add_argument("name", help="a file of presets/: demo, smoke, 300w")
     command.set_defaults(run=_preset)
@@ -172,6 +198,12 @@ def _compare(_options: argparse.Namespace) -> None:
     from facemix.stages.compare import compare
 
     compare(config.load())
+
+
+def _predict(options: argparse.Namespace) -> None:
+    from facemix.stages.predict import predict
+
+    predict(options.images, options.model, options.box, options.boxes, options.out, options.overlay)
 
 
 def _preset(options: argparse.Namespace) -> None:
