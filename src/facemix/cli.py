@@ -118,6 +118,11 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--overlay", type=Path, metavar="DIR", help="write each image here with its points drawn in")
     command.set_defaults(run=_predict)
 
+    command = commands.add_parser("export", help="write a trained model as one ONNX file")
+    command.add_argument("model", type=Path, metavar="MODEL", help="its folder: models/STRATEGY/seed-K")
+    command.add_argument("--out", type=Path, metavar="FILE", help="default: model.onnx in that folder")
+    command.set_defaults(run=_export)
+
     command = commands.add_parser("preset", help="set many keys of params.yaml at once; comments stay")
     command.add_argument("name", help="a file of presets/: demo, smoke, 300w")
     command.set_defaults(run=_preset)
@@ -204,6 +209,12 @@ def _predict(options: argparse.Namespace) -> None:
     from facemix.stages.predict import predict
 
     predict(options.images, options.model, options.box, options.boxes, options.out, options.overlay)
+
+
+def _export(options: argparse.Namespace) -> None:
+    from facemix.stages.export import export
+
+    export(options.model, options.out)
 
 
 def _preset(options: argparse.Namespace) -> None:
