@@ -129,7 +129,7 @@ def drawn(picture: npt.NDArray[np.uint8], faces: Sequence[Prediction]) -> npt.ND
     """A copy of a picture (H, W, 3) RGB with boxes, and over them points as large as suits each face."""
     radii = [max(RADIUS, float(geometry.square_side(face.box)) / FACE_PER_RADIUS) for face in faces]
     for face, radius in zip(faces, radii, strict=True):
-        picture = draw_box(picture, face.box, round(radius))
+        picture = draw_box(picture, face.box, max(1, round(radius / 2)))
     for face, radius in zip(faces, radii, strict=True):
         picture = draw_points(picture, face.landmarks, radius)
     return picture
