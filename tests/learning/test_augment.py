@@ -6,6 +6,7 @@ import torch
 
 from facemix.config import Augmentation
 from facemix.faces.landmarks import MIRROR
+from facemix.learning import augment as module
 from facemix.learning.augment import augment
 
 NOTHING = Augmentation(rotation=0, scale=0, shift=0, mirror=0, colour=0, grey=0, blur=0, noise=0, occlusion=0)
@@ -49,6 +50,22 @@ def test_nothing_cuts_out_the_middle() -> None:
     crops, _ = spots(3)
     images, _ = run(NOTHING, n=3)
     torch.testing.assert_close(images, crops[:, 16:80, 16:80].permute(0, 3, 1, 2) / 255)
+
+
+def test_opencv_and_grid_sample_see_the_same_also_beyond_the_border() -> None:
+    generator = torch.Generator().manual_seed(0)
+    crops = torch.randint(0, 256, (6, 40, 40, 3), dtype=torch.uint8, generator=generator)
+    inward = torch.randn(6, 2, 3, generator=generator) * torch.tensor([1.0, 1.0, 9.0])
+    by_opencv, by_grid = module._sample_by_opencv(crops, inward, 24), module._sample_by_grid(crops, inward, 24)
+    torch.testing.assert_close(by_opencv, by_grid, atol=0.02, rtol=0)  # of 255
+    assert by_opencv.is_contiguous(memory_format=torch.channels_last)  # as the network wants it: no copy
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_colours_are_a_matrix_and_a_shift(layout: torch.memory_format) -> None:
+    images, matrix, shift = torch.rand(4, 3, 8, 9) * 255, torch.rand(4, 3, 3), torch.rand(4, 3, 1)
+    expected = torch.einsum("nij,njhw->nihw", matrix, images / 255) + shift[..., None]
+    torch.testing.assert_close(module._apply_colours(images.contiguous(memory_format=layout), matrix, shift), expected)
 
 
 def test_a_mirrored_face_has_its_points_renamed() -> None:

@@ -1,10 +1,12 @@
-"""Augmentation of a whole batch at once, on the model's device: one `grid_sample`, one colour matrix, few masks.
+"""Augmentation of a whole batch at once, on the model's device: one sampling, one colour matrix, few masks.
 
 What happens to each face is drawn on the CPU from a generator, so it is the same on every device.
 """
 
 import math
 
+import cv2
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -88,9 +90,33 @@ def _input_to_crop(
 
 
 def sample(crops: Tensor, inward: Tensor, size: int) -> Tensor:
-    """Images (n, 3, size, size), 0 to 255, that see crops (n, S, S, 3) uint8 through centred transforms (n, 2, 3)."""
+    """Images (n, 3, size, size), 0 to 255, that see crops (n, S, S, 3) uint8 through centred transforms (n, 2, 3).
+
+    Bilinear, borders replicated. On a CPU OpenCV does it, in a third of the time that `grid_sample` takes and in the
+    `channels_last` layout; the two differ by rounding only.
+    """
+    return (_sample_by_opencv if crops.device.type == "cpu" else _sample_by_grid)(crops, inward, size)
+
+
+def _sample_by_opencv(crops: Tensor, inward: Tensor, size: int) -> Tensor:
+    transforms = inward.double().numpy().copy()  # next: between pixels that count from the corner
+    transforms[:, :, 2] += (crops.shape[1] - 1) / 2 - transforms[:, :, :2].sum(axis=2) * (size - 1) / 2
+    images = np.empty((len(crops), size, size, 3), dtype=np.float32)
+    for crop, transform, image in zip(crops.numpy(), transforms, images, strict=True):
+        cv2.warpAffine(
+            crop.astype(np.float32),  # uint8 would come out as uint8, rounded
+            transform,
+            (size, size),
+            dst=image,
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_REPLICATE,
+        )
+    return torch.from_numpy(images).permute(0, 3, 1, 2)
+
+
+def _sample_by_grid(crops: Tensor, inward: Tensor, size: int) -> Tensor:
     # grid_sample counts from -1 to 1 between the outer edges of a picture (align_corners=False). The grid is a sum of
-    # a row and a column: many times faster on a CPU than the matrix products of affine_grid.
+    # a row and a column: cheaper than the matrix products of affine_grid.
     inward = inward * (2 / crops.shape[1])
     pixels = torch.arange(size, device=crops.device) - (size - 1) / 2
     along_x = pixels[None, :, None] * inward[:, None, :, 0]
@@ -121,7 +147,14 @@ def _colours(n: int, settings: Augmentation, generator: torch.Generator) -> tupl
 
 def _apply_colours(images: Tensor, matrix: Tensor, shift: Tensor) -> Tensor:
     """Recoloured images in [0, 1] of images in 0 to 255, both (n, 3, H, W)."""
-    return torch.baddbmm(shift, matrix / 255, images.flatten(2)).view_as(images)
+    if images.device.type != "cpu":
+        return torch.baddbmm(shift, matrix / 255, images.flatten(2)).view_as(images)
+    # OpenCV leaves the pictures in the layout in which they were sampled, and which the network wants.
+    pictures = images.permute(0, 2, 3, 1).numpy()
+    recoloured = np.empty(pictures.shape, dtype=np.float32)
+    for picture, own, out in zip(pictures, torch.cat([matrix / 255, shift], dim=2).numpy(), recoloured, strict=True):
+        cv2.transform(picture, own, dst=out)
+    return torch.from_numpy(recoloured).permute(0, 3, 1, 2)
 
 
 def _blur(images: Tensor, deviation: Tensor, radius: int = 3) -> Tensor:
