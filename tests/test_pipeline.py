@@ -114,7 +114,8 @@ def test_repro_trains_and_ranks_every_strategy(reproduced: str, project: Path) -
         assert name in reproduced
         metrics = json.loads((project / "models" / name / "seed-0" / "metrics.json").read_text())
         assert metrics["normalizer"] == "outer_eye"
-        assert {"nme", "fr8", "fr10", "auc8", "regions", "subsets"} <= metrics["test"].keys()
+        assert {"nme", "fr8", "fr10", "auc8", "regions", "subsets", "box_jitter"} <= metrics["test"].keys()
+    assert (project / "reports/box_jitter.png").exists()
 
 
 def test_git_sees_no_data_and_no_models(reproduced: str, shell: Shell) -> None:
@@ -132,11 +133,12 @@ def test_every_strategy_is_a_complete_run_in_the_store_at_the_root(
     assert {run["status"] for run in found} == {"FINISHED"}
     for run in found:
         if run["name"] == "compare":
-            assert {"ranking.csv", "ranking.png", "ced.png", "metrics.json"} <= set(run["files"])
+            assert {"ranking.csv", "ranking.png", "ced.png", "box_jitter.png", "metrics.json"} <= set(run["files"])
             continue
         name = run["tags"]["strategy"]
         metrics = json.loads((project / "models" / name / "seed-0" / "metrics.json").read_text())
         assert run["metrics"]["test.nme"] == pytest.approx(metrics["test"]["nme"])
+        assert run["metrics"]["test.box_jitter.0.10"] == pytest.approx(metrics["test"]["box_jitter"]["0.10"])
         assert {"metrics.json", "errors.csv", "history.csv"} <= set(run["files"])
         assert {"real-validation", "real-test"} <= set(run["inputs"])
         assert len(run["models"]) == 1
@@ -167,6 +169,7 @@ def test_metrics_and_plots_are_shown(reproduced: str, shell: Shell, tmp_path: Pa
     shell(f"dvc plots show -o {tmp_path}")
     page = (tmp_path / "index.html").read_text()
     assert "CED on test" in page
+    assert "NME against box jitter" in page
     assert "Validation during training" in page
 
 
@@ -265,7 +268,9 @@ def test_mistakes_end_in_one_clear_line(reproduced: str, shell: Shell) -> None:
     shell("git checkout -q -- .")
 
 
-@pytest.mark.parametrize(("what", "pattern"), [("step", r"ratio +\d\.\d{3}"), ("prepare", r"\d+ faces/s")])
+@pytest.mark.parametrize(
+    ("what", "pattern"), [("step", r"ratio +\d\.\d{3}"), ("loader", r"ratio +\d+\.\d"), ("prepare", r"\d+ faces/s")]
+)
 def test_benchmarks_print_their_figures(what: str, pattern: str, reproduced: str, shell: Shell) -> None:
     assert re.search(pattern, shell(f"facemix bench {what}"))
 

@@ -171,6 +171,8 @@ def test_a_trained_strategy_writes_all_its_files(project: Path, params: config.P
     errors = np.loadtxt(folder / "errors.csv", delimiter=",", skiprows=1, usecols=2)
     assert errors.mean() == pytest.approx(metrics["test"]["nme"], abs=1e-5)
     assert metrics["test"]["faces"] == len(errors) == 20
+    for split in ("val", "test"):
+        assert list(metrics[split]["box_jitter"]) == ["0.05", "0.10", "0.15"]
     tuned = json.loads((project / "models/fine_tuning/seed-0/metrics.json").read_text())
     assert tuned["training"] == {
         "steps": 4,

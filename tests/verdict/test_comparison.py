@@ -23,6 +23,7 @@ def write(models: Path, strategy: str, seed: int, errors: list[float], **changes
     folder.mkdir(parents=True)
     mean = float(np.mean(errors))
     test = {"nme": mean, "fr8": 0.0, "fr10": 0.0, "auc8": 0.5, "regions": {"jaw": mean}, "subsets": {"lfpw": mean}}
+    test |= {"box_jitter": {"0.10": 2 * mean}}
     metrics = {"normalizer": "outer_eye", "val": {"nme": mean + 1}, "test": test} | changes
     (folder / "metrics.json").write_text(json.dumps(metrics))
     faces = [*FACES[: len(errors)], "300w/ibug/1"]
@@ -49,6 +50,10 @@ def test_tables_for_plots_have_a_column_a_strategy(tmp_path: Path) -> None:
     trained = comparison.read(tmp_path, [0])
     at_two = next(row for row in comparison.ced_table(trained) if row["nme"] == 2)
     assert at_two == {"nme": 2, "real_only": 0.5, "mixing": 1.0}
+    assert comparison.box_jitter_table(trained) == [
+        {"jitter": 0.0, "real_only": 2.0, "mixing": 2.0},
+        {"jitter": 0.1, "real_only": 4.0, "mixing": 4.0},
+    ]
     assert comparison.validation_table(trained)[0] == {"step": 10, "real_only": 4.0, "mixing": 4.0}
 
 
@@ -111,6 +116,7 @@ def test_a_stand_in_is_never_shown_as_real(
     for subset, called in (("lfpw", None), ("stand-in", shown)):
         shutil.rmtree("models", ignore_errors=True)
         test = {"nme": 4.0, "fr8": 0.0, "fr10": 0.0, "auc8": 0.5, "regions": {}, "subsets": {subset: 4.0}}
+        test |= {"box_jitter": {"0.10": 4.5}}
         write(Path("models"), "real_only", 0, [4.0], test=test)
         errors = Path("models/real_only/seed-0/errors.csv")
         errors.write_text(errors.read_text().replace(",lfpw,", f",{subset},"))
@@ -118,7 +124,7 @@ def test_a_stand_in_is_never_shown_as_real(
         assert (f"1 test faces; test: {shown}\n" in capsys.readouterr().out) == bool(called)
         assert json.loads(Path("reports/metrics.json").read_text()).get("test_faces") == called
         assert started[-1]["tags"].get("test_faces") == called
-    assert titles == [f"test: {shown}"] * 2
+    assert titles == [f"test: {shown}"] * 3
 
 
 def test_csv_rows_can_be_read_back(tmp_path: Path) -> None:

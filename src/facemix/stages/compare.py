@@ -38,9 +38,12 @@ def compare(params: Params) -> None:
     write_table(REPORTS / "ranking.csv", ranked)
     ced = comparison.ced_table(trained)
     write_table(REPORTS / "ced.csv", ced)
+    box_jitter = comparison.box_jitter_table(trained)
+    write_table(REPORTS / "box_jitter.csv", box_jitter)
     write_table(REPORTS / "validation.csv", comparison.validation_table(trained))
     figures.ranking(REPORTS / "ranking.png", ranked, trained, normalizer)
     figures.ced(REPORTS / "ced.png", ced, trained, normalizer)
+    figures.box_jitter(REPORTS / "box_jitter.png", box_jitter, trained, normalizer)
     summary = {
         "normalizer": normalizer,
         **test_faces,
@@ -68,6 +71,14 @@ def compare(params: Params) -> None:
         | {"best": ranked[0]["strategy"], "normalizer": normalizer},
     ) as run:
         run.metrics({f"test.nme.{row['strategy']}": row["test_nme"] for row in ranked})
+        run.metrics(
+            {
+                f"test.box_jitter.{row['jitter']:.2f}.{name}": nme
+                for row in box_jitter
+                for name, nme in row.items()
+                if name != "jitter"
+            }
+        )
         for file in sorted(REPORTS.iterdir()):
             if file.suffix in (".csv", ".json", ".png"):
                 run.artifact(file)

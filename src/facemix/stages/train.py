@@ -71,12 +71,17 @@ def write_outputs(folder: Path, task: Task, outcome: Outcome) -> dict[str, Any]:
     """Evaluates and writes a strategy's folder beside, then renames it; returns what metrics.json holds."""
     rows = task.split("validation", "test", "challenging")
     predicted = evaluation.predict_pack(outcome.landmarker, task.real, rows)
-    errors = evaluation.measure(predicted, task.real, rows, task.params.evaluation.normalizer)
+    normalizer = task.params.evaluation.normalizer
+    errors = evaluation.measure(predicted, task.real, rows, normalizer)
+    jittered = evaluation.measure_jittered(outcome.landmarker, task.real, rows, normalizer)
     sets = {"val": ["validation"], "test": ["test"]}
     if np.any(task.real.splits == "challenging"):
         sets |= {"challenging": ["challenging"], "full": ["test", "challenging"]}
-    metrics: dict[str, Any] = {"normalizer": task.params.evaluation.normalizer}
-    metrics |= {name: evaluation.summarize(errors.of(*names)) for name, names in sets.items()}
+    metrics: dict[str, Any] = {"normalizer": normalizer}
+    metrics |= {
+        name: evaluation.summarize(errors.of(*names), {level: others.of(*names) for level, others in jittered.items()})
+        for name, names in sets.items()
+    }
     metrics |= outcome.metrics
 
     tested = errors.of("test", "challenging")

@@ -27,6 +27,8 @@ class Trained:
     metrics: dict[str, Any]
     errors: dict[str, float]
     """Face -> NME in %, test faces (Common) only."""
+    box_jitter: dict[float, float]
+    """Level of box jitter -> NME of the test faces in %; 0: in tight boxes."""
     history: list[dict[str, float]]
 
 
@@ -68,7 +70,9 @@ def faces_shown(trained: Sequence[Trained]) -> str:
 def _read_one(folder: Path, strategy: str, seed: int) -> Trained:
     try:
         content = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-        subsets = set(content["test"]["subsets"])
+        test = content["test"]
+        subsets = set(test["subsets"])
+        box_jitter = {0.0: test["nme"]} | {float(level): nme for level, nme in test["box_jitter"].items()}
         with (folder / "errors.csv").open(encoding="utf-8", newline="") as file:
             errors = {row["face"]: float(row["nme"]) for row in csv.DictReader(file) if row["subset"] in subsets}
         with (folder / "history.csv").open(encoding="utf-8", newline="") as file:
@@ -80,7 +84,7 @@ def _read_one(folder: Path, strategy: str, seed: int) -> Trained:
         raise ValueError(f"{folder}: damaged results ({error!r}); delete the folder and run `dvc repro`") from error
     if not errors or not np.all(np.isfinite(list(errors.values()))):
         raise ValueError(f"{folder / 'errors.csv'}: expected a finite NME for every test face")
-    return Trained(strategy=strategy, seed=seed, metrics=content, errors=errors, history=history)
+    return Trained(strategy=strategy, seed=seed, metrics=content, errors=errors, box_jitter=box_jitter, history=history)
 
 
 def rank(trained: Sequence[Trained]) -> list[dict[str, Any]]:
@@ -143,6 +147,17 @@ def ced_table(trained: Sequence[Trained]) -> list[dict[str, float]]:
     return [
         {"nme": round(float(threshold), 3), **{name: float(curve[i]) for name, curve in curves.items()}}
         for i, threshold in enumerate(CED_THRESHOLDS)
+    ]
+
+
+def box_jitter_table(trained: Sequence[Trained]) -> list[dict[str, float]]:
+    """Test NME at each level of box jitter, mean over seeds, a column a strategy: for `dvc plots`."""
+    runs: dict[str, list[Trained]] = {}
+    for one in trained:
+        runs.setdefault(one.strategy, []).append(one)
+    return [
+        {"jitter": level, **{name: _mean(one.box_jitter[level] for one in own) for name, own in runs.items()}}
+        for level in trained[0].box_jitter
     ]
 
 

@@ -1,4 +1,4 @@
-"""The ranking and the CED as pictures."""
+"""The ranking, the CED and the dependence on the face box as pictures."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -61,6 +61,23 @@ def ced(
     axes.set_ylim(0, 1)
     axes.set_xlabel(f"NME, % of the {FACE_SIZES[normalizer]}")
     axes.set_ylabel("share of test faces")
+    _name_faces(axes, trained)
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=150)
+    plt.close(figure)
+
+
+def box_jitter(path: Path, table: Sequence[Mapping[str, float]], trained: Sequence[Trained], normalizer: str) -> None:
+    """Test NME against the jitter of the face boxes, a line a strategy."""
+    figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
+    levels = [100 * row["jitter"] for row in table]
+    for name in [key for key in table[0] if key != "jitter"]:
+        axes.plot(levels, [row[name] for row in table], "o-", color=COLOURS[name], label=name)
+    axes.set_xticks(levels)
+    axes.set_xlabel("box jitter: shift and scale up to ± % of the box side")
+    axes.set_ylabel(f"NME on test, % of the {FACE_SIZES[normalizer]}")
     _name_faces(axes, trained)
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
