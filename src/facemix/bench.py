@@ -12,17 +12,21 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
+from facemix import usual_loader
 from facemix.config import Params
 from facemix.faces import packs
 from facemix.faces.face import Face
 from facemix.learning import training
+from facemix.learning.augment import augment
 from facemix.learning.batches import MixedBatches, TrainingSet
 from facemix.learning.model import LandmarkNet
 
 ROUNDS = 40
 STEPS = 2  # few: the two take turns often, so that a drift of the machine's speed hits both
 FACES = 512
+LOADER_ROUNDS = 10
 RENDER_WARM_UP = 3
 RENDER_STAGES = ("head", "skin", "eyes and teeth", "hair", "clothing", "light", "render", "develop")
 
@@ -32,6 +36,7 @@ def step(params: Params) -> None:
 
     The bare step is forward, backward and optimiser on one constant batch; real training also loads the batch from a
     memory-mapped pack, augments it and keeps the moving average. Faces are noise: speed does not depend on them.
+    On a GPU also what share of its bfloat16 rate real training achieves.
     """
     model, settings = params.model, params.training
     device = training.choose_device(settings.device)
@@ -61,7 +66,7 @@ def step(params: Params) -> None:
         for _ in range(3):  # warm-up
             bare()
             real()
-        pairs = [(_seconds(bare, device), _seconds(real, device)) for _ in range(ROUNDS)]
+        pairs = [(_seconds(bare, device, STEPS), _seconds(real, device, STEPS)) for _ in range(ROUNDS)]
     bare_s, real_s = np.median(pairs, axis=0)
     ratio = float(np.median([bare_ / real_ for bare_, real_ in pairs]))
     faces = STEPS * settings.batch_size
@@ -69,6 +74,81 @@ def step(params: Params) -> None:
     print(f"bare step      {faces / bare_s:8.1f} images/s")
     print(f"real training  {faces / real_s:8.1f} images/s")
     print(f"ratio          {ratio:8.3f}")
+    if device.type == "cuda":
+        rate, peak = STEPS * step_flops(network, images) / real_s, bfloat16_rate(device)
+        print(f"share of peak  {rate / peak:8.3f}: {rate / 1e12:.1f} of {peak / 1e12:.0f} TFLOP/s of bfloat16 products")
+
+
+def step_flops(network: torch.nn.Module, images: torch.Tensor) -> int:
+    """Floating-point operations of a training step: thrice those of forward, since backward takes twice as many."""
+    network.eval()
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        network(images)
+    return 3 * int(counter.get_total_flops())
+
+
+def bfloat16_rate(device: torch.device, side: int = 8192, times: int = 20) -> float:
+    """Operations per second of a product of two square bfloat16 matrices: what the device can do, as measured."""
+    a = torch.rand(side, side, device=device, dtype=torch.bfloat16)
+    product = torch.empty_like(a)
+    seconds = [_seconds(lambda: torch.mm(a, a, out=product), device, times) for _ in range(3)]  # the first warms up
+    return 2 * side**3 * times / min(seconds)
+
+
+def loader(params: Params, faces: int = FACES) -> None:
+    """Prints images/s of facemix's batches and of the field's usual loader, taken in turn, and their ratio.
+
+    Both bring the same faces to the training device at the same augmentation. The usual loader decodes JPEG photographs
+    of 400 x 400 pixels in each epoch; facemix decoded them once, in `facemix prepare`, which is not counted here.
+    """
+    model, size, batch_size = params.model, params.model.input_size, params.training.batch_size
+    if faces < batch_size:
+        raise ValueError(f"training.batch_size: found {batch_size}, expected at most {faces}, the faces of this bench")
+    device = training.choose_device(params.training.device)
+    field = model.context / params.pack.margin * params.pack.crop_size
+    with tempfile.TemporaryDirectory() as folder:
+        entries = _photographs(Path(folder), faces)
+        packs.write(Path(folder) / "pack", entries, size=params.pack.crop_size, margin=params.pack.margin)
+        pack = packs.read(Path(folder) / "pack")
+        everything = TrainingSet(images=pack.images, landmarks=pack.landmarks, rows=np.arange(faces))
+        ours = MixedBatches(everything, None, alpha=0, batch_size=batch_size, seed=0)
+        photographs = usual_loader.Photographs(
+            [entry.face.image for entry in entries],
+            np.stack([entry.face.landmarks for entry in entries]),
+            size=size,
+            context=model.context,
+            settings=params.augmentation,
+        )
+        usual = usual_loader.batches(photographs, batch_size, pinned=device.type == "cuda")
+        steps = itertools.count()
+        generator = torch.Generator().manual_seed(0)
+
+        def batch() -> None:
+            crops, landmarks = ours.load(next(steps))
+            augment(
+                torch.from_numpy(crops).to(device),
+                torch.from_numpy(landmarks).to(device),
+                field=field,
+                size=size,
+                settings=params.augmentation,
+                generator=generator,
+            )
+
+        def epoch() -> None:
+            for images, points in usual:
+                images.to(device, non_blocking=True)
+                points.to(device, non_blocking=True)
+
+        batch()  # warm-up
+        epoch()
+        pairs = [(_seconds(epoch, device, 1), _seconds(batch, device, len(usual))) for _ in range(LOADER_ROUNDS)]
+    usual_s, ours_s = np.median(pairs, axis=0)
+    ratio = float(np.median([usual_ / ours_ for usual_, ours_ in pairs]))
+    images = len(usual) * batch_size
+    print(f"{size} px, batch {batch_size}, {_machine(device)}")
+    print(f"OpenCV by sample, {usual_loader.WORKERS} workers  {images / usual_s:8.1f} images/s")
+    print(f"facemix by batch             {images / ours_s:8.1f} images/s")
+    print(f"ratio                        {ratio:8.3f}")
 
 
 def _noise_batches(folder: Path, params: Params) -> MixedBatches:
@@ -81,9 +161,9 @@ def _noise_batches(folder: Path, params: Params) -> MixedBatches:
     return MixedBatches(faces, faces, alpha=0.5, batch_size=params.training.batch_size, seed=0)
 
 
-def _seconds(work: Callable[[], None], device: torch.device) -> float:
+def _seconds(work: Callable[[], object], device: torch.device, times: int) -> float:
     start = time.perf_counter()
-    for _ in range(STEPS):
+    for _ in range(times):
         work()
     if device.type == "cuda":
         torch.cuda.synchronize()
@@ -92,17 +172,9 @@ def _seconds(work: Callable[[], None], device: torch.device) -> float:
 
 def prepare(params: Params) -> None:
     """Prints faces/s of decoding and cropping JPEG photographs of 400 x 400 pixels into a pack, on all cores."""
-    rng = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        entries = []
-        for i in range(FACES):
-            picture = cv2.GaussianBlur(rng.integers(0, 256, (400, 400, 3), dtype=np.uint8), (0, 0), 3)
-            path = root / f"{i}.jpg"
-            cv2.imwrite(str(path), picture)
-            points = (100 + 200 * rng.random((68, 2))).astype(np.float32)
-            face = Face(id=str(i), subset="", photo=str(i), image=path, landmarks=points, files=(path,))
-            entries.append(packs.Entry(face=face, source="bench", split="train"))
+        entries = _photographs(root, FACES)
         start = time.perf_counter()
         packs.write(root / "pack", entries, size=params.pack.crop_size, margin=params.pack.margin)
         seconds = time.perf_counter() - start
@@ -110,6 +182,20 @@ def prepare(params: Params) -> None:
         f"{FACES} JPEG photographs of 400 px into crops of {params.pack.crop_size} px, {_machine(torch.device('cpu'))}"
     )
     print(f"{FACES / seconds:.0f} faces/s")
+
+
+def _photographs(folder: Path, n: int) -> list[packs.Entry]:
+    """JPEG photographs of 400 x 400 pixels, soft noise, with points in their inner half."""
+    rng = np.random.default_rng(0)
+    entries = []
+    for i in range(n):
+        picture = cv2.GaussianBlur(rng.integers(0, 256, (400, 400, 3), dtype=np.uint8), (0, 0), 3)
+        path = folder / f"{i}.jpg"
+        cv2.imwrite(str(path), picture)
+        points = (100 + 200 * rng.random((68, 2))).astype(np.float32)
+        face = Face(id=str(i), subset="", photo=str(i), image=path, landmarks=points, files=(path,))
+        entries.append(packs.Entry(face=face, source="bench", split="train"))
+    return entries
 
 
 def render(size: int, n: int, backend: str) -> None:

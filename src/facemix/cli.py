@@ -130,6 +130,7 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("bench", help="measure speed, or what synthetic sets are worth as they are")
     benches = command.add_subparsers(dest="what", required=True, metavar="WHAT")
     benches.add_parser("step", help="speed of a training step, as a ratio within one run").set_defaults(run=_bench)
+    benches.add_parser("loader", help="batches of facemix against the usual per-sample loader").set_defaults(run=_bench)
     benches.add_parser("prepare", help="speed of decoding into packs").set_defaults(run=_bench)
     command = benches.add_parser("render", help="speed of rendering, by stage")
     command.add_argument("--size", type=int, default=256, help="side of a picture in pixels (default: 256)")
@@ -227,12 +228,10 @@ def _preset(options: argparse.Namespace) -> None:
 def _bench(options: argparse.Namespace) -> None:
     from facemix import bench
 
-    if options.what == "step":
-        bench.step(config.load())
-    elif options.what == "prepare":
-        bench.prepare(config.load())
-    else:
+    if options.what == "render":
         bench.render(options.size, options.n, options.backend)
+    else:
+        {"step": bench.step, "loader": bench.loader, "prepare": bench.prepare}[options.what](config.load())
 
 
 def _realism(options: argparse.Namespace) -> None:
