@@ -1,7 +1,5 @@
 """`facemix bench`: speed that a user can measure on any machine, as ratios within one process."""
 
-import copy
-import itertools
 import os
 import resource
 import tempfile
@@ -19,9 +17,9 @@ from facemix.config import Params
 from facemix.faces import packs
 from facemix.faces.face import Face
 from facemix.learning import training
-from facemix.learning.augment import augment
-from facemix.learning.batches import MixedBatches, TrainingSet
+from facemix.learning.batches import MixedBatches, TrainingSet, loader
 from facemix.learning.model import LandmarkNet
+from facemix.learning.processes import Group, choose_device
 
 ROUNDS = 40
 STEPS = 2  # few: the two take turns often, so that a drift of the machine's speed hits both
@@ -39,29 +37,32 @@ def step(params: Params) -> None:
     On a GPU also what share of its bfloat16 rate real training achieves.
     """
     model, settings = params.model, params.training
-    device = training.choose_device(settings.device)
-    torch.set_flush_denormal(True)
+    device = choose_device(settings.device)
+    group = Group(device)
     torch.manual_seed(0)
     network = LandmarkNet(model.backbone, model.input_size, model.width)
-    network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimizer = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate, fused=True)
-    tensors = training.averageable(copy.deepcopy(network)), training.averageable(network)
-    field = model.context / params.pack.margin * params.pack.crop_size
-    numbers = itertools.count()
     with tempfile.TemporaryDirectory() as folder:
-        batches = _noise_batches(Path(folder), params)
+        recipe = training.Recipe(
+            batches=_noise_batches(Path(folder), params),
+            field=model.context / params.pack.margin * params.pack.crop_size,
+            input_size=model.input_size,
+            settings=settings,
+            augmentation=params.augmentation,
+            learning_rate=settings.learning_rate,
+            seed=0,
+        )
+        load = loader(recipe.batches, device, 0, settings.batch_size)
+        state = training.State.begin(network, recipe, group)
         images = torch.rand(settings.batch_size, 3, model.input_size, model.input_size, device=device)
         targets = torch.rand(settings.batch_size, 68, 2, device=device) * model.input_size
 
         def bare() -> None:
-            training.optimize(network, optimizer, images, targets, settings.precision, model.input_size)
+            training.optimize(
+                state.forward, state.optimizer, images, targets, settings.precision, model.input_size, group
+            )
 
         def real() -> None:
-            number = next(numbers)
-            training.training_step(
-                network, optimizer, batches, number, model.input_size, field, settings, params.augmentation, 0, device
-            )
-            training.average(*tensors, settings.ema_decay, number)
+            state.advance(recipe, load, group)
 
         for _ in range(3):  # warm-up
             bare()
@@ -157,7 +158,8 @@ def _noise_batches(folder: Path, params: Params) -> MixedBatches:
     images = np.lib.format.open_memmap(folder / "images.npy", mode="w+", dtype=np.uint8, shape=(FACES, size, size, 3))
     images[:] = rng.integers(0, 256, images.shape, dtype=np.uint8)
     landmarks = (rng.random((FACES, 68, 2)) * size).astype(np.float32)
-    faces = TrainingSet(images=images, landmarks=landmarks, rows=np.arange(FACES))
+    rows = np.arange(FACES)
+    faces = TrainingSet(images=images, landmarks=landmarks, ids=rows.astype(np.str_), rows=rows)
     return MixedBatches(faces, faces, alpha=0.5, batch_size=params.training.batch_size, seed=0)
 
 

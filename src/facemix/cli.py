@@ -78,7 +78,9 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("role", choices=("real", "synthetic"))
     command.set_defaults(run=_prepare)
 
-    command = commands.add_parser("train", help="train and evaluate one strategy with one seed")
+    command = commands.add_parser(
+        "train", help="train and evaluate one strategy with one seed (on several GPUs: torchrun)"
+    )
     command.add_argument("strategy", choices=tuple(STRATEGIES))
     command.add_argument("--seed", type=int, default=0, help="default: 0")
     command.add_argument(
@@ -190,13 +192,15 @@ def _prepare(options: argparse.Namespace) -> None:
 
 
 def _train(options: argparse.Namespace) -> None:
+    from facemix.learning import processes
     from facemix.learning.training import Stopped
     from facemix.stages.train import train
 
     try:
         train(STRATEGIES[options.strategy], options.seed, config.load(), options.resume)
     except Stopped as stopped:
-        print(stopped.message, file=sys.stderr)
+        if processes.rank() == 0:
+            print(stopped.message, file=sys.stderr)
         raise
 
 

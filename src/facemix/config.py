@@ -143,6 +143,7 @@ class Augmentation:
 class Training:
     steps: int
     batch_size: int
+    """Faces of a step, those of all processes together."""
     learning_rate: float
     fine_tuning_learning_rate: float
     weight_decay: float
@@ -151,6 +152,8 @@ class Training:
     evaluate_every: int
     device: str
     precision: str
+    compile: bool
+    """Whether `torch.compile` compiles the network."""
 
     def __post_init__(self) -> None:
         for key in ("steps", "batch_size", "evaluate_every"):
@@ -284,6 +287,9 @@ def _parse(kind: Any, value: object, key: str) -> Any:
         return float(typing.cast(float, value))
     if kind is int:
         _require(_is_int(value), key, value, "a whole number")
+        return value
+    if kind is bool:
+        _require(isinstance(value, bool), key, value, "true or false")
         return value
     assert kind is str, kind
     _require(isinstance(value, str), key, value, "text")

@@ -17,9 +17,8 @@ import torch
 from facemix.config import Params, plain
 from facemix.faces import packs, splits
 from facemix.faces.packs import Pack
-from facemix.learning import adaptation, evaluation, training
+from facemix.learning import adaptation, augment, evaluation, processes, training
 from facemix.learning.adaptation import LabelAdapter
-from facemix.learning.augment import augment
 from facemix.learning.batches import MixedBatches, TrainingSet
 from facemix.learning.model import LandmarkNet
 from facemix.learning.predict import Landmarker
@@ -130,7 +129,13 @@ def choose(pack: Pack, count: int | str, seed: int, key: str) -> Rows:
 
 
 def train_network(task: Task, checkpoint: Path, report: Callable[[training.Row], None]) -> Outcome:
-    """Trains the network of a strategy."""
+    """Trains the network of a strategy; several processes under `torchrun` share each batch.
+
+    Args:
+        task: what to train.
+        checkpoint: file to go on from.
+        report: called by the first process for each row of the history.
+    """
     params, model = task.params, task.params.model
     network = new_network(task)
     batches = MixedBatches(
@@ -149,20 +154,25 @@ def train_network(task: Task, checkpoint: Path, report: Callable[[training.Row],
 
     about = _about(task)
     field = model.context / params.pack.margin * params.pack.crop_size
-    result = training.train(
-        network,
-        batches,
-        input_size=model.input_size,
+    recipe = training.Recipe(
+        batches=batches,
         field=field,
+        input_size=model.input_size,
         settings=params.training,
         augmentation=params.augmentation,
         learning_rate=task.strategy.learning_rate(params),
         seed=task.seed,
-        validate=validate,
-        checkpoint=checkpoint,
-        identity=task.identity(),
-        report=report,
     )
+    with processes.joined(params.training.device) as group:
+        result = training.train(
+            network,
+            recipe,
+            validate=validate,
+            checkpoint=checkpoint,
+            identity=task.identity(),
+            report=report,
+            group=group,
+        )
     network.load_state_dict(result.weights)
     seen = params.training.steps * params.training.batch_size
     budget = {
@@ -175,7 +185,7 @@ def train_network(task: Task, checkpoint: Path, report: Callable[[training.Row],
         landmarker=Landmarker(network, model.context, about | {"training": budget}),
         history=result.history,
         metrics={"training": budget},
-        picture=picture_of_batch(batches, field, task),
+        picture=picture_of_batch(recipe),
     )
 
 
@@ -197,7 +207,7 @@ def new_network(task: Task) -> LandmarkNet:
 def _training_set(pack: Pack, rows: Rows | None, adapter: LabelAdapter | None) -> TrainingSet:
     assert rows is not None
     labels = adaptation.adapt(adapter, pack.landmarks) if adapter else pack.landmarks
-    return TrainingSet(images=pack.images, landmarks=labels, rows=rows)
+    return TrainingSet(images=pack.images, landmarks=labels, ids=pack.ids, rows=rows)
 
 
 def fit_adapter(task: Task) -> Outcome:
@@ -243,17 +253,11 @@ def fit_adapter(task: Task) -> Outcome:
     )
 
 
-def picture_of_batch(batches: MixedBatches, field: float, task: Task) -> npt.NDArray[np.uint8]:
+def picture_of_batch(recipe: training.Recipe) -> npt.NDArray[np.uint8]:
     """The first batch as the network sees it, with its points: (H, W, 3) RGB."""
-    crops, landmarks = batches.load(0)
-    images, points = augment(
-        torch.from_numpy(crops),
-        torch.from_numpy(landmarks),
-        field=field,
-        size=task.params.model.input_size,
-        settings=task.params.augmentation,
-        generator=torch.Generator().manual_seed(training.step_seed(task.seed, 0)),
-    )
+    crops, landmarks = recipe.batches.load(0)
+    changes = recipe.changes(0, crops.shape[1])
+    images, points = augment.apply(torch.from_numpy(crops), torch.from_numpy(landmarks), changes, recipe.input_size)
     pixels = (images.permute(0, 2, 3, 1) * 255).round().to(torch.uint8).numpy()
     return packs.contact_sheet(pixels, points.numpy(), columns=8, rows=4)
 

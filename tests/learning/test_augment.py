@@ -6,8 +6,7 @@ import torch
 
 from facemix.config import Augmentation
 from facemix.faces.landmarks import MIRROR
-from facemix.learning import augment as module
-from facemix.learning.augment import augment
+from facemix.learning import augment
 
 NOTHING = Augmentation(rotation=0, scale=0, shift=0, mirror=0, colour=0, grey=0, blur=0, noise=0, occlusion=0)
 EVERYTHING = Augmentation(
@@ -29,8 +28,12 @@ def spots(n: int, size: int = 96) -> tuple[torch.Tensor, torch.Tensor]:
 
 def run(settings: Augmentation, seed: int = 0, n: int = 12) -> tuple[torch.Tensor, torch.Tensor]:
     crops, landmarks = spots(n)
+    return augment.apply(crops, landmarks, changes(settings, n, seed), 64)
+
+
+def changes(settings: Augmentation, n: int, seed: int = 0) -> augment.Changes:
     generator = torch.Generator().manual_seed(seed)
-    return augment(crops, landmarks, field=64.0, size=64, settings=settings, generator=generator)
+    return augment.draw(n, 96, field=64.0, size=64, settings=settings, generator=generator)
 
 
 def centroids(images: torch.Tensor) -> torch.Tensor:
@@ -56,7 +59,7 @@ def test_opencv_and_grid_sample_see_the_same_also_beyond_the_border() -> None:
     generator = torch.Generator().manual_seed(0)
     crops = torch.randint(0, 256, (6, 40, 40, 3), dtype=torch.uint8, generator=generator)
     inward = torch.randn(6, 2, 3, generator=generator) * torch.tensor([1.0, 1.0, 9.0])
-    by_opencv, by_grid = module._sample_by_opencv(crops, inward, 24), module._sample_by_grid(crops, inward, 24)
+    by_opencv, by_grid = augment._sample_by_opencv(crops, inward, 24), augment._sample_by_grid(crops, inward, 24)
     torch.testing.assert_close(by_opencv, by_grid, atol=0.02, rtol=0)  # of 255
     assert by_opencv.is_contiguous(memory_format=torch.channels_last)  # as the network wants it: no copy
 
@@ -65,16 +68,14 @@ def test_opencv_and_grid_sample_see_the_same_also_beyond_the_border() -> None:
 def test_colours_are_a_matrix_and_a_shift(layout: torch.memory_format) -> None:
     images, matrix, shift = torch.rand(4, 3, 8, 9) * 255, torch.rand(4, 3, 3), torch.rand(4, 3, 1)
     expected = torch.einsum("nij,njhw->nihw", matrix, images / 255) + shift[..., None]
-    torch.testing.assert_close(module._apply_colours(images.contiguous(memory_format=layout), matrix, shift), expected)
+    torch.testing.assert_close(augment._apply_colours(images.contiguous(memory_format=layout), matrix, shift), expected)
 
 
 def test_a_mirrored_face_has_its_points_renamed() -> None:
     crops, _ = spots(1)
     landmarks = torch.rand(1, 68, 2) * 40 + 28
     mirrored = dataclasses.replace(NOTHING, mirror=1.0)
-    _, moved = augment(
-        crops, landmarks, field=64.0, size=64, settings=mirrored, generator=torch.Generator().manual_seed(0)
-    )
+    _, moved = augment.apply(crops, landmarks, changes(mirrored, 1), 64)
     expected = landmarks[:, torch.from_numpy(MIRROR.copy())] - 16
     expected[..., 0] = 63 - expected[..., 0]
     torch.testing.assert_close(moved, expected)
@@ -84,6 +85,20 @@ def test_the_same_seed_gives_the_same_batch_bit_for_bit() -> None:
     for one, other in zip(run(EVERYTHING, seed=3), run(EVERYTHING, seed=3), strict=True):
         assert torch.equal(one, other)
     assert not torch.equal(run(EVERYTHING, seed=3)[0], run(EVERYTHING, seed=4)[0])
+
+
+@pytest.mark.parametrize("shares", [(6, 6), (1, 11), (4, 4, 4)])
+def test_parts_of_a_batch_are_changed_as_in_the_whole(shares: tuple[int, ...]) -> None:
+    crops, landmarks = spots(12)
+    drawn = changes(EVERYTHING, 12)
+    whole = augment.apply(crops, landmarks, drawn, 64)
+    ends = np.cumsum(shares).tolist()
+    parts = [
+        augment.apply(crops[end - n : end], landmarks[end - n : end], drawn.part(end - n, end), 64)
+        for n, end in zip(shares, ends, strict=True)
+    ]
+    for joined, expected in zip(map(torch.cat, zip(*parts, strict=True)), whole, strict=True):
+        torch.testing.assert_close(joined, expected, rtol=0, atol=1e-5)  # kernels round by the number of faces
 
 
 def test_images_stay_between_0_and_1() -> None:
@@ -104,12 +119,6 @@ def test_each_change_of_the_picture_leaves_the_landmarks(name: str) -> None:
 
 def test_grey_pictures_have_equal_channels() -> None:
     crops = torch.randint(0, 256, (4, 96, 96, 3), dtype=torch.uint8)
-    images, _ = augment(
-        crops,
-        torch.zeros(4, 68, 2),
-        field=64.0,
-        size=64,
-        settings=dataclasses.replace(NOTHING, grey=1.0),
-        generator=torch.Generator(),
-    )
+    grey = changes(dataclasses.replace(NOTHING, grey=1.0), 4)
+    images, _ = augment.apply(crops, torch.zeros(4, 68, 2), grey, 64)
     torch.testing.assert_close(images[:, 0], images[:, 2])

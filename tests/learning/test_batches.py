@@ -1,15 +1,20 @@
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from facemix.learning.batches import SYNTHETIC, MixedBatches, TrainingSet
+from facemix.learning.batches import SYNTHETIC, Load, MixedBatches, TrainingSet, loader, resident, streamed
 
 
 def faces(n: int, brightness: int) -> TrainingSet:
     return TrainingSet(
         images=np.full((n, 4, 4, 3), brightness, dtype=np.uint8),
         landmarks=np.full((n, 68, 2), brightness, dtype=np.float32),
+        ids=np.array([f"{brightness}/{i}" for i in range(n)]),
         rows=np.arange(n),
     )
 
@@ -64,6 +69,40 @@ def test_a_loaded_batch_holds_the_drawn_faces() -> None:
     images, landmarks = batches.load(3)
     np.testing.assert_array_equal(images[:, 0, 0, 0], domain + 1)
     np.testing.assert_array_equal(landmarks[:, 0, 0], domain + 1)
+
+
+def test_a_batch_knows_the_names_of_its_faces() -> None:
+    batches = mixed(0.25)
+    names = [f"{domain + 1}/{row}" for domain, row in zip(*batches.draw(3), strict=True)]
+    assert batches.names(3) == names
+
+
+@pytest.mark.parametrize("n", [1, 2, 4])
+def test_the_parts_of_processes_make_up_the_batch(n: int) -> None:
+    batches, share = mixed(0.4), 16 // n
+    parts = [batches.load(5, rank * share, (rank + 1) * share) for rank in range(n)]
+    for joined, whole in zip(map(np.concatenate, zip(*parts, strict=True)), batches.load(5), strict=True):
+        np.testing.assert_array_equal(joined, whole)
+
+
+@pytest.mark.parametrize("way", [loader, streamed, partial(resident, chunk=5)])
+@pytest.mark.parametrize("alpha", [0.0, 0.4, 1.0])
+def test_every_way_to_the_device_brings_the_same_faces(way: Callable[..., Load], alpha: float) -> None:
+    rng = np.random.default_rng(0)
+    real, synthetic = (
+        TrainingSet(
+            images=rng.integers(0, 256, (n, 4, 4, 3), dtype=np.uint8),
+            landmarks=rng.random((n, 68, 2)).astype(np.float32),
+            ids=np.arange(n).astype(str),
+            rows=rng.permutation(n)[: n - 4],  # in any order, and not all of them
+        )
+        for n in (17, 23)
+    )
+    batches = MixedBatches(real, synthetic, alpha=alpha, batch_size=12, seed=0)
+    load = way(batches, torch.device("cpu"), 3, 9)
+    for step in (0, 1, 2, 7, 8, 0):  # in order, with a jump, and again
+        for found, expected in zip(load(step), batches.load(step, 3, 9), strict=True):
+            np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize(

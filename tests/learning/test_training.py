@@ -4,73 +4,24 @@ import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
-import toy
-from facemix import config
 from facemix.learning import training
-from facemix.learning.batches import MixedBatches, TrainingSet
 from facemix.learning.model import LandmarkNet
-from facemix.learning.training import CheckpointError, Result, State, Stopped
-
-PARAMS = config.load(Path(__file__).resolve().parents[2] / "params.yaml")
-SETTINGS = dataclasses.replace(
-    PARAMS.training, steps=7, batch_size=4, warmup_steps=2, evaluate_every=3, ema_decay=0.8, device="cpu"
-)
-RNG = np.random.default_rng(0)
-FACES = TrainingSet(
-    images=RNG.integers(0, 256, (10, 64, 64, 3), dtype=np.uint8),
-    landmarks=(toy.template() * 14 + 32 + RNG.normal(0, 0.5, (10, 68, 2))).astype(np.float32),
-    rows=np.arange(10),
-)
+from facemix.learning.processes import choose_device
+from facemix.learning.training import CheckpointError, Result, Stopped, Weights
+from toy_training import SETTINGS, run
 
 
 class Killed(BaseException):
     """Stands for SIGKILL: nothing may be cleaned up on the way."""
 
 
-def run(
-    checkpoint: Path,
-    *,
-    settings: config.Training = SETTINGS,
-    seed: int = 0,
-    identity: dict[str, Any] | None = None,
-    kill_before: int | None = None,
-    validate: Callable[[LandmarkNet], float] | None = None,
-    rows: list[training.Row] | None = None,
-) -> Result:
-    torch.manual_seed(seed)
-    model = LandmarkNet("mobilenetv3_small_050", 48, 16)
-    batches = MixedBatches(FACES, FACES, alpha=0.5, batch_size=settings.batch_size, seed=seed)
-    load = batches.load
-
-    def load_unless_killed(step: int) -> Any:
-        if step == kill_before:
-            raise Killed
-        return load(step)
-
-    batches.load = load_unless_killed  # type: ignore[method-assign]
-    return training.train(
-        model,
-        batches,
-        input_size=48,
-        field=42.0,
-        settings=settings,
-        augmentation=PARAMS.augmentation,
-        learning_rate=settings.learning_rate,
-        seed=seed,
-        validate=validate or (lambda net: float(next(net.parameters()).detach().abs().mean())),
-        checkpoint=checkpoint,
-        identity=identity or {"alpha": 0.5},
-        report=(rows if rows is not None else []).append,
-    )
-
-
-def same(one: State, other: State) -> bool:
+def same(one: Weights, other: Weights) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
 
 
@@ -89,8 +40,13 @@ def test_killed_before_any_step_and_started_again_ends_in_the_same_weights(
     step: int, tmp_path: Path, undisturbed: Result
 ) -> None:
     checkpoint = tmp_path / "checkpoint.pt"
+
+    def kill(before: int) -> None:
+        if before == step:
+            raise Killed
+
     with pytest.raises(Killed):
-        run(checkpoint, kill_before=step)
+        run(checkpoint, before_step=kill)
     rows: list[training.Row] = []
     result = run(checkpoint, rows=rows)
     assert same(result.weights, undisturbed.weights)
@@ -126,16 +82,88 @@ def test_training_reduces_the_loss(tmp_path: Path) -> None:
     assert history[-1]["train_loss"] < 0.8 * history[0]["train_loss"]
 
 
-def test_a_loss_that_is_not_finite_stops_and_keeps_the_checkpoint(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def spoil(monkeypatch: pytest.MonkeyPatch, step: int, change: Callable[[Tensor], Tensor]) -> None:
+    """Changes the loss of one step, counted from 1."""
+    calls, real = iter(range(1, 100)), training.landmark_loss
+    monkeypatch.setattr(
+        training, "landmark_loss", lambda *a: (change if next(calls) == step else torch.clone)(real(*a))
+    )
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_loss_that_is_not_finite_stops_at_the_next_evaluation_and_keeps_the_checkpoint(
+    value: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     checkpoint = tmp_path / "checkpoint.pt"
-    calls = iter(range(100))
-    real = training.landmark_loss
-    monkeypatch.setattr(training, "landmark_loss", lambda *a: real(*a) * (float("nan") if next(calls) == 4 else 1))
-    with pytest.raises(FloatingPointError, match="became nan between steps 3 and 6; lower training.learning_rate"):
+    spoil(monkeypatch, 5, lambda loss: loss * value)
+    with pytest.raises(FloatingPointError, match="loss was not finite in step 5; lower training.learning_rate") as stop:
+        run(checkpoint)
+    assert "faces of that step: face-8, face-1, face-2, face-5." in str(stop.value)
+    assert str(stop.value).endswith(f"the last good state is in {checkpoint}")
+    assert torch.load(checkpoint, weights_only=True)["step"] == 3
+
+
+def test_a_signal_does_not_save_what_is_not_finite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoint = tmp_path / "checkpoint.pt"
+    spoil(monkeypatch, 4, lambda loss: loss * float("nan"))
+    with pytest.raises(FloatingPointError, match="in step 4"):
+        run(checkpoint, before_step=lambda step: step == 4 and os.kill(os.getpid(), signal.SIGTERM))
+    assert torch.load(checkpoint, weights_only=True)["step"] == 3
+
+
+def test_no_checkpoint_is_named_that_does_not_exist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spoil(monkeypatch, 2, lambda loss: loss * float("nan"))
+    with pytest.raises(FloatingPointError, match="in step 2.*there was no checkpoint yet$"):
+        run(tmp_path / "checkpoint.pt")
+    assert not list(tmp_path.iterdir())
+
+
+def test_weights_that_are_not_finite_are_not_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoint = tmp_path / "checkpoint.pt"
+
+    def endless_gradient(loss: Tensor) -> Tensor:
+        loss.register_hook(lambda gradient: gradient * float("inf"))
+        return loss
+
+    spoil(monkeypatch, 6, endless_gradient)
+    with pytest.raises(FloatingPointError, match="the weights were not finite after step 6;"):
         run(checkpoint)
     assert torch.load(checkpoint, weights_only=True)["step"] == 3
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."),
+        MemoryError(),
+    ],
+)
+def test_out_of_memory_says_what_to_lower_and_can_be_resumed(
+    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undisturbed: Result
+) -> None:
+    checkpoint = tmp_path / "checkpoint.pt"
+
+    def fail(_: Tensor) -> Tensor:
+        raise error
+
+    with monkeypatch.context() as patch:
+        spoil(patch, 5, fail)
+        lower = (
+            r"out of memory in step 5: lower training.batch_size \(4\) or model.input_size \(48\).*goes on from .*\.pt$"
+        )
+        with pytest.raises(RuntimeError, match=lower):
+            run(checkpoint)
+    assert same(run(checkpoint).weights, undisturbed.weights)
+
+
+def test_another_runtime_error_is_passed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: Tensor) -> Tensor:
+        raise RuntimeError("gloo is not to blame")
+
+    spoil(monkeypatch, 1, fail)
+    with pytest.raises(RuntimeError, match="^gloo is not to blame$"):
+        run(tmp_path / "checkpoint.pt")
 
 
 def test_a_checkpoint_of_another_configuration_is_refused_by_key(tmp_path: Path) -> None:
@@ -145,8 +173,22 @@ def test_a_checkpoint_of_another_configuration_is_refused_by_key(tmp_path: Path)
         run(checkpoint, identity={"alpha": 0.3})
 
 
-@pytest.mark.parametrize("damage", [lambda data: data[: len(data) // 2], lambda _: b"", lambda _: b"not a checkpoint"])
-def test_a_torn_checkpoint_is_refused(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
+def test_a_checkpoint_of_another_model_is_refused(tmp_path: Path) -> None:
+    checkpoint = tmp_path / "checkpoint.pt"
+    run(checkpoint)
+    with pytest.raises(CheckpointError, match="not the state of this model .*size mismatch.* delete it to start anew"):
+        run(checkpoint, width=24)
+
+
+def tampered(data: bytes) -> bytes:
+    middle = len(data) // 2
+    return data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
+
+
+@pytest.mark.parametrize(
+    "damage", [tampered, lambda data: data[: len(data) // 2], lambda _: b"", lambda _: b"not a checkpoint"]
+)
+def test_a_torn_or_tampered_checkpoint_is_refused(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
     checkpoint = tmp_path / "checkpoint.pt"
     run(checkpoint)
     checkpoint.write_bytes(damage(checkpoint.read_bytes()))
@@ -189,5 +231,5 @@ def test_the_wing_loss_is_continuous_and_linear_far_out() -> None:
 def test_cuda_where_there_is_none_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ValueError, match="training.device: found cuda, but torch sees no CUDA device"):
-        training.choose_device("cuda")
-    assert training.choose_device("auto").type == "cpu"
+        choose_device("cuda")
+    assert choose_device("auto").type == "cpu"

@@ -1,9 +1,11 @@
 """Augmentation of a whole batch at once, on the model's device: one sampling, one colour matrix, few masks.
 
-What happens to each face is drawn on the CPU from a generator, so it is the same on every device.
+What happens to each face is drawn on the CPU from a generator, so it is the same on every device, and on one process
+as on many: each draws for the whole batch and applies its own part.
 """
 
 import math
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -13,35 +15,75 @@ from torch import Tensor
 
 from facemix.config import Augmentation
 from facemix.faces.landmarks import MIRROR
+from facemix.learning.batches import upload
 
 _LUMA = torch.tensor([0.299, 0.587, 0.114])
+_MIRROR = torch.from_numpy(MIRROR.copy())
 
 
-def augment(
-    crops: Tensor,
-    landmarks: Tensor,
-    *,
-    field: float,
-    size: int,
-    settings: Augmentation,
-    generator: torch.Generator,
-) -> tuple[Tensor, Tensor]:
-    """Randomly transformed network inputs and their landmarks.
+@dataclass(frozen=True, slots=True)
+class _Some:
+    """A change of some faces of a batch."""
+
+    faces: Tensor
+    """(k,) their places in the batch."""
+    values: tuple[Tensor, ...]
+    """(k, ...) each: what is done to each of them."""
+
+    def part(self, start: int, stop: int) -> "_Some":
+        chosen = (self.faces >= start) & (self.faces < stop)
+        return _Some(self.faces[chosen] - start, tuple(value[chosen] for value in self.values))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changes:
+    """What happens to each of n faces; all on the CPU."""
+
+    inward: Tensor
+    """(n, 2, 3) similarity transforms from centred pixels of the input to centred pixels of the crop."""
+    mirrored: Tensor
+    """(n,) bool: the points change their names; `inward` mirrors the picture."""
+    colour_matrix: Tensor
+    """(n, 3, 3)."""
+    colour_shift: Tensor
+    """(n, 3, 1)."""
+    blurs: _Some
+    """Standard deviations (k,) in pixels of the input."""
+    covers: _Some
+    """Masks (k, 1, size, size) and colours (k, 3, 1, 1)."""
+    noises: _Some
+    """Strengths (k,)."""
+    noise: Tensor | None
+    """(3, size, size) the one field of noise; none where no face of the batch is noisy."""
+
+    def part(self, start: int, stop: int) -> "Changes":
+        """What happens to faces `start` to `stop` - 1."""
+        return Changes(
+            inward=self.inward[start:stop],
+            mirrored=self.mirrored[start:stop],
+            colour_matrix=self.colour_matrix[start:stop],
+            colour_shift=self.colour_shift[start:stop],
+            blurs=self.blurs.part(start, stop),
+            covers=self.covers.part(start, stop),
+            noises=self.noises.part(start, stop),
+            noise=self.noise,
+        )
+
+
+def draw(
+    n: int, crop_size: int, *, field: float, size: int, settings: Augmentation, generator: torch.Generator
+) -> Changes:
+    """Random changes of n faces.
 
     Args:
-        crops: (n, S, S, 3) uint8 RGB.
-        landmarks: (n, 68, 2) pixels of the crops.
+        n: number of faces.
+        crop_size: side of their crops in pixels.
         field: side of the undisturbed field of view in pixels of the crop.
         size: side of the network's input in pixels.
         settings: strengths and probabilities.
-        generator: on the CPU; the same state gives the same batch.
-
-    Returns:
-        images (n, 3, size, size) float32 RGB in [0, 1], landmarks (n, 68, 2) in pixels of these images.
+        generator: on the CPU; the same state gives the same changes.
     """
-    n = len(crops)
-    device = crops.device
-    inward = _input_to_crop(n, crops.shape[1], field, size, settings, generator)
+    inward = _input_to_crop(n, crop_size, field, size, settings, generator)
     mirrored = torch.rand(n, generator=generator) < settings.mirror
     inward[mirrored, :, 0] *= -1  # the picture is read from right to left
     colour_matrix, colour_shift = _colours(n, settings, generator)
@@ -53,19 +95,47 @@ def augment(
     strength = torch.rand(len(noisy), generator=generator) * 0.2  # of uniform noise: to 0.06 standard deviation
     covers = _rectangles(len(occluded), size, generator)
     cover_colour = torch.rand(len(occluded), 3, 1, 1, generator=generator)
+    # One field of uniform noise for the whole batch: drawing it for each face would cost more than all the rest.
+    noise = torch.rand((3, size, size), generator=generator) - 0.5 if len(noisy) else None
+    return Changes(
+        inward=inward,
+        mirrored=mirrored,
+        colour_matrix=colour_matrix,
+        colour_shift=colour_shift,
+        blurs=_Some(blurred, (deviation,)),
+        covers=_Some(occluded, (covers, cover_colour)),
+        noises=_Some(noisy, (strength,)),
+        noise=noise,
+    )
 
-    images = sample(crops, inward.to(device), size)
-    images = _apply_colours(images, colour_matrix.to(device), colour_shift.to(device))
-    if len(blurred):
-        images[blurred] = _blur(images[blurred], deviation.to(device))
-    if len(occluded):
-        images[occluded] = torch.where(covers.to(device), cover_colour.to(device), images[occluded])
-    if len(noisy):
-        # One field of uniform noise for the whole batch: drawing it for each face would cost more than all the rest.
-        field_of_noise = torch.rand((3, size, size), generator=generator) - 0.5
-        images[noisy] += strength[:, None, None, None].to(device) * field_of_noise.to(device)
-    moved = _move_landmarks(landmarks, inward.to(device), mirrored.to(device), crops.shape[1], size)
-    return images.clamp_(0, 1), moved
+
+def apply(crops: Tensor, landmarks: Tensor, changes: Changes, size: int) -> tuple[Tensor, Tensor]:
+    """Network inputs and their landmarks, on the device of the crops; the host does not wait for it.
+
+    Args:
+        crops: (n, S, S, 3) uint8 RGB.
+        landmarks: (n, 68, 2) pixels of the crops, on the CPU.
+        changes: what happens to these n faces.
+        size: side of the network's input in pixels.
+
+    Returns:
+        images (n, 3, size, size) float32 RGB in [0, 1], landmarks (n, 68, 2) in pixels of these images.
+    """
+    device = crops.device
+    images = sample(crops, upload(changes.inward, device), size)
+    images = _apply_colours(images, upload(changes.colour_matrix, device), upload(changes.colour_shift, device))
+    if len(changes.blurs.faces):
+        blurred, deviation = (upload(part, device) for part in (changes.blurs.faces, *changes.blurs.values))
+        images[blurred] = _blur(images[blurred], deviation)
+    if len(changes.covers.faces):
+        occluded, mask, colour = (upload(part, device) for part in (changes.covers.faces, *changes.covers.values))
+        images[occluded] = torch.where(mask, colour, images[occluded])
+    if len(changes.noises.faces):
+        assert changes.noise is not None
+        noisy, strength = (upload(part, device) for part in (changes.noises.faces, *changes.noises.values))
+        images[noisy] += strength[:, None, None, None] * upload(changes.noise, device)
+    moved = _move_landmarks(landmarks, changes.inward, changes.mirrored, crops.shape[1], size)
+    return images.clamp_(0, 1), upload(moved, device)
 
 
 def _uniform(shape: tuple[int, ...], limit: float, generator: torch.Generator) -> Tensor:
@@ -127,8 +197,7 @@ def _sample_by_grid(crops: Tensor, inward: Tensor, size: int) -> Tensor:
 
 
 def _move_landmarks(landmarks: Tensor, inward: Tensor, mirrored: Tensor, crop_size: int, size: int) -> Tensor:
-    order = torch.from_numpy(MIRROR.copy()).to(landmarks.device)
-    landmarks = torch.where(mirrored[:, None, None], landmarks[:, order], landmarks)
+    landmarks = torch.where(mirrored[:, None, None], landmarks[:, _MIRROR], landmarks)
     centred = landmarks - (crop_size - 1) / 2 - inward[:, None, :, 2]
     moved: Tensor = centred @ torch.linalg.inv(inward[:, :, :2]).transpose(1, 2) + (size - 1) / 2
     return moved

@@ -1,17 +1,28 @@
-"""Which faces make up a training batch: real and synthetic ones at the share alpha.
+"""Which faces make up a training batch: real and synthetic ones at the share alpha; and how they get to the device.
 
 A batch is a pure function of (seed, step). So a run that was stopped goes on exactly where it was, without any state
-of a sampler to keep, and a strategy at alpha = 0 or 1 draws the very same faces as the one that uses one set only.
+of a sampler to keep, a strategy at alpha = 0 or 1 draws the very same faces as the one that uses one set only, and
+processes that share a batch need not talk about it: each draws the whole and loads its own part.
 """
 
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
 
 from facemix.faces.landmarks import N_POINTS
 
 REAL, SYNTHETIC = 0, 1
+
+RESIDENT_SHARE = 0.5
+"""Of the free device memory: faces that need no more stay there for the whole training. The rest is the network's."""
+
+Load = Callable[[int], tuple[Tensor, Tensor]]
+"""From a step to crops (n, S, S, 3) uint8 on the device and their landmarks (n, 68, 2) float32 on the CPU."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +33,8 @@ class TrainingSet:
     """(N, S, S, 3) RGB crops of a pack, usually a memory map."""
     landmarks: npt.NDArray[np.float32]
     """(N, 68, 2) pixels of the crops."""
+    ids: npt.NDArray[np.str_]
+    """(N,) what messages call the faces."""
     rows: npt.NDArray[np.int64]
     """(n,) the faces that are used."""
 
@@ -33,7 +46,7 @@ class MixedBatches:
         real: needed where alpha < 1; not touched where alpha = 1.
         synthetic: needed where alpha > 0; not touched where alpha = 0.
         alpha: expected share of synthetic faces in a batch, 0 to 1.
-        batch_size: faces in a batch.
+        batch_size: faces in a batch, those of all processes together.
         seed: batches of other seeds are independent.
 
     Raises:
@@ -94,12 +107,28 @@ class MixedBatches:
             drawn[here] = order[places[here] % n]
         return faces.rows[drawn]
 
-    def load(self, step: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
-        """Crops (batch_size, S, S, 3) uint8 and their landmarks (batch_size, 68, 2), read from the memory maps."""
-        domain, rows = self.draw(step)
-        shape = next(faces.images.shape[1:] for faces in self.sets if faces is not None)
-        images = np.empty((self.batch_size, *shape), dtype=np.uint8)
-        landmarks = np.empty((self.batch_size, N_POINTS, 2), dtype=np.float32)
+    def names(self, step: int) -> list[str]:
+        """What the faces of one batch are called."""
+        return [str(faces.ids[row]) for d, row in zip(*self.draw(step), strict=True) if (faces := self.sets[d])]
+
+    @property
+    def crop_shape(self) -> tuple[int, ...]:
+        """(S, S, 3)."""
+        return next(faces.images.shape[1:] for faces in self.sets if faces is not None)
+
+    def load(
+        self, step: int, start: int = 0, stop: int | None = None
+    ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
+        """Crops (n, S, S, 3) uint8 and their landmarks (n, 68, 2), read from the memory maps.
+
+        Args:
+            step: number of the batch.
+            start: first face of the batch to load.
+            stop: the face after the last one; if not given, all are loaded.
+        """
+        domain, rows = (drawn[start:stop] for drawn in self.draw(step))
+        images = np.empty((len(rows), *self.crop_shape), dtype=np.uint8)
+        landmarks = np.empty((len(rows), N_POINTS, 2), dtype=np.float32)
         first = 0
         for d, faces in enumerate(self.sets):
             chosen = rows[domain == d]
@@ -110,3 +139,66 @@ class MixedBatches:
                 landmarks[part] = faces.landmarks[chosen]
                 first += len(chosen)
         return images, landmarks
+
+
+def upload(tensor: Tensor, device: torch.device) -> Tensor:
+    """A CPU tensor on the device; from pinned memory, so that the host does not wait for a GPU."""
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
+
+
+def loader(batches: MixedBatches, device: torch.device, start: int, stop: int) -> Load:
+    """Loads faces `start` to `stop` - 1 of each batch, in the way that suits the device and the size of the sets."""
+    if device.type == "cpu":
+        return lambda step: _tensors(batches, step, start, stop)
+    crops = sum(len(faces.rows) for faces in batches.sets if faces is not None)
+    free, _ = torch.cuda.mem_get_info(device)
+    if crops * int(np.prod(batches.crop_shape)) <= RESIDENT_SHARE * free:
+        return resident(batches, device, start, stop)
+    return streamed(batches, device, start, stop)
+
+
+def resident(batches: MixedBatches, device: torch.device, start: int, stop: int, chunk: int = 1024) -> Load:
+    """Keeps all faces in device memory and gathers them there; `chunk` of them are copied at a time."""
+    sets = [(d, faces) for d, faces in enumerate(batches.sets) if faces is not None]
+    total = sum(len(faces.rows) for _, faces in sets)
+    crops = torch.empty((total, *batches.crop_shape), dtype=torch.uint8, device=device)
+    landmarks = np.empty((total, N_POINTS, 2), dtype=np.float32)
+    places = {}  # of each set's rows among the crops
+    first = 0
+    for d, faces in sets:
+        places[d] = np.zeros(len(faces.images), dtype=np.int64)
+        places[d][faces.rows] = first + np.arange(len(faces.rows))
+        for rows in np.array_split(faces.rows, max(1, -(-len(faces.rows) // chunk))):
+            part = slice(first, first + len(rows))
+            crops[part] = torch.from_numpy(faces.images[rows])
+            landmarks[part] = faces.landmarks[rows]
+            first += len(rows)
+
+    def load(step: int) -> tuple[Tensor, Tensor]:
+        domain, rows = (drawn[start:stop] for drawn in batches.draw(step))
+        found = np.concatenate([places[d][rows[domain == d]] for d, _ in sets])
+        return crops[upload(torch.from_numpy(found), device)], torch.from_numpy(landmarks[found])
+
+    return load
+
+
+def streamed(batches: MixedBatches, device: torch.device, start: int, stop: int) -> Load:
+    """Reads each batch from the memory maps in a thread, while the device works on the one before."""
+    thread = ThreadPoolExecutor(1, thread_name_prefix="batches")
+    ahead: dict[int, Future[tuple[Tensor, Tensor]]] = {}
+
+    def read(step: int) -> tuple[Tensor, Tensor]:
+        crops, landmarks = _tensors(batches, step, start, stop)
+        return crops.pin_memory() if device.type == "cuda" else crops, landmarks
+
+    def load(step: int) -> tuple[Tensor, Tensor]:
+        crops, landmarks = (ahead.pop(step, None) or thread.submit(read, step)).result()
+        ahead[step + 1] = thread.submit(read, step + 1)
+        return crops.to(device, non_blocking=True), landmarks
+
+    return load
+
+
+def _tensors(batches: MixedBatches, step: int, start: int, stop: int) -> tuple[Tensor, Tensor]:
+    crops, landmarks = batches.load(step, start, stop)
+    return torch.from_numpy(crops), torch.from_numpy(landmarks)

@@ -1,18 +1,21 @@
-"""The training loop: one loop that reads from top to bottom, the same for every strategy.
+"""The training loop: one loop that reads from top to bottom, the same for every strategy, on one process or on many.
 
 Each step is a pure function of (weights, optimiser state, seed, step). So a run that was stopped at any point and goes
-on from its checkpoint ends in the same weights, bit for bit on a CPU, as one that never stopped.
+on from its checkpoint ends in the same weights, bit for bit on a CPU, as one that never stopped. On several processes
+the weights are equal everywhere, and the same as on one but for rounding.
 """
 
 import copy
+import io
 import math
 import os
 import signal
 import threading
+import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -24,19 +27,49 @@ from tqdm import tqdm
 
 from facemix.config import Augmentation, Training
 from facemix.files import whole_file
-from facemix.learning.augment import augment
-from facemix.learning.batches import MixedBatches
+from facemix.learning import augment, processes
+from facemix.learning.batches import Load, MixedBatches, loader
 from facemix.learning.model import LandmarkNet
+from facemix.learning.processes import Group
 
-State = dict[str, Tensor]
+Weights = dict[str, Tensor]
 Row = dict[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """What is trained on, and how: with the starting weights all that the result depends on."""
+
+    batches: MixedBatches
+    """The faces of each step."""
+    field: float
+    """Side of the undisturbed field of view in pixels of a crop."""
+    input_size: int
+    """Side of the network's input in pixels."""
+    settings: Training
+    augmentation: Augmentation
+    learning_rate: float
+    """Peak of the schedule."""
+    seed: int
+    """Of augmentation and everything else that is random in a step."""
+
+    def changes(self, step: int, crop_size: int) -> augment.Changes:
+        """How the faces of a step are augmented."""
+        return augment.draw(
+            self.settings.batch_size,
+            crop_size,
+            field=self.field,
+            size=self.input_size,
+            settings=self.augmentation,
+            generator=torch.Generator().manual_seed(step_seed(self.seed, step)),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
     """What a training leaves behind."""
 
-    weights: State
+    weights: Weights
     """The averaged weights of the best evaluation."""
     best_step: int
     history: list[Row]
@@ -48,142 +81,242 @@ class CheckpointError(ValueError):
 
 
 def train(
-    model: LandmarkNet,
-    batches: MixedBatches,
+    network: LandmarkNet,
+    recipe: Recipe,
     *,
-    input_size: int,
-    field: float,
-    settings: Training,
-    augmentation: Augmentation,
-    learning_rate: float,
-    seed: int,
     validate: Callable[[LandmarkNet], float],
     checkpoint: Path,
     identity: Mapping[str, Any],
     report: Callable[[Row], None],
+    group: Group,
 ) -> Result:
-    """Trains a model; goes on from `checkpoint` where that exists.
+    """Trains a network; goes on from `checkpoint` where that exists. All processes of the group call it alike.
 
     Args:
-        model: the network at its starting weights.
-        batches: the faces of each step.
-        input_size: side of the network's input in pixels.
-        field: side of the undisturbed field of view in pixels of a crop.
-        learning_rate: peak of the schedule.
-        seed: of augmentation and everything else that is random in a step.
-        validate: NME of a model on the validation faces; the least one is kept.
-        checkpoint: file to go on from; written at each evaluation and when the run is asked to stop.
+        network: at its starting weights; holds the averaged weights of the last step afterwards.
+        recipe: what to train on, and how.
+        validate: NME of a network on the validation faces, asked of the first process; the least one is kept.
+        checkpoint: file to go on from; the first process writes it at each evaluation and when the run ends early.
         identity: all that the result depends on; a checkpoint of another identity is refused.
-        report: called once for each row of the history, also for those that a continued run had before.
+        report: called by the first process once for each row of the history, also for those that a continued run had.
+        group: the processes that share each batch.
 
     Raises:
         CheckpointError: the checkpoint is of another configuration, or cannot be read.
-        FloatingPointError: the loss is not finite.
-        Stopped: SIGTERM or SIGINT came; the checkpoint holds the last finished step.
+        ValueError: the batch cannot be shared out among the processes.
+        FloatingPointError: a loss or a weight is not finite; the checkpoint is as it was before.
+        RuntimeError: memory did not suffice, or another process was lost.
+        Stopped: SIGTERM or SIGINT came to any process; the checkpoint holds the last finished step.
     """
-    device = choose_device(settings.device)
-    torch.set_flush_denormal(True)  # denormals slow a CPU down many times over
-    model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    averaged = copy.deepcopy(model)
-    tensors = averageable(averaged), averageable(model)
-    optimizer = torch.optim.AdamW(_parameter_groups(model, settings.weight_decay), lr=learning_rate, fused=True)
-    step, loss_sum, loss_count = 0, torch.zeros((), device=device), 0
-    history: list[Row] = []
-    best: State = {}
-    best_step = 0
+    settings, first = recipe.settings, group.rank == 0
+    start, stop = group.part(settings.batch_size)
+    state = State.begin(network, recipe, group)
 
     def save() -> None:
-        write_checkpoint(
-            checkpoint,
-            {
-                "identity": dict(identity),
-                "step": step,
-                "model": model.state_dict(),
-                "averaged": averaged.state_dict(),
-                "optimizer": optimizer.state_dict(),
-                "loss_sum": loss_sum,
-                "loss_count": loss_count,
-                "history": history,
-                "best": best,
-                "best_step": best_step,
-            },
+        state.check(recipe, checkpoint)
+        if first:
+            write_checkpoint(checkpoint, {"identity": dict(identity), **state.content()})
+
+    with explained_failures(state, recipe, checkpoint, save, group), stop_signals(group) as stopped:
+        if (content := group.read(checkpoint)) is not None:
+            state.restore(read_checkpoint(checkpoint, content, identity, group.device), checkpoint)
+        for row in state.history if first else []:
+            report(row)
+        load = loader(recipe.batches, group.device, start, stop)
+        progress = tqdm(
+            total=settings.steps, initial=state.step, desc="training", unit="step", disable=None if first else True
+        )
+        with progress:
+            while state.step < settings.steps or state.is_evaluation_due(settings):
+                if not state.is_evaluation_due(settings):
+                    state.advance(recipe, load, group)
+                    progress.update()
+                if state.is_evaluation_due(settings):
+                    state.check(recipe, checkpoint)
+                    row = state.evaluate(group.of_first(lambda: validate(state.averaged)))
+                    save()
+                    if first:
+                        report(row)
+                    progress.set_postfix(val_nme=f"{row['val_nme']:.2f}")
+                if number := stopped():
+                    save()
+                    group.wait()  # the first process may still be writing
+                    raise Stopped(number, state.step, checkpoint)
+    return Result(weights=state.best, best_step=state.best_step, history=state.history)
+
+
+@dataclass(slots=True, kw_only=True)
+class State:
+    """How far a training has come."""
+
+    model: nn.Module
+    averaged: LandmarkNet
+    """The moving average of the model: what is evaluated and kept."""
+    forward: nn.Module
+    """What a training step calls: the model, or what shares its work out among processes."""
+    optimizer: torch.optim.Optimizer
+    pairs: tuple[list[Tensor], list[Tensor]]
+    """The tensors of the average, and those of the model that they follow."""
+    step: int = 0
+    """Steps that are done."""
+    loss_sum: Tensor
+    """Over the steps since the last evaluation; on the device, as nothing of a step waits for the device."""
+    loss_count: int = 0
+    not_finite: Tensor
+    """The first step whose loss was not finite, counted from 1; 0: none was."""
+    history: list[Row] = field(default_factory=list)
+    best: Weights = field(default_factory=dict)
+    best_step: int = 0
+    before: list[Tensor] = field(default_factory=list)
+    """The model's buffers before a step that is under way, which another process may break off."""
+
+    @classmethod
+    def begin(cls, network: LandmarkNet, recipe: Recipe, group: Group) -> "State":
+        """A training that has not begun; `network` becomes the average."""
+        device = group.device
+        torch.set_flush_denormal(True)  # denormals slow a CPU down many times over
+        averaged = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        model, forward = group.share_out(copy.deepcopy(averaged))
+        if recipe.settings.compile:
+            model.compile()  # in place: the names in its state stay as they are
+        groups = _parameter_groups(model, recipe.settings.weight_decay)
+        return cls(
+            model=model,
+            averaged=averaged,
+            forward=forward,
+            optimizer=torch.optim.AdamW(groups, lr=recipe.learning_rate, fused=True),
+            pairs=(averageable(averaged), averageable(model)),
+            loss_sum=torch.zeros((), device=device),
+            not_finite=torch.zeros((), dtype=torch.int64, device=device),
         )
 
-    if checkpoint.exists():
-        saved = read_checkpoint(checkpoint, identity, device)
-        model.load_state_dict(saved["model"])
-        averaged.load_state_dict(saved["averaged"])
-        optimizer.load_state_dict(saved["optimizer"])
-        step, loss_sum, loss_count = saved["step"], saved["loss_sum"], saved["loss_count"]
-        history, best, best_step = saved["history"], saved["best"], saved["best_step"]
-        for row in history:
-            report(row)
+    def advance(self, recipe: Recipe, load: Load, group: Group) -> None:
+        """One step of training: load, augment, forward, backward, optimiser, average."""
+        settings, device = recipe.settings, group.device
+        if group.size > 1:
+            self.before = [buffer.clone() for buffer in self.model.buffers()]
+        for parameters in self.optimizer.param_groups:
+            parameters["lr"] = recipe.learning_rate * schedule(self.step, settings.steps, settings.warmup_steps)
+        crops, landmarks = load(self.step)
+        changes = recipe.changes(self.step, crops.shape[1])
+        if group.size > 1:
+            changes = changes.part(*group.part(settings.batch_size))
+        images, targets = augment.apply(crops, landmarks, changes, recipe.input_size)
+        seed_backbone(step_seed(recipe.seed, self.step) + group.rank, device)
+        loss = optimize(self.forward, self.optimizer, images, targets, settings.precision, recipe.input_size, group)
+        average(*self.pairs, settings.ema_decay, self.step)
+        self.step += 1
+        self.before = []
+        self.loss_sum, self.loss_count = self.loss_sum + loss, self.loss_count + 1
+        known = loss.isfinite() | (self.not_finite > 0)
+        self.not_finite = torch.where(known, self.not_finite, self.step)
 
-    progress = tqdm(total=settings.steps, initial=step, desc="training", unit="step", disable=None)
-    with stop_signals() as stopped, progress:
-        while step < settings.steps:
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate * schedule(step, settings.steps, settings.warmup_steps)
-            loss = training_step(
-                model, optimizer, batches, step, input_size, field, settings, augmentation, seed, device
-            )
-            average(*tensors, settings.ema_decay, step)
-            loss_sum, loss_count = loss_sum + loss, loss_count + 1
-            step += 1
-            progress.update()
+    def is_evaluation_due(self, settings: Training) -> bool:
+        """Whether this step is to be evaluated and has not been yet."""
+        evaluated = int(self.history[-1]["step"]) if self.history else 0
+        return self.step > evaluated and (self.step % settings.evaluate_every == 0 or self.step == settings.steps)
 
-            if step % settings.evaluate_every == 0 or step == settings.steps:
-                train_loss = float(loss_sum) / loss_count
-                if not math.isfinite(train_loss):
-                    raise FloatingPointError(
-                        f"the training loss became {train_loss} between steps {step - loss_count} and {step}; "
-                        f"lower training.learning_rate ({learning_rate:g}). The last good state is in {checkpoint}"
-                    )
-                val_nme = validate(averaged)
-                if not history or val_nme < min(row["val_nme"] for row in history):
-                    best, best_step = _copy(averaged.state_dict()), step
-                row = {
-                    "step": float(step),
-                    "learning_rate": optimizer.param_groups[0]["lr"],
-                    "train_loss": train_loss,
-                    "val_nme": val_nme,
-                }
-                history.append(row)
-                loss_sum, loss_count = torch.zeros((), device=device), 0
-                save()
-                report(row)
-                progress.set_postfix(val_nme=f"{val_nme:.2f}")
-            if stopped():
-                save()
-                raise Stopped(stopped(), step, checkpoint)
-    return Result(weights=best, best_step=best_step, history=history)
+    def evaluate(self, val_nme: float) -> Row:
+        """Adds a row to the history and keeps the weights if they are the best so far."""
+        if not self.history or val_nme < min(row["val_nme"] for row in self.history):
+            self.best, self.best_step = _copy(self.averaged.state_dict()), self.step
+        row = {
+            "step": float(self.step),
+            "learning_rate": self.optimizer.param_groups[0]["lr"],
+            "train_loss": float(self.loss_sum) / self.loss_count,
+            "val_nme": val_nme,
+        }
+        self.history.append(row)
+        self.loss_sum, self.loss_count = torch.zeros_like(self.loss_sum), 0
+        return row
+
+    def check(self, recipe: Recipe, checkpoint: Path) -> None:
+        """Raises a FloatingPointError that names step and faces if a loss or a weight is not finite."""
+        if step := int(self.not_finite):
+            what = f"the training loss was not finite in step {step}"
+        elif not bool(torch.stack([tensor.isfinite().all() for tensor in self.pairs[1]]).all()):
+            # Every loss so far was finite, so the weights before the last step were good.
+            step = self.step
+            what = f"the weights were not finite after step {step}"
+        else:
+            return
+        kept = f"the last good state is in {checkpoint}" if checkpoint.exists() else "there was no checkpoint yet"
+        raise FloatingPointError(
+            f"{what}; lower training.learning_rate ({recipe.learning_rate:g}), or look at the faces of that step: "
+            f"{', '.join(recipe.batches.names(step - 1))}. Nothing of it was saved: {kept}"
+        )
+
+    def content(self) -> dict[str, Any]:
+        """What a checkpoint holds."""
+        return {
+            "step": self.step,
+            "model": self.model.state_dict(),
+            "averaged": self.averaged.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "loss_sum": self.loss_sum,
+            "loss_count": self.loss_count,
+            "history": self.history,
+            "best": self.best,
+            "best_step": self.best_step,
+        }
+
+    def restore(self, content: Mapping[str, Any], checkpoint: Path) -> None:
+        """Takes over what a checkpoint holds.
+
+        Raises:
+            CheckpointError: it does not hold the state of such a model.
+        """
+        try:
+            self.model.load_state_dict(content["model"])
+            self.averaged.load_state_dict(content["averaged"])
+            self.optimizer.load_state_dict(content["optimizer"])
+            self.step, self.loss_sum, self.loss_count = content["step"], content["loss_sum"], content["loss_count"]
+            self.history, self.best, self.best_step = content["history"], content["best"], content["best_step"]
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            reason = " ".join(str(error).split())[:300]
+            raise CheckpointError(
+                f"{checkpoint}: not the state of this model ({reason}); delete it to start anew"
+            ) from error
+
+    def undo_broken_step(self) -> None:
+        """Back to the last finished step: the optimiser comes last, so of a broken one only buffers have moved."""
+        for buffer, before in zip(self.model.buffers(), self.before, strict=False):
+            buffer.copy_(before)
 
 
-def training_step(
-    model: LandmarkNet,
-    optimizer: torch.optim.Optimizer,
-    batches: MixedBatches,
-    step: int,
-    input_size: int,
-    field: float,
-    settings: Training,
-    augmentation: Augmentation,
-    seed: int,
-    device: torch.device,
-) -> Tensor:
-    """One step of training: load, augment, forward, backward, optimiser; the loss, still on the device."""
-    crops, landmarks = batches.load(step)
-    generator = torch.Generator().manual_seed(step_seed(seed, step))
-    images, targets = augment(
-        torch.from_numpy(crops).to(device),
-        torch.from_numpy(landmarks).to(device),
-        field=field,
-        size=input_size,
-        settings=augmentation,
-        generator=generator,
-    )
-    seed_backbone(step_seed(seed, step), device)
-    return optimize(model, optimizer, images, targets, settings.precision, input_size)
+@contextmanager
+def explained_failures(
+    state: State, recipe: Recipe, checkpoint: Path, save: Callable[[], None], group: Group
+) -> Iterator[None]:
+    """Turns what torch says when memory runs out, or when a process is lost, into what to do about it."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if _is_out_of_memory(error):
+            raise RuntimeError(
+                f"out of memory in step {state.step + 1}: lower training.batch_size ({recipe.settings.batch_size}) or "
+                f"model.input_size ({recipe.input_size}), or free memory; {_way_on(checkpoint)}"
+            ) from error
+        if not processes.is_loss_of_a_process(error):
+            raise
+        # Behind a broken exchange a GPU may have computed anything: there the last evaluation's checkpoint stands.
+        if group.rank == 0 and group.device.type == "cpu":
+            state.undo_broken_step()
+            save()
+        raise RuntimeError(
+            f"another process of this training was lost in step {state.step + 1} ({error}); {_way_on(checkpoint)}"
+        ) from error
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """On a CPU torch has no error class of its own for it."""
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "DefaultCPUAllocator" in str(error)
+
+
+def _way_on(checkpoint: Path) -> str:
+    if not checkpoint.exists():
+        return "there was no checkpoint yet, the same command starts anew"
+    return f"the same command goes on from {checkpoint}"
 
 
 def seed_backbone(seed: int, device: torch.device) -> None:
@@ -197,14 +330,19 @@ def seed_backbone(seed: int, device: torch.device) -> None:
 
 
 def optimize(
-    model: LandmarkNet,
+    model: nn.Module,
     optimizer: torch.optim.Optimizer,
     images: Tensor,
     targets: Tensor,
     precision: str,
     input_size: int,
+    group: Group,
 ) -> Tensor:
-    """Forward, backward and optimiser on one batch: what every training pays for at the least."""
+    """Forward, backward and optimiser on one batch: what every training pays for at the least.
+
+    Returns:
+        The loss over the parts of all processes, still on the device.
+    """
     model.train()
     images = images.contiguous(memory_format=torch.channels_last)
     with torch.autocast(images.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
@@ -212,8 +350,9 @@ def optimize(
     loss = landmark_loss(predicted, targets, input_size)
     optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
+    loss = group.mean(loss.detach())
     optimizer.step()
-    return loss.detach()
+    return loss
 
 
 def averageable(model: nn.Module) -> list[Tensor]:
@@ -256,17 +395,6 @@ def step_seed(seed: int, step: int) -> int:
     return zlib.crc32(f"{seed}/{step}".encode())
 
 
-def choose_device(name: str) -> torch.device:
-    """The device of `training.device`.
-
-    Raises:
-        ValueError: CUDA is asked for and not there.
-    """
-    if name == "cuda" and not torch.cuda.is_available():
-        raise ValueError("training.device: found cuda, but torch sees no CUDA device; use auto or cpu")
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
-
-
 def _parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     """Weights decay, biases and normalisation do not."""
     parameters = list(model.parameters())
@@ -276,7 +404,7 @@ def _parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, A
     ]
 
 
-def _copy(state: Mapping[str, Tensor]) -> State:
+def _copy(state: Mapping[str, Tensor]) -> Weights:
     return {key: value.detach().cpu().clone() for key, value in state.items()}
 
 
@@ -291,14 +419,22 @@ def write_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
         os.fsync(file.fileno())
 
 
-def read_checkpoint(path: Path, identity: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
-    """The content of a checkpoint of this very training.
+def read_checkpoint(path: Path, content: bytes, identity: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
+    """What a checkpoint of this very training holds.
+
+    Args:
+        path: of the file, for messages.
+        content: of the file.
+        identity: what the checkpoint must be of.
+        device: where its tensors go.
 
     Raises:
         CheckpointError: it is torn, not a checkpoint, or of another configuration (the keys that differ are named).
     """
     try:
-        saved: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+        if damaged := zipfile.ZipFile(io.BytesIO(content)).testzip():  # torch does not look at the sums
+            raise ValueError(f"{damaged} is damaged")
+        saved: dict[str, Any] = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
         found, expected = _leaves(saved["identity"]), _leaves(identity)
     except Exception as error:
         reason = str(error).split(". ")[0]  # torch goes on to advise unsafe loading
@@ -329,20 +465,26 @@ class Stopped(SystemExit):
 
 
 @contextmanager
-def stop_signals() -> Iterator[Callable[[], int]]:
-    """Holds SIGTERM and SIGINT back until the step is done; the function tells which one came (0: none)."""
+def stop_signals(group: Group) -> Iterator[Callable[[], int]]:
+    """Holds SIGTERM and SIGINT back until the step is done.
+
+    Yields:
+        A function to be called after each step, which tells which signal came to any process of the group (0: none),
+        to all of them after the same step.
+    """
     received = 0
 
     def note(number: int, _frame: FrameType | None) -> None:
         nonlocal received
         received = number
 
+    exchange = group.largest()
     if threading.current_thread() is not threading.main_thread():  # only the main thread may handle signals
-        yield lambda: 0
+        yield lambda: exchange(0)
         return
     before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        yield lambda: received
+        yield lambda: exchange(received)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -17,7 +17,7 @@ from facemix.faces import packs
 from facemix.faces.face import STAND_IN, STAND_IN_SHOWN
 from facemix.faces.packs import Pack
 from facemix.files import alone, whole_folder, write_table
-from facemix.learning import evaluation, training
+from facemix.learning import evaluation, processes, training
 from facemix.strategies import MODELS, Strategy
 from facemix.tasks import Outcome, Rows, Task
 
@@ -25,7 +25,8 @@ from facemix.tasks import Outcome, Rows, Task
 def train(strategy: Strategy, seed: int, params: Params, resume: Path | None = None) -> None:
     """Trains a strategy, evaluates it and writes its folder; the folder appears only when it is complete.
 
-    A training that was stopped goes on from the checkpoint that it left at the main workspace's root.
+    A training that was stopped goes on from the checkpoint that it left at the main workspace's root. Under `torchrun`
+    several processes share each batch, and the first one alone evaluates, tracks and writes.
 
     Args:
         resume: another checkpoint of this very training to go on from.
@@ -35,6 +36,10 @@ def train(strategy: Strategy, seed: int, params: Params, resume: Path | None = N
         OSError: an output cannot be written.
     """
     task = tasks.gather(strategy, seed, params)
+    if processes.rank() > 0:
+        if strategy.shares_network_of is None:
+            tasks.train_network(task, checkpoint_path(task), lambda _row: None)
+        return
     identity = task.identity()
     folder = MODELS / strategy.name / f"seed-{seed}"
     tracking.deliver()
@@ -159,6 +164,6 @@ def adopt(resume: Path, checkpoint: Path, identity: Mapping[str, Any]) -> None:
     """Makes a given checkpoint the one to go on from, after checking that it is of this very training."""
     if not resume.exists():
         raise ValueError(f"--resume {resume}: no such file, expected a checkpoint of an earlier run of this training")
-    content = training.read_checkpoint(resume, identity, torch.device("cpu"))
+    content = training.read_checkpoint(resume, resume.read_bytes(), identity, torch.device("cpu"))
     if resume.resolve() != checkpoint:
         training.write_checkpoint(checkpoint, content)
