@@ -38,6 +38,7 @@ def content() -> Any:
         (lambda c: c["training"].update(steps="2k"), "training.steps: found '2k', expected a whole number"),
         (lambda c: c["training"].update(step=3), r"training.step: unknown key; did you mean training.steps\?"),
         (lambda c: c["training"].update(device="gpu"), "training.device: found 'gpu', expected one of auto, cpu, cuda"),
+        (lambda c: c["training"].update(compile=1), "training.compile: found 1, expected true or false"),
         (lambda c: c["model"].update(input_size=100), "model.input_size: found 100, expected a multiple of 16"),
         (lambda c: c["evaluation"].update(normalizer="outer-eye"), r"did you mean 'outer_eye'\?"),
         (lambda c: c.update(model=3), "model: found 3, expected a mapping"),

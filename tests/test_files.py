@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from facemix.files import whole_file, whole_folder
+from facemix.files import alone, whole_file, whole_folder
 
 
 def test_a_file_takes_the_place_of_the_former_one(tmp_path: Path) -> None:
@@ -51,3 +51,11 @@ def test_a_read_only_folder_is_named(tmp_path: Path) -> None:
         whole_folder(tmp_path / "file" / "pack"),
     ):
         pass
+
+
+def test_what_a_killed_process_left_half_written_goes(tmp_path: Path) -> None:
+    path = tmp_path / "work.pt"
+    path.write_text("whole")
+    (tmp_path / ".work.pt.12345").write_text("ha")
+    with alone(path):
+        assert sorted(file.name for file in tmp_path.iterdir()) == ["work.lock", "work.pt"]

@@ -4,16 +4,20 @@ torchrun --nproc-per-node 2 toy_training.py '{"checkpoint": "a.pt", "out": "weig
 """
 
 import dataclasses
+import functools
 import json
 import os
+import signal
+import socket
 import sys
+import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 
 import toy
 from facemix import config
@@ -27,6 +31,7 @@ PARAMS = config.load(Path(__file__).resolve().parents[1] / "params.yaml")
 SETTINGS = dataclasses.replace(
     PARAMS.training, steps=7, batch_size=4, warmup_steps=2, evaluate_every=3, ema_decay=0.8, device="cpu"
 )
+EPSILON = 0.1
 RNG = np.random.default_rng(0)
 FACES = TrainingSet(
     images=RNG.integers(0, 256, (10, 64, 64, 3), dtype=np.uint8),
@@ -79,22 +84,80 @@ def run(
     )
 
 
-def main(checkpoint: str, out: str, settings: dict[str, Any], strike: tuple[int, int, int] | None) -> None:
-    """Trains under torchrun. `strike` is a rank, a step and the signal that this rank sends itself before it."""
+def train(
+    checkpoint: str, out: str, settings: dict[str, Any], strike: list[int] | None = None, images: str | None = None
+) -> None:
+    """Trains as one of the processes that the environment tells of; leaves weights, history and memory in `out`.
+
+    Args:
+        strike: a rank, a step, and the signal that this rank sends itself before this step.
+        images: a .npy file of crops (N, 64, 64, 3) to train on, instead of the ten faces here.
+    """
+    memory = []
 
     def before_step(step: int) -> None:
-        if strike and strike[:2] == (processes.rank(), step):
+        memory.append(anonymous_memory())
+        if strike and strike[:2] == [processes.rank(), step]:
             os.kill(os.getpid(), strike[2])
 
     torch.set_num_threads(1)
+    # Adam divides each gradient by its own size, also those that are zero but for rounding (of a bias before a
+    # normalisation, say), and would make large differences of them. A large epsilon leaves them as small as they are.
+    torch.optim.AdamW = functools.partial(torch.optim.AdamW, eps=EPSILON)  # type: ignore[assignment,misc]
     with processes.joined("cpu") as group:
         changed = dataclasses.replace(SETTINGS, **settings)
-        result = run(Path(checkpoint), settings=changed, before_step=before_step, group=group)
+        faces = FACES if images is None else mapped(Path(images))
+        result = run(Path(checkpoint), settings=changed, before_step=before_step, faces=faces, group=group)
     if group.rank == 0:
-        save_file(result.weights, out)
-        print(json.dumps(result.history))
+        torch.save({"weights": result.weights, "history": result.history, "memory": max(memory, default=0)}, out)
+
+
+def mapped(images: Path) -> TrainingSet:
+    crops = np.load(images, mmap_mode="r")
+    rows = np.arange(len(crops))
+    landmarks = np.repeat(FACES.landmarks[:1], len(crops), axis=0)
+    return TrainingSet(images=crops, landmarks=landmarks, ids=rows.astype(np.str_), rows=rows)
+
+
+def anonymous_memory() -> int:
+    """Of this process in kB: what the page cache holds of mapped files does not count."""
+    status = Path("/proc/self/status").read_text()
+    return int(next(line.split()[1] for line in status.splitlines() if line.startswith("RssAnon:")))
+
+
+def serve() -> None:
+    """Forks and waits for the trainings that come as lines of JSON: torch is imported once for all of them."""
+    for line in sys.stdin:
+        request = json.loads(line)
+        size, log, kill_after = (request.pop(key) for key in ("size", "log", "kill_after"))
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        children = []
+        for rank in range(size):
+            if (child := os.fork()) == 0:
+                place = {"RANK": rank, "WORLD_SIZE": size, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+                os.environ.update({key: str(value) for key, value in place.items()})
+                os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)
+                code = 0
+                try:
+                    train(**request)
+                except SystemExit as exit_:
+                    code = int(str(exit_.code))
+                except BaseException:
+                    traceback.print_exc()
+                    code = 1
+                os._exit(code)
+            children.append(child)
+        if kill_after is not None:
+            time.sleep(kill_after)
+            os.kill(children[0], signal.SIGKILL)
+        codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+        print(json.dumps(codes), flush=True)
 
 
 if __name__ == "__main__":
-    given = json.loads(sys.argv[1])
-    main(given["checkpoint"], given["out"], given.get("settings", {}), tuple(given.get("strike", ())) or None)
+    if len(sys.argv) > 1:
+        train(**json.loads(sys.argv[1]))
+    else:
+        serve()

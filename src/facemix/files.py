@@ -56,6 +56,8 @@ def whole_folder(folder: Path) -> Iterator[Path]:
 def alone(path: Path) -> Iterator[Path]:
     """Keeps two processes from the same work at the same time: the second waits for the first.
 
+    What a killed process had half written beside the file is deleted.
+
     Args:
         path: what is worked on, a file or folder; beside it stays `STEM.lock`.
     """
@@ -67,6 +69,8 @@ def alone(path: Path) -> Iterator[Path]:
         except BlockingIOError:
             print(f"another process does this very work ({lock}); waiting for it", flush=True)
             fcntl.flock(file, fcntl.LOCK_EX)
+        for left in path.parent.glob(f".{path.name}.*"):
+            left.unlink()
         yield path
 
 

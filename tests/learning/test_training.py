@@ -3,6 +3,7 @@ import errno
 import os
 import signal
 from collections.abc import Callable
+from functools import partialmethod
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +68,17 @@ def test_a_signal_finishes_the_step_and_leaves_a_checkpoint(tmp_path: Path, undi
     assert "SIGTERM after step 2; the same command goes on from" in stopped.value.message
     assert torch.load(checkpoint, weights_only=True)["step"] == 2
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_compiling_changes_neither_weights_nor_their_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undisturbed: Result
+) -> None:
+    # The backend that runs what was traced as it is: the others need a compiler and a minute.
+    monkeypatch.setattr(LandmarkNet, "compile", partialmethod(LandmarkNet.compile, backend="eager"))
+    checkpoint = tmp_path / "checkpoint.pt"
+    result = run(checkpoint, settings=dataclasses.replace(SETTINGS, compile=True))
+    assert same(result.weights, undisturbed.weights)
+    assert torch.load(checkpoint, weights_only=True)["model"].keys() == undisturbed.weights.keys()
 
 
 def test_the_best_evaluation_is_kept(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 import dataclasses
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -182,6 +184,32 @@ def test_a_trained_strategy_writes_all_its_files(project: Path, params: config.P
     }
     assert (project / "models/fine_tuning/seed-0/batch.png").exists()
     assert not list((project / "checkpoints").glob("*.pt"))
+
+
+def test_processes_under_torchrun_write_one_detector_and_one_run(project: Path, params: config.Params) -> None:
+    save_shared(params)
+    write_params(project / "params.yaml", params)
+    command = "-m torch.distributed.run --nproc-per-node 2 -m facemix.cli train mixing --seed 0"
+    done = subprocess.run([sys.executable, *command.split()], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert [line.split(":")[0] for line in done.stdout.splitlines()] == ["step 2", "step 4", "models/mixing/seed-0"]
+    folder = project / "models/mixing/seed-0"
+    written = {"batch.png", "errors.csv", "history.csv", "metrics.json", "model.json", "model.safetensors"}
+    assert {path.name for path in folder.iterdir()} == written
+    assert json.loads((folder / "metrics.json").read_text())["training"]["faces_seen"] == 4 * 8
+    assert [path.suffix for path in (project / "checkpoints").iterdir()] == [".lock"]
+    assert len(list((project / ".facemix/outbox").glob("*/journal.jsonl"))) == 1
+    facemix.Landmarker.load(folder)
+
+
+def write_params(path: Path, params: config.Params) -> None:
+    """A params.yaml of these very parameters."""
+    shutil.copy(REPOSITORY / "params.yaml", path)
+    plain = json.loads(json.dumps(config.plain(params)))
+    nested = {"model", "pack", "sources", "training", "adaptation", "render"}
+    changes = {f"{section}.{key}": value for section in nested for key, value in plain[section].items()}
+    config.update_params(path, changes)
+    assert config.load(path) == params
 
 
 def test_a_stand_in_is_never_logged_as_real(project: Path, params: config.Params) -> None:

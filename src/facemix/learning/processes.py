@@ -69,7 +69,7 @@ class Group:
         else:
             _normalise_together(model)
         # static_graph: a backbone may have layers that no landmark depends on. Buffers are equal everywhere as it is.
-        return model, nn.parallel.DistributedDataParallel(model, broadcast_buffers=False, static_graph=True)
+        return model, nn.parallel.DistributedDataParallel(model, forward_sync_buffers=False, static_graph=True)
 
     def mean(self, value: Tensor) -> Tensor:
         """The mean of a tensor over the processes."""

@@ -117,7 +117,7 @@ def train(
         if first:
             write_checkpoint(checkpoint, {"identity": dict(identity), **state.content()})
 
-    with explained_failures(state, recipe, checkpoint, save, group), stop_signals(group) as stopped:
+    with stop_signals(group) as stopped, explained_failures(state, recipe, checkpoint, save, group):
         if (content := group.read(checkpoint)) is not None:
             state.restore(read_checkpoint(checkpoint, content, identity, group.device), checkpoint)
         for row in state.history if first else []:
@@ -303,8 +303,11 @@ def explained_failures(
         if group.rank == 0 and group.device.type == "cpu":
             state.undo_broken_step()
             save()
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun sends it now; this process ends as it is
+        reason = str(error).split(". ")[0]  # gloo goes on at length
         raise RuntimeError(
-            f"another process of this training was lost in step {state.step + 1} ({error}); {_way_on(checkpoint)}"
+            f"another process of this training was lost in step {state.step + 1} ({reason}); {_way_on(checkpoint)}"
         ) from error
 
 
@@ -487,4 +490,5 @@ def stop_signals(group: Group) -> Iterator[Callable[[], int]]:
         yield lambda: exchange(received)
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            if signal.getsignal(number) is note:
+                signal.signal(number, handler)
