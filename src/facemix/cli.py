@@ -126,7 +126,7 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run=_export)
 
     command = commands.add_parser("preset", help="set many keys of params.yaml at once; comments stay")
-    command.add_argument("name", help="a file of presets/: demo, smoke, 300w")
+    command.add_argument("name", help="a file of presets/: demo, smoke, 300w, paper")
     command.set_defaults(run=_preset)
 
     command = commands.add_parser("bench", help="measure speed, or what synthetic sets are worth as they are")

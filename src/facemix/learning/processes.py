@@ -146,10 +146,8 @@ def joined(device: str) -> Iterator[Group]:
         torch.cuda.set_device(group.device)
     # Also beside NCCL there is gloo: what is on the CPU is exchanged without a GPU's taking part.
     dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=PATIENCE)
-    try:
-        yield group
-    finally:
-        dist.destroy_process_group()
+    yield group
+    dist.destroy_process_group()  # not after an error: those it would wait for may be gone, and the process ends
 
 
 def choose_device(name: str) -> torch.device:
