@@ -11,7 +11,7 @@ from facemix import bench, config, usual_loader
 from facemix.config import Augmentation
 from facemix.faces import geometry
 from facemix.faces.landmarks import MIRROR
-from facemix.learning.augment import augment
+from facemix.learning import augment
 
 NOTHING = Augmentation(rotation=0, scale=0, shift=0, mirror=0, colour=0, grey=0, blur=0, noise=0, occlusion=0)
 STRONG = Augmentation(
@@ -41,7 +41,8 @@ def as_a_batch(
     crops = torch.from_numpy(np.repeat(picture[None], n, axis=0))
     landmarks = torch.from_numpy(np.repeat(LANDMARKS[None], n, axis=0))
     generator = torch.Generator().manual_seed(0)
-    images, points = augment(crops, landmarks, field=FIELD, size=SIZE, settings=settings, generator=generator)
+    changes = augment.draw(len(crops), crops.shape[1], field=FIELD, size=SIZE, settings=settings, generator=generator)
+    images, points = augment.apply(crops, landmarks, changes, SIZE)
     return images.numpy(), points.numpy()
 
 

@@ -1,5 +1,6 @@
 """`facemix bench`: speed that a user can measure on any machine, as ratios within one process."""
 
+import itertools
 import os
 import resource
 import tempfile
@@ -16,8 +17,8 @@ from facemix import usual_loader
 from facemix.config import Params
 from facemix.faces import packs
 from facemix.faces.face import Face
-from facemix.learning import training
-from facemix.learning.batches import MixedBatches, TrainingSet, loader
+from facemix.learning import augment, batches, training
+from facemix.learning.batches import MixedBatches, TrainingSet
 from facemix.learning.model import LandmarkNet
 from facemix.learning.processes import Group, choose_device
 
@@ -42,16 +43,8 @@ def step(params: Params) -> None:
     torch.manual_seed(0)
     network = LandmarkNet(model.backbone, model.input_size, model.width)
     with tempfile.TemporaryDirectory() as folder:
-        recipe = training.Recipe(
-            batches=_noise_batches(Path(folder), params),
-            field=model.context / params.pack.margin * params.pack.crop_size,
-            input_size=model.input_size,
-            settings=settings,
-            augmentation=params.augmentation,
-            learning_rate=settings.learning_rate,
-            seed=0,
-        )
-        load = loader(recipe.batches, device, 0, settings.batch_size)
+        recipe = _recipe(_noise_batches(Path(folder), params), params)
+        load = batches.loader(recipe.batches, device, 0, settings.batch_size)
         state = training.State.begin(network, recipe, group)
         images = torch.rand(settings.batch_size, 3, model.input_size, model.input_size, device=device)
         targets = torch.rand(settings.batch_size, 68, 2, device=device) * model.input_size
@@ -105,14 +98,14 @@ def loader(params: Params, faces: int = FACES) -> None:
     model, size, batch_size = params.model, params.model.input_size, params.training.batch_size
     if faces < batch_size:
         raise ValueError(f"training.batch_size: found {batch_size}, expected at most {faces}, the faces of this bench")
-    device = training.choose_device(params.training.device)
-    field = model.context / params.pack.margin * params.pack.crop_size
+    device = choose_device(params.training.device)
     with tempfile.TemporaryDirectory() as folder:
         entries = _photographs(Path(folder), faces)
         packs.write(Path(folder) / "pack", entries, size=params.pack.crop_size, margin=params.pack.margin)
         pack = packs.read(Path(folder) / "pack")
-        everything = TrainingSet(images=pack.images, landmarks=pack.landmarks, rows=np.arange(faces))
-        ours = MixedBatches(everything, None, alpha=0, batch_size=batch_size, seed=0)
+        everything = TrainingSet(images=pack.images, landmarks=pack.landmarks, ids=pack.ids, rows=np.arange(faces))
+        recipe = _recipe(MixedBatches(everything, None, alpha=0, batch_size=batch_size, seed=0), params)
+        load = batches.loader(recipe.batches, device, 0, batch_size)
         photographs = usual_loader.Photographs(
             [entry.face.image for entry in entries],
             np.stack([entry.face.landmarks for entry in entries]),
@@ -122,18 +115,11 @@ def loader(params: Params, faces: int = FACES) -> None:
         )
         usual = usual_loader.batches(photographs, batch_size, pinned=device.type == "cuda")
         steps = itertools.count()
-        generator = torch.Generator().manual_seed(0)
 
         def batch() -> None:
-            crops, landmarks = ours.load(next(steps))
-            augment(
-                torch.from_numpy(crops).to(device),
-                torch.from_numpy(landmarks).to(device),
-                field=field,
-                size=size,
-                settings=params.augmentation,
-                generator=generator,
-            )
+            step = next(steps)
+            crops, landmarks = load(step)
+            augment.apply(crops, landmarks, recipe.changes(step, crops.shape[1]), size)
 
         def epoch() -> None:
             for images, points in usual:
@@ -150,6 +136,19 @@ def loader(params: Params, faces: int = FACES) -> None:
     print(f"OpenCV by sample, {usual_loader.WORKERS} workers  {images / usual_s:8.1f} images/s")
     print(f"facemix by batch             {images / ours_s:8.1f} images/s")
     print(f"ratio                        {ratio:8.3f}")
+
+
+def _recipe(faces: MixedBatches, params: Params) -> training.Recipe:
+    """A training on these faces, as params say."""
+    return training.Recipe(
+        batches=faces,
+        field=params.model.context / params.pack.margin * params.pack.crop_size,
+        input_size=params.model.input_size,
+        settings=params.training,
+        augmentation=params.augmentation,
+        learning_rate=params.training.learning_rate,
+        seed=0,
+    )
 
 
 def _noise_batches(folder: Path, params: Params) -> MixedBatches:

@@ -64,6 +64,14 @@ def test_opencv_and_grid_sample_see_the_same_also_beyond_the_border() -> None:
     assert by_opencv.is_contiguous(memory_format=torch.channels_last)  # as the network wants it: no copy
 
 
+def test_the_two_blurs_agree() -> None:
+    images, deviation = torch.rand(3, 3, 20, 24), torch.tensor([0.3, 1.0, 1.8])
+    by_opencv, by_convolution = (
+        blur(images, deviation, 3) for blur in (augment._blur_by_opencv, augment._blur_by_convolution)
+    )
+    torch.testing.assert_close(by_opencv, by_convolution, atol=1e-5, rtol=0)
+
+
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 def test_colours_are_a_matrix_and_a_shift(layout: torch.memory_format) -> None:
     images, matrix, shift = torch.rand(4, 3, 8, 9) * 255, torch.rand(4, 3, 3), torch.rand(4, 3, 1)

@@ -227,7 +227,20 @@ def _apply_colours(images: Tensor, matrix: Tensor, shift: Tensor) -> Tensor:
 
 
 def _blur(images: Tensor, deviation: Tensor, radius: int = 3) -> Tensor:
-    """Gaussian blur of images (n, 3, H, W) with a standard deviation (n,) in pixels each."""
+    """Gaussian blur of images (n, 3, H, W) with a standard deviation (n,) in pixels each; borders replicated."""
+    return (_blur_by_opencv if images.device.type == "cpu" else _blur_by_convolution)(images, deviation, radius)
+
+
+def _blur_by_opencv(images: Tensor, deviation: Tensor, radius: int) -> Tensor:
+    sides = (2 * radius + 1,) * 2
+    blurred = [
+        cv2.GaussianBlur(image, sides, sigma, borderType=cv2.BORDER_REPLICATE)
+        for image, sigma in zip(images.permute(0, 2, 3, 1).numpy(), deviation.tolist(), strict=True)
+    ]
+    return torch.from_numpy(np.stack(blurred)).permute(0, 3, 1, 2)
+
+
+def _blur_by_convolution(images: Tensor, deviation: Tensor, radius: int) -> Tensor:
     n, channels, height, width = images.shape
     x = torch.arange(-radius, radius + 1, device=images.device)
     kernel = torch.exp(-0.5 * (x / deviation[:, None]) ** 2)

@@ -19,7 +19,7 @@ from facemix.faces.face import BrokenFace
 from facemix.faces.images import read_image
 from facemix.files import whole_file, write_table
 from facemix.learning.predict import Landmarker
-from facemix.learning.training import choose_device
+from facemix.learning.processes import choose_device
 
 Boxes = npt.NDArray[np.float64]
 
