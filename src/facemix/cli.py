@@ -79,6 +79,17 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run=_prepare)
 
     command = commands.add_parser(
+        "leaks",
+        help="find photographs that are there twice, across splits above all",
+        description="Compares all real faces with each other and with the synthetic ones, and writes to reports/ which "
+        "pairs show one photograph, and how far two annotations of one lie apart.",
+    )
+    command.add_argument(
+        "--exclude", action="store_true", help="leave the training faces that leak out: write them to data/splits"
+    )
+    command.set_defaults(run=_leaks)
+
+    command = commands.add_parser(
         "train", help="train and evaluate one strategy with one seed (on several GPUs: torchrun)"
     )
     command.add_argument("strategy", choices=tuple(STRATEGIES))
@@ -189,6 +200,12 @@ def _prepare(options: argparse.Namespace) -> None:
     from facemix.stages.prepare import prepare
 
     prepare(options.role, config.load())
+
+
+def _leaks(options: argparse.Namespace) -> None:
+    from facemix.stages.leaks import leaks
+
+    leaks(config.load(), exclude=options.exclude)
 
 
 def _train(options: argparse.Namespace) -> None:

@@ -78,9 +78,13 @@ def _failure(path: Path, error: OSError) -> OSError:
     return OSError(error.errno, f"{path}: could not be written ({error.strerror or error}); nothing was changed")
 
 
-def write_table(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
-    """Writes rows of equal keys as CSV with a header."""
+def write_table(path: Path, rows: Sequence[Mapping[str, object]], columns: Sequence[str] = ()) -> None:
+    """Writes rows of equal keys as CSV with a header.
+
+    Args:
+        columns: the keys, where there may be no rows.
+    """
     with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
+        writer = csv.DictWriter(file, fieldnames=list(columns or rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)

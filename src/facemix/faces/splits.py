@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from facemix.faces.face import Face
+from facemix.files import whole_file
 
 TEST_SUBSETS = {"helen/testset": "test", "lfpw/testset": "test", "ibug": "challenging"}
 """The official test subsets of 300-W: Common (`test`) and Challenging; both together are Full."""
@@ -28,7 +29,7 @@ class SplitFile:
     validation: tuple[str, ...]
     """Ids of the faces that validate."""
     excluded: tuple[str, ...]
-    """Ids of training faces whose photograph also stands in a test subset."""
+    """Ids of faces that do not train: their photograph also stands in validation or a test subset."""
 
 
 def read_split_file(path: Path) -> SplitFile:
@@ -51,6 +52,31 @@ def read_split_file(path: Path) -> SplitFile:
     return SplitFile(validation=tuple(content["validation"]), excluded=tuple(content["excluded"]))
 
 
+def exclude(path: Path, ids: Sequence[str]) -> None:
+    """Adds faces to the `excluded` of a split file, which need not be there yet; all else in it stays, comments too.
+
+    Raises:
+        ValueError: the file has another structure, or lists one of the faces under validation; it is then untouched.
+        OSError: it cannot be written.
+    """
+    from ruamel.yaml import YAML
+
+    yaml = YAML()
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    yaml.width = 4096  # do not fold long lines
+    if path.exists():
+        read_split_file(path)
+        content = yaml.load(path)
+    else:
+        content = {"excluded": [], "validation": []}
+    listed = content["excluded"]
+    for id_ in sorted(set(ids) - set(listed), reverse=True):
+        listed.insert(0, id_)  # in front: what follows the list in the file hangs on its last item
+    with whole_file(path) as beside:
+        yaml.dump(content, beside)
+        read_split_file(beside)
+
+
 def fraction(*key: object) -> float:
     """A number in [0, 1), uniform over keys and fixed for each: the same on every machine."""
     digest = hashlib.sha256("\0".join(map(str, key)).encode()).digest()
@@ -62,7 +88,8 @@ def assign(faces: Sequence[Face], split_file: SplitFile | None) -> list[str]:
 
     The official 300-W subsets decide what tests. What validates is what the split file lists; where the source holds
     none of that (it is not 300-W), a fixed share of the photographs, chosen by hash, validates, and where there are no
-    test subsets another share tests. A training face whose photograph stands in a test or validation set is excluded.
+    test subsets another share tests. What the split file excludes is excluded, and so is a training face whose
+    photograph stands in a test or validation set.
     """
     listed = split_file is not None and not set(split_file.validation).isdisjoint(face.id for face in faces)
     has_test = any(face.subset in TEST_SUBSETS for face in faces)
@@ -70,10 +97,9 @@ def assign(faces: Sequence[Face], split_file: SplitFile | None) -> list[str]:
     def first_choice(face: Face) -> str:
         if face.subset in TEST_SUBSETS:
             return TEST_SUBSETS[face.subset]
+        if face.id in excluded:
+            return "excluded"
         if listed:
-            assert split_file is not None
-            if face.id in excluded:
-                return "excluded"
             return "validation" if face.id in validation else "train"
         place = fraction("split", face.photo)
         if place < VALIDATION_SHARE:

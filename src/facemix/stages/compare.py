@@ -8,8 +8,10 @@ from typing import Any
 from facemix import tracking
 from facemix.config import Params
 from facemix.files import write_table
+from facemix.stages import leaks
 from facemix.strategies import MODELS
 from facemix.verdict import comparison, figures
+from facemix.verdict.leaks import leaking
 
 REPORTS = Path("reports")
 SHOWN = {
@@ -41,15 +43,19 @@ def compare(params: Params) -> None:
     box_jitter = comparison.box_jitter_table(trained)
     write_table(REPORTS / "box_jitter.csv", box_jitter)
     write_table(REPORTS / "validation.csv", comparison.validation_table(trained))
-    figures.ranking(REPORTS / "ranking.png", ranked, trained, normalizer)
+    floor = leaks.read_human_floor(normalizer)
+    figures.ranking(REPORTS / "ranking.png", ranked, trained, normalizer, floor)
     figures.ced(REPORTS / "ced.png", ced, trained, normalizer)
     figures.box_jitter(REPORTS / "box_jitter.png", box_jitter, trained, normalizer)
+    leaking_faces = leaking(leaks.read(), "test")
     summary = {
         "normalizer": normalizer,
         **test_faces,
         "best": ranked[0]["strategy"],
         "test_nme": {row["strategy"]: round(row["test_nme"], 4) for row in ranked},
         "val_nme": {row["strategy"]: round(row["val_nme"], 4) for row in ranked},
+        "leaking_test_faces": len(leaking_faces),
+        **({"human_floor": floor} if floor is not None else {}),
     }
     (REPORTS / "metrics.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
     print(
@@ -57,6 +63,13 @@ def compare(params: Params) -> None:
         + (f"; test: {shown}" if shown else "")
     )
     print(table(ranked))
+    if floor is not None:
+        print(f"two annotators of a photograph: {floor:.2f}")
+    if leaking_faces:
+        print(
+            f"{len(leaking_faces)} test faces show a photograph that training or validation holds too ({leaks.TABLE}); "
+            "leave it out of training by `facemix leaks --exclude`"
+        )
     tracking.deliver()
     with tracking.start(
         name="compare",

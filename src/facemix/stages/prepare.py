@@ -27,7 +27,7 @@ def prepare(role: str, params: config.Params) -> None:
         broken += bad
         if source.name == config.RENDERED["real"]:
             faces = [dataclasses.replace(face, subset=STAND_IN) for face in faces]
-        assigned = assign(source, faces) if role == "real" else ["train"] * len(faces)
+        assigned = assign(source, faces) if role == "real" else _training(source, faces)
         entries += [
             packs.Entry(face=face, source=source.name, split=split) for face, split in zip(faces, assigned, strict=True)
         ]
@@ -64,12 +64,28 @@ def _sources(role: str, params: config.Params) -> list[tuple[config.Source, Path
     return found
 
 
+def split_path(source: config.Source, role: str) -> Path:
+    """The split file of a source: `data/splits/NAME.yaml`, or for real faces, without it, that of the format.
+
+    Where there is neither, it is where the first one goes.
+    """
+    own = SPLIT_FILES / f"{source.name}.yaml"
+    of_format = SPLIT_FILES / f"{source.format}.yaml"
+    return of_format if role == "real" and of_format.exists() and not own.exists() else own
+
+
+def _training(source: config.Source, faces: list[Face]) -> list[str]:
+    """Synthetic faces train, but for those that a split file excludes."""
+    path = split_path(source, "synthetic")
+    excluded = set(splits.read_split_file(path).excluded) if path.exists() else set()
+    return ["excluded" if face.id in excluded else "train" for face in faces]
+
+
 def assign(source: config.Source, faces: list[Face]) -> list[str]:
-    """Splits a real source by its split file: `data/splits/NAME.yaml`, or that of its format; says what is missing."""
-    candidates = [SPLIT_FILES / f"{stem}.yaml" for stem in (source.name, source.format)]
-    path = next((path for path in candidates if path.exists()), None)
-    split_file = splits.read_split_file(path) if path else None
-    if split_file:
+    """Splits a real source by its split file; says which validation faces are missing."""
+    path = split_path(source, "real")
+    split_file = splits.read_split_file(path) if path.exists() else None
+    if split_file and split_file.validation:
         present = {face.id for face in faces}
         missing = [id_ for id_ in split_file.validation if id_ not in present]
         n = len(split_file.validation)

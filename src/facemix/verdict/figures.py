@@ -22,8 +22,18 @@ FACE_SIZES = {
 COLOURS = dict(zip(STRATEGIES, plt.get_cmap("tab10").colors, strict=False))  # type: ignore[attr-defined]
 
 
-def ranking(path: Path, ranked: Sequence[Mapping[str, Any]], trained: Sequence[Trained], normalizer: str) -> None:
-    """Test NME of each strategy, the best on top; a ring for each seed where there are several."""
+def ranking(
+    path: Path,
+    ranked: Sequence[Mapping[str, Any]],
+    trained: Sequence[Trained],
+    normalizer: str,
+    human_floor: float | None = None,
+) -> None:
+    """Test NME of each strategy, the best on top; a ring for each seed where there are several.
+
+    Args:
+        human_floor: NME in % between two annotators, a dashed line.
+    """
     figure, axes = plt.subplots(figsize=(7, 0.5 * len(ranked) + 1.3), layout="constrained")
     for place, row in enumerate(ranked):
         name = row["strategy"]
@@ -34,6 +44,9 @@ def ranking(path: Path, ranked: Sequence[Mapping[str, Any]], trained: Sequence[T
         seeds = [one.metrics["test"]["nme"] for one in trained if one.strategy == name]
         if len(seeds) > 1:
             axes.plot(seeds, [place] * len(seeds), "o", color=COLOURS[name], fillstyle="none", markersize=5)
+    if human_floor is not None:
+        axes.axvline(human_floor, color="grey", linestyle="--", label="between two people")
+        axes.legend(frameon=False, loc="lower right")
     axes.set_yticks(range(len(ranked)), [row["strategy"] for row in ranked])
     axes.set_ylim(len(ranked) - 0.5, -0.8)
     axes.margins(x=0.08)

@@ -1,0 +1,146 @@
+"""`facemix leaks`: photographs that are there twice, and how far two people's annotations of one lie apart."""
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from facemix import config
+from facemix.faces import packs, splits
+from facemix.files import whole_file, write_table
+from facemix.render.population import POPULATIONS, changed
+from facemix.stages.prepare import split_path
+from facemix.verdict import duplicates, human_floor
+from facemix.verdict import leaks as verdict
+from facemix.verdict.duplicates import Pair
+
+REPORTS = Path("reports")
+TABLE = REPORTS / "leaks.csv"
+SHEET = REPORTS / "leaks.png"
+HUMAN_FLOOR = REPORTS / "human_floor.json"
+
+SHOWN = 24
+"""Pairs on the sheet at most: leaks first."""
+
+
+def leaks(params: config.Params, exclude: bool = False) -> None:
+    """Finds what the packs hold twice; writes the table of pairs, a sheet of the worst of them and the human floor.
+
+    Synthetic faces are compared with real ones, not with each other.
+
+    Args:
+        exclude: add the training faces that leak to the `excluded` of their split files.
+
+    Raises:
+        ValueError: a pack is missing or damaged.
+        OSError: an output cannot be written.
+    """
+    real, synthetic = (packs.read(packs.FOLDER / role) for role in ("real", "synthetic"))
+    patches, points = duplicates.cut(real.images, real.landmarks)
+    others, _ = duplicates.cut(synthetic.images, synthetic.landmarks)
+    found = duplicates.find(np.concatenate([patches, others]), len(real))
+
+    images = dict(zip([*real.ids.tolist(), *synthetic.ids.tolist()], [*real.images, *synthetic.images], strict=True))
+    assigned = dict(zip(real.ids.tolist(), real.splits.tolist(), strict=True)) | {
+        id_: "synthetic" if split == "train" else split
+        for id_, split in zip(synthetic.ids.tolist(), synthetic.splits.tolist(), strict=True)
+    }
+    ids = list(images)
+    rows = [
+        verdict.row(_kind(pair, images[a], images[b]), (a, b), assigned, pair.similarity)
+        for pair in found
+        for a, b in [(ids[pair.first], ids[pair.second])]
+    ]
+    rows += [verdict.row("person", faces, assigned, None) for faces in _same_people(ids, params)]
+    rows.sort(key=verdict.rank)
+    with whole_file(TABLE) as beside:
+        write_table(beside, rows, verdict.COLUMNS)
+    worst = [(images[pair["face_a"]], images[pair["face_b"]]) for pair in rows[:SHOWN]]
+    _, data = cv2.imencode(".png", verdict.sheet(rows[:SHOWN], worst)[..., ::-1])
+    with whole_file(SHEET) as beside:
+        beside.write_bytes(data.tobytes())
+
+    among_real = [pair for pair in found if pair.second < len(real)]
+    floor = human_floor.measure(among_real, points, params.evaluation.normalizer)
+    with whole_file(HUMAN_FLOOR) as beside:
+        beside.write_text(json.dumps(floor, indent=2) + "\n", encoding="utf-8")
+    print(report(rows, floor))
+    if exclude:
+        _exclude(verdict.leaking(rows, "training"), params)
+
+
+def _kind(pair: Pair, first: npt.NDArray[np.uint8], second: npt.NDArray[np.uint8]) -> str:
+    if np.array_equal(first, second):
+        return "exact"
+    return "mirrored" if pair.mirrored else "near"
+
+
+def _same_people(ids: Sequence[str], params: config.Params) -> list[tuple[str, str]]:
+    """The rendered faces of equal number, where both sets draw from one stock of people by one seed."""
+    rendered = {"stand_in": params.render.stand_in, "synthetic": params.render.synthetic}
+    stocks = {(changed(POPULATIONS[name], wanted.population).people, wanted.seed) for name, wanted in rendered.items()}
+    if len(stocks) > 1:
+        return []
+    there = set(ids)
+    stand_in, synthetic = config.RENDERED["real"], config.RENDERED["synthetic"]
+    numbers = [id_.removeprefix(f"{stand_in}/") for id_ in ids if id_.startswith(f"{stand_in}/")]
+    pairs = [(f"{stand_in}/{number}", f"{synthetic}/{number}") for number in numbers]
+    return [pair for pair in pairs if there.issuperset(pair)]
+
+
+def report(pairs: Sequence[verdict.Row], floor: Mapping[str, Any]) -> str:
+    """What was found, as text: pairs by their two splits, and the human floor."""
+    lines = [f"{TABLE}: {len(pairs)} pairs of faces show one photograph (or one rendered person)"]
+    for (split_a, split_b), count in verdict.counts(pairs).items():
+        leak = verdict.is_leak({"split_a": split_a, "split_b": split_b})
+        lines.append(f"  {f'{split_a} / {split_b}':26s}{count:6d}" + ("  leak" if leak else ""))
+    if "nme" in floor:
+        lines.append(
+            f"{HUMAN_FLOOR}: two annotators of a photograph differ by an NME of {floor['nme']:.2f} % (median "
+            f"{floor['median']:.2f} %; {floor['photographs']} photographs, {floor['pairs']} pairs)"
+        )
+    return "\n".join(lines)
+
+
+def read() -> list[dict[str, str]]:
+    """The pairs that the stage found; none where it has not run."""
+    if not TABLE.exists():
+        return []
+    with TABLE.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def read_human_floor(normalizer: str) -> float | None:
+    """NME between two annotators in %; None where no photograph was annotated twice, or the stage has not run.
+
+    Raises:
+        ValueError: it was measured by another face size.
+    """
+    if not HUMAN_FLOOR.exists():
+        return None
+    floor = json.loads(HUMAN_FLOOR.read_text(encoding="utf-8"))
+    if floor["normalizer"] != normalizer:
+        raise ValueError(
+            f"{HUMAN_FLOOR}: found NME by {floor['normalizer']}, expected {normalizer} as in models; run `dvc repro`"
+        )
+    nme: float | None = floor.get("nme")
+    return nme
+
+
+def _exclude(ids: Sequence[str], params: config.Params) -> None:
+    """Writes training faces of the packs into the split files of their sources."""
+    for role in ("real", "synthetic"):
+        rendered = config.Source(name=config.RENDERED[role], format="facesynthetics")
+        for source in (*getattr(params.sources, role), rendered):
+            own = [id_.removeprefix(f"{source.name}/") for id_ in ids if id_.startswith(f"{source.name}/")]
+            if own:
+                path = split_path(source, role)
+                splits.exclude(path, own)
+                print(f"{path}: {len(own)} training faces excluded; `dvc repro` leaves them out")
+    if not ids:
+        print("no training face leaks: nothing to exclude")
