@@ -77,6 +77,8 @@ def face(
     fill([27, 31, 35], skin - 25)
     fill(list(range(48, 60)), lips)
     fill(list(range(60, 68)), dark)
+    grain = cv2.GaussianBlur(np.random.default_rng(round(1e6 * points[0, 0])).standard_normal((size, size)), (0, 0), 2)
+    image = np.clip(image + 20 * grain[..., None] / grain.std(), 0, 255).astype(np.uint8)  # no two look alike
     labelled = points.copy()
     outline = list(REGIONS["jaw"])
     labelled[outline] = points[30] + jaw * (points[outline] - points[30])

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from facemix import config
 from facemix.files import write_table
 from facemix.stages import compare as stage
-from facemix.verdict import comparison
+from facemix.verdict import comparison, leaks
 
 FACES = [f"300w/lfpw/testset/{i}" for i in range(40)]
 
@@ -125,6 +125,37 @@ def test_a_stand_in_is_never_shown_as_real(
         assert json.loads(Path("reports/metrics.json").read_text()).get("test_faces") == called
         assert started[-1]["tags"].get("test_faces") == called
     assert titles == [f"test: {shown}"] * 3
+
+
+def test_leaking_test_faces_and_the_human_floor_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(stage.tracking, "deliver", lambda: 0)
+    monkeypatch.setattr(stage.tracking, "start", lambda **about: nullcontext(Mock()))
+    drawn: list[float] = []
+    draw = Axes.axvline
+    monkeypatch.setattr(Axes, "axvline", lambda axes, x, **style: draw(axes, drawn.append(x) or x, **style))
+    write(Path("models"), "real_only", 0, [4.0, 5.0])
+    params = config.load(Path(__file__).resolve().parents[2] / "params.yaml")
+    stage.compare(params)
+    assert json.loads(Path("reports/metrics.json").read_text()).keys() & {"leaking_test_faces", "human_floor"} == set()
+    assert drawn == []
+    capsys.readouterr()
+    splits = {FACES[0]: "test", FACES[1]: "test", "a": "train", "b": "synthetic"}
+    pairs = [(FACES[0], "a"), (FACES[0], "b"), (FACES[1], FACES[0])]
+    write_table(Path("reports/leaks.csv"), [leaks.row("near", pair, splits, 0.9) for pair in pairs])
+    Path("reports/human_floor.json").write_text(json.dumps({"normalizer": "outer_eye", "nme": 2.5}))
+    stage.compare(params)
+    summary = json.loads(Path("reports/metrics.json").read_text())
+    assert (summary["leaking_test_faces"], summary["human_floor"]) == (1, 2.5)
+    assert drawn == [2.5]
+    printed = capsys.readouterr().out
+    assert "1 test faces show a photograph that training or validation holds too" in printed
+    assert "two annotators of a photograph: 2.50" in printed
+    Path("reports/human_floor.json").write_text(json.dumps({"normalizer": "box_side", "nme": 2.5}))
+    with pytest.raises(ValueError, match="human_floor.json: found NME by box_side, expected outer_eye"):
+        stage.compare(params)
 
 
 def test_csv_rows_can_be_read_back(tmp_path: Path) -> None:

@@ -47,15 +47,16 @@ def compare(params: Params) -> None:
     figures.ranking(REPORTS / "ranking.png", ranked, trained, normalizer, floor)
     figures.ced(REPORTS / "ced.png", ced, trained, normalizer)
     figures.box_jitter(REPORTS / "box_jitter.png", box_jitter, trained, normalizer)
-    leaking_faces = leaking(leaks.read(), "test")
+    pairs = leaks.read()
+    n_leaking = None if pairs is None else len(leaking(pairs, "test"))
     summary = {
         "normalizer": normalizer,
         **test_faces,
         "best": ranked[0]["strategy"],
         "test_nme": {row["strategy"]: round(row["test_nme"], 4) for row in ranked},
         "val_nme": {row["strategy"]: round(row["val_nme"], 4) for row in ranked},
-        "leaking_test_faces": len(leaking_faces),
-        **({"human_floor": floor} if floor is not None else {}),
+        **({} if n_leaking is None else {"leaking_test_faces": n_leaking}),
+        **({} if floor is None else {"human_floor": floor}),
     }
     (REPORTS / "metrics.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
     print(
@@ -65,9 +66,9 @@ def compare(params: Params) -> None:
     print(table(ranked))
     if floor is not None:
         print(f"two annotators of a photograph: {floor:.2f}")
-    if leaking_faces:
+    if n_leaking:
         print(
-            f"{len(leaking_faces)} test faces show a photograph that training or validation holds too ({leaks.TABLE}); "
+            f"{n_leaking} test faces show a photograph that training or validation holds too ({leaks.TABLE}); "
             "leave it out of training by `facemix leaks --exclude`"
         )
     tracking.deliver()

@@ -107,10 +107,10 @@ def report(pairs: Sequence[verdict.Row], floor: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def read() -> list[dict[str, str]]:
-    """The pairs that the stage found; none where it has not run."""
+def read() -> list[dict[str, str]] | None:
+    """The pairs that the stage found; None where it has not run."""
     if not TABLE.exists():
-        return []
+        return None
     with TABLE.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
