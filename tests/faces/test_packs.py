@@ -23,6 +23,7 @@ def test_a_pack_gives_back_the_original_points(tmp_path: Path, entries: list[Ent
     pack = packs.read(tmp_path / "pack")
     assert pack.images.shape == (9, 64, 64, 3)
     assert list(pack.ids) == [f"toy/{entry.face.id}" for entry in entries]
+    assert list(pack.photos) == [f"toy/{entry.face.photo}" for entry in entries]
     original = geometry.apply(geometry.invert(pack.transforms), pack.landmarks)
     np.testing.assert_allclose(original, [entry.face.landmarks for entry in entries], atol=1e-3)
 

@@ -26,6 +26,7 @@ def pack(n: int = 40) -> Pack:
         landmarks=np.repeat(points[None], n, axis=0).astype(np.float32),
         ids=np.array([f"toy/{i}" for i in range(n)]),
         subsets=np.full(n, "toy"),
+        photos=np.array([f"toy/{i}" for i in range(n)]),
         splits=np.full(n, "test"),
         transforms=np.repeat(np.eye(2, 3)[None], n, axis=0),
         boxes=np.repeat(box[None], n, axis=0),

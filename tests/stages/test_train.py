@@ -171,6 +171,7 @@ def test_a_trained_strategy_writes_all_its_files(project: Path, params: config.P
     assert metrics["adaptation"]["val_nme_after"] <= metrics["adaptation"]["val_nme_before"]
     assert metrics["val"]["nme"] == pytest.approx(metrics["adaptation"]["val_nme_after"])
     errors = np.loadtxt(folder / "errors.csv", delimiter=",", skiprows=1, usecols=2)
+    assert (folder / "errors.csv").read_text().startswith("face,subset,nme,photo\ntoy/")
     assert errors.mean() == pytest.approx(metrics["test"]["nme"], abs=1e-5)
     assert metrics["test"]["faces"] == len(errors) == 20
     for split in ("val", "test"):

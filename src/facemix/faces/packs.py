@@ -41,6 +41,8 @@ class Pack:
     """(N,) `source/id`, unique."""
     subsets: npt.NDArray[np.str_]
     """(N,) the source's own subset."""
+    photos: npt.NDArray[np.str_]
+    """(N,) `source/photo`: equal for faces of one photograph."""
     splits: npt.NDArray[np.str_]
     """(N,) train, validation, test, challenging or excluded."""
     transforms: npt.NDArray[np.float64]
@@ -79,12 +81,16 @@ def read(folder: Path) -> Pack:
     def text(column: str) -> npt.NDArray[np.str_]:
         return np.array(table.column(column).to_pylist(), dtype=np.str_)
 
-    sources, ids = table.column("source").to_pylist(), table.column("id").to_pylist()
+    def named(column: str) -> npt.NDArray[np.str_]:
+        names = zip(table.column("source").to_pylist(), table.column(column).to_pylist(), strict=True)
+        return np.array([f"{source}/{name}" for source, name in names], dtype=np.str_)
+
     return Pack(
         images=images,
         landmarks=landmarks,
-        ids=np.array([f"{source}/{id_}" for source, id_ in zip(sources, ids, strict=True)], dtype=np.str_),
+        ids=named("id"),
         subsets=text("subset"),
+        photos=named("photo"),
         splits=text("split"),
         transforms=np.array(table.column("transform").to_pylist(), dtype=np.float64).reshape(n, 2, 3),
         boxes=np.array(table.column("box").to_pylist(), dtype=np.float64).reshape(n, 4),

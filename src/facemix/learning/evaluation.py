@@ -60,6 +60,7 @@ class Errors:
 
     ids: npt.NDArray[np.str_]
     subsets: npt.NDArray[np.str_]
+    photos: npt.NDArray[np.str_]
     splits: npt.NDArray[np.str_]
     points: npt.NDArray[np.float64]
     """(n, 68) per point."""
@@ -73,7 +74,11 @@ class Errors:
         """The part that belongs to these splits."""
         chosen = np.isin(self.splits, splits)
         return Errors(
-            ids=self.ids[chosen], subsets=self.subsets[chosen], splits=self.splits[chosen], points=self.points[chosen]
+            ids=self.ids[chosen],
+            subsets=self.subsets[chosen],
+            photos=self.photos[chosen],
+            splits=self.splits[chosen],
+            points=self.points[chosen],
         )
 
 
@@ -84,6 +89,7 @@ def measure(predicted: npt.NDArray[np.float32], pack: Pack, rows: npt.NDArray[np
     return Errors(
         ids=pack.ids[rows],
         subsets=pack.subsets[rows],
+        photos=pack.photos[rows],
         splits=pack.splits[rows],
         points=metrics.point_errors(geometry.apply(back, predicted), truth, normalizer),
     )

@@ -96,8 +96,8 @@ def write_outputs(folder: Path, task: Task, outcome: Outcome) -> dict[str, Any]:
         write_table(
             beside / "errors.csv",
             [
-                {"face": id_, "subset": subset, "nme": f"{nme:.6f}"}
-                for id_, subset, nme in zip(tested.ids, tested.subsets, tested.nme, strict=True)
+                {"face": id_, "subset": subset, "nme": f"{nme:.6f}", "photo": photo}
+                for id_, subset, nme, photo in zip(tested.ids, tested.subsets, tested.nme, tested.photos, strict=True)
             ],
         )
         write_table(beside / "history.csv", outcome.history)
