@@ -20,6 +20,10 @@ SHOWN = {
     "test_nme": "test NME",
     "test_nme_sd": "± seeds",
     "difference": "vs real_only",
+    "difference_low": "95 % interval",
+    "p_better": "P(better)",
+    "p_adjusted": "p (Holm)",
+    "verdict": "verdict",
     "fr8": "FR@8",
     "fr10": "FR@10",
     "auc8": "AUC@8",
@@ -27,15 +31,25 @@ SHOWN = {
     "challenging_nme": "challenging",
     "full_nme": "full",
 }
+_THOUSANDTHS = ("auc8", "p_better", "p_adjusted")
 
 
 def compare(params: Params) -> None:
-    """Ranks all strategies by test NME; writes the table, the metrics, the plots, and a summary run."""
+    """Ranks all strategies by test NME; writes the verdict, the table, the metrics, the plots, and a summary run."""
     trained = comparison.read(MODELS, params.seeds)
+    missing = comparison.missing(MODELS, params.seeds)
     ranked = comparison.rank(trained)
     normalizer = trained[0].metrics["normalizer"]
     shown = comparison.faces_shown(trained)
     test_faces = {"test_faces": shown} if shown else {}
+    faces, photos = len(trained[0].errors), len(set(trained[0].photos.values()))
+    verdict = comparison.headline(
+        ranked,
+        n_real=params.n_real,
+        test_faces=f"{faces} test faces of {photos} {'renders' if shown else 'photographs'}"
+        + (f", {shown}" if shown else ""),
+        missing=missing,
+    )
     REPORTS.mkdir(exist_ok=True)
     write_table(REPORTS / "ranking.csv", ranked)
     ced = comparison.ced_table(trained)
@@ -57,12 +71,15 @@ def compare(params: Params) -> None:
         "val_nme": {row["strategy"]: round(row["val_nme"], 4) for row in ranked},
         **({} if n_leaking is None else {"leaking_test_faces": n_leaking}),
         **({} if floor is None else {"human_floor": floor}),
+        "verdict": {"status": verdict.status, "sentence": verdict.sentence},
     }
     (REPORTS / "metrics.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
     print(
-        f"NME in % of the {figures.FACE_SIZES[normalizer]}, {len(trained[0].errors)} test faces"
-        + (f"; test: {shown}" if shown else "")
+        f"NME in % of the {figures.FACE_SIZES[normalizer]}, {faces} test faces" + (f"; test: {shown}" if shown else "")
     )
+    if missing:
+        compared = ", ".join(str(seed) for seed in sorted({one.seed for one in trained}))
+        print(f"missing: {comparison.named(missing)}; compared at the seeds that all have: {compared}; run `dvc repro`")
     print(table(ranked))
     if floor is not None:
         print(f"two annotators of a photograph: {floor:.2f}")
@@ -71,18 +88,19 @@ def compare(params: Params) -> None:
             f"{n_leaking} test faces show a photograph that training or validation holds too ({leaks.TABLE}); "
             "leave it out of training by `facemix leaks --exclude`"
         )
+    print(verdict.sentence)
     tracking.deliver()
     with tracking.start(
         name="compare",
         experiment=params.tracking.experiment,
-        tags={"strategy": "compare", **test_faces},
+        tags={"strategy": "compare", "verdict": verdict.sentence, **test_faces},
         params={
             "alpha": params.alpha,
             "n_real": params.n_real,
             "n_synthetic": params.n_synthetic,
             "seeds": params.seeds,
         }
-        | {"best": ranked[0]["strategy"], "normalizer": normalizer},
+        | {"best": ranked[0]["strategy"], "normalizer": normalizer, "verdict": verdict.status},
     ) as run:
         run.metrics({f"test.nme.{row['strategy']}": row["test_nme"] for row in ranked})
         run.metrics(
@@ -101,7 +119,7 @@ def compare(params: Params) -> None:
 def table(ranked: Sequence[Mapping[str, Any]]) -> str:
     """The ranking as text, columns aligned; what no strategy has is left out."""
     columns = [key for key in SHOWN if any(row.get(key) is not None for row in ranked)]
-    cells = [[SHOWN[key] for key in columns]] + [[_cell(key, row.get(key)) for key in columns] for row in ranked]
+    cells = [[SHOWN[key] for key in columns]] + [[_cell(key, row) for key in columns] for row in ranked]
     widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
     return "\n".join(
         "  ".join(
@@ -112,9 +130,14 @@ def table(ranked: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
-def _cell(key: str, value: Any) -> str:
+def _cell(key: str, row: Mapping[str, Any]) -> str:
+    value = row.get(key)
     if value is None:
         return "-"
+    if key == "p_adjusted" and value < 0.001:
+        return "< 0.001"
+    if key == "difference_low":
+        return f"{value:+.2f} to {row['difference_high']:+.2f}"
     if isinstance(value, float):
-        return f"{value:+.2f}" if key == "difference" else f"{value:.3f}" if key == "auc8" else f"{value:.2f}"
+        return f"{value:+.2f}" if key == "difference" else f"{value:.3f}" if key in _THOUSANDTHS else f"{value:.2f}"
     return str(value)

@@ -2,10 +2,10 @@
 
 import csv
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -13,8 +13,11 @@ import numpy.typing as npt
 from facemix import metrics
 from facemix.faces.face import STAND_IN, STAND_IN_SHOWN
 from facemix.strategies import STRATEGIES
+from facemix.verdict import bootstrap
 
 BASELINE = "real_only"
+COMBINED = tuple(name for name in STRATEGIES if name not in (BASELINE, "synthetic_only"))
+"""What the headline question is about: the strategies that learn from real and synthetic faces."""
 CED_THRESHOLDS = np.linspace(0, 20, 101)
 
 
@@ -27,26 +30,31 @@ class Trained:
     metrics: dict[str, Any]
     errors: dict[str, float]
     """Face -> NME in %, test faces (Common) only."""
+    photos: dict[str, str]
+    """Face -> the photograph that it was cut from."""
     box_jitter: dict[float, float]
     """Level of box jitter -> NME of the test faces in %; 0: in tight boxes."""
     history: list[dict[str, float]]
 
 
 def read(models: Path, seeds: Sequence[int]) -> list[Trained]:
-    """Every trained strategy, in the order of the table.
+    """Every trained strategy at the seeds that all of them have, in the order of the table.
 
     Raises:
-        ValueError: nothing is there, a file is damaged, a strategy lacks a seed, NMEs of different face sizes, or
+        ValueError: nothing is there, no seed is common to all, a file is damaged, NMEs of different face sizes, or
             strategies that were judged on different faces.
     """
-    found = [
-        _read_one(models / name / f"seed-{seed}", name, seed)
-        for name in STRATEGIES
-        for seed in seeds
-        if (models / name).is_dir()
-    ]
-    if not found:
+    names = _trained(models, seeds)
+    if not names:
         raise ValueError(f"{models}: no trained strategy, expected {models}/STRATEGY/seed-K; run `dvc repro`")
+    lacking = missing(models, seeds)
+    common = [seed for seed in seeds if not any((name, seed) in lacking for name in names)]
+    if not common:
+        raise ValueError(
+            f"{models}: no seed that every strategy was trained with, expected one at least; missing: "
+            f"{named(lacking)}; run `dvc repro`"
+        )
+    found = [_read_one(models / name / f"seed-{seed}", name, seed) for name in names for seed in common]
     first = found[0]
     for other in found[1:]:
         if other.metrics["normalizer"] != first.metrics["normalizer"]:
@@ -62,6 +70,20 @@ def read(models: Path, seeds: Sequence[int]) -> list[Trained]:
     return found
 
 
+def missing(models: Path, seeds: Sequence[int]) -> list[tuple[str, int]]:
+    """Strategy and seed of each training that is not there, of strategies that were trained with another seed."""
+    return [
+        (name, seed)
+        for name in _trained(models, seeds)
+        for seed in seeds
+        if not (models / name / f"seed-{seed}").is_dir()
+    ]
+
+
+def _trained(models: Path, seeds: Sequence[int]) -> list[str]:
+    return [name for name in STRATEGIES if any((models / name / f"seed-{seed}").is_dir() for seed in seeds)]
+
+
 def faces_shown(trained: Sequence[Trained]) -> str:
     """What the test faces are to be called where results show them; empty for real ones."""
     return STAND_IN_SHOWN if STAND_IN in trained[0].metrics["test"]["subsets"] else ""
@@ -74,7 +96,9 @@ def _read_one(folder: Path, strategy: str, seed: int) -> Trained:
         subsets = set(test["subsets"])
         box_jitter = {0.0: test["nme"]} | {float(level): nme for level, nme in test["box_jitter"].items()}
         with (folder / "errors.csv").open(encoding="utf-8", newline="") as file:
-            errors = {row["face"]: float(row["nme"]) for row in csv.DictReader(file) if row["subset"] in subsets}
+            rows = [row for row in csv.DictReader(file) if row["subset"] in subsets]
+        errors = {row["face"]: float(row["nme"]) for row in rows}
+        photos = {row["face"]: row.get("photo", row["face"]) for row in rows}
         with (folder / "history.csv").open(encoding="utf-8", newline="") as file:
             history = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
     except FileNotFoundError as error:
@@ -82,18 +106,35 @@ def _read_one(folder: Path, strategy: str, seed: int) -> Trained:
         raise ValueError(f"{folder}: {missing} is missing; expected one for every seed: run `dvc repro`") from None
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{folder}: damaged results ({error!r}); delete the folder and run `dvc repro`") from error
-    if not errors or not np.all(np.isfinite(list(errors.values()))):
-        raise ValueError(f"{folder / 'errors.csv'}: expected a finite NME for every test face")
-    return Trained(strategy=strategy, seed=seed, metrics=content, errors=errors, box_jitter=box_jitter, history=history)
+    if not errors:
+        raise ValueError(f"{folder / 'errors.csv'}: no test face; delete the folder and run `dvc repro`")
+    for face, nme in errors.items():
+        if not np.isfinite(nme):
+            raise ValueError(
+                f"{folder / 'errors.csv'}: {face} has an NME of {nme}, expected a finite NME for every test face; "
+                "delete the folder and run `dvc repro`"
+            )
+    return Trained(
+        strategy=strategy,
+        seed=seed,
+        metrics=content,
+        errors=errors,
+        photos=photos,
+        box_jitter=box_jitter,
+        history=history,
+    )
 
 
 def rank(trained: Sequence[Trained]) -> list[dict[str, Any]]:
     """One row a strategy, the best mean test NME first; NME in % of the face size, means over seeds.
 
-    `difference` is the mean paired difference of NME to `real_only` over the test faces (negative is better).
+    `difference` is the mean paired difference of NME to `real_only` over the test faces (negative is better), from
+    `difference_low` to `difference_high` with 95 % confidence, each strategy taken by itself. `p_better` is the share
+    of resamples in which the strategy beats `real_only`. `p_adjusted` is Holm's over all strategies; `verdict` is
+    better or worse where it is below 5 %, else tie. None of these where `real_only` was not trained.
     """
     rows = []
-    baseline = _mean_errors(trained, BASELINE)
+    differences = _differences(trained)
     for name in dict.fromkeys(one.strategy for one in trained):
         runs = [one for one in trained if one.strategy == name]
         test = [one.metrics["test"] for one in runs]
@@ -106,7 +147,7 @@ def rank(trained: Sequence[Trained]) -> list[dict[str, Any]]:
             "fr8": _mean(one["fr8"] for one in test),
             "fr10": _mean(one["fr10"] for one in test),
             "auc8": _mean(one["auc8"] for one in test),
-            "difference": float((_mean_errors(trained, name) - baseline).mean()) if len(baseline) else None,
+            **(differences.get(name) or _NO_DIFFERENCE | {"difference": 0.0 if name == BASELINE else None}),
         }
         row |= {
             f"{split}_nme": _mean(one.metrics[split]["nme"] for one in runs)
@@ -123,11 +164,114 @@ def _mean(values: Any) -> float:
     return float(np.mean(list(values)))
 
 
-def _mean_errors(trained: Sequence[Trained], strategy: str) -> npt.NDArray[np.float64]:
-    """NME of each test face (n,), mean over the seeds of a strategy; empty where it was not trained."""
+_NO_DIFFERENCE: dict[str, Any] = dict.fromkeys(
+    ("difference", "difference_low", "difference_high", "p_better", "p_adjusted", "verdict")
+)
+
+
+def _differences(trained: Sequence[Trained]) -> dict[str, dict[str, Any]]:
+    """What is known of each strategy's difference to the baseline, by strategy; empty where there is none."""
+    names = [name for name in dict.fromkeys(one.strategy for one in trained) if name != BASELINE]
+    baseline = _errors(trained, BASELINE)
+    if not names or not len(baseline):
+        return {}
     faces = sorted(trained[0].errors)
-    runs = [[one.errors[face] for face in faces] for one in trained if one.strategy == strategy]
-    return np.mean(runs, axis=0) if runs else np.zeros(0)
+    photos = np.array([trained[0].photos[face] for face in faces])
+    found = bootstrap.compare(np.stack([_errors(trained, name) for name in names]) - baseline, photos)
+    adjusted = bootstrap.holm(np.array([one.p_value for one in found])).tolist()
+    return {
+        name: {
+            "difference": one.mean,
+            "difference_low": one.low,
+            "difference_high": one.high,
+            "p_better": one.p_below,
+            "p_adjusted": p,
+            "verdict": "tie" if p >= 1 - bootstrap.CONFIDENCE else "better" if one.mean < 0 else "worse",
+        }
+        for name, one, p in zip(names, found, adjusted, strict=True)
+    }
+
+
+def _errors(trained: Sequence[Trained], strategy: str) -> npt.NDArray[np.float64]:
+    """NME of each test face (seeds, n) of a strategy; of no seeds where it was not trained."""
+    faces = sorted(trained[0].errors)
+    runs = [one for one in trained if one.strategy == strategy]
+    return np.array([[one.errors[face] for face in faces] for one in sorted(runs, key=lambda one: one.seed)])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Headline:
+    """The answer to the headline question: do real and synthetic faces together beat real faces alone?"""
+
+    status: Literal["supported", "refuted", "undecided"]
+    sentence: str
+
+
+def headline(
+    ranked: Sequence[Mapping[str, Any]],
+    *,
+    n_real: int | str,
+    test_faces: str,
+    missing: Sequence[tuple[str, int]] = (),
+) -> Headline:
+    """The verdict in one sentence, with the numbers.
+
+    Supported: a combined training is better than `real_only` after Holm's adjustment. Refuted: every combined training
+    is worse. Undecided: anything else.
+
+    Args:
+        ranked: the rows of `rank`.
+        n_real: the real training faces, as params.yaml says.
+        test_faces: what NME was measured on, as `554 test faces`.
+        missing: trainings that are not there.
+    """
+    rows = {row["strategy"]: row for row in ranked}
+    combined = [rows[name] for name in COMBINED if name in rows]
+    where = f"at n_real = {n_real} on {test_faces}"
+    if BASELINE not in rows:
+        return Headline(status="undecided", sentence=f"Undecided {where}: {BASELINE} was not trained.")
+    if not combined:
+        return Headline(status="undecided", sentence=f"Undecided {where}: no combined training is there to compare.")
+    by_verdict = {
+        verdict: sorted((row for row in combined if row["verdict"] == verdict), key=lambda row: row["difference"])
+        for verdict in ("better", "tie", "worse")
+    }
+    status: Literal["supported", "refuted", "undecided"] = "undecided"
+    if by_verdict["better"]:
+        status, best = "supported", by_verdict["better"][0]
+        claim = f"{best['strategy']} beats {BASELINE}"
+    elif by_verdict["tie"]:
+        best = by_verdict["tie"][0]
+        claim = f"no combined training is shown to beat {BASELINE}, {best['strategy']} ties with it"
+    elif len(combined) == len(COMBINED):
+        status, best = "refuted", by_verdict["worse"][0]
+        claim = f"every combined training loses to {BASELINE}, {best['strategy']} by least"
+    else:
+        best = by_verdict["worse"][0]
+        claim = f"no combined training that is there beats {BASELINE}, {best['strategy']} loses by least"
+    notes = [f"{row['strategy']} beats it too ({row['difference']:+.2f})" for row in by_verdict["better"][1:]]
+    if best["seeds"] == 1:
+        notes.append("with one seed the interval knows nothing of other seeds")
+    if untrained := [name for name in COMBINED if name not in rows]:
+        notes.append(f"not trained: {', '.join(untrained)}")
+    if missing:
+        notes.append(f"missing: {named(missing)}")
+    sentence = f"{status.capitalize()} {where}: {claim} ({_numbers(best, rows[BASELINE])})"
+    return Headline(status=status, sentence="; ".join([sentence, *notes]) + ".")
+
+
+def _numbers(row: Mapping[str, Any], baseline: Mapping[str, Any]) -> str:
+    p, n_seeds = row["p_adjusted"], row["seeds"]
+    return (
+        f"NME {row['test_nme']:.2f} against {baseline['test_nme']:.2f}, difference {row['difference']:+.2f}, "
+        f"95 % interval {row['difference_low']:+.2f} to {row['difference_high']:+.2f}, "
+        f"{'p < 0.001' if p < 0.001 else f'p = {p:.3f}'} after Holm, {n_seeds} seed{'s' if n_seeds > 1 else ''}"
+    )
+
+
+def named(trainings: Sequence[tuple[str, int]]) -> str:
+    """`mixing seed 1, fine_tuning seed 1`."""
+    return ", ".join(f"{name} seed {seed}" for name, seed in trainings)
 
 
 def ced_table(trained: Sequence[Trained]) -> list[dict[str, float]]:
