@@ -19,7 +19,7 @@ Doubles = npt.NDArray[np.float64]
 Effects = dict[str, float]
 
 SEEDS = (1, 2, 3, 5)
-PHOTOS = (50, 200, 522)
+PHOTOS = (50, 200)
 EFFECTS: dict[str, Effects] = {
     "seeds differ by 1 %": {"seed_sd": 0.01, "photo_sd": 0.05},
     "by 5 %": {"seed_sd": 0.05, "photo_sd": 0.05},

@@ -109,6 +109,9 @@ def test_repro_trains_and_ranks_every_strategy(reproduced: str, project: Path) -
         ranking = list(csv.DictReader(file))
     assert {row["strategy"] for row in ranking} == set(STRATEGIES)
     nmes = [float(row["test_nme"]) for row in ranking]
+    assert {row["verdict"] for row in ranking if row["strategy"] != "real_only"} <= {"better", "worse", "tie"}
+    verdict = json.loads((project / "reports/metrics.json").read_text())["verdict"]
+    assert verdict["sentence"] in reproduced
     assert nmes == sorted(nmes)
     for name in STRATEGIES:
         assert name in reproduced
@@ -269,7 +272,13 @@ def test_mistakes_end_in_one_clear_line(reproduced: str, shell: Shell) -> None:
 
 
 @pytest.mark.parametrize(
-    ("what", "pattern"), [("step", r"ratio +\d\.\d{3}"), ("loader", r"ratio +\d+\.\d"), ("prepare", r"\d+ faces/s")]
+    ("what", "pattern"),
+    [
+        ("step", r"ratio +\d\.\d{3}"),
+        ("loader", r"ratio +\d+\.\d"),
+        ("prepare", r"\d+ faces/s"),
+        ("compare", r"rank, with intervals +\d+\.\d\d s"),
+    ],
 )
 def test_benchmarks_print_their_figures(what: str, pattern: str, reproduced: str, shell: Shell) -> None:
     assert re.search(pattern, shell(f"facemix bench {what}"))
