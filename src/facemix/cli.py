@@ -106,6 +106,24 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run=_compare)
 
     command = commands.add_parser(
+        "sweep",
+        help="train a grid of alpha, n_real, seeds and strategies as DVC experiments",
+        description="Trains every point of a grid that is not there yet as a DVC experiment of the current commit, and "
+        "writes reports/sweep.csv and curves. VALUES have commas between; `0,0.1,...,1` counts on; `seeds=3` means 0, "
+        "1 and 2. What is not given is as params.yaml says. A sweep that was stopped goes on by the same command.",
+    )
+    command.add_argument(
+        "axes",
+        nargs="*",
+        metavar="KEY=VALUES",
+        help="alpha, n_real, n_synthetic, seeds, strategies, or a key of model, augmentation, training or adaptation, "
+        "as training.steps",
+    )
+    command.add_argument("-j", "--jobs", type=int, default=1, help="trainings at the same time (default: 1)")
+    command.add_argument("--yes", action="store_true", help="start more than a thousand trainings unasked")
+    command.set_defaults(run=_sweep)
+
+    command = commands.add_parser(
         "predict",
         help="find the landmarks of faces in images",
         description="Finds the 68 landmarks of each boxed face and prints them as JSON. Without boxes each image is "
@@ -226,6 +244,12 @@ def _compare(_options: argparse.Namespace) -> None:
     from facemix.stages.compare import compare
 
     compare(config.load())
+
+
+def _sweep(options: argparse.Namespace) -> None:
+    from facemix.stages.sweep import run_sweep
+
+    run_sweep(options.axes, config.load(), jobs=options.jobs, yes=options.yes)
 
 
 def _predict(options: argparse.Namespace) -> None:

@@ -57,6 +57,7 @@ def alone(path: Path) -> Iterator[Path]:
     """Keeps two processes from the same work at the same time: the second waits for the first.
 
     What a killed process had half written beside the file is deleted.
+    The lock is inheritable: a child that gets open files holds it too, also when its parent is killed.
 
     Args:
         path: what is worked on, a file or folder; beside it stays `STEM.lock`.
@@ -64,6 +65,7 @@ def alone(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = path.with_suffix(".lock")
     with lock.open("w") as file:
+        os.set_inheritable(file.fileno(), True)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

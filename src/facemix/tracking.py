@@ -33,7 +33,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Dataset", "Run", "deliver", "flatten", "start", "store_uri", "workspace"]
+__all__ = ["Dataset", "Finished", "Run", "deliver", "finished", "flatten", "start", "store_uri", "workspace"]
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +66,29 @@ class Dataset:
     n_faces: int
     context: str
     """training, validation or test."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finished:
+    """A run that ended well."""
+
+    params: Mapping[str, str]
+    """Flat, with dotted keys."""
+    seconds: float
+
+
+def finished(experiment: str) -> list[Finished]:
+    """The runs of an experiment that ended well, the latest first, a thousand at most; none where MLflow is away."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            client = _client(store_uri())
+            found = client.get_experiment_by_name(experiment)
+            runs = client.search_runs([found.experiment_id], "attributes.status = 'FINISHED'") if found else []
+        except Exception as error:
+            log.warning("MLflow at %s is away: %s", _shown(), _line(error))
+            return []
+    return [Finished(params=run.data.params, seconds=(run.info.end_time - run.info.start_time) / 1000) for run in runs]
 
 
 def workspace() -> Path:

@@ -10,8 +10,10 @@ import numpy as np
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from facemix.strategies import STRATEGIES
+from facemix.verdict import sweep
 from facemix.verdict.comparison import BASELINE, Trained, faces_shown
 
 FACE_SIZES = {
@@ -131,3 +133,60 @@ def _name_faces(axes: Axes, trained: Sequence[Trained]) -> None:
     """Says above a picture that its test faces are not real ones."""
     if shown := faces_shown(trained):
         axes.set_title(f"test: {shown}", fontsize="medium")
+
+
+def nme_by_alpha(path: Path, rows: Sequence[Mapping[str, Any]], normalizer: str, test_faces: str) -> None:
+    """Test NME of `mixing` against alpha, a line a number of real faces: mean and range over seeds.
+
+    A star marks the best alpha by validation.
+    """
+    figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
+    mixing = [row for row in rows if row["alpha"] is not None]
+    counts = sorted({row["n_real"] for row in mixing})
+    for place, n in enumerate(counts):
+        own = [row for row in mixing if row["n_real"] == n]
+        colour = plt.get_cmap("viridis")(0.85 * place / max(1, len(counts) - 1))
+        alphas, mean, low, high = sweep.over_seeds(own, "alpha")
+        axes.plot(alphas, mean, "o-", color=colour, markersize=4, label=f"{n} real faces")
+        axes.fill_between(alphas, low, high, color=colour, alpha=0.15, linewidth=0)
+        best = list(alphas).index(sweep.best_alpha(own))
+        axes.plot(alphas[best], mean[best], "*", color=colour, markersize=14)
+    axes.plot([], [], "*", color="grey", markersize=11, label="best by validation")
+    axes.set_xlabel("alpha: share of synthetic faces in a batch")
+    _finish_curves(path, figure, axes, normalizer, test_faces)
+
+
+def nme_by_n_real(path: Path, rows: Sequence[Mapping[str, Any]], normalizer: str, test_faces: str) -> None:
+    """Test NME against the number of real faces, a line a strategy: mean and range over seeds.
+
+    `mixing` is shown at its best alpha by validation; a dashed line is what needs no real faces.
+    """
+    figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
+    shown = sweep.at_best_alpha(rows)
+    for name in dict.fromkeys(row["strategy"] for row in shown):
+        own = [row for row in shown if row["strategy"] == name]
+        if own[0]["n_real"] is None:
+            axes.axhline(
+                float(np.mean([row["test_nme"] for row in own])), color=COLOURS[name], linestyle="--", label=name
+            )
+            continue
+        counts, mean, low, high = sweep.over_seeds(own, "n_real")
+        axes.plot(counts, mean, "o-", color=COLOURS[name], markersize=4, label=name)
+        axes.fill_between(counts, low, high, color=COLOURS[name], alpha=0.15, linewidth=0)
+    axes.set_xscale("log")
+    ticks = sorted({row["n_real"] for row in shown} - {None})
+    axes.set_xticks(ticks, [str(n) for n in ticks])
+    axes.minorticks_off()
+    axes.set_xlabel("real training faces")
+    _finish_curves(path, figure, axes, normalizer, test_faces)
+
+
+def _finish_curves(path: Path, figure: Figure, axes: Axes, normalizer: str, test_faces: str) -> None:
+    axes.set_ylabel(f"NME on test, % of the {FACE_SIZES[normalizer]}")
+    if test_faces:
+        axes.set_title(f"test: {test_faces}", fontsize="medium")
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=150, format="png")
+    plt.close(figure)
