@@ -239,8 +239,9 @@ def power_law(n: np.ndarray, a: float = 30.0, b: float = 0.3) -> np.ndarray:
 
 def test_a_power_law_is_read_backwards_exactly() -> None:
     n = np.array([50.0, 100, 250, 500, 1709])
-    wanted = np.array([50.0, 63, 100, 333, 1200, 1709])
+    wanted = np.array([51.0, 63, 100, 333, 1200, 1700])
     assert sweep.faces_worth(n, power_law(n), power_law(wanted)) == pytest.approx(wanted)
+    assert sweep.faces_worth(n, power_law(n), power_law(n)) == pytest.approx(n)
 
 
 def test_beyond_its_ends_a_curve_says_so() -> None:
@@ -296,7 +297,7 @@ def grid() -> list[Result]:
             of = power_law(np.array(800.0 if n == "all" else n))
             found.append(result("real_only", seed, of + shift, n_real=n))
             found += [
-                result("mixing", seed, of - 0.2 + shift + abs(a - 0.5), val=abs(a - 0.25), alpha=a, n_real=n)
+                result("mixing", seed, of - 0.6 + shift + abs(a - 0.5), val=abs(a - 0.25), alpha=a, n_real=n)
                 for a in (0.0, 0.25, 0.5)
             ]
     return found

@@ -370,8 +370,8 @@ def faces_worth(n: Array, nme: Array, target: float | Array) -> Array:
         Numbers of faces (...); infinite where not even the greatest n is as good, 0 where the least n is better.
     """
     log_n = np.log(n)
-    curve = np.log(np.minimum.accumulate(nme, axis=-1))
     goal = np.log(np.asarray(target, np.float64))
+    curve = np.broadcast_to(np.log(np.minimum.accumulate(nme, axis=-1)), (*goal.shape, len(n)))
     reached = curve <= goal[..., None]
     last = np.argmax(reached, axis=-1)
     before = np.maximum(last - 1, 0)
