@@ -13,7 +13,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 from safetensors.numpy import load_file
 
@@ -261,64 +260,6 @@ def test_a_training_that_is_killed_goes_on_and_ends_in_the_same_weights(
     new = runs(project, shell)[before:]
     assert [run["status"] for run in new] == ["FINISHED"]
     shell("git checkout -q -- . && dvc checkout -q --force")
-
-
-def test_a_sweep_trains_each_point_once_and_goes_on_after_a_kill(reproduced: str, project: Path, shell: Shell) -> None:
-    before = len(runs(project, shell))
-    command = "facemix sweep alpha=0.35,0.45 n_real=20 strategies=mixing"
-    environment = os.environ | {"PYTHONPATH": str(project / "src")}
-    process = subprocess.Popen(
-        [sys.executable, "-m", *command.replace("facemix", "facemix.cli", 1).split()],
-        cwd=project,
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    deadline = time.monotonic() + 400
-    while "sweep-label_adaptation" not in shell("git for-each-ref refs/exps") and process.poll() is None:
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
-    for each in [*psutil.Process(process.pid).children(recursive=True), process]:
-        each.kill()
-    process.wait()
-
-    printed = shell(command)
-    assert re.search(r"4 trainings: [23] are there, [12] to run, about ", printed)
-    with (project / "reports/sweep.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    points = [(row["strategy"], row["alpha"], row["n_real"], row["seed"]) for row in rows]
-    assert points == [
-        ("synthetic_only", "", "", "0"),
-        ("label_adaptation", "", "20", "0"),
-        ("mixing", "0.35", "20", "0"),
-        ("mixing", "0.45", "20", "0"),
-    ]
-    new = runs(project, shell)[before:]
-    trained = {run["tags"]["DVC_EXP_NAME"] for run in new if run["name"] == "mixing seed 0"}
-    assert trained == {row["experiment"] for row in rows[2:]}
-    assert "4 trainings: 4 are there, 0 to run" in shell(command)
-    changed = shell("git status --porcelain").splitlines()
-    assert changed == ["?? reports/sweep.csv", "?? reports/sweep_alpha.png"]  # the workspace is the user's
-    table = shell("dvc exp show --csv --no-pager")
-    assert all(row["experiment"] in table for row in rows)
-
-    first, errors = ((project / "reports" / name).read_bytes() for name in ("sweep.csv", "sweep_errors.parquet"))
-    before = len(runs(project, shell))
-    shell("dvc exp remove " + " ".join(row["experiment"] for row in rows) + " && rm -r .dvc/cache/runs reports/sweep*")
-    printed = shell(f"{command} > one.log & {command} > two.log; wait; cat one.log two.log; rm one.log two.log")
-    assert "4 trainings: 4 are there, 0 to run" in printed  # the other one trained them
-    assert [run["name"] for run in runs(project, shell)[before:]].count("mixing seed 0") == 2
-    assert (project / "reports/sweep.csv").read_bytes() == first
-    assert (project / "reports/sweep_errors.parquet").read_bytes() == errors
-    shell("rm reports/sweep*")
-
-
-def test_a_sweep_of_what_is_not_committed_or_not_there_is_refused(reproduced: str, shell: Shell) -> None:
-    shell("sed -i 's/^alpha: .*/alpha: 0.25/' params.yaml")
-    assert "facemix sweep: params.yaml: changed and not committed" in shell("facemix sweep", expect=1)
-    shell("git checkout -q -- .")
-    printed = shell("facemix sweep n_real=9000 strategies=real_only", expect=1)
-    assert re.search(r"n_real: found 9000, but there are \d+ training faces", printed)
 
 
 def test_mistakes_end_in_one_clear_line(reproduced: str, shell: Shell) -> None:

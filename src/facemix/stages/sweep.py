@@ -387,7 +387,7 @@ def _train_point(root: Path, clone: Path, commit: str, point: Point, name: str, 
 
 
 def summarize(strategy: str, metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """What `dvc exp show` shows of a point, in the form of the pipeline's own metrics: this strategy and no older one."""
+    """What `dvc exp show` shows of a point, in the form of the pipeline's own metrics: of this strategy only."""
     return {
         "normalizer": metrics["normalizer"],
         "test_nme": {strategy: round(metrics["test"]["nme"], 4)},

@@ -109,9 +109,10 @@ def parse_axes(arguments: Sequence[str], params: Params) -> Axes:
     axes: Axes = {
         "alpha": [params.alpha],
         "n_real": [params.n_real],
-        "seeds": list(params.seeds),
-        "strategies": list(STRATEGIES),
-    } | given
+        "seeds": [*params.seeds],
+        "strategies": [*STRATEGIES],
+    }
+    axes |= given
     axes |= _checked({key: values for key, values in axes.items() if key != "strategies"}, config.plain(params))
     for key, values in axes.items():
         for value in values:
