@@ -1,4 +1,6 @@
 import errno
+import fcntl
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -59,3 +61,13 @@ def test_what_a_killed_process_left_half_written_goes(tmp_path: Path) -> None:
     (tmp_path / ".work.pt.12345").write_text("ha")
     with alone(path):
         assert sorted(file.name for file in tmp_path.iterdir()) == ["work.lock", "work.pt"]
+
+
+def test_a_lock_is_held_as_long_as_a_child_of_its_holder_lives(tmp_path: Path) -> None:
+    with alone(tmp_path / "work"):
+        child = subprocess.Popen(["cat"], stdin=subprocess.PIPE, close_fds=False)
+    with (tmp_path / "work.lock").open("w") as file:
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        child.communicate()
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

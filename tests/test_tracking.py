@@ -295,6 +295,24 @@ def test_processes_that_begin_at_once_all_get_complete_runs(root: Path) -> None:
     assert [len(history(run)) for run in runs] == [20, 20]
 
 
+def test_finished_runs_say_how_long_they_took(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert tracking.finished("facemix") == []
+    with track(params={"training": {"steps": 12}}):
+        pass
+    with contextlib.suppress(ValueError), track():
+        raise ValueError
+    (run,) = tracking.finished("facemix")
+    assert run.params == {"training.steps": "12"}
+    assert 0 <= run.seconds < 600
+    with socket.socket() as closed, caplog.at_level(logging.WARNING):
+        closed.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{closed.getsockname()[1]}")
+        assert tracking.finished("facemix") == []
+    assert "is away" in caplog.text
+
+
 def test_equal_datasets_with_two_contexts_are_told_apart_by_name() -> None:
     dataset = tracking.Dataset(name="300w", digest="1", source="data/real", n_faces=50, context="training")
     with pytest.raises(ValueError, match="name the splits differently"), track(datasets=[dataset, dataset]):
