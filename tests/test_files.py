@@ -59,6 +59,7 @@ def test_what_a_killed_process_left_half_written_goes(tmp_path: Path) -> None:
     path = tmp_path / "work.pt"
     path.write_text("whole")
     (tmp_path / ".work.pt.12345").write_text("ha")
+    (tmp_path / ".work.pt.678" / "part").mkdir(parents=True)
     with alone(path):
         assert sorted(file.name for file in tmp_path.iterdir()) == ["work.lock", "work.pt"]
 

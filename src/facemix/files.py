@@ -56,8 +56,8 @@ def whole_folder(folder: Path) -> Iterator[Path]:
 def alone(path: Path) -> Iterator[Path]:
     """Keeps two processes from the same work at the same time: the second waits for the first.
 
-    What a killed process had half written beside the file is deleted.
-    The lock is inheritable: a child that gets open files holds it too, also when its parent is killed.
+    What a killed process had half written beside it is deleted. The lock is inheritable: a child that gets open files
+    holds it too, also when its parent is killed.
 
     Args:
         path: what is worked on, a file or folder; beside it stays `STEM.lock`.
@@ -72,7 +72,7 @@ def alone(path: Path) -> Iterator[Path]:
             print(f"another process does this very work ({lock}); waiting for it", flush=True)
             fcntl.flock(file, fcntl.LOCK_EX)
         for left in path.parent.glob(f".{path.name}.*"):
-            left.unlink()
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
         yield path
 
 
