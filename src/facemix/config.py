@@ -106,6 +106,8 @@ class Model:
     """Side of the network's field of view / longer side of the face box."""
     width: int
     """Channels of the decoder."""
+    mirror: bool
+    """Whether the trained network averages what it sees in an image and in its mirror image, at twice the cost."""
 
     def __post_init__(self) -> None:
         _choice(self.weights, "model.weights", ("scratch", "packaged", "timm"))

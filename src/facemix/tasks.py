@@ -194,7 +194,7 @@ def new_network(task: Task) -> LandmarkNet:
     model = task.params.model
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(task.seed)
-        network = LandmarkNet(model.backbone, model.input_size, model.width, model.weights)
+        network = LandmarkNet(model.backbone, model.input_size, model.width, model.weights, model.mirror)
     if task.base:
         found, expected = task.base.about["network"], architecture(task.params)
         if found != expected:
@@ -270,6 +270,7 @@ def architecture(params: Params) -> dict[str, Any]:
         "input_size": model.input_size,
         "context": model.context,
         "width": model.width,
+        "mirror": model.mirror,
     }
 
 

@@ -29,9 +29,9 @@ def landmarker(adapted: bool = True, backbone: str = "test_efficientnet") -> Lan
     adapter = LabelAdapter(8) if adapted else None
     if adapter:
         torch.nn.init.normal_(adapter.leave.weight, std=0.02)
-    network = LandmarkNet(backbone, SIZE, 16)
+    network = LandmarkNet(backbone, SIZE, 16, mirror=True)
     torch.nn.init.normal_(network.offsets.weight, std=0.5)  # points that move with the image
-    architecture = {"backbone": backbone, "input_size": SIZE, "width": 16, "context": CONTEXT}
+    architecture = {"backbone": backbone, "input_size": SIZE, "width": 16, "context": CONTEXT, "mirror": True}
     about = {"strategy": "mixing", "network": architecture, "adapter": {"hidden": 8} if adapter else None}
     return Landmarker(network.eval(), CONTEXT, about, adapter)
 

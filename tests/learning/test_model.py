@@ -7,6 +7,7 @@ import torch
 
 import facemix
 from facemix.faces import geometry
+from facemix.faces.landmarks import MIRROR
 from facemix.learning import backbones
 from facemix.learning.adaptation import LabelAdapter, adapt
 from facemix.learning.model import LandmarkNet
@@ -22,7 +23,7 @@ def network(seed: int = 0) -> LandmarkNet:
 
 def landmarker(adapter: LabelAdapter | None = None) -> Landmarker:
     about = {
-        "network": {"backbone": SMALL, "input_size": 48, "width": 16, "context": 1.3},
+        "network": {"backbone": SMALL, "input_size": 48, "width": 16, "context": 1.3, "mirror": False},
         "adapter": {"hidden": 8} if adapter else None,
     }
     return Landmarker(network().eval(), 1.3, about, adapter)
@@ -32,6 +33,25 @@ def landmarker(adapter: LabelAdapter | None = None) -> Landmarker:
 def test_images_in_points_out(n: int) -> None:
     points = network().eval()(torch.rand(n, 3, 48, 48))
     assert points.shape == (n, 68, 2)
+
+
+def test_with_the_mirror_image_a_mirrored_face_has_mirrored_points() -> None:
+    net = LandmarkNet(SMALL, 48, 16, mirror=True).eval()
+    images = torch.rand(2, 3, 48, 48)
+    mirrored = net(images.flip(-1))[:, torch.from_numpy(MIRROR.copy())]
+    mirrored[..., 0] = 47 - mirrored[..., 0]
+    torch.testing.assert_close(mirrored, net(images))
+    plain = network().eval()
+    plain.load_state_dict(net.state_dict())
+    assert not torch.allclose(plain(images), net(images))
+
+
+def test_training_sees_each_image_once() -> None:
+    net = LandmarkNet(SMALL, 48, 16, mirror=True)
+    seen: list[int] = []
+    net.heatmaps.register_forward_hook(lambda *_: seen.append(1))
+    net.train()(torch.rand(2, 3, 48, 48))
+    assert len(seen) == 1
 
 
 def test_a_peaked_heatmap_gives_its_cell_plus_the_offset() -> None:

@@ -28,7 +28,13 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.nn.init.normal_(network.offsets.weight, std=0.2)
     torch.nn.init.normal_(adapter.leave.weight, std=0.01)
     about = {
-        "network": {"backbone": "test_efficientnet", "input_size": SIZE, "width": 16, "context": CONTEXT},
+        "network": {
+            "backbone": "test_efficientnet",
+            "input_size": SIZE,
+            "width": 16,
+            "context": CONTEXT,
+            "mirror": False,
+        },
         "adapter": {"hidden": 8},
     }
     folder = tmp_path_factory.mktemp("model")

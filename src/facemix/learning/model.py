@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from facemix.faces.landmarks import N_POINTS
+from facemix.faces.landmarks import MIRROR, N_POINTS
 from facemix.learning import backbones
 
 STRIDE = 8
@@ -27,16 +27,21 @@ class LandmarkNet(nn.Module):
     mean: Tensor
     deviation: Tensor
     cells: Tensor
+    mirror_order: Tensor
 
-    def __init__(self, backbone: str, input_size: int, width: int, weights: str = "scratch") -> None:
+    def __init__(
+        self, backbone: str, input_size: int, width: int, weights: str = "scratch", mirror: bool = False
+    ) -> None:
         """
         Args:
             backbone: timm name.
             input_size: side of the input in pixels.
             width: channels of the decoder.
             weights: see `backbones.create`.
+            mirror: when not training, the mean of what is seen in the image and in its mirror image.
         """
         super().__init__()
+        self.input_size, self.mirror = input_size, mirror
         self.backbone = backbones.create(backbone, weights)
         info: Any = self.backbone.feature_info
         strides = list(info.reduction())
@@ -58,10 +63,18 @@ class LandmarkNet(nn.Module):
         side = -(-input_size // STRIDE)
         centres = torch.arange(side, dtype=torch.float32) * STRIDE + (STRIDE - 1) / 2
         y, x = torch.meshgrid(centres, centres, indexing="ij")
+        self.register_buffer("mirror_order", torch.from_numpy(MIRROR.copy()), persistent=False)
         self.register_buffer("cells", torch.stack([x.ravel(), y.ravel()], dim=-1), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
         """Landmarks (n, 68, 2) in pixels of the input, for images (n, 3, S, S) of RGB in [0, 1]."""
+        points = self._seen(images)
+        if not self.mirror or self.training:
+            return points
+        x, y = self._seen(images.flip(-1))[:, self.mirror_order].unbind(dim=-1)
+        return (points + torch.stack([self.input_size - 1 - x, y], dim=-1)) / 2
+
+    def _seen(self, images: Tensor) -> Tensor:
         features = self.backbone((images - self.mean) / self.deviation)[self.first :]
         x: Tensor | None = None
         for feature, lateral, merge in zip(

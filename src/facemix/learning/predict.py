@@ -42,7 +42,12 @@ class Landmarker:
         try:
             about = json.loads((folder / "model.json").read_text(encoding="utf-8"))
             architecture, hidden = about["network"], about["adapter"]
-            network = LandmarkNet(architecture["backbone"], architecture["input_size"], architecture["width"])
+            network = LandmarkNet(
+                architecture["backbone"],
+                architecture["input_size"],
+                architecture["width"],
+                mirror=architecture["mirror"],
+            )
             adapter = None if hidden is None else LabelAdapter(hidden["hidden"])
             state = load_file(folder / "model.safetensors")
             network.load_state_dict(_under("network.", state))
