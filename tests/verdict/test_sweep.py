@@ -372,3 +372,5 @@ def test_tables_and_figures_are_written(
         "sweep_worth.csv",
     }
     assert "real alone (95 %: " in capsys.readouterr().out
+    stage.write_tables(grid()[:1], 800)  # of a grid without curves none of a former one stay
+    assert {path.name for path in Path("reports").iterdir()} == {"sweep.csv", "sweep_errors.parquet"}

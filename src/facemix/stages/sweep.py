@@ -39,6 +39,7 @@ from facemix.verdict.sweep import Axes, Inputs, Point, Result
 WORK = Path(".dvc/tmp/facemix/sweep")
 """Clones and logs; beside it the lock that keeps two sweeps apart."""
 COLUMNS = ("strategy", "alpha", "n_real", "seed", "val_nme", "test_nme", "fr8", "experiment")
+CURVES = ("sweep_alpha.png", "sweep_n_real.png", "sweep_worth.csv")
 
 
 class Stopped(SystemExit):
@@ -437,6 +438,8 @@ def write_tables(results: Sequence[Result], total: int) -> None:
     with whole_file(REPORTS / "sweep.csv") as beside:
         write_table(beside, rows)
     write_errors(REPORTS / "sweep_errors.parquet", rows, results)
+    for name in CURVES:  # those of another grid
+        (REPORTS / name).unlink(missing_ok=True)
     print(f"{REPORTS / 'sweep.csv'}: {len(rows)} points")
 
 
