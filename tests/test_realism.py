@@ -122,7 +122,7 @@ def test_fewer_steps_keep_the_shares_of_warm_up_and_evaluations(params: config.P
         (["--real", "photos"], "--real: found 'photos', expected FORMAT:PATH"),
         (["--real", "w300:photos"], "--real: found the format 'w300', expected one of 300w, dgfaces_v1"),
         (["--real", "300w:nowhere"], "--real: nowhere: no such folder"),
-        (["--set", "real=facesynthetics:ours"], "--set: found the name 'real', that of the real training faces"),
+        (["--set", "real=facesynthetics:ours"], "--set: found the name 'real', the name of the real training faces"),
         (["--set", "facesynthetics:ours"], "--set: found 'facesynthetics:ours', expected NAME=FORMAT:PATH"),
         (["--set", "a=coco:ours"], "--set: found the format 'coco', expected one of"),
         (["--set", "a=facesynthetics:photos"], "--set: photos: no faces in the format facesynthetics"),

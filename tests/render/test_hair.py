@@ -48,7 +48,7 @@ def test_no_strand_grows_into_the_head(style: str) -> None:
     points = hair_points(someone(hair=style, male=1.0, age=60.0))
     if len(points):
         distance, _ = head_and_groom()[1].around(points)
-        assert (distance < SINKING).mean() < 0.002
+        assert (distance < SINKING).mean() < 0.004
 
 
 @pytest.mark.parametrize("style", ("bob", "long"))

@@ -55,7 +55,15 @@ def start(out: Path, n: int, **population: Any) -> subprocess.Popen[str]:
     )
     environment = os.environ | {"PYTHONPATH": str(TESTS)}
     command = [sys.executable, "-c", code]
-    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    return subprocess.Popen(
+        command,
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        # Where tests run in the background of a shell, SIGINT is ignored, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
 
 
 def wait_for(out: Path, n: int) -> None:
