@@ -2,18 +2,17 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from facemix import tracking
 from facemix.config import Params
 from facemix.files import write_table
 from facemix.stages import leaks
+from facemix.stages.leaks import REPORTS
 from facemix.strategies import MODELS
 from facemix.verdict import comparison, figures
 from facemix.verdict.leaks import leaking
 
-REPORTS = Path("reports")
 SHOWN = {
     "rank": "rank",
     "strategy": "strategy",

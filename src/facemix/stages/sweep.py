@@ -31,7 +31,7 @@ from facemix.config import PARAMS_FILE, Params
 from facemix.faces import packs
 from facemix.faces.face import STAND_IN, STAND_IN_SHOWN
 from facemix.files import alone, whole_file, write_table
-from facemix.stages.compare import REPORTS
+from facemix.stages.leaks import REPORTS
 from facemix.strategies import MODELS, STRATEGIES
 from facemix.verdict import figures, sweep
 from facemix.verdict.sweep import Axes, Inputs, Point, Result
