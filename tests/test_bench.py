@@ -108,3 +108,18 @@ def test_a_step_costs_thrice_the_products_of_forward() -> None:
 
 def test_the_rate_of_products_is_measured() -> None:
     assert bench.bfloat16_rate(torch.device("cpu"), side=32, times=2) > 0
+
+
+def test_the_memory_of_training_is_measured_on_two_packs(
+    params: config.Params, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = dataclasses.replace(
+        params,
+        pack=config.Pack(crop_size=32, margin=2.0),
+        model=dataclasses.replace(params.model, input_size=32),
+        training=dataclasses.replace(params.training, batch_size=4, device="cpu"),
+    )
+    bench.memory(small, faces=2)
+    printed = capsys.readouterr().out
+    assert [int(n) for n in re.findall(r"^ *(\d+) faces,.* peak +\d+\.\d MiB$", printed, re.MULTILINE)] == [2, 20]
+    assert re.search(r"^ratio +\d+\.\d{3}$", printed, re.MULTILINE)

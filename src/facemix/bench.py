@@ -7,6 +7,7 @@ import resource
 import tempfile
 import time
 from collections.abc import Callable
+from multiprocessing import get_context
 from pathlib import Path
 
 import cv2
@@ -174,6 +175,41 @@ def _seconds(work: Callable[[], object], device: torch.device, times: int) -> fl
     return time.perf_counter() - start
 
 
+def memory(params: Params, faces: int = FACES) -> None:
+    """Prints the peak memory of training on a pack of `faces` and on one ten times as large, and their ratio.
+
+    Each in a process of its own, for as many steps as show all faces of the larger pack once.
+    """
+    steps = -(-10 * faces // params.training.batch_size)
+    with get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
+        peaks = [pool.apply(_train_on_black, (params, n, steps)) for n in (faces, 10 * faces)]
+    crop = params.pack.crop_size**2 * 3 / 2**20
+    print(f"{steps} steps of {params.training.batch_size} faces, {_machine(choose_device(params.training.device))}")
+    for n, peak in zip((faces, 10 * faces), peaks, strict=True):
+        print(f"{n:6d} faces, {n * crop:7.1f} MiB  peak {peak:7.1f} MiB")
+    print(f"ratio                       {peaks[1] / peaks[0]:8.3f}")
+
+
+def _train_on_black(params: Params, faces: int, steps: int) -> float:
+    """Peak memory of this process, MiB, after training on black crops: a file of holes, which take no disk."""
+    device, size = choose_device(params.training.device), params.pack.crop_size
+    group = Group(device)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "images.npy"
+        np.lib.format.open_memmap(file, mode="w+", dtype=np.uint8, shape=(faces, size, size, 3))
+        landmarks = np.tile(np.linspace(0, size, 68, dtype=np.float32)[:, None], (faces, 1, 2))
+        rows = np.arange(faces)
+        images = np.load(file, mmap_mode="r", allow_pickle=False)
+        black = TrainingSet(images=images, landmarks=landmarks, ids=rows.astype(np.str_), rows=rows)
+        recipe = _recipe(MixedBatches(black, None, alpha=0, batch_size=params.training.batch_size, seed=0), params)
+        load = batches.loader(recipe.batches, device, 0, params.training.batch_size)
+        network = LandmarkNet(params.model.backbone, params.model.input_size, params.model.width)
+        state = training.State.begin(network, recipe, group)
+        for _ in range(steps):
+            state.advance(recipe, load, group)
+    return _peak_memory()
+
+
 def prepare(params: Params) -> None:
     """Prints faces/s of decoding and cropping JPEG photographs of 400 x 400 pixels into a pack, on all cores."""
     with tempfile.TemporaryDirectory() as folder:
@@ -285,7 +321,7 @@ def _write_errors(folder: Path, errors: npt.NDArray[np.float64], photo_of: npt.N
 
 
 def _peak_memory() -> float:
-    """Of this process, MB."""
+    """Of this process, MiB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 

@@ -163,6 +163,9 @@ def _parser() -> argparse.ArgumentParser:
     benches.add_parser("step", help="speed of a training step, as a ratio within one run").set_defaults(run=_bench)
     benches.add_parser("loader", help="batches of facemix against the usual per-sample loader").set_defaults(run=_bench)
     benches.add_parser("prepare", help="speed of decoding into packs").set_defaults(run=_bench)
+    benches.add_parser("memory", help="peak memory of training on a pack and on ten times as many faces").set_defaults(
+        run=_bench
+    )
     benches.add_parser("compare", help="speed of the verdict's statistics").set_defaults(run=_bench)
     command = benches.add_parser("render", help="speed of rendering, by stage")
     command.add_argument("--size", type=int, default=256, help="side of a picture in pixels (default: 256)")
@@ -279,7 +282,8 @@ def _bench(options: argparse.Namespace) -> None:
     elif options.what == "compare":
         bench.compare()
     else:
-        {"step": bench.step, "loader": bench.loader, "prepare": bench.prepare}[options.what](config.load())
+        benches = {"step": bench.step, "loader": bench.loader, "prepare": bench.prepare, "memory": bench.memory}
+        benches[options.what](config.load())
 
 
 def _realism(options: argparse.Namespace) -> None:

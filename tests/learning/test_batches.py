@@ -1,5 +1,7 @@
+import re
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -123,3 +125,24 @@ def test_a_set_that_is_needed_must_have_faces(
 def test_a_set_of_share_zero_is_not_needed() -> None:
     domain, _ = MixedBatches(faces(3, 1), None, alpha=0.0, batch_size=8, seed=0).draw(0)
     assert not domain.any()
+
+
+def test_memory_in_use_does_not_grow_with_the_faces_that_were_read(tmp_path: Path) -> None:
+    shape = (4000, 64, 64, 3)
+    np.lib.format.open_memmap(tmp_path / "images.npy", mode="w+", dtype=np.uint8, shape=shape)  # holes: no disk
+    images = np.load(tmp_path / "images.npy", mmap_mode="r", allow_pickle=False)
+    rows = np.arange(len(images))
+    points = np.zeros((len(images), 68, 2), np.float32)
+    large = TrainingSet(images=images, landmarks=points, ids=rows.astype(np.str_), rows=rows)
+    batches = MixedBatches(large, None, alpha=0, batch_size=100, seed=0)
+    batches.load(0)
+    before = _mapped()
+    for step in range(1, 40):
+        batches.load(step)
+    assert _mapped() - before < images.nbytes / 10
+
+
+def _mapped() -> int:
+    """Memory of files that this process has mapped and read, bytes."""
+    status = Path("/proc/self/status").read_text()
+    return 1024 * int(re.search(r"RssFile:\s+(\d+) kB", status)[1])  # type: ignore[index]

@@ -8,6 +8,7 @@ pack.json        size, margin, number of faces, digest of the contents
 
 import hashlib
 import json
+import mmap
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -96,6 +97,16 @@ def read(folder: Path) -> Pack:
         boxes=np.array(table.column("box").to_pylist(), dtype=np.float64).reshape(n, 4),
         digest=about["digest"],
     )
+
+
+def release(images: npt.NDArray[np.uint8]) -> None:
+    """Gives the memory of crops that were read back to the system, so that what is in use does not grow with the pack.
+
+    The system keeps them as cache while it has room, and reading again brings them back. Arrays that are no memory map
+    stay as they are.
+    """
+    if isinstance(images.base, mmap.mmap):
+        images.base.madvise(mmap.MADV_DONTNEED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

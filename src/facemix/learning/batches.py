@@ -14,6 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from facemix.faces import packs
 from facemix.faces.landmarks import N_POINTS
 
 REAL, SYNTHETIC = 0, 1
@@ -136,6 +137,7 @@ class MixedBatches:
                 part = slice(first, first + len(chosen))
                 # Straight into the batch: indexing would copy the crops twice.
                 np.take(faces.images, chosen, axis=0, out=images[part], mode="clip")
+                packs.release(faces.images)
                 landmarks[part] = faces.landmarks[chosen]
                 first += len(chosen)
         return images, landmarks
@@ -171,6 +173,7 @@ def resident(batches: MixedBatches, device: torch.device, start: int, stop: int,
         for rows in np.array_split(faces.rows, max(1, -(-len(faces.rows) // chunk))):
             part = slice(first, first + len(rows))
             crops[part] = torch.from_numpy(faces.images[rows])
+            packs.release(faces.images)
             landmarks[part] = faces.landmarks[rows]
             first += len(rows)
 

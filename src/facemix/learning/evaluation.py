@@ -5,14 +5,14 @@ what the NME becomes when boxes are moved and scaled at random.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from facemix import metrics
-from facemix.faces import geometry
+from facemix.faces import geometry, packs
 from facemix.faces.landmarks import REGIONS
 from facemix.faces.packs import Pack
 from facemix.learning.predict import Landmarker
@@ -31,7 +31,13 @@ def predict_pack(
     c * exp(jitter) + 2 * jitter <= m (1.81 <= 2 for the settings of params.yaml at 0.15).
     """
     boxes = jitter_boxes(geometry.landmark_box(pack.landmarks[rows]), pack.ids[rows], jitter)
-    return landmarker.predict_each((pack.images[row] for row in rows), boxes)
+
+    def crops() -> Iterator[npt.NDArray[np.uint8]]:
+        for row in rows:
+            yield pack.images[row]
+            packs.release(pack.images)
+
+    return landmarker.predict_each(crops(), boxes)
 
 
 def jitter_boxes(
