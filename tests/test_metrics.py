@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from facemix import metrics
+from facemix.faces.landmarks import REGIONS
 
 RNG = np.random.default_rng(0)
 TRUTH = RNG.random((5, 68, 2)) * 100
@@ -37,6 +38,14 @@ def test_nme_does_not_change_under_similarity(scale: float, angle: float, shift:
 def test_a_face_of_zero_size_has_no_nme() -> None:
     with pytest.raises(ValueError, match="outer_eye of face 0 is 0.0"):
         metrics.nme(np.zeros((1, 68, 2)), np.zeros((1, 68, 2)))
+
+
+def test_the_regions_of_a_face_make_up_its_nme() -> None:
+    errors = metrics.point_errors(PREDICTED, TRUTH)
+    regions = metrics.by_region(errors)
+    assert regions["eyes"] == pytest.approx(errors[:, 36:48].mean(axis=1))
+    total = sum(len(REGIONS[name]) * nme for name, nme in regions.items())
+    assert total / 68 == pytest.approx(metrics.nme(PREDICTED, TRUTH))
 
 
 def test_failure_rate_counts_faces_above_the_threshold() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from facemix.faces.geometry import landmark_box
-from facemix.faces.landmarks import IMAGE_LEFT_EYE, IMAGE_RIGHT_EYE, OUTER_EYE_CORNERS
+from facemix.faces.landmarks import IMAGE_LEFT_EYE, IMAGE_RIGHT_EYE, OUTER_EYE_CORNERS, REGIONS
 
 Floats = npt.NDArray[np.floating]
 Doubles = npt.NDArray[np.float64]
@@ -63,6 +63,14 @@ def point_errors(predicted: Floats, truth: Floats, normalizer: str = "outer_eye"
 def nme(predicted: Floats, truth: Floats, normalizer: str = "outer_eye") -> Doubles:
     """Normalised mean error of each face: (n,) per cent, the mean of `point_errors` over the 68 points."""
     return np.asarray(point_errors(predicted, truth, normalizer).mean(axis=-1))
+
+
+def by_region(errors: Floats) -> dict[str, Doubles]:
+    """NME (...) of each region of REGIONS: the mean of `point_errors` (..., 68) over its points.
+
+    All regions are normalised by the same face size, so the NME of a face is their mean, weighted by their points.
+    """
+    return {name: errors[..., list(points)].astype(np.float64).mean(axis=-1) for name, points in REGIONS.items()}
 
 
 def failure_rate(errors: Floats, threshold: float) -> float:
