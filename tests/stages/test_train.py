@@ -170,8 +170,10 @@ def test_a_trained_strategy_writes_all_its_files(project: Path, params: config.P
     metrics = json.loads((folder / "metrics.json").read_text())
     assert metrics["adaptation"]["val_nme_after"] <= metrics["adaptation"]["val_nme_before"]
     assert metrics["val"]["nme"] == pytest.approx(metrics["adaptation"]["val_nme_after"])
-    errors = np.loadtxt(folder / "errors.csv", delimiter=",", skiprows=1, usecols=2)
-    assert (folder / "errors.csv").read_text().startswith("face,subset,nme,photo\ntoy/")
+    errors, *regions = np.loadtxt(folder / "errors.csv", delimiter=",", skiprows=1, usecols=(2, *range(4, 9))).T
+    header = "face,subset,nme,photo,jaw,brows,nose,eyes,mouth\ntoy/"
+    assert (folder / "errors.csv").read_text().startswith(header)
+    assert [values.mean() for values in regions] == pytest.approx([*metrics["test"]["regions"].values()], abs=1e-5)
     assert errors.mean() == pytest.approx(metrics["test"]["nme"], abs=1e-5)
     assert metrics["test"]["faces"] == len(errors) == 20
     for split in ("val", "test"):

@@ -9,6 +9,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from facemix import tasks, tracking
@@ -18,6 +19,7 @@ from facemix.faces.face import STAND_IN, STAND_IN_SHOWN
 from facemix.faces.packs import Pack
 from facemix.files import alone, whole_folder, write_table
 from facemix.learning import evaluation, processes, training
+from facemix.metrics import by_region
 from facemix.strategies import MODELS, Strategy
 from facemix.tasks import Outcome, Rows, Task
 
@@ -89,23 +91,27 @@ def write_outputs(folder: Path, task: Task, outcome: Outcome) -> dict[str, Any]:
     }
     metrics |= outcome.metrics
 
-    tested = errors.of("test", "challenging")
     with whole_folder(folder) as beside:
         outcome.landmarker.save(beside)
         (beside / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
-        write_table(
-            beside / "errors.csv",
-            [
-                {"face": id_, "subset": subset, "nme": f"{nme:.6f}", "photo": photo}
-                for id_, subset, nme, photo in zip(tested.ids, tested.subsets, tested.nme, tested.photos, strict=True)
-            ],
-        )
+        write_table(beside / "errors.csv", error_rows(errors.of("test", "challenging")))
         write_table(beside / "history.csv", outcome.history)
         if outcome.label_gap:
             write_table(beside / "label_gap.csv", outcome.label_gap)
         if outcome.picture is not None:
             cv2.imwrite(str(beside / "batch.png"), outcome.picture[..., ::-1])
     return metrics
+
+
+def error_rows(errors: evaluation.Errors) -> list[dict[str, str]]:
+    """One row a face: its subset, NME, photograph, and NME by region, all in % of the face size."""
+    columns = {"face": errors.ids, "subset": errors.subsets, "nme": _decimals(errors.nme), "photo": errors.photos}
+    columns |= {name: _decimals(values) for name, values in by_region(errors.points).items()}
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def _decimals(values: npt.NDArray[np.float64]) -> list[str]:
+    return [f"{value:.6f}" for value in values]
 
 
 def _datasets(task: Task) -> list[tracking.Dataset]:
