@@ -8,13 +8,13 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+import toy_project
 from facemix import config
+from toy_project import Shell
 
 # A slow or busy machine is no failure, and every run tries the same examples.
 hypothesis.settings.register_profile("facemix", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("facemix")
-
-REPOSITORY = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(scope="session")
@@ -28,7 +28,29 @@ def shared_data() -> Path:
 @pytest.fixture(scope="session")
 def params() -> config.Params:
     """The committed parameters."""
-    return config.load(REPOSITORY / "params.yaml")
+    return config.load(toy_project.REPOSITORY / "params.yaml")
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fresh clone of the files that git knows. What a test changes there, it puts back."""
+    return toy_project.fresh(tmp_path_factory.mktemp("clone") / "facemix")
+
+
+@pytest.fixture(scope="session")
+def shell(project: Path) -> Shell:
+    """Runs a command in the clone, as a user with the environment activated would; returns what it prints."""
+    return toy_project.shell_in(project)
+
+
+@pytest.fixture(scope="session")
+def reproduced(shell: Shell, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """What `dvc repro` prints after two imports and `facemix preset smoke`."""
+    toy_project.begin(shell, tmp_path_factory.mktemp("data"))
+    shell("git add -A && git commit -qm smoke")
+    printed = shell("dvc repro")
+    shell("git add -A && git commit -qm results")
+    return printed
 
 
 @pytest.fixture(autouse=True)

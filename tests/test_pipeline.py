@@ -9,98 +9,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from safetensors.numpy import load_file
 
-import toy
 from facemix.strategies import STRATEGIES
+from toy_project import STAGE, Shell, runs
 
 pytestmark = pytest.mark.end_to_end
-
-REPOSITORY = Path(__file__).resolve().parents[1]
-STAGE = re.compile(r"^Running stage '(.+)':", re.MULTILINE)
-Shell = Callable[..., str]
-
-
-@pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A fresh clone of the files that git knows."""
-    root = tmp_path_factory.mktemp("clone") / "facemix"
-    listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
-        cwd=REPOSITORY,
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout
-    for name in listed.splitlines():
-        if (REPOSITORY / name).exists():
-            (root / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(REPOSITORY / name, root / name)
-    return root
-
-
-@pytest.fixture(scope="module")
-def shell(project: Path) -> Shell:
-    """Runs a command in the clone, as a user with the environment activated would; returns what it prints."""
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW", "DVC"))}
-    environment |= {
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "PYTHONPATH": str(project / "src"),
-        "GIT_AUTHOR_NAME": "a",
-        "GIT_AUTHOR_EMAIL": "a@b",
-        "GIT_COMMITTER_NAME": "a",
-        "GIT_COMMITTER_EMAIL": "a@b",
-    }
-
-    def run(command: str, expect: int = 0) -> str:
-        done = subprocess.run(
-            command,
-            shell=True,
-            cwd=project,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == expect, f"{command}\n{done.stdout}"
-        return done.stdout
-
-    return run
-
-
-@pytest.fixture(scope="module")
-def reproduced(project: Path, shell: Shell, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """What `dvc repro` prints after two imports and `facemix preset smoke`."""
-    data = tmp_path_factory.mktemp("data")
-    shell("git init -q && git add -A && git commit -qm start")
-    shell(f"facemix import 300w {toy.write_300w(data / 'real', n=90)} --name toy")
-    shell(f"facemix import facesynthetics {toy.write_facesynthetics(data / 'drawn', n=60)}")
-    shell("facemix preset smoke && git add -A && git commit -qm smoke")
-    printed = shell("dvc repro")
-    shell("git add -A && git commit -qm results")
-    return printed
-
-
-def runs(project: Path, shell: Shell) -> list[dict[str, Any]]:
-    """Every MLflow run of the one store at the root, in order of start."""
-    code = (
-        "import json, mlflow; c = mlflow.MlflowClient('sqlite:///mlflow.db'); "
-        "e = [x.experiment_id for x in c.search_experiments()]; "
-        "print(json.dumps([dict(name=r.info.run_name, status=r.info.status, metrics=r.data.metrics, "
-        "params=r.data.params, tags=r.data.tags, "
-        "files=[f.path for f in c.list_artifacts(r.info.run_id)], "
-        "inputs=[d.dataset.name for d in r.inputs.dataset_inputs], "
-        "models=[m.model_id for m in (r.outputs.model_outputs if r.outputs else [])]) "
-        "for r in c.search_runs(e, order_by=['start_time'])], default=str))"
-    )
-    found: list[dict[str, Any]] = json.loads(shell(f'python -W ignore -c "{code}"').splitlines()[-1])
-    return found
 
 
 def test_repro_trains_and_ranks_every_strategy(reproduced: str, project: Path) -> None:

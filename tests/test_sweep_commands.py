@@ -11,21 +11,28 @@ from pathlib import Path
 import psutil
 import pytest
 
-import toy
-from test_pipeline import Shell, project, runs, shell  # noqa: F401 (fixtures)
+import toy_project
+from toy_project import Shell, runs
 
 pytestmark = pytest.mark.end_to_end
 
 
 @pytest.fixture(scope="module")
-def committed(project: Path, shell: Shell, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Two imports, nothing rendered, the smallest trainings, all of it committed; nothing is prepared or trained."""
-    data = tmp_path_factory.mktemp("data")
-    shell("git init -q && git add -A && git commit -qm start")
-    shell(f"facemix import 300w {toy.write_300w(data / 'real', n=90)} --name toy")
-    shell(f"facemix import facesynthetics {toy.write_facesynthetics(data / 'drawn', n=60)}")
-    shell("facemix preset smoke && sed -i '/^  synthetic: *#/,/seed:/s/n: 60/n: 0/' params.yaml")
-    shell("git add -A && git commit -qm smoke")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Another clone than that of the pipeline's tests: here nothing is prepared or trained."""
+    return toy_project.fresh(tmp_path_factory.mktemp("sweep") / "facemix")
+
+
+@pytest.fixture(scope="module")
+def shell(project: Path) -> Shell:
+    return toy_project.shell_in(project)
+
+
+@pytest.fixture(scope="module")
+def committed(shell: Shell, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Two imports, nothing rendered, the smallest trainings, all of it committed."""
+    toy_project.begin(shell, tmp_path_factory.mktemp("data"))
+    shell("sed -i '/^  synthetic: *#/,/seed:/s/n: 60/n: 0/' params.yaml && git add -A && git commit -qm smoke")
 
 
 def test_a_sweep_trains_each_point_once_and_goes_on_after_a_kill(committed: None, project: Path, shell: Shell) -> None:
