@@ -327,7 +327,7 @@ def test_the_logged_model_predicts(root: Path, monkeypatch: pytest.MonkeyPatch) 
             return cls()
 
         def predict(self, image: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-            assert image.dtype == np.uint8 and boxes.dtype == np.float32
+            assert image.dtype == np.uint8 and image.shape == (64, 64, 3)
             return np.repeat(boxes[:, None, :2], 68, axis=1)
 
     monkeypatch.setitem(facemix.__dict__, "Landmarker", FakeLandmarker)
@@ -340,11 +340,62 @@ def test_the_logged_model_predicts(root: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(mlflow.tracking._tracking_service.utils, "_tracking_uri", tracking.store_uri())
     model = quietly(lambda: mlflow.pyfunc.load_model(f"runs:/{stored.info.run_id}/model"))
     assert [spec.name for spec in model.metadata.signature.inputs] == ["image", "boxes"]
-    for n in (2, 0):
-        boxes = np.arange(4 * n, dtype=np.float32).reshape(n, 4)
-        points = model.predict({"image": np.zeros((30, 40, 3), np.uint8), "boxes": boxes})
-        assert points.shape == (n, 68, 2) and points.dtype == np.float32
-        assert np.array_equal(points[:, 0], boxes[:, :2])
+    (found,) = model.predict(model.input_example)
+    assert np.array_equal(found["landmarks"], np.full((1, 68, 2), 16.0))
+    files = [path.suffix for path in Path(model._model_meta.artifact_path.removeprefix("file://")).rglob("*")]
+    assert ".safetensors" in files and ".pkl" not in files
+
+
+def registered() -> tuple[list[Any], str]:
+    """The versions in the registry, oldest first, and the digest of the champion."""
+    versions = sorted(client().search_model_versions("name = 'facemix'"), key=lambda one: one.creation_timestamp)
+    return versions, client().get_model_version_by_alias("facemix", "champion").tags["digest"]
+
+
+def register(folder: Path, nme: float, measured_on: str = "300-W") -> None:
+    with tracking.start(name="compare", experiment="facemix") as run:
+        run.register(folder, nme=nme, measured_on=measured_on, tags={"strategy": "mixing"}, description="the best")
+
+
+def test_a_model_is_registered_once_as_the_model_of_its_training(root: Path) -> None:
+    with track() as run:
+        run.model(checkpoint(root))
+    (trained,) = stored_runs()
+    for _ in range(2):
+        register(checkpoint(root), 4.5)
+    (version,), champion = quietly(registered)
+    assert version.run_id == trained.info.run_id and version.tags["digest"] == champion
+    assert version.tags["strategy"] == "mixing" and version.tags["val_nme"] == "4.5000"
+    assert version.description == "the best"
+    assert len(quietly(lambda: client().search_logged_models([trained.info.experiment_id]))) == 1
+
+
+def test_a_model_whose_training_is_not_in_the_store_is_registered_all_the_same(root: Path) -> None:
+    register(checkpoint(root), 4.5)
+    (version,), _ = quietly(registered)
+    (run,) = stored_runs()
+    assert version.run_id == run.info.run_id and run.info.run_name == "compare"
+
+
+def test_the_champion_is_the_best_on_the_same_faces_and_the_latest_on_others(root: Path) -> None:
+    champions = []
+    for number, (nme, faces) in enumerate([(4.5, "300-W"), (4.6, "300-W"), (4.4, "300-W"), (9.0, "our own")]):
+        register(checkpoint(root, points=number), nme, faces)
+        champions.append(quietly(registered)[1])
+    versions, _ = quietly(registered)
+    digests = [version.tags["digest"] for version in versions]
+    assert champions == [digests[0], digests[0], digests[2], digests[3]]
+
+
+def test_a_champion_is_kept_while_the_server_is_away(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{closed.getsockname()[1]}")
+        register(checkpoint(root), 4.5)
+    shutil.rmtree(root / "models")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    assert tracking.deliver() == 0
+    assert len(quietly(registered)[0]) == 1 and outbox(root) == []
 
 
 def test_plain_mlflow_ui_at_the_root_shows_and_serves_the_runs(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -381,8 +432,9 @@ def test_plain_mlflow_ui_at_the_root_shows_and_serves_the_runs(root: Path, monke
     assert outbox(root) == []
 
 
-def checkpoint(root: Path) -> Path:
+def checkpoint(root: Path, points: int = 68) -> Path:
     folder = root / "models" / "seed-0"
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "model.json").write_text('{"points": 68}')
+    (folder / "model.json").write_text(json.dumps({"points": points}))
+    (folder / "model.safetensors").write_bytes(b"")
     return folder

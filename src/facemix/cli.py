@@ -106,6 +106,11 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run=_compare)
 
     command = commands.add_parser(
+        "deliver", help="send MLflow what was kept while it was away (training and comparing do so, too)"
+    )
+    command.set_defaults(run=_deliver)
+
+    command = commands.add_parser(
         "sweep",
         help="train a grid of alpha, n_real, seeds and strategies as DVC experiments",
         description="Trains every point of a grid that is not there yet as a DVC experiment of the current commit, and "
@@ -253,6 +258,14 @@ def _sweep(options: argparse.Namespace) -> None:
     from facemix.stages.sweep import run_sweep
 
     run_sweep(options.axes, config.load(), jobs=options.jobs, yes=options.yes)
+
+
+def _deliver(_options: argparse.Namespace) -> None:
+    from facemix import tracking
+
+    if left := tracking.deliver():
+        raise RuntimeError(f"{left} run(s) could not be sent and are kept; try again when MLflow answers")
+    print(f"MLflow has every run ({tracking.shown_uri()})")
 
 
 def _predict(options: argparse.Namespace) -> None:

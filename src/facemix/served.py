@@ -1,9 +1,15 @@
 """The landmark detector as MLflow serves it: MLflow copies this file into each logged model and runs it there."""
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import mlflow
 import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from mlflow.pyfunc import PythonModel
 
 
@@ -19,19 +25,49 @@ class ServedLandmarker(PythonModel):  # type: ignore[misc]  # mlflow is untyped 
     def predict(
         self,
         context: Any,  # noqa: ARG002  # MLflow's signature
-        model_input: np.ndarray,  # a dict, as the model's signature says; but of any hint other than this MLflow warns
+        model_input: pd.DataFrame,
         params: dict[str, Any] | None = None,  # noqa: ARG002
-    ) -> np.ndarray:
+    ) -> list[dict[str, Any]]:
         """Find the points of each boxed face.
 
         Args:
-            model_input: `image` (H, W, 3) uint8 RGB and `boxes` (n, 4) float32 xyxy, pixels.
+            model_input: A row a picture: `image`, the bytes of a JPEG or PNG file (in JSON base64 of them), and `boxes`
+                (n, 4) xyxy in pixels; without boxes the picture is taken for one face that fills it.
 
         Returns:
-            Points (n, 68, 2) float32, pixels of the image.
+            For each picture `{"landmarks": points}`, points (n, 68, 2) in pixels of it, as lists.
+
+        Raises:
+            MlflowException: what cannot be used, with what was found and expected; a server answers with status 400.
         """
-        points: np.ndarray = self.landmarker.predict(model_input["image"], model_input["boxes"])
-        return points.astype(np.float32, copy=False)
+        try:
+            return [self._find(f"row {number}", row) for number, row in enumerate(model_input.to_dict("records"))]
+        except ValueError as error:
+            raise MlflowException(str(error), error_code=INVALID_PARAMETER_VALUE) from None
+
+    def _find(self, where: str, row: dict[str, Any]) -> dict[str, Any]:
+        from facemix.faces import geometry, images
+
+        image = images.decode(Path(f"{where}, image"), row["image"])
+        height, width = image.shape[:2]
+        given = row.get("boxes")
+        if not isinstance(given, Sequence | np.ndarray):  # pandas fills what only other rows have
+            boxes = geometry.filling_box(width, height, self.landmarker.context)[None]
+        else:
+            boxes = _boxes(where, given)
+            images.check_inside(Path(where), image, boxes)
+        return {"landmarks": self.landmarker.predict(image, boxes).tolist()}
+
+
+def _boxes(where: str, given: Any) -> npt.NDArray[np.float64]:
+    found = [list(box) for box in given]
+    try:
+        boxes = np.array(found, dtype=np.float64).reshape(len(found), 4)
+    except ValueError:
+        boxes = np.full((1, 4), np.nan)
+    if not np.isfinite(boxes).all() or not (boxes[:, 2:] > boxes[:, :2]).all():
+        raise ValueError(f"{where}, boxes: found {found}, expected [x0, y0, x1, y1] in pixels with x0 < x1 and y0 < y1")
+    return boxes
 
 
 mlflow.models.set_model(ServedLandmarker())

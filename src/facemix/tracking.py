@@ -33,12 +33,27 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Dataset", "Finished", "Run", "deliver", "finished", "flatten", "start", "store_uri", "workspace"]
+__all__ = [
+    "Dataset",
+    "Finished",
+    "Run",
+    "deliver",
+    "finished",
+    "flatten",
+    "shown_uri",
+    "start",
+    "store_uri",
+    "workspace",
+]
 
 log = logging.getLogger(__name__)
 
 JOURNAL_TAG = "facemix.journal"
 DVC_TAGS = ("DVC_STAGE", "DVC_EXP_NAME", "DVC_EXP_BASELINE_REV")
+DIGEST_TAG = "facemix.digest"
+REGISTERED = "facemix"  # the model's name in the registry
+REGISTERED_ABOUT = "68 facial landmarks. The alias `champion` is on the best version by validation."
+CHAMPION = "champion"  # the alias of its best version
 DELIVERY_INTERVAL = 10.0  # seconds between deliveries while training
 LONGEST_WAIT = 600.0  # seconds: a store that stays away is asked ever more rarely, up to this
 MODEL_PACKAGES = ("torch", "torchvision", "timm", "numpy", "opencv-python", "safetensors")
@@ -86,7 +101,7 @@ def finished(experiment: str) -> list[Finished]:
             found = client.get_experiment_by_name(experiment)
             runs = client.search_runs([found.experiment_id], "attributes.status = 'FINISHED'") if found else []
         except Exception as error:
-            log.warning("MLflow at %s is away: %s", _shown(), _line(error))
+            log.warning("MLflow at %s is away: %s", shown_uri(), _line(error))
             return []
     return [Finished(params=run.data.params, seconds=(run.info.end_time - run.info.start_time) / 1000) for run in runs]
 
@@ -208,6 +223,39 @@ class Run:
         """Log a checkpoint folder as the run's MLflow model: `mlflow.pyfunc.load_model(f"runs:/{run_id}/model")`."""
         self._journal.append({"do": "model", "file": self._journal.keep(Path(folder))})
 
+    def register(
+        self, folder: str | Path, *, nme: float, measured_on: str, tags: Mapping[str, str], description: str
+    ) -> None:
+        """Register a checkpoint folder as a version of the model `facemix`, unless the registry has it already.
+
+        The alias `champion` moves to it when its NME is lower than that of the present champion, or when that one was
+        measured earlier and on something else. So the order in which versions arrive does not matter.
+
+        Args:
+            folder: Of a trained model. Where its training's run is in the store, the version is that run's model.
+            nme: On validation, in % of the face size.
+            measured_on: Names the faces and the face size: equal where two NMEs may be compared.
+            tags: Of the version, beside those of git and DVC.
+            description: Of the version, Markdown.
+        """
+        run_tags = next(entry["tags"] for entry in self._journal.entries if entry["do"] == "start")
+        origin = {"git_commit": "mlflow.source.git.commit", "dvc_experiment": "DVC_EXP_NAME"}
+        self._journal.append(
+            {
+                "do": "register",
+                "file": self._journal.keep(Path(folder)),
+                "tags": {
+                    "val_nme": f"{nme:.4f}",
+                    "measured_on": measured_on,
+                    "measured_at": str(_now()),
+                    "digest": _digest(Path(folder)),
+                }
+                | {name: run_tags[tag] for name, tag in origin.items() if tag in run_tags}
+                | dict(tags),
+                "description": description,
+            }
+        )
+
     def _deliver(self) -> None:
         try:
             _send(self._journal)
@@ -216,7 +264,7 @@ class Run:
             self._wait = min(max(60.0, 2 * self._wait), LONGEST_WAIT)
             if not self._warned:
                 self._warned = True
-                log.warning("MLflow at %s is away, work goes on and is sent later: %s", _shown(), _line(error))
+                log.warning("MLflow at %s is away, work goes on and is sent later: %s", shown_uri(), _line(error))
         self._next = time.monotonic() + self._wait
 
     def _end(self, status: str) -> None:
@@ -225,7 +273,7 @@ class Run:
         if self._journal.pending():
             log.warning(
                 "The run is not wholly in MLflow at %s yet. It is kept in %s; the next facemix command sends it.",
-                _shown(),
+                shown_uri(),
                 self._journal.folder,
             )
         self._journal.close()
@@ -255,7 +303,7 @@ def deliver() -> int:
     if left:
         log.warning(
             "Not wholly in MLflow at %s yet: %d run(s) (%s). They are kept in %s; the next facemix command sends them.",
-            _shown(),
+            shown_uri(),
             left,
             failure,
             _outbox(),
@@ -269,8 +317,8 @@ def deliver() -> int:
 class _Journal:
     """One run on disk: `journal.jsonl`, locked while its process lives, and copies of the files to send.
 
-    Entries are only ever appended. Their `do` is start, metrics, artifact, model, end, or sent: up to which entry which
-    store has which run.
+    Entries are only ever appended. Their `do` is start, metrics, artifact, model, register, end, or sent: up to which
+    entry which store has which run.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -395,7 +443,8 @@ def _send_pending(journal: _Journal) -> None:
                 _SENDERS[do](client, journal, batch)
             except Exception as error:
                 code = getattr(error, "error_code", "")
-                old_server = code == "ENDPOINT_NOT_FOUND" and do == "model"  # MLflow 2 has no logged models
+                # MLflow 2 has no logged models.
+                old_server = code == "ENDPOINT_NOT_FOUND" and do in ("model", "register")
                 if code != "INVALID_PARAMETER_VALUE" and not old_server:
                     raise
                 # Asking again would not help, and everything behind it would wait forever.
@@ -417,8 +466,8 @@ def _client(uri: str) -> Any:
 
     logging.getLogger("alembic").setLevel(logging.ERROR)
     try:
-        with _initialising():
-            client = MlflowClient(tracking_uri=uri)
+        with _alone("initialising"):
+            client = MlflowClient(tracking_uri=uri, registry_uri=os.environ.get("MLFLOW_REGISTRY_URI") or uri)
         client.search_experiments(max_results=1)
     except Exception as error:
         raise _StoreAwayError(_line(error)) from error
@@ -426,10 +475,10 @@ def _client(uri: str) -> Any:
 
 
 @contextlib.contextmanager
-def _initialising() -> Iterator[None]:
-    """One process at a time makes the database's tables and the experiment."""
+def _alone(doing: str) -> Iterator[None]:
+    """One process at a time makes the database's tables and the experiment, or registers a model."""
     _outbox().mkdir(parents=True, exist_ok=True)
-    with (_outbox() / "initialising.lock").open("w") as file:
+    with (_outbox() / f"{doing}.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
@@ -437,7 +486,7 @@ def _initialising() -> Iterator[None]:
 def _find_run(client: Any, journal: _Journal) -> str:
     """The journal's run in the store, made where it is missing (also where the store was exchanged or emptied)."""
     first = journal.entries[0]
-    with _initialising():
+    with _alone("initialising"):
         experiment = client.get_experiment_by_name(first["experiment"])
         experiment_id = experiment.experiment_id if experiment else _create_experiment(client, first["experiment"])
     if runs := client.search_runs([experiment_id], f"tags.`{JOURNAL_TAG}` = '{journal.folder.name}'", max_results=1):
@@ -528,13 +577,23 @@ def _send_artifact(client: Any, journal: _Journal, entries: Sequence[Entry]) -> 
 
 
 def _send_model(client: Any, journal: _Journal, entries: Sequence[Entry]) -> None:
+    _log_model(client, journal, journal.folder / entries[-1]["file"])
+
+
+def _log_model(client: Any, journal: _Journal, checkpoint: Path) -> Any:
+    """Log a checkpoint folder as the run's model, and return what MLflow knows of it."""
     from mlflow.entities import LoggedModelOutput
     from mlflow.models import Model
 
     run = client.get_run(journal.run_id)
     experiments = [run.info.experiment_id]
     found = client.search_logged_models(experiments, f"source_run_id = '{journal.run_id}' AND name = 'model'")
-    model = found[0] if found else client.create_logged_model(*experiments, name="model", source_run_id=journal.run_id)
+    tags = {DIGEST_TAG: _digest(checkpoint)}
+    model = (
+        found[0]
+        if found
+        else client.create_logged_model(*experiments, name="model", source_run_id=journal.run_id, tags=tags)
+    )
     with tempfile.TemporaryDirectory() as temporary:
         saved = Path(temporary, "model")
         record = Model(
@@ -543,20 +602,78 @@ def _send_model(client: Any, journal: _Journal, entries: Sequence[Entry]) -> Non
             model_uuid=model.model_id,
             model_id=model.model_id,
         )
-        _save_model(journal.folder / entries[-1]["file"], saved, record)
+        _save_model(checkpoint, saved, record)
         _upload(saved, model.artifact_location)
     if model.model_id not in [output.model_id for output in (run.outputs.model_outputs if run.outputs else [])]:
         client.log_outputs(journal.run_id, [LoggedModelOutput(model.model_id, step=0)])
-    client.finalize_logged_model(model.model_id, "READY")
+    return client.finalize_logged_model(model.model_id, "READY")
+
+
+def _digest(checkpoint: Path) -> str:
+    """Fingerprint of a trained model: the same weights of the same making have the same."""
+    content = b"".join((checkpoint / name).read_bytes() for name in ("model.json", "model.safetensors"))
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+def _send_register(client: Any, journal: _Journal, entries: Sequence[Entry]) -> None:
+    for entry in entries:
+        tags = entry["tags"]
+        with _alone("registering"):
+            same = f"name = '{REGISTERED}' AND tags.digest = '{tags['digest']}'"
+            if found := client.search_model_versions(same):
+                version = found[0]
+            else:
+                if not client.search_registered_models(f"name = '{REGISTERED}'"):
+                    client.create_registered_model(REGISTERED, description=REGISTERED_ABOUT)
+                model = _logged_model(client, journal, tags["digest"]) or _log_model(
+                    client, journal, journal.folder / entry["file"]
+                )
+                version = client.create_model_version(
+                    REGISTERED,
+                    model.artifact_location,
+                    run_id=model.source_run_id,
+                    model_id=model.model_id,
+                    tags=tags,
+                    description=entry["description"],
+                )
+            if _takes_over(tags, _champion(client)):
+                client.set_registered_model_alias(REGISTERED, CHAMPION, version.version)
+
+
+def _logged_model(client: Any, journal: _Journal, digest: str) -> Any | None:
+    """That very model as a run of its training has logged it; none where DVC took it from its cache."""
+    experiment = client.get_run(journal.run_id).info.experiment_id
+    found = client.search_logged_models([experiment], f"tags.`{DIGEST_TAG}` = '{digest}'")
+    return next((model for model in found if str(model.status) == "READY"), None)  # no filter finds a status
+
+
+def _champion(client: Any) -> Mapping[str, str] | None:
+    """The tags of the champion; None where there is none yet."""
+    (registered,) = client.search_registered_models(f"name = '{REGISTERED}'")
+    if CHAMPION not in registered.aliases:
+        return None
+    tags: Mapping[str, str] = client.get_model_version(REGISTERED, registered.aliases[CHAMPION]).tags
+    return tags
+
+
+def _takes_over(new: Mapping[str, str], champion: Mapping[str, str] | None) -> bool:
+    """Whether a version becomes the champion: a lower NME of the same faces, or a later one of others."""
+    if champion is None:
+        return True
+    if new["measured_on"] == champion.get("measured_on"):
+        return float(new["val_nme"]) < float(champion["val_nme"])
+    return int(new["measured_at"]) > int(champion.get("measured_at", 0))
 
 
 def _save_model(checkpoint: Path, target: Path, record: Any) -> None:
     """Write a checkpoint as an MLflow model: code, not a pickle, and this package with it, so that it runs anywhere."""
-    import numpy as np
+    import pandas as pd
     from mlflow.models import ModelSignature
     from mlflow.pyfunc import save_model
-    from mlflow.types import Schema, TensorSpec
+    from mlflow.types import ColSpec, DataType, Schema
+    from mlflow.types.schema import Array
 
+    numbers = Array(DataType.double)
     package = Path(__file__).parent
     save_model(
         target,
@@ -565,17 +682,21 @@ def _save_model(checkpoint: Path, target: Path, record: Any) -> None:
         code_paths=[str(package)],
         mlflow_model=record,
         signature=ModelSignature(
-            inputs=Schema(
-                [
-                    TensorSpec(np.dtype(np.uint8), (-1, -1, 3), "image"),
-                    TensorSpec(np.dtype(np.float32), (-1, 4), "boxes"),
-                ]
-            ),
-            outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, 68, 2))]),
+            inputs=Schema([ColSpec(DataType.binary, "image"), ColSpec(Array(numbers), "boxes", required=False)]),
+            outputs=Schema([ColSpec(Array(Array(numbers)), "landmarks")]),
         ),
+        input_example=pd.DataFrame({"image": [_example_image()], "boxes": [[[16.0, 16.0, 47.0, 47.0]]]}),
         # Said, so that MLflow does not load the model in another process to find out.
         pip_requirements=[requirement for name in MODEL_PACKAGES for requirement in _requirement(name)],
     )
+
+
+def _example_image() -> bytes:
+    """A grey PNG of 64 x 64 pixels: it shows the form of a request, and is nobody's photograph."""
+    import cv2
+    import numpy as np
+
+    return bytes(cv2.imencode(".png", np.full((64, 64, 3), 128, np.uint8))[1])
 
 
 def _requirement(package: str) -> list[str]:
@@ -594,6 +715,7 @@ _SENDERS: dict[str, Callable[[Any, _Journal, Sequence[Entry]], None]] = {
     "metrics": _send_metrics,
     "artifact": _send_artifact,
     "model": _send_model,
+    "register": _send_register,
     "end": _send_end,
     "sent": lambda _client, _journal, _entries: None,
 }
@@ -624,7 +746,7 @@ def _now() -> int:
     return time.time_ns() // 1_000_000
 
 
-def _shown() -> str:
+def shown_uri() -> str:
     """The store's address without a password."""
     return re.sub(r"//[^/]*@", "//", store_uri())
 

@@ -1,8 +1,12 @@
 """`facemix compare`: ranks the trained strategies and writes `reports/`."""
 
 import json
+import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
+
+from ruamel.yaml import YAML
 
 from facemix import tracking
 from facemix.config import Params
@@ -87,6 +91,9 @@ def compare(params: Params) -> None:
             f"{n_leaking} test faces show a photograph that training or validation holds too ({leaks.TABLE}); "
             "leave it out of training by `facemix leaks --exclude`"
         )
+    champion = comparison.champion(trained)
+    folder = MODELS / champion.strategy / f"seed-{champion.seed}"
+    print(f"best by validation: {folder}, NME {champion.metrics['val']['nme']:.2f}")
     print(verdict.sentence)
     tracking.deliver()
     with tracking.start(
@@ -113,6 +120,43 @@ def compare(params: Params) -> None:
         for file in sorted(REPORTS.iterdir()):
             if file.suffix in (".csv", ".json", ".png"):
                 run.artifact(file)
+        run.register(folder, **registration(champion, folder, len(trained)))
+
+
+def registration(champion: comparison.Trained, folder: Path, candidates: int) -> dict[str, Any]:
+    """What the model registry is told of the champion: see `tracking.Run.register`."""
+    nme, normalizer = champion.metrics["val"]["nme"], champion.metrics["normalizer"]
+    said = [
+        f"`{champion.strategy}`, seed {champion.seed}: NME {nme:.2f} % of the {figures.FACE_SIZES[normalizer]} on "
+        f"validation, the best of {candidates} trained models."
+    ]
+    tags = {"strategy": champion.strategy, "seed": str(champion.seed)}
+    if command := _how_to_get(folder):
+        tags["dvc_get"] = command
+        said.append(f"Its files, in a clone of the project:\n\n```sh\n{command}\n```")
+    return {
+        "nme": nme,
+        "measured_on": f"{normalizer} of {champion.metrics.get('real_pack', 'an unknown pack')}",
+        "tags": tags,
+        "description": "\n\n".join(said),
+    }
+
+
+def _how_to_get(folder: Path) -> str:
+    """The command that gets a trained model from DVC; empty where DVC does not run this.
+
+    What `dvc repro` makes is in no commit yet, but DVC names its content: the commit is the first one with that name.
+    """
+    if name := os.environ.get("DVC_EXP_NAME"):
+        return f"dvc get . {folder} --rev {name} --out champion"
+    if "DVC_STAGE" not in os.environ:
+        return ""
+    stages = YAML(typ="safe").load(Path("dvc.lock"))["stages"]
+    outs = [out for stage in stages.values() for out in stage.get("outs", []) if out["path"] == folder.as_posix()]
+    if not outs:
+        return ""
+    commit = f"$(git log --reverse --format=%H -S {outs[0]['md5']} -- dvc.lock | head -n 1)"
+    return f"dvc get . {folder} --rev {commit} --out champion"
 
 
 def table(ranked: Sequence[Mapping[str, Any]]) -> str:

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from facemix.faces import geometry
 from facemix.faces.drawing import RADIUS, draw_box, draw_points
 from facemix.faces.face import BrokenFace
-from facemix.faces.images import read_image
+from facemix.faces.images import check_inside, read_image
 from facemix.files import whole_file, write_table
 from facemix.learning.predict import Landmarker
 from facemix.learning.processes import choose_device
@@ -83,7 +83,7 @@ def predict(
         try:
             picture = read_image(image)
             chosen = _filling(picture, landmarker.context) if given is None else given[place]
-            _check_inside(image, picture, chosen)
+            check_inside(image, picture, chosen)
         except BrokenFace as error:
             broken.append(error)
             continue
@@ -213,20 +213,9 @@ def _place(image: Path) -> Path:
 
 
 def _filling(picture: npt.NDArray[np.uint8], context: float) -> Boxes:
-    """The central box (1, 4) of which the network, that sees `context` x its longer side, sees the whole picture."""
+    """The box (1, 4) of a face that fills the picture."""
     height, width = picture.shape[:2]
-    centre, half = np.array([width - 1, height - 1]) / 2, max(width, height) / context / 2
-    return np.concatenate([centre - half, centre + half])[None]
-
-
-def _check_inside(image: Path, picture: npt.NDArray[np.uint8], boxes: Boxes) -> None:
-    """Raises BrokenFace for a box that has no pixel of the picture in it; parts of a face may lie outside."""
-    height, width = picture.shape[:2]
-    for box in boxes:
-        x0, y0, x1, y1 = box.tolist()
-        if x1 < 0 or y1 < 0 or x0 > width - 1 or y0 > height - 1:
-            found = ",".join(f"{value:g}" for value in (x0, y0, x1, y1))
-            raise BrokenFace(image, f"the box {found} lies outside the picture of {width} x {height} pixels")
+    return geometry.filling_box(width, height, context)[None]
 
 
 def _write_picture(path: Path, picture: npt.NDArray[np.uint8]) -> None:

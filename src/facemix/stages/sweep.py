@@ -71,6 +71,7 @@ def run_sweep(arguments: Sequence[str], params: Params, *, jobs: int, yes: bool)
         missing = [point for point in points if names[point] not in _experiments(root)]
         _announce(points, missing, params, jobs, yes)
         failed = _train(root, commit, sweep.levels(missing, inputs), names, inputs, axes, jobs) if missing else {}
+        tracking.deliver()
         results, total = read_results(root, {point: names[point] for point in points if point not in failed})
     if results:
         sweep.check_counts(axes, total)

@@ -84,7 +84,7 @@ def write_outputs(folder: Path, task: Task, outcome: Outcome) -> dict[str, Any]:
     sets = {"val": ["validation"], "test": ["test"]}
     if np.any(task.real.splits == "challenging"):
         sets |= {"challenging": ["challenging"], "full": ["test", "challenging"]}
-    metrics: dict[str, Any] = {"normalizer": normalizer}
+    metrics: dict[str, Any] = {"normalizer": normalizer, "real_pack": task.real.digest}
     metrics |= {
         name: evaluation.summarize(errors.of(*names), {level: others.of(*names) for level, others in jittered.items()})
         for name, names in sets.items()

@@ -84,6 +84,11 @@ def _trained(models: Path, seeds: Sequence[int]) -> list[str]:
     return [name for name in STRATEGIES if any((models / name / f"seed-{seed}").is_dir() for seed in seeds)]
 
 
+def champion(trained: Sequence[Trained]) -> Trained:
+    """The best single model by validation; the test faces have no say in it."""
+    return min(trained, key=lambda one: float(one.metrics["val"]["nme"]))
+
+
 def faces_shown(trained: Sequence[Trained]) -> str:
     """What the test faces are to be called where results show them; empty for real ones."""
     return STAND_IN_SHOWN if STAND_IN in trained[0].metrics["test"]["subsets"] else ""
