@@ -111,6 +111,14 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run=_deliver)
 
     command = commands.add_parser(
+        "report",
+        help="write all that came out as one page: reports/report.html",
+        description="Writes reports/report.html, one file that needs no network: verdict, ranking, curves, label gap, "
+        "faces, data and how to reproduce them. What is not there is named with the command that makes it.",
+    )
+    command.set_defaults(run=_report)
+
+    command = commands.add_parser(
         "sweep",
         help="train a grid of alpha, n_real, seeds and strategies as DVC experiments",
         description="Trains every point of a grid that is not there yet as a DVC experiment of the current commit, and "
@@ -252,6 +260,12 @@ def _compare(_options: argparse.Namespace) -> None:
     from facemix.stages.compare import compare
 
     compare(config.load())
+
+
+def _report(_options: argparse.Namespace) -> None:
+    from facemix.stages.report import report
+
+    report(config.load())
 
 
 def _sweep(options: argparse.Namespace) -> None:

@@ -1,4 +1,4 @@
-"""Points and boxes drawn into pictures."""
+"""Points, lines and boxes drawn into pictures."""
 
 import cv2
 import numpy as np
@@ -12,16 +12,20 @@ _SHIFT = 4  # OpenCV draws at fractions of 1 / 2**4 pixels
 
 
 def draw_points(
-    image: npt.NDArray[np.uint8], points: npt.NDArray[np.floating], radius: float = RADIUS
+    image: npt.NDArray[np.uint8],
+    points: npt.NDArray[np.floating],
+    radius: float = RADIUS,
+    colour: tuple[int, int, int] = POINT,
 ) -> npt.NDArray[np.uint8]:
     """A copy of an image (H, W, 3) RGB with points (n, 2) drawn at sub-pixel positions.
 
     Args:
         radius: of a point in pixels.
+        colour: RGB.
     """
     canvas = np.ascontiguousarray(image).copy()
     for x, y in _fixed(points):
-        cv2.circle(canvas, (x, y), round(radius * 2**_SHIFT), POINT, -1, cv2.LINE_AA, _SHIFT)
+        cv2.circle(canvas, (x, y), round(radius * 2**_SHIFT), colour, -1, cv2.LINE_AA, _SHIFT)
     return canvas
 
 
@@ -34,6 +38,23 @@ def draw_box(image: npt.NDArray[np.uint8], box: npt.NDArray[np.floating], thickn
     canvas = np.ascontiguousarray(image).copy()
     first, last = _fixed(box.reshape(2, 2))
     cv2.rectangle(canvas, first, last, BOX, thickness, cv2.LINE_AA, _SHIFT)
+    return canvas
+
+
+def draw_lines(
+    image: npt.NDArray[np.uint8],
+    starts: npt.NDArray[np.floating],
+    ends: npt.NDArray[np.floating],
+    colour: tuple[int, int, int],
+) -> npt.NDArray[np.uint8]:
+    """A copy of an image (H, W, 3) RGB with a line from each point (n, 2) of `starts` to its partner in `ends`.
+
+    Args:
+        colour: RGB.
+    """
+    canvas = np.ascontiguousarray(image).copy()
+    for start, end in zip(_fixed(starts), _fixed(ends), strict=True):
+        cv2.line(canvas, start, end, colour, 1, cv2.LINE_AA, _SHIFT)
     return canvas
 
 

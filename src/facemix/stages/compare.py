@@ -162,7 +162,7 @@ def _how_to_get(folder: Path) -> str:
 def table(ranked: Sequence[Mapping[str, Any]]) -> str:
     """The ranking as text, columns aligned; what no strategy has is left out."""
     columns = [key for key in SHOWN if any(row.get(key) is not None for row in ranked)]
-    cells = [[SHOWN[key] for key in columns]] + [[_cell(key, row) for key in columns] for row in ranked]
+    cells = [[SHOWN[key] for key in columns]] + [[cell(key, row) for key in columns] for row in ranked]
     widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
     return "\n".join(
         "  ".join(
@@ -173,7 +173,8 @@ def table(ranked: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
-def _cell(key: str, row: Mapping[str, Any]) -> str:
+def cell(key: str, row: Mapping[str, Any]) -> str:
+    """A value of a row of the ranking as text."""
     value = row.get(key)
     if value is None:
         return "-"

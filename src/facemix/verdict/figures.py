@@ -1,4 +1,4 @@
-"""The ranking, the CED and the dependence on the face box as pictures."""
+"""What the results say, as pictures."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -6,6 +6,7 @@ from typing import Any
 
 import matplotlib
 import numpy as np
+import numpy.typing as npt
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -126,6 +127,74 @@ def box_jitter(path: Path, table: Sequence[Mapping[str, float]], trained: Sequen
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))  # the lines leave no corner free
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=150)
+    plt.close(figure)
+
+
+def nme_by_group(path: Path, table: Mapping[str, Mapping[str, float]], normalizer: str, test_faces: str) -> None:
+    """Test NME of each strategy in each group of faces or points: a column of dots a group.
+
+    Args:
+        table: group -> strategy -> NME in %.
+        test_faces: what they are called, where they are not real ones.
+    """
+    figure, axes = plt.subplots(figsize=(9, 3.6), layout="constrained")
+    names = list(next(iter(table.values())))
+    for place, name in enumerate(names):
+        aside = 0.6 * ((place + 0.5) / len(names) - 0.5)  # dots of equal height stay apart
+        heights = [group[name] for group in table.values()]
+        axes.plot(np.arange(len(table)) + aside, heights, "o", color=COLOURS[name], label=name, markersize=7)
+    axes.set_xticks(range(len(table)), list(table))
+    axes.set_xlim(-0.5, len(table) - 0.5)
+    axes.set_ylim(bottom=0)
+    axes.tick_params(axis="x", length=0)
+    _finish_curves(path, figure, axes, normalizer, test_faces)
+
+
+def label_gap(
+    path: Path, image: npt.NDArray[np.uint8], points: npt.NDArray[np.floating], shift: npt.NDArray[np.floating]
+) -> None:
+    """Arrows on the mean face from where the synthetic convention has each point to where the real one has it.
+
+    Args:
+        image: (S, S, 3) RGB.
+        points: (68, 2) of the real convention, pixels of the image.
+        shift: (68, 2) from the synthetic to the real convention as it is to be drawn, pixels.
+    """
+    figure, axes = plt.subplots(figsize=(6, 6))
+    figure.subplots_adjust(0, 0, 1, 1)
+    axes.imshow(image, alpha=0.75)
+    start = points - shift
+    axes.quiver(
+        *start.T, *shift.T, angles="xy", scale_units="xy", scale=1, color="#b3004b", width=0.004, headwidth=5, zorder=3
+    )
+    axes.plot(*start.T, "o", color="white", markeredgecolor="#b3004b", markersize=4, zorder=4)
+    axes.set_axis_off()
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+def faces_of_a_set(path: Path, poses: npt.NDArray[np.floating], sizes: npt.NDArray[np.floating]) -> None:
+    """Histograms of a set's head poses and face sizes, on the same axes for every set.
+
+    Args:
+        poses: (n, 3) yaw, pitch and roll in degrees.
+        sizes: (n,) longer side of the landmark box in pixels of the original image.
+    """
+    figure, panels = plt.subplots(ncols=4, figsize=(10, 2), layout="constrained")
+    bins = [*((np.arange(-90, 91, 10)),) * 3, 2.0 ** np.arange(4, 12.1, 0.5)]
+    names = ("yaw, degrees", "pitch, degrees", "roll, degrees", "face size, pixels")
+    for axes, values, edges, name in zip(panels, [*poses.T, sizes], bins, names, strict=True):
+        axes.hist(np.clip(values, edges[0], edges[-1]), edges, color="#33658a")
+        axes.set_xlabel(name)
+        axes.set_xlim(edges[0], edges[-1])
+        axes.spines[["top", "right"]].set_visible(False)
+    for axes in panels[:3]:
+        axes.set_xticks([-90, -45, 0, 45, 90])
+    panels[3].set_xscale("log", base=2)
+    panels[3].set_xticks([16, 64, 256, 1024, 4096], ["16", "64", "256", "1024", "4096"])
+    panels[3].minorticks_off()
+    panels[0].set_ylabel("faces")
+    figure.savefig(path, dpi=120)
     plt.close(figure)
 
 

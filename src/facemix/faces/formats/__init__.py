@@ -12,7 +12,7 @@ from facemix.faces.formats import dgfaces, facesynthetics, w300
 from facemix.faces.formats.inspection import check
 from facemix.faces.formats.w300 import OFFICIAL_300W
 
-__all__ = ["DEFAULT_ROLES", "OFFICIAL_300W", "READERS", "check", "read"]
+__all__ = ["DEFAULT_ROLES", "LICENCES", "OFFICIAL_300W", "READERS", "check", "licence", "read"]
 
 Reader = Callable[[Path], Iterator[Face | BrokenFace]]
 
@@ -29,6 +29,14 @@ DEFAULT_ROLES: dict[str, str] = {
     "dgfaces_v2": "synthetic",
     "facesynthetics": "synthetic",
 }
+
+LICENCES: dict[tuple[str, str], str] = {
+    ("300w", "300w"): "research only; the photographs belong to their owners",
+    ("dgfaces_v1", ""): "Apache-2.0",
+    ("dgfaces_v2", ""): "Apache-2.0",
+    ("facesynthetics", "facesynthetics"): "Microsoft's research licence, non-commercial",
+}
+"""Of the sets that the formats are named after, by format and name; any set may come in the layout of the others."""
 
 _EXPECTED: dict[str, str] = {
     "300w": f"folders {', '.join(OFFICIAL_300W)} (or some of them) with images and .pts files",
@@ -59,6 +67,11 @@ def read(format: str, root: Path) -> tuple[list[Face], list[BrokenFace]]:  # noq
         found = f"no faces in the format {format}, expected {_EXPECTED[format]}"
         raise ValueError(f"{root}: {found}; {_advice(format, root)}")
     return sorted(faces, key=lambda face: face.id), broken
+
+
+def licence(format: str, name: str) -> str:  # noqa: A002
+    """The licence of a set as far as its format and name tell, else `unknown`."""
+    return LICENCES.get((format, name)) or LICENCES.get((format, "")) or "unknown"
 
 
 def _advice(format: str, root: Path) -> str:  # noqa: A002

@@ -1,0 +1,108 @@
+"""Faces as a report shows them: with ground truth and prediction, as a sheet, and as the mean of many."""
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from facemix.faces import geometry
+from facemix.faces.drawing import draw_lines, draw_points
+from facemix.faces.packs import contact_sheet
+
+Image = npt.NDArray[np.uint8]
+Floats = npt.NDArray[np.floating]
+Rows = npt.NDArray[np.int64]
+
+TRUTH, PREDICTION, ERROR = (60, 255, 60), (255, 60, 255), (255, 255, 255)  # RGB
+SIDE = 224
+"""Of a face, pixels."""
+FRAME = 1.3
+"""Side of the picture / longer side of the landmark box."""
+AVERAGED = 400
+"""Faces that the mean face is made of, at most."""
+
+
+def best_median_worst(nme: Floats) -> tuple[int, int, int]:
+    """The faces with the least, the middle (of an even number the lower) and the greatest error (n,)."""
+    order = np.argsort(nme, kind="stable")
+    return int(order[0]), int(order[(len(order) - 1) // 2]), int(order[-1])
+
+
+def most_different(nme: Floats, count: int) -> list[int]:
+    """The faces on which strategies differ most, by the range of their errors (strategies, n); at most `count`."""
+    order: list[int] = np.argsort(-np.ptp(nme, axis=0), kind="stable").tolist()
+    return order[:count]
+
+
+def judged(image: Image, truth: Floats, predicted: Floats | None) -> Image:
+    """A face (SIDE, SIDE, 3) RGB with its points, those of the ground truth green, predicted ones magenta.
+
+    Args:
+        image: (S, S, 3) RGB crop of a pack.
+        truth: (68, 2) pixels of the crop.
+        predicted: likewise; None: the ground truth alone is shown.
+    """
+    transform = geometry.crop_transform(geometry.landmark_box(truth), SIDE, FRAME)
+    shown = geometry.warp(image, transform, SIDE)
+    true = geometry.apply(transform, truth)
+    if predicted is None:
+        return draw_points(shown, true, 1.7, TRUTH)
+    found = geometry.apply(transform, predicted)
+    shown = draw_lines(shown, true, found, ERROR)
+    return draw_points(draw_points(shown, true, 1.7, TRUTH), found, 1.7, PREDICTION)
+
+
+def sheet(images: Image, landmarks: Floats, rows: Rows, columns: int = 10, lines: int = 2, width: int = 960) -> Image:
+    """A picture (H, W, 3) RGB, W at most `width` pixels, of evenly chosen faces of a set with their points.
+
+    Args:
+        images: (N, S, S, 3) RGB crops of a pack.
+        landmarks: (N, 68, 2) pixels of those crops.
+        rows: (n,) the set.
+    """
+    chosen = _evenly(rows, columns * lines)
+    drawn = contact_sheet(images[chosen], landmarks[chosen], columns, lines)
+    scale = min(1.0, width / (columns * images.shape[1]))
+    size = (round(drawn.shape[1] * scale), round(drawn.shape[0] * scale))
+    return cv2.resize(drawn, size, interpolation=cv2.INTER_AREA)  # type: ignore[no-any-return]
+
+
+def mean_face(images: Image, landmarks: Floats, rows: Rows, size: int = 560) -> tuple[Image, npt.NDArray[np.float64]]:
+    """The mean of evenly chosen faces, each laid over the mean shape by a similarity: (size, size, 3) RGB.
+
+    Args:
+        images: (N, S, S, 3) RGB crops of a pack.
+        landmarks: (N, 68, 2) pixels of those crops.
+        rows: (n,) the set.
+
+    Returns:
+        the picture, and the mean points (68, 2) in its pixels, as they are labelled.
+    """
+    chosen = _evenly(rows, AVERAGED)
+    points = landmarks[chosen].astype(np.float64)
+    shape = points.mean(axis=0)
+    shape = geometry.apply(geometry.crop_transform(geometry.landmark_box(shape), size, FRAME), shape)
+    total = np.zeros((size, size, 3))
+    moved = np.zeros_like(shape)
+    for row, own in zip(chosen, points, strict=True):
+        transform = similarity(own, shape)
+        total += geometry.warp(images[row], transform, size)
+        moved += geometry.apply(transform, own)
+    return (total / len(chosen)).round().astype(np.uint8), moved / len(chosen)
+
+
+def _evenly(rows: Rows, count: int) -> Rows:
+    """At most `count` of the rows."""
+    chosen: Rows = rows[np.unique(np.linspace(0, len(rows) - 1, count).round().astype(int))]
+    return chosen
+
+
+def similarity(points: Floats, target: Floats) -> npt.NDArray[np.float64]:
+    """The transform (2, 3), of rotation, scale and shift, that takes points (n, 2) nearest to others by least squares.
+
+    As complex numbers: target = a points + b.
+    """
+    start, goal = (np.ascontiguousarray(p, dtype=np.float64).view(np.complex128)[:, 0] for p in (points, target))
+    away = start - start.mean()
+    a = np.vdot(away, goal) / np.vdot(away, away)
+    b = goal.mean() - a * start.mean()
+    return np.array([[a.real, -a.imag, b.real], [a.imag, a.real, b.imag]])
