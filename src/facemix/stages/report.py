@@ -52,8 +52,6 @@ SWEEP = "facemix sweep alpha=0,0.1,...,1 n_real=50,100,250,500,all seeds=3 && dv
 
 MOST_DIFFERENT = 4
 """Faces shown on which strategies differ most."""
-YAW = {"below 10°": (0, 10), "10° to 20°": (10, 20), "20° to 30°": (20, 30), "30° and more": (30, 181)}
-"""Bins of the head's turn to either side, degrees."""
 GAP_SHOWN = 12.0
 """Arrows of the label gap are magnified, by a whole number, up to this share of the face box in %."""
 PACKAGES = ("facemix", "torch", "timm", "numpy", "opencv-python", "scipy", "mitsuba", "dvc", "mlflow")
@@ -500,18 +498,18 @@ def by_group(found: Found) -> list[Piece]:
     if rows is None or found.real is None:
         return [*pieces, Missing(what="NME by head pose needs the real faces.", command="dvc repro prepare")]
     faces = sorted(rows)
-    yaw = np.abs(pose.head_pose(found.real.landmarks[[rows[face] for face in faces]])[:, 0])
+    yaw = pose.head_pose(found.real.landmarks[[rows[face] for face in faces]])[:, 0]
     nme = {
         row["strategy"]: np.mean(
             [[one.errors[face] for face in faces] for one in found.trained if one.strategy == row["strategy"]], axis=0
         )
         for row in found.ranked
     }
-    bins = {name: (low <= yaw) & (yaw < high) for name, (low, high) in YAW.items()}
+    bins = pose.yaw_bin(yaw)
     turned = {
         f"{name} ({inside.sum()})": {strategy: float(errors[inside].mean()) for strategy, errors in nme.items()}
-        for name, inside in bins.items()
-        if inside.any()
+        for name in pose.BINS
+        if (inside := bins == name).any()
     }
     figures.nme_by_group(found.figures / "nme_by_pose.png", turned, normalizer, shown)
     return [
@@ -520,8 +518,9 @@ def by_group(found: Found) -> list[Piece]:
             found.figures / "nme_by_pose.png",
             alt="Test NME of each strategy by how far the head is turned, as in the table below.",
             caption=f"NME by how far the head is turned to either side (number of faces in brackets) on "
-            f"{found.test_faces}, {found.unit}, mean over seeds. The turn is estimated from the true points, by the fit "
-            "of one rigid head: good to a few degrees.",
+            f"{found.test_faces}, {found.unit}, mean over seeds: frontal below {pose.BIN_EDGES[0]}°, turned above "
+            f"{pose.BIN_EDGES[1]}°. The turn is estimated from the true points, by the fit of one rigid head: good to "
+            "about 5 degrees.",
         ),
         _groups("NME by turn of the head (number of faces)", turned),
     ]
