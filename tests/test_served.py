@@ -55,9 +55,11 @@ def test_a_picture_without_faces_has_no_points(served: Any) -> None:
         ({"image": PNG[:-20]}, "row 0, image: cut off"),
         (
             {"image": PNG, "boxes": [[1.0, 2.0, 3.0]]},
-            r"boxes: found \[\[1.0, 2.0, 3.0\]\], expected \[x0, y0, x1, y1\]",
+            r"boxes: found \[\[1.0, 2.0, 3.0\]\], expected a list of \[x0, y0, x1, y1\]",
         ),
         ({"image": PNG, "boxes": [[1.0, 2.0, 3.0, 4.0], [1.0]]}, "expected"),
+        ({"image": PNG, "boxes": [1, 2, 3, 4]}, r"boxes: found \[1, 2, 3, 4\], expected"),
+        ({"image": PNG, "boxes": {"x": 1}}, "boxes: found {'x': 1}, expected"),
         ({"image": PNG, "boxes": [[30.0, 5.0, 10.0, 35.0]]}, "with x0 < x1 and y0 < y1"),
         ({"image": PNG, "boxes": [[0.0, 0.0, np.inf, 9.0]]}, "expected"),
         ({"image": PNG, "boxes": [[61.0, 5.0, 90.0, 35.0]]}, "box 61,5,90,35 lies outside the picture of 60 x 40"),

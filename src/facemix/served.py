@@ -1,6 +1,5 @@
 """The landmark detector as MLflow serves it: MLflow copies this file into each logged model and runs it there."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +50,7 @@ class ServedLandmarker(PythonModel):  # type: ignore[misc]  # mlflow is untyped 
         image = images.decode(Path(f"{where}, image"), row["image"])
         height, width = image.shape[:2]
         given = row.get("boxes")
-        if not isinstance(given, Sequence | np.ndarray):  # pandas fills what only other rows have
+        if given is None or (isinstance(given, float) and np.isnan(given)):  # pandas fills what only other rows have
             boxes = geometry.filling_box(width, height, self.landmarker.context)[None]
         else:
             boxes = _boxes(where, given)
@@ -60,13 +59,14 @@ class ServedLandmarker(PythonModel):  # type: ignore[misc]  # mlflow is untyped 
 
 
 def _boxes(where: str, given: Any) -> npt.NDArray[np.float64]:
-    found = [list(box) for box in given]
     try:
-        boxes = np.array(found, dtype=np.float64).reshape(len(found), 4)
-    except ValueError:
+        boxes = np.array([[float(value) for value in box] for box in given]).reshape(len(given), 4)
+    except (TypeError, ValueError):
         boxes = np.full((1, 4), np.nan)
     if not np.isfinite(boxes).all() or not (boxes[:, 2:] > boxes[:, :2]).all():
-        raise ValueError(f"{where}, boxes: found {found}, expected [x0, y0, x1, y1] in pixels with x0 < x1 and y0 < y1")
+        raise ValueError(
+            f"{where}, boxes: found {given}, expected a list of [x0, y0, x1, y1] in pixels with x0 < x1 and y0 < y1"
+        )
     return boxes
 
 

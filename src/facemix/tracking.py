@@ -671,9 +671,9 @@ def _save_model(checkpoint: Path, target: Path, record: Any) -> None:
     from mlflow.models import ModelSignature
     from mlflow.pyfunc import save_model
     from mlflow.types import ColSpec, DataType, Schema
-    from mlflow.types.schema import Array
+    from mlflow.types.schema import AnyType, Array
 
-    numbers = Array(DataType.double)
+    points = Array(Array(Array(DataType.double)))
     package = Path(__file__).parent
     save_model(
         target,
@@ -682,8 +682,9 @@ def _save_model(checkpoint: Path, target: Path, record: Any) -> None:
         code_paths=[str(package)],
         mlflow_model=record,
         signature=ModelSignature(
-            inputs=Schema([ColSpec(DataType.binary, "image"), ColSpec(Array(numbers), "boxes", required=False)]),
-            outputs=Schema([ColSpec(Array(Array(numbers)), "landmarks")]),
+            # An array of doubles would refuse whole numbers in JSON: the model checks the boxes itself.
+            inputs=Schema([ColSpec(DataType.binary, "image"), ColSpec(AnyType(), "boxes", required=False)]),
+            outputs=Schema([ColSpec(points, "landmarks")]),
         ),
         input_example=pd.DataFrame({"image": [_example_image()], "boxes": [[[16.0, 16.0, 47.0, 47.0]]]}),
         # Said, so that MLflow does not load the model in another process to find out.
