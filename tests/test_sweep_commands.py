@@ -70,7 +70,8 @@ def test_a_sweep_trains_each_point_once_and_goes_on_after_a_kill(committed: None
     trained = {run["tags"]["DVC_EXP_NAME"] for run in new if run["name"] == "mixing seed 0"}
     assert trained == {row["experiment"] for row in rows[2:]}
     assert "4 trainings: 4 are there, 0 to run" in shell(command)
-    assert shell("git status --porcelain -uall") == "?? reports/sweep.csv\n?? reports/sweep_alpha.png\n"
+    written = ("sweep.csv", "sweep_alpha.png", "sweep_curves.csv")
+    assert shell("git status --porcelain -uall") == "".join(f"?? reports/{name}\n" for name in written)
     table = shell("dvc exp show --csv --no-pager")
     assert all(row["experiment"] in table for row in rows)
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import json
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -271,6 +272,37 @@ def plain(record: Any) -> dict[str, Any]:
     return dataclasses.asdict(record)
 
 
+def lookup(plain: Any, dotted: str) -> Any:
+    """What a dotted key (`training.steps`) has in the mapping of params.yaml.
+
+    Raises:
+        KeyError: no such key.
+    """
+    for name in dotted.split("."):
+        if not isinstance(plain, dict) or name not in plain:
+            raise KeyError(dotted)
+        plain = plain[name]
+    return plain
+
+
+def changed(plain: Mapping[str, Any], changes: Mapping[str, object]) -> dict[str, Any]:
+    """The mapping of params.yaml with dotted keys changed; lists where the file has lists.
+
+    Raises:
+        KeyError: no such key.
+    """
+    result: dict[str, Any] = json.loads(json.dumps(plain))
+    for dotted, new in changes.items():
+        _put(result, dotted, new)
+    return result
+
+
+def _put(plain: Any, dotted: str, new: object) -> None:
+    lookup(plain, dotted)
+    parent, _, name = dotted.rpartition(".")
+    (lookup(plain, parent) if parent else plain)[name] = new
+
+
 def _parse(kind: Any, value: object, key: str) -> Any:
     if dataclasses.is_dataclass(kind):
         return _parse_record(typing.cast(type, kind), value, key)
@@ -330,14 +362,11 @@ def update_params(path: Path, changes: Mapping[str, object]) -> None:
     yaml.width = 4096  # do not fold long lines
     yaml.preserve_quotes = True
     content = yaml.load(path)
-    for dotted, value in changes.items():
-        *parents, name = dotted.split(".")
-        node = content
-        for parent in parents:
-            node = node.get(parent) if isinstance(node, dict) else None
-        if not isinstance(node, dict) or name not in node:
-            raise ConfigError(f"{path}: {dotted}: unknown key")
-        node[name] = _flow_items(value)
+    for dotted, new in changes.items():
+        try:
+            _put(content, dotted, _flow_items(new))
+        except KeyError:
+            raise ConfigError(f"{path}: {dotted}: unknown key") from None
     parse(_to_plain(content))
     with whole_file(path) as beside:
         yaml.dump(content, beside)

@@ -1,16 +1,21 @@
 import csv
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow.parquet as parquet
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from facemix import config
 from facemix.config import ConfigError, Params
+from facemix.faces.landmarks import REGIONS
+from facemix.faces.pose import BINS
 from facemix.stages import sweep as stage
 from facemix.strategies import STRATEGIES
-from facemix.verdict import sweep
+from facemix.verdict import simulation, sweep
 from facemix.verdict.sweep import Inputs, Point, Result
 
 NETWORK = ("augmentation", "evaluation", "model", "training")
@@ -149,10 +154,10 @@ def test_equal_inputs_have_one_name_and_other_inputs_another(params: Params) -> 
     assert name.startswith("sweep-mixing-a0.3-n250-s1-")
     assert named(params, point) == name
     plain = config.plain(params)
-    longer = config.parse(sweep.changed(plain, {"seeds": [0], "training.steps": 999}))
+    longer = config.parse(config.changed(plain, {"seeds": [0], "training.steps": 999}))
     assert named(longer, point) != name
     assert named(params, point, {"src/facemix/learning": "other"}) != name
-    other_default = config.parse(sweep.changed(plain, {"seeds": [0], "alpha": 0.9}))
+    other_default = config.parse(config.changed(plain, {"seeds": [0], "alpha": 0.9}))
     assert named(other_default, point) == name  # the point says its own alpha
     real = Point(strategy="real_only", seed=0, settings=(("n_real", "all"),))
     assert named(other_default, real) == named(params, real)  # alpha does not matter to it
@@ -260,31 +265,83 @@ def test_a_curve_that_rises_counts_as_flat() -> None:
     )
 
 
+PHOTOS = np.arange(30).astype(np.str_)
+
+
 def test_without_noise_the_interval_is_a_point_and_with_noise_it_holds_the_truth() -> None:
     n = np.array([50.0, 100, 200, 400, 800])
-    exact = np.broadcast_to(power_law(n)[:, None, None], (5, 2, 30))
-    target = np.full((2, 30), power_law(np.array(150.0)))
-    assert sweep.worth_interval(n, exact, target) == pytest.approx((150, 150, 150))
+    exact = np.broadcast_to(power_law(n)[:, None, None], (5, 3, 30))
+    targets = np.broadcast_to(power_law(np.array([150.0, 300]))[:, None, None], (2, 3, 30))
+    expected = np.array([[150.0] * 3, [300.0] * 3])
+    assert sweep.worth_intervals(n, exact, targets, PHOTOS) == pytest.approx(expected)
     rng = np.random.default_rng(0)
-    noisy = exact * rng.lognormal(0, 0.1, exact.shape)
-    worth, low, high = sweep.worth_interval(n, noisy, target * rng.lognormal(0, 0.1, target.shape))
-    assert low < 150 < high
-    assert low < worth < high
-    again = sweep.worth_interval(n, noisy, target, seed=3)
-    assert again == sweep.worth_interval(n, noisy, target, seed=3)
+    noisy, near = (values * rng.lognormal(0, 0.1, values.shape) for values in (exact, targets))
+    found = sweep.worth_intervals(n, noisy, near, PHOTOS, seed=3)
+    assert np.all((found[:, 1] < expected[:, 0]) & (expected[:, 0] < found[:, 2]))
+    assert np.all((found[:, 1] < found[:, 0]) & (found[:, 0] < found[:, 2]))
+    assert np.array_equal(found, sweep.worth_intervals(n, noisy, near, PHOTOS, seed=3))
+
+
+def test_what_makes_faces_and_seeds_hard_for_all_alike_leaves_the_worth_sure() -> None:
+    n = np.array([50.0, 100, 200])
+    rng = np.random.default_rng(0)
+    hard = rng.lognormal(0, 0.3, (1, 1, 30)) * rng.lognormal(0, 0.1, (1, 3, 1))
+    real, targets = power_law(n)[:, None, None] * hard, power_law(np.array([120.0]))[:, None, None] * hard
+    assert sweep.worth_intervals(n, real, targets, PHOTOS)[0] == pytest.approx([120, 120, 120])
+
+
+@given(st.integers(1, 4), st.floats(0.5, 20), st.integers(0, 100))
+@settings(max_examples=20)
+def test_copies_of_all_faces_of_a_photograph_and_the_scale_of_errors_change_nothing(
+    n_seeds: int, scale: float, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    n = np.array([50.0, 100, 200])
+    values = power_law(np.array([50.0, 100, 200, 120]))[:, None, None] * rng.lognormal(0, 0.1, (4, n_seeds, 30))
+    found = sweep.worth_intervals(n, values[:3], values[3:], PHOTOS, resamples=200)
+    copies = scale * np.repeat(values, 3, axis=2)
+    again = sweep.worth_intervals(n, copies[:3], copies[3:], np.repeat(PHOTOS, 3), resamples=200)
+    assert again == pytest.approx(found)
 
 
 def test_an_interval_may_reach_beyond_the_curve() -> None:
     n = np.array([50.0, 100])
-    real = np.broadcast_to(power_law(n)[:, None, None], (2, 1, 40))
-    target = np.where(np.arange(40) % 2, 0.5, 1.5)[None] * power_law(np.array(70.0))
-    worth, low, high = sweep.worth_interval(n, real, target)
-    assert worth == pytest.approx(70)
-    assert (low, high) == (0, np.inf)
+    real = np.broadcast_to(power_law(n)[:, None, None], (2, 1, 30))
+    target = (np.where(np.arange(30) % 2, 0.5, 1.5) * power_law(np.array(70.0)))[None, None]
+    assert sweep.worth_intervals(n, real, target, PHOTOS)[0] == pytest.approx([70, 0, np.inf])
+    assert sweep.worth_intervals(n, real, target, np.full(30, "one"))[0] == pytest.approx([70, 0, np.inf])
+
+
+def test_two_seeds_that_lie_apart_make_no_number_impossible() -> None:
+    n = np.array([50.0, 100])
+    seeds = np.array([0.5, 1.5])[:, None] * np.ones(30)
+    found = sweep.worth_intervals(n, np.ones((2, 2, 30)) * [[[2]], [[1]]], seeds[None] * 1.4, PHOTOS)
+    assert found[0, 0] == pytest.approx(100 ** (np.log(2 / 1.4) / np.log(2)) * 50 ** (np.log(1.4) / np.log(2)))
+    assert found[0, 1:].tolist() == [0, np.inf]
+
+
+@pytest.mark.parametrize("n_seeds", [1, 3])
+def test_the_interval_holds_the_true_number_in_95_of_100_cases(n_seeds: int) -> None:
+    n, true, held = np.array([50.0, 100, 200, 400, 800]), np.array([80.0, 150, 300]), []
+    means = power_law(np.concatenate([n, true]), b=0.15)
+    for repetition in range(150):
+        rng = np.random.default_rng(repetition)
+        photos = simulation.photographs(rng, 150)
+        errors = simulation.errors(rng, means, n_seeds, photos, seed_sd=0.0 if n_seeds == 1 else 0.01)
+        names = photos.astype(np.str_)
+        found = sweep.worth_intervals(n, errors[:5], errors[5:], names, resamples=1000, seed=repetition)
+        held += ((found[:, 1] <= true) & (true <= found[:, 2])).tolist()
+    assert 0.93 <= np.mean(held) <= 0.99
 
 
 def result(strategy: str, seed: int, nme: float, val: float | None = None, **settings: Any) -> Result:
-    errors = {f"f{i}": ("lfpw", nme + 0.1 * (i % 3 - 1)) for i in range(6)} | {"hard": ("ibug", 50.0)}
+    errors = sweep.Errors(
+        faces=np.array([*(f"f{i}" for i in range(6)), "hard"]),
+        subsets=np.array(["lfpw"] * 6 + ["ibug"]),
+        photos=np.array(["p0", "p0", "p1", "p2", "p3", "p4", "p5"]),
+        yaw=np.array([0.0, 3, -8, 20, -35, 50, 0]),
+        nme={"all": np.array([*(nme + 0.1 * (i % 3 - 1) for i in range(6)), 50.0])},
+    )
     metrics = {"val": {"nme": nme if val is None else val}, "test": {"nme": nme, "fr8": 1.0, "subsets": {"lfpw": nme}}}
     point = Point(strategy=strategy, seed=seed, settings=tuple(settings.items()))
     return Result(point=point, experiment=f"{strategy}{settings}{seed}", metrics=metrics, errors=errors)
@@ -317,17 +374,37 @@ def test_the_best_alpha_is_chosen_on_validation() -> None:
     assert {row["alpha"] for row in kept} == {None, 0.25}
 
 
-def test_a_curve_is_the_mean_with_the_range_over_seeds() -> None:
-    rows = [row for row in sweep.table(grid(), 800) if row["strategy"] == "real_only"]
-    n, mean, low, high = sweep.over_seeds(rows, "n_real")
-    assert n.tolist() == [50, 200, 800]
-    assert mean == pytest.approx(power_law(n))
-    assert (high - mean) == pytest.approx(np.full(3, 0.1))
-    assert (mean - low) == pytest.approx(np.full(3, 0.1))
+def test_a_curve_is_the_mean_over_seeds_with_its_interval() -> None:
+    rows = [row for row in sweep.curves(grid(), 800) if row["strategy"] == "real_only"]
+    assert [row["n_real"] for row in rows] == [50, 200, 800]
+    assert [row["test_nme"] for row in rows] == pytest.approx(power_law(np.array([50, 200, 800])))
+    for row in rows:
+        assert row["high"] - row["low"] == pytest.approx(2 * 12.7 * 0.1, rel=0.1)  # Student's t of two seeds 0.2 apart
+        assert row["low"] < row["test_nme"] < row["high"]
+
+
+def test_parts_are_the_regions_and_poses_that_are_there() -> None:
+    found = sweep.parts(grid())
+    assert {name: part.nme.shape[1] for name, part in found.items()} == {
+        "all": 6,
+        "frontal": 3,
+        "half-turned": 1,
+        "turned": 2,
+    }
+    jaw = [replace(one, errors=replace(one.errors, nme=one.errors.nme | {"jaw": np.arange(7.0)})) for one in grid()]
+    assert sweep.parts(jaw)["jaw"].nme.tolist() == [[0, 1, 2, 3, 4, 5]] * len(jaw)
+    assert "jaw" not in sweep.parts([*jaw[:-1], grid()[-1]])
+    others = replace(grid()[0], errors=grid()[0].errors.at(np.arange(7) > 0))
+    with pytest.raises(ValueError, match="were tested on different faces \\(6 and 5\\); run dvc exp remove"):
+        sweep.parts([*grid(), others])
 
 
 def test_worth_is_said_for_each_use_of_synthetic_faces() -> None:
+    counts = [50, 200, 800]
     found = sweep.worth_table(grid(), 800)
+    assert [row["part"] for row in found] == [part for part in ("all", *BINS) for _ in range(4)]
+    assert [row["faces"] for row in found[::4]] == [6, 3, 1, 2]
+    found = [row for row in found if row["part"] == "all"]
     assert [(row["strategy"], row["n_real"]) for row in found] == [
         ("synthetic_only", 0),
         ("mixing", 50),
@@ -336,10 +413,22 @@ def test_worth_is_said_for_each_use_of_synthetic_faces() -> None:
     ]
     mixing = found[1]
     expected = 50 * (power_law(np.array(50.0)) / mixing["test_nme"]) ** (1 / 0.3)
-    assert float(mixing["worth"]) == pytest.approx(expected, abs=0.5)
-    assert float(found[0]["worth"]) == pytest.approx((30 / 9.0) ** (1 / 0.3), abs=0.5)
-    assert sweep.say_worth(mixing).startswith("50 real faces + synthetic (mixing at alpha = 0.25, NME ")
+    assert mixing["worth"] == pytest.approx(expected)
+    assert found[0]["worth"] == pytest.approx((30 / 9.0) ** (1 / 0.3))
+    assert sweep.say_worth(mixing, counts).startswith("50 real faces + synthetic (mixing at alpha = 0.25, NME ")
+    assert sweep.say_worths(found[3], counts)["worth"] == "more than 800"
     assert sweep.worth_table([one for one in grid() if one.point.strategy != "real_only"], 800) == []
+
+
+def test_errors_of_earlier_code_have_no_regions_and_perhaps_no_photographs() -> None:
+    yaws = {"a": 1.0, "b": 2.0, "train": 3.0}
+    old = [{"face": "b", "subset": "x", "nme": "4"}, {"face": "a", "subset": "y", "nme": "5"}]
+    errors = stage.read_errors(old, yaws)
+    assert errors.faces.tolist() == errors.photos.tolist() == ["a", "b"]
+    assert (errors.yaw.tolist(), errors.subsets.tolist()) == ([1, 2], ["y", "x"])
+    assert {part: nme.tolist() for part, nme in errors.nme.items()} == {"all": [5, 4]}
+    new = stage.read_errors([old[0] | {"photo": "p"} | dict.fromkeys(REGIONS, "3")], yaws)
+    assert (new.photos.tolist(), list(new.nme)) == (["p"], ["all", *REGIONS])
 
 
 def test_tables_and_figures_are_written(
@@ -362,15 +451,23 @@ def test_tables_and_figures_are_written(
         "seed": 0,
         "face": "f0",
         "subset": "lfpw",
+        "photo": "p0",
+        "yaw": 0.0,
         "nme": pytest.approx(8.9),
     }
     assert {path.name for path in Path("reports").iterdir()} == {
         "sweep.csv",
         "sweep_errors.parquet",
+        "sweep_curves.csv",
         "sweep_alpha.png",
         "sweep_n_real.png",
         "sweep_worth.csv",
+        "sweep_parts.png",
     }
-    assert "real alone (95 %: " in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "real alone (95 %: " in printed
+    assert (
+        f"nothing is said by region: {len(grid())} of {len(grid())} points, such as {grid()[0].experiment}" in printed
+    )
     stage.write_tables(grid()[:1], 800)  # of a grid without curves none of a former one stay
     assert {path.name for path in Path("reports").iterdir()} == {"sweep.csv", "sweep_errors.parquet"}

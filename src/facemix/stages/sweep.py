@@ -17,7 +17,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -25,21 +25,23 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from facemix import config, tracking
 from facemix.config import PARAMS_FILE, Params
-from facemix.faces import packs
+from facemix.faces import packs, pose
 from facemix.faces.face import STAND_IN, STAND_IN_SHOWN
+from facemix.faces.landmarks import REGIONS
 from facemix.files import alone, whole_file, write_table
 from facemix.stages.leaks import REPORTS
 from facemix.strategies import MODELS, STRATEGIES
 from facemix.verdict import figures, sweep
-from facemix.verdict.sweep import Axes, Inputs, Point, Result
+from facemix.verdict.sweep import Axes, Errors, Inputs, Point, Result
 
 WORK = Path(".dvc/tmp/facemix/sweep")
 """Clones and logs; beside it the lock that keeps two sweeps apart."""
 COLUMNS = ("strategy", "alpha", "n_real", "seed", "val_nme", "test_nme", "fr8", "experiment")
-CURVES = ("sweep_alpha.png", "sweep_n_real.png", "sweep_worth.csv")
+CURVES = ("sweep_curves.csv", "sweep_alpha.png", "sweep_n_real.png", "sweep_worth.csv", "sweep_parts.png")
 
 
 class Stopped(SystemExit):
@@ -197,7 +199,7 @@ def _measured(params: Params, missing: Sequence[Point]) -> dict[str, list[float]
         tracking.flatten(
             {
                 key: value
-                for key, value in sweep.changed(config.plain(params), dict(point.settings)).items()
+                for key, value in config.changed(config.plain(params), dict(point.settings)).items()
                 if key in ("model", "training", "adaptation")
             }
         )
@@ -410,27 +412,53 @@ def read_results(root: Path, names: Mapping[Point, str]) -> tuple[list[Result], 
     Raises:
         ValueError: an experiment's files are no longer in DVC's cache.
     """
-    import pyarrow.parquet as parquet
     from dvc.api import DVCFileSystem
 
     revisions = _experiments(root)
     results: list[Result] = []
     total = 0
+    yaws: dict[str, float] = {}
     for point, name in names.items():
         files = DVCFileSystem(str(root), rev=revisions[name])
         try:
             metrics = json.loads(files.read_text(str(_folder(point) / "metrics.json")))
             errors = csv.DictReader(io.StringIO(files.read_text(str(_folder(point) / "errors.csv"))))
             if not results:  # the packs are the same for all
-                faces = io.BytesIO(files.read_bytes(str(packs.FOLDER / "real" / "faces.parquet")))
-                total = parquet.read_table(faces, columns=["split"]).column("split").to_pylist().count("train")
+                total, yaws = _real_faces(files)
         except FileNotFoundError as error:
             raise ValueError(
                 f"{name}: its files are gone from DVC's cache ({error}); run dvc exp remove {name} and this again"
             ) from None
-        found = {row["face"]: (row["subset"], float(row["nme"])) for row in errors}
-        results.append(Result(point=point, experiment=name, metrics=metrics, errors=found))
+        results.append(Result(point=point, experiment=name, metrics=metrics, errors=read_errors(errors, yaws)))
     return results, total
+
+
+def _real_faces(files: Any) -> tuple[int, dict[str, float]]:
+    """How many real training faces the pack of an experiment holds, and the yaw of each of its faces, in degrees."""
+    import pyarrow.parquet as parquet
+
+    folder = packs.FOLDER / "real"
+    table = parquet.read_table(io.BytesIO(files.read_bytes(str(folder / "faces.parquet"))))
+    points = np.load(io.BytesIO(files.read_bytes(str(folder / "landmarks.npy"))), allow_pickle=False)
+    splits, sources, ids = (table.column(name).to_pylist() for name in ("split", "source", "id"))
+    names = [f"{source}/{id_}" for source, id_ in zip(sources, ids, strict=True)]
+    return splits.count("train"), dict(zip(names, pose.head_pose(points)[:, 0].tolist(), strict=True))
+
+
+def read_errors(rows: Iterable[Mapping[str, str]], yaws: Mapping[str, float]) -> Errors:
+    """The rows of an errors.csv; earlier code wrote none of `photo` (then each face is its own) and the regions."""
+    table = sorted(rows, key=lambda row: row["face"])
+    return Errors(
+        faces=np.array([row["face"] for row in table]),
+        subsets=np.array([row["subset"] for row in table]),
+        photos=np.array([row.get("photo", row["face"]) for row in table]),
+        yaw=np.array([yaws[row["face"]] for row in table]),
+        nme={
+            part: np.array([float(row[column]) for row in table])
+            for part, column in ((sweep.ALL, "nme"), *((region, region) for region in REGIONS))
+            if column in table[0]
+        },
+    )
 
 
 def write_tables(results: Sequence[Result], total: int) -> None:
@@ -451,40 +479,59 @@ def write_curves(results: Sequence[Result], total: int, params: Params) -> None:
         return  # curves are drawn of one setting of all else
     normalizer = params.evaluation.normalizer
     shown = STAND_IN_SHOWN if STAND_IN in results[0].metrics["test"]["subsets"] else ""
-    if len({row["alpha"] for row in rows} - {None}) > 1:
-        with whole_file(REPORTS / "sweep_alpha.png") as beside:
-            figures.nme_by_alpha(beside, rows, normalizer, shown)
-    if len({row["n_real"] for row in rows} - {None}) > 1:
-        with whole_file(REPORTS / "sweep_n_real.png") as beside:
-            figures.nme_by_n_real(beside, rows, normalizer, shown)
+    varied = [key for key in ("alpha", "n_real") if len({row[key] for row in rows} - {None}) > 1]
+    if varied:
+        curves = sweep.curves(results, total)
+        with whole_file(REPORTS / "sweep_curves.csv") as beside:
+            write_table(beside, curves)
+        for key in varied:
+            with whole_file(REPORTS / f"sweep_{key}.png") as beside:
+                figures.SWEPT[key](beside, curves, normalizer, shown)
     if worth := sweep.worth_table(results, total):
+        counts = sweep.real_counts(rows)
         with whole_file(REPORTS / "sweep_worth.csv") as beside:
-            write_table(beside, worth)
-        print("\n".join(map(sweep.say_worth, worth)))
+            write_table(beside, [sweep.say_worths(row, counts) for row in worth])
+        with whole_file(REPORTS / "sweep_parts.png") as beside:
+            figures.worth_by_part(beside, worth, counts, shown)
+        print("\n".join(sweep.say_worth(row, counts) for row in worth if row["part"] == sweep.ALL))
+        if lacking := [one.experiment for one in results if not one.errors.nme.keys() >= REGIONS.keys()]:
+            print(
+                f"nothing is said by region: {len(lacking)} of {len(results)} points, such as {lacking[0]}, were "
+                "trained by earlier code, which did not write NME by region"
+            )
 
 
 def write_errors(path: Path, rows: Sequence[Mapping[str, Any]], results: Sequence[Result]) -> None:
-    """Writes the NME of each test face at each point: strategy, alpha, n_real, seed, face, subset, nme."""
+    """Writes a row a point and tested face: strategy, alpha, n_real, seed, face, subset, photo, yaw, nme, regions.
+
+    The columns of regions are there where every point has them.
+    """
     import pyarrow
     import pyarrow.parquet as parquet
 
-    lengths = [len(one.errors) for one in results]
+    errors = [one.errors for one in results]
 
     def repeated(key: str, kind: Any) -> Any:
-        values = [value for row, n in zip(rows, lengths, strict=True) for value in [row[key]] * n]
-        return pyarrow.array(values, kind)
+        return pyarrow.array(
+            [value for row, one in zip(rows, errors, strict=True) for value in [row[key]] * len(one.faces)], kind
+        )
 
-    def joined(read: Callable[[str, tuple[str, float]], object], kind: Any) -> Any:
-        return pyarrow.array([read(face, error) for one in results for face, error in one.errors.items()], kind)
+    def joined(parts: Iterable[npt.NDArray[Any]], kind: Any) -> Any:
+        return pyarrow.array(np.concatenate(list(parts)), kind)
 
     columns = {
         "strategy": repeated("strategy", pyarrow.string()),
         "alpha": repeated("alpha", pyarrow.float64()),
         "n_real": repeated("n_real", pyarrow.int64()),
         "seed": repeated("seed", pyarrow.int64()),
-        "face": joined(lambda face, _: face, pyarrow.string()),
-        "subset": joined(lambda _, error: error[0], pyarrow.string()),
-        "nme": joined(lambda _, error: error[1], pyarrow.float32()),
+        "face": joined((one.faces for one in errors), pyarrow.string()),
+        "subset": joined((one.subsets for one in errors), pyarrow.string()),
+        "photo": joined((one.photos for one in errors), pyarrow.string()),
+        "yaw": joined((one.yaw for one in errors), pyarrow.float32()),
+        "nme": joined((one.nme[sweep.ALL] for one in errors), pyarrow.float32()),
     }
+    for region in REGIONS:
+        if all(region in one.nme for one in errors):
+            columns[region] = joined((one.nme[region] for one in errors), pyarrow.float32())
     with whole_file(path) as beside:
         parquet.write_table(pyarrow.table(columns), beside, compression="zstd")

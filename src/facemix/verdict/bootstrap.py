@@ -87,42 +87,107 @@ def compare(
     Returns:
         k of them.
     """
-    n_seeds = differences.shape[1]
-    seed_means = differences.mean(axis=2)
-    means = seed_means.mean(axis=1)
-    _, photo_of = np.unique(photos, return_inverse=True)
-    sizes = np.bincount(photo_of).astype(np.float64)
-    n_photos = len(sizes)
+    means, n_seeds = differences.mean(axis=(1, 2)), differences.shape[1]
+    n_photos = len(np.unique(photos))
     if n_photos < 2:
         return [Difference(mean=mean, low=-np.inf, high=np.inf, p_below=0.5, p_value=1.0) for mean in means.tolist()]
-
-    # Influence of each photograph on the mean of each seed: (k, S, P), the sum over its faces / faces of a photograph.
-    influence = _sums(differences - seed_means[:, :, None], photo_of) / sizes.mean()
-    influences = influence.mean(axis=1)  # (k, P) on the mean over seeds
-    photo_variance = (influences**2).sum(axis=1) / (n_photos * (n_photos - 1))
-    if n_seeds > 1:
-        seed_error = seed_means.std(axis=1, ddof=1) / np.sqrt(n_seeds)
-        rest = ((influence - influences[:, None]) ** 2).sum(axis=(1, 2)) / ((n_seeds - 1) * (n_photos - 1))
-        kept = np.sqrt(np.clip(1 - _ratio(rest / (n_seeds * n_photos), photo_variance), 0, 1))
-    else:
-        seed_error, kept = np.zeros(len(means)), np.ones(len(means))
-
+    part = _part_of_photographs(differences, photos)
+    seed_error = np.sqrt((_seed_effects(differences) ** 2).sum(axis=1))
     rng = np.random.default_rng(seed)
     # t at evenly spaced probabilities in random order: its far tails are the same in each run of few seeds.
     t = special.stdtrit(max(n_seeds - 1, 1), (rng.permutation(resamples) + 0.5) / resamples)
-    upper = (1 + confidence) / 2
-    spread = np.sqrt(n_photos / (n_photos - 1)) * special.stdtrit(n_photos - 1, upper) / special.ndtri(upper)
-    shifts = spread * np.concatenate(
-        [counts @ influences.T / (counts @ sizes / sizes.mean())[:, None] for counts in draws(rng, resamples, n_photos)]
-    )
-    resampled = means[:, None] + kept[:, None] * shifts.T + seed_error[:, None] * t
+    shifts = _drawn(rng, part, resamples, confidence)
+    resampled = means[:, None] + shifts.T + seed_error[:, None] * t
 
-    third = kept**3 * (influences**3).sum(axis=1) / n_photos**3
-    acceleration = _ratio(third, 6 * (kept**2 * photo_variance + seed_error**2) ** 1.5)
+    third = part.kept**3 * (part.influences**3).sum(axis=1) / n_photos**3
+    acceleration = _ratio(third, 6 * (part.kept**2 * part.variance + seed_error**2) ** 1.5)
     return [
         _bca(float(mean), values, float(a), confidence)
         for mean, values, a in zip(means, resampled, acceleration, strict=True)
     ]
+
+
+def resampled_means(
+    values: Doubles,
+    photos: npt.NDArray[np.str_],
+    *,
+    resamples: int = RESAMPLES,
+    confidence: float = CONFIDENCE,
+    seed: int = 0,
+) -> Doubles:
+    """Resampled means of k things together, for what is computed from all of them: photographs and seeds as above.
+
+    A resample draws the same photographs for all k. Their shifts by seeds are drawn from the multivariate t
+    distribution with S - 1 degrees of freedom whose scale is the covariance of the means over seeds: each of them is
+    shifted as in `compare`, and what the same seed does to several of them it does in each resample. With one seed
+    there are no such shifts.
+
+    Args:
+        values: (k, S, n), of the same S seeds and the same n faces.
+        photos: (n,) the photograph of each face, two at least.
+        resamples: their number.
+        confidence: of the interval that is to be read off.
+        seed: of the resampling.
+
+    Returns:
+        (resamples, k).
+    """
+    n_seeds = values.shape[1]
+    rng = np.random.default_rng(seed)
+    normal = rng.standard_normal((resamples, n_seeds))
+    t = normal / np.sqrt(rng.chisquare(max(n_seeds - 1, 1), (resamples, 1)) / max(n_seeds - 1, 1))
+    shifts = _drawn(rng, _part_of_photographs(values, photos), resamples, confidence)
+    return np.asarray(values.mean(axis=(1, 2)) + shifts + t @ _seed_effects(values).T)
+
+
+def _seed_effects(values: Doubles) -> Doubles:
+    """Deviations (k, S) of seeds, scaled so that the root of their sum of squares is the standard error over seeds."""
+    seed_means = values.mean(axis=2)
+    n_seeds = seed_means.shape[1]
+    deviations = seed_means - seed_means.mean(axis=1, keepdims=True)
+    return np.asarray(deviations / np.sqrt(n_seeds * max(n_seeds - 1, 1)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Photographs:
+    """What photographs do to k means."""
+
+    sizes: Doubles
+    """(P,) faces of each / their mean."""
+    influences: Doubles
+    """(k, P) of each photograph on the mean over seeds."""
+    variance: Doubles
+    """(k,) of the mean, by photographs."""
+    kept: Doubles
+    """(k,) share of their spread that is theirs alone, not of seeds and photographs together."""
+
+
+def _part_of_photographs(values: Doubles, photos: npt.NDArray[np.str_]) -> _Photographs:
+    """The part of photographs in the uncertainty of the means of values (k, S, n)."""
+    n_seeds = values.shape[1]
+    _, photo_of = np.unique(photos, return_inverse=True)
+    sizes = np.bincount(photo_of).astype(np.float64)
+    n_photos = len(sizes)
+    # Influence of each photograph on the mean of each seed: (k, S, P), the sum over its faces / faces of a photograph.
+    influence = _sums(values - values.mean(axis=2, keepdims=True), photo_of) / sizes.mean()
+    influences = influence.mean(axis=1)
+    variance = (influences**2).sum(axis=1) / (n_photos * (n_photos - 1))
+    if n_seeds > 1:
+        rest = ((influence - influences[:, None]) ** 2).sum(axis=(1, 2)) / ((n_seeds - 1) * (n_photos - 1))
+        kept = np.sqrt(np.clip(1 - _ratio(rest / (n_seeds * n_photos), variance), 0, 1))
+    else:
+        kept = np.ones(len(values))
+    return _Photographs(sizes=sizes / sizes.mean(), influences=influences, variance=variance, kept=kept)
+
+
+def _drawn(rng: np.random.Generator, part: _Photographs, resamples: int, confidence: float) -> Doubles:
+    """Shifts (resamples, k) of the means by the photographs that are drawn."""
+    n_photos, upper = len(part.sizes), (1 + confidence) / 2
+    spread = np.sqrt(n_photos / (n_photos - 1)) * special.stdtrit(n_photos - 1, upper) / special.ndtri(upper)
+    shifts = np.concatenate(
+        [counts @ part.influences.T / (counts @ part.sizes)[:, None] for counts in draws(rng, resamples, n_photos)]
+    )
+    return np.asarray(spread * part.kept * shifts)
 
 
 def _sums(values: Doubles, group: npt.NDArray[np.intp]) -> Doubles:

@@ -17,15 +17,23 @@ import numpy.typing as npt
 
 from facemix import config
 from facemix.config import ConfigError, Params
+from facemix.faces import pose
+from facemix.faces.landmarks import REGIONS
 from facemix.strategies import STRATEGIES
+from facemix.verdict import bootstrap
 
 Value = int | float | str
 Axes = dict[str, list[Value]]
 Array = npt.NDArray[np.float64]
+Names = npt.NDArray[np.str_]
+Key = tuple[str, float | None, int | None]
+"""Strategy, alpha and number of real faces; None where they do not matter."""
 
 SECTIONS = ("model", "augmentation", "training", "adaptation")
 """Sections of params.yaml whose keys may be swept, dotted; the others change the packs, which a sweep shares."""
 AXES = ("alpha", "n_real", "n_synthetic")
+ALL = "all"
+"""The part that is the whole: all points of all test faces."""
 LARGE = 1000
 """Trainings above which a sweep asks first."""
 
@@ -57,19 +65,42 @@ class Point:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Errors:
+    """What a model errs on the faces that it was tested on, in their order."""
+
+    faces: Names
+    """(n,) ids, sorted."""
+    subsets: Names
+    photos: Names
+    """(n,) the photograph of each face."""
+    yaw: Array
+    """(n,) degrees."""
+    nme: Mapping[str, Array]
+    """NME (n,) in % of `all` points and, where the training wrote them, of each region."""
+
+    def at(self, chosen: npt.NDArray[np.bool_]) -> "Errors":
+        """The part of some faces, chosen (n,)."""
+        return Errors(
+            faces=self.faces[chosen],
+            subsets=self.subsets[chosen],
+            photos=self.photos[chosen],
+            yaw=self.yaw[chosen],
+            nme={part: nme[chosen] for part, nme in self.nme.items()},
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Result:
     """What a point came to."""
 
     point: Point
     experiment: str
     metrics: Mapping[str, Any]
-    errors: Mapping[str, tuple[str, float]]
-    """Face -> its subset and NME in %."""
+    errors: Errors
 
-    def test_errors(self) -> dict[str, float]:
-        """Face -> NME in %, test faces (Common) only."""
-        subsets = set(self.metrics["test"]["subsets"])
-        return {face: nme for face, (subset, nme) in self.errors.items() if subset in subsets}
+    def tested(self) -> Errors:
+        """The errors of test faces (Common) only."""
+        return self.errors.at(np.isin(self.errors.subsets, list(self.metrics["test"]["subsets"])))
 
 
 # --- The grid ---------------------------------------------------------------------------------------------------------
@@ -125,11 +156,11 @@ def _checked(axes: Axes, plain: Mapping[str, Any]) -> Axes:
     """The values as params.yaml would hold them; every combination is one that it may hold."""
     keys = [key for key in axes if key != "seeds"]
     checked = axes.copy()
-    config.parse(changed(plain, {"seeds": axes["seeds"]}))
+    config.parse(config.changed(plain, {"seeds": axes["seeds"]}))
     for values in itertools.product(*(axes[key] for key in keys)):
-        config.parse(changed(plain, dict(zip(keys, values, strict=True))))
+        config.parse(config.changed(plain, dict(zip(keys, values, strict=True))))
     for key in keys:
-        kind = type(_get(plain, key))
+        kind = type(config.lookup(plain, key))
         checked[key] = [kind(value) if kind is float else value for value in axes[key]]
     return checked
 
@@ -184,18 +215,6 @@ def _seeds(values: list[Value]) -> list[Value]:
     return values
 
 
-def changed(plain: Mapping[str, Any], changes: Mapping[str, object]) -> dict[str, Any]:
-    """The mapping of params.yaml with dotted keys changed; lists where the file has lists."""
-    result: dict[str, Any] = json.loads(json.dumps(plain))
-    for dotted, value in changes.items():
-        *parents, name = dotted.split(".")
-        node = result
-        for parent in parents:
-            node = node[parent]
-        node[name] = value
-    return result
-
-
 def plan(axes: Axes, inputs: Mapping[str, Inputs]) -> list[Point]:
     """Every point of a grid once, and what they need before them.
 
@@ -244,11 +263,11 @@ def experiment_name(point: Point, plain: Mapping[str, Any], inputs: Inputs, cont
         plain: params.yaml.
         content: git's id of each of the inputs' paths.
     """
-    full = changed(plain, dict(point.settings))
+    full = config.changed(plain, dict(point.settings))
     identity = {
         "strategy": point.strategy,
         "seed": point.seed,
-        "params": {key: _get(full, key) for key in inputs.params},
+        "params": {key: config.lookup(full, key) for key in inputs.params},
         "content": {path: content.get(path) for path in inputs.paths},
     }
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:7]
@@ -258,12 +277,6 @@ def experiment_name(point: Point, plain: Mapping[str, Any], inputs: Inputs, cont
         for key, value in point.settings
     ]
     return re.sub(r"[^A-Za-z0-9._=-]", "_", "-".join(["sweep", point.strategy, *settings, f"s{point.seed}", digest]))
-
-
-def _get(node: Any, dotted: str) -> Any:
-    for name in dotted.split("."):
-        node = node[name]
-    return node
 
 
 def check_counts(axes: Axes, total: int) -> None:
@@ -332,16 +345,76 @@ def table(results: Sequence[Result], total: int) -> list[dict[str, Any]]:
 # --- Curves -----------------------------------------------------------------------------------------------------------
 
 
-def over_seeds(rows: Sequence[Mapping[str, Any]], key: str) -> tuple[Array, Array, Array, Array]:
-    """A curve: the values of `key` (k,), ascending, and mean, least and greatest test NME over seeds (k,) at each."""
-    values = sorted({row[key] for row in rows})
-    nmes = [np.array([row["test_nme"] for row in rows if row[key] == value]) for value in values]
-    return (
-        np.array(values, np.float64),
-        np.array([of.mean() for of in nmes]),
-        np.array([of.min() for of in nmes]),
-        np.array([of.max() for of in nmes]),
-    )
+def curves(results: Sequence[Result], total: int) -> list[dict[str, Any]]:
+    """One row a strategy, alpha and `n_real`: mean NME over seeds, in %, on validation and on test.
+
+    From `low` to `high` goes the 95 % interval of the test NME over photographs and seeds: `bootstrap.compare` of the
+    NMEs themselves.
+    """
+    groups = _groups(table(results, total))
+    part = parts(results)[ALL]
+    found = bootstrap.compare(_by_group(part.nme, groups), part.photos)
+    return [
+        {
+            "strategy": name,
+            "alpha": alpha,
+            "n_real": n_real,
+            "seeds": len(points),
+            "val_nme": float(np.mean([results[i].metrics["val"]["nme"] for i in points])),
+            "test_nme": one.mean,
+            "low": one.low,
+            "high": one.high,
+        }
+        for ((name, alpha, n_real), points), one in zip(groups.items(), found, strict=True)
+    ]
+
+
+def _groups(rows: Sequence[Mapping[str, Any]]) -> dict[Key, list[int]]:
+    """Which rows of `table` are of one strategy, alpha and `n_real`, in the order of their seeds."""
+    groups: dict[Key, list[int]] = {}
+    for i in sorted(range(len(rows)), key=lambda i: rows[i]["seed"]):
+        groups.setdefault((rows[i]["strategy"], rows[i]["alpha"], rows[i]["n_real"]), []).append(i)
+    return groups
+
+
+def _by_group(nme: Array, groups: Mapping[Key, Sequence[int]]) -> Array:
+    """NME (groups, seeds, n) of points (p, n)."""
+    return np.asarray(nme[np.array(list(groups.values()))])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Part:
+    """One part of what was tested: all of it, a region of all faces, or the faces of a head pose."""
+
+    nme: Array
+    """(p, n) of each point of the sweep and face, in %."""
+    photos: Names
+    """(n,) the photograph of each face."""
+
+
+def parts(results: Sequence[Result]) -> dict[str, Part]:
+    """The test errors of all points, whole and in parts.
+
+    Regions are there where the training of every point wrote them, head poses where they have any face.
+
+    Raises:
+        ValueError: points that were tested on different faces.
+    """
+    tests = [one.tested() for one in results]
+    first = tests[0]
+    for one, test in zip(results, tests, strict=True):
+        if not np.array_equal(test.faces, first.faces):
+            raise ValueError(
+                f"{results[0].experiment} and {one.experiment} were tested on different faces ({len(first.faces)} and "
+                f"{len(test.faces)}); run dvc exp remove {one.experiment} and this again"
+            )
+    shared = [name for name in (ALL, *REGIONS) if all(name in test.nme for test in tests)]
+    found = {name: Part(nme=np.stack([test.nme[name] for test in tests]), photos=first.photos) for name in shared}
+    bins = pose.yaw_bin(first.yaw)
+    for name in pose.BINS:
+        if np.any(chosen := bins == name):
+            found[name] = Part(nme=found[ALL].nme[:, chosen], photos=first.photos[chosen])
+    return found
 
 
 def best_alpha(rows: Sequence[Mapping[str, Any]]) -> float:
@@ -383,69 +456,79 @@ def faces_worth(n: Array, nme: Array, target: float | Array) -> Array:
     return np.where(reached.any(axis=-1), found, np.inf)
 
 
-def worth_interval(
-    n: Array, real: Array, target: Array, *, seed: int = 0, draws: int = 2000, level: float = 0.95
-) -> tuple[float, float, float]:
-    """`faces_worth` of mean curves, with a percentile bootstrap interval over faces and seeds.
+def worth_intervals(
+    n: Array, real: Array, targets: Array, photos: Names, *, resamples: int = bootstrap.RESAMPLES, seed: int = 0
+) -> Array:
+    """`faces_worth` of mean curves, with percentile bootstrap intervals over photographs and seeds.
 
-    Faces and seeds are drawn with replacement, the same faces for all; the seeds of both are drawn apart.
+    All curves see the same resamples: see `bootstrap.resampled_means`. With one seed the interval is over photographs
+    alone, with one photograph nothing is known.
 
     Args:
         n: numbers of real faces (k,), ascending.
-        real: NME of each test face with real faces alone (k, seeds, faces), in %.
-        target: the same for what is to be matched (seeds', faces).
-        seed: of the draws.
-        draws: number of them.
-        level: of the interval.
+        real: NME of each test face with real faces alone (k, S, faces), in %.
+        targets: the same for what is to be matched (m, S, faces), of the same seeds.
+        photos: (faces,) the photograph of each face.
+        resamples: their number.
+        seed: of the resampling.
 
     Returns:
-        The number of faces, and the ends of its interval; 0 and infinity as in `faces_worth`.
+        (m, 3): the number of faces, and the ends of its 95 % interval; 0 and infinity as in `faces_worth`.
     """
-    rng = np.random.default_rng(seed)
-    k, n_seeds, n_faces = real.shape
-    faces = rng.multinomial(n_faces, np.full(n_faces, 1 / n_faces), draws) / n_faces
-    own = rng.multinomial(n_seeds, np.full(n_seeds, 1 / n_seeds), draws) / n_seeds
-    others = rng.multinomial(len(target), np.full(len(target), 1 / len(target)), draws) / len(target)
-    curves = (faces @ real.reshape(-1, n_faces).T).reshape(draws, k, n_seeds)
-    drawn = faces_worth(n, np.einsum("dks,ds->dk", curves, own), ((faces @ target.T) * others).sum(axis=-1))
-    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2], method="inverted_cdf")  # none between infinities
-    worth = faces_worth(n, real.mean(axis=(1, 2)), np.float64(target.mean()))
-    return float(worth), float(low), float(high)
+    worth = faces_worth(n, real.mean(axis=(1, 2)), targets.mean(axis=(1, 2)))
+    if len(np.unique(photos)) < 2:
+        return np.stack([worth, np.zeros(len(worth)), np.full(len(worth), np.inf)], axis=1)
+    means = bootstrap.resampled_means(np.concatenate([real, targets]), photos, resamples=resamples, seed=seed)
+    means = np.maximum(means, np.finfo(np.float64).tiny)  # with two seeds a few fall below zero
+    drawn = faces_worth(n, means[:, None, : len(n)], means[:, len(n) :])
+    tail = (1 - bootstrap.CONFIDENCE) / 2
+    ends = np.quantile(drawn, [tail, 1 - tail], axis=0, method="inverted_cdf")  # not between infinities
+    return np.stack([worth, *ends], axis=1)
 
 
 def worth_table(results: Sequence[Result], total: int) -> list[dict[str, Any]]:
-    """How many real faces alone each way of using synthetic ones equals, a row a strategy and `n_real`.
+    """How many real faces alone each way of using synthetic ones equals: a row a part, strategy and `n_real`.
 
-    Empty where `real_only` has fewer than two numbers of faces. `mixing` stands at its best alpha by validation.
+    Empty where `real_only` has fewer than two numbers of faces. `mixing` stands at its best alpha by validation, of all
+    points and faces. Numbers of faces are 0 and infinite as in `faces_worth`.
     """
     rows = table(results, total)
-    of = {row["experiment"]: one.test_errors() for row, one in zip(rows, results, strict=True)}
-    faces = sorted(next(iter(of.values())))
-    groups: dict[tuple[str, float | None, int | None], list[list[float]]] = {}
-    for row in at_best_alpha(rows):
-        own = of[row["experiment"]]
-        groups.setdefault((row["strategy"], row["alpha"], row["n_real"]), []).append([own[face] for face in faces])
-    counts = sorted(n for name, _, n in groups if name == "real_only" and n is not None)
+    kept = at_best_alpha(rows)
+    groups = {key: points for key, points in _groups(rows).items() if rows[points[0]] in kept}
+    counts = real_counts(rows)
     if len(counts) < 2:
         return []
-    real = np.array([groups["real_only", None, n] for n in counts])
+    keys: list[Key] = [("real_only", None, n) for n in counts]
+    real = {key: groups.pop(key) for key in keys}
+    if not groups:
+        return []
     found = []
-    for (name, alpha, n_real), errors in groups.items():
-        if name == "real_only":
-            continue
-        worth, low, high = worth_interval(np.array(counts, np.float64), real, np.array(errors))
-        found.append(
+    for name, part in parts(results).items():
+        nme = _by_group(part.nme, groups)
+        n = np.array(counts, np.float64)
+        worths = worth_intervals(n, _by_group(part.nme, real), nme, part.photos)
+        found += [
             {
-                "strategy": name,
+                "part": name,
+                "faces": len(part.photos),
+                "strategy": strategy,
                 "alpha": alpha,
                 "n_real": n_real or 0,
-                "test_nme": float(np.mean(errors)),
-                "worth": say_count(worth, counts),
-                "low": say_count(low, counts),
-                "high": say_count(high, counts),
+                "test_nme": mean,
+                "worth": worth,
+                "low": low,
+                "high": high,
             }
-        )
+            for (strategy, alpha, n_real), mean, (worth, low, high) in zip(
+                groups, nme.mean(axis=(1, 2)).tolist(), worths.tolist(), strict=True
+            )
+        ]
     return found
+
+
+def real_counts(rows: Iterable[Mapping[str, Any]]) -> list[int]:
+    """The numbers of faces that `real_only` was trained on, ascending: where its learning curve is known."""
+    return sorted({row["n_real"] for row in rows if row["strategy"] == "real_only"})
 
 
 def say_count(worth: float, counts: Sequence[int]) -> str:
@@ -455,10 +538,16 @@ def say_count(worth: float, counts: Sequence[int]) -> str:
     return f"{worth:.0f}" if worth else f"fewer than {min(counts)}"
 
 
-def say_worth(row: Mapping[str, Any]) -> str:
+def say_worths(row: Mapping[str, Any], counts: Sequence[int]) -> dict[str, Any]:
+    """One row of `worth_table` with its numbers of faces in words where the curve ends."""
+    return {**row, **{key: say_count(row[key], counts) for key in ("worth", "low", "high")}}
+
+
+def say_worth(row: Mapping[str, Any], counts: Sequence[int]) -> str:
     """One row of `worth_table` as a sentence."""
+    said = say_worths(row, counts)
     alpha = "" if row["alpha"] is None else f" at alpha = {row['alpha']:g}"
     return (
         f"{row['n_real']} real faces + synthetic ({row['strategy']}{alpha}, NME {row['test_nme']:.2f}) are as good as "
-        f"{row['worth']} real alone (95 %: {row['low']} to {row['high']})"
+        f"{said['worth']} real alone (95 %: {said['low']} to {said['high']})"
     )
