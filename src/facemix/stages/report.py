@@ -221,7 +221,8 @@ def _notes(found: Found) -> list[str]:
     sets = (*found.params.sources.real, *found.params.sources.synthetic)
     if bound := [source.name for source in sets if formats.licence(source.format, source.name) != "Apache-2.0"]:
         notes.append(
-            f"This file shows faces of {', '.join(bound)}, whose licence may forbid to publish them (see The data)."
+            f"This page shows faces of {' and '.join(bound)}: what may be published of them, their licences say "
+            "(see The data)."
         )
     return notes
 

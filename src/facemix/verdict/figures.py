@@ -26,6 +26,7 @@ FACE_SIZES = {
 }
 EDGE = 1.5
 """By which factor pictures of numbers of faces reach beyond the least and the greatest."""
+DPI = 150
 COLOURS = dict(zip(STRATEGIES, plt.get_cmap("tab10").colors, strict=False))  # type: ignore[attr-defined]
 
 
@@ -62,7 +63,7 @@ def ranking(
             axes.plot(seeds, [place] * len(seeds), "o", color=COLOURS[name], fillstyle="none", markersize=5)
     if human_floor is not None:
         axes.axvline(human_floor, color="grey", linestyle="--", label="between two people")
-        axes.legend(frameon=False, loc="upper right")
+        axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1))
     axes.set_yticks(range(len(ranked)), [row["strategy"] for row in ranked])
     axes.set_ylim(len(ranked) - 0.5, -0.8)
     axes.set_xlabel(f"NME on test, % of the {FACE_SIZES[normalizer]} (less is better)")
@@ -83,7 +84,7 @@ def ranking(
         axes.margins(x=0.12)
         axes.grid(axis="x", alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=150)
+    figure.savefig(path, dpi=DPI)
     plt.close(figure)
 
 
@@ -112,7 +113,7 @@ def ced(
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=150)
+    figure.savefig(path, dpi=DPI)
     plt.close(figure)
 
 
@@ -129,7 +130,7 @@ def box_jitter(path: Path, table: Sequence[Mapping[str, float]], trained: Sequen
     axes.grid(alpha=0.3)
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))  # the lines leave no corner free
     axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=150)
+    figure.savefig(path, dpi=DPI)
     plt.close(figure)
 
 
@@ -163,7 +164,7 @@ def label_gap(
         points: (68, 2) of the real convention, pixels of the image.
         shift: (68, 2) from the synthetic to the real convention as it is to be drawn, pixels.
     """
-    figure, axes = plt.subplots(figsize=(6, 6))
+    figure, axes = plt.subplots(figsize=(5.5, 5.5))
     figure.subplots_adjust(0, 0, 1, 1)
     axes.imshow(image, alpha=0.75)
     start = points - shift
@@ -172,7 +173,7 @@ def label_gap(
     )
     axes.plot(*start.T, "o", color="white", markeredgecolor="#b3004b", markersize=4, zorder=4)
     axes.set_axis_off()
-    figure.savefig(path, dpi=120)
+    figure.savefig(path, dpi=DPI)
     plt.close(figure)
 
 
@@ -197,7 +198,7 @@ def faces_of_a_set(path: Path, poses: npt.NDArray[np.floating], sizes: npt.NDArr
     panels[3].set_xticks([16, 64, 256, 1024, 4096], ["16", "64", "256", "1024", "4096"])
     panels[3].minorticks_off()
     panels[0].set_ylabel("faces")
-    figure.savefig(path, dpi=120)
+    figure.savefig(path, dpi=DPI)
     plt.close(figure)
 
 
@@ -287,7 +288,7 @@ def _finish_curves(
     axes.grid(alpha=0.3)
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=150, format="png")
+    figure.savefig(path, dpi=DPI, format="png")
     plt.close(figure)
 
 
@@ -345,5 +346,5 @@ def worth_by_part(path: Path, worth: Sequence[Mapping[str, Any]], counts: Sequen
     figure.legend(handles=handles, frameon=False, loc="outside right center")
     if test_faces:
         figure.suptitle(f"test: {test_faces}", fontsize="medium")
-    figure.savefig(path, dpi=150, format="png")
+    figure.savefig(path, dpi=DPI, format="png")
     plt.close(figure)

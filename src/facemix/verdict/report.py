@@ -17,8 +17,11 @@ import numpy as np
 import numpy.typing as npt
 from markupsafe import Markup
 
+from facemix.verdict import figures
+
 QUALITY = 82
 """Of JPEG pictures."""
+_CSS_DPI = 96
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +48,7 @@ class Picture:
     data: str
     """A data URI."""
     width: int
-    """Pixels."""
+    """As shown, pixels."""
     height: int
     alt: str
     """What it shows, for those who cannot see it."""
@@ -144,7 +147,7 @@ def photograph(image: npt.NDArray[np.uint8], *, alt: str, caption: str, wide: bo
 
 
 def chart(path: Path, *, alt: str, caption: str, wide: bool = True) -> Picture:
-    """A PNG file as it is.
+    """A picture of `figures` as it is, its letters as large as those of the text.
 
     Raises:
         ValueError: it is no readable picture.
@@ -153,7 +156,7 @@ def chart(path: Path, *, alt: str, caption: str, wide: bool = True) -> Picture:
     image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
     if image is None:
         raise ValueError(f"{path}: not a readable picture; run `dvc repro`")
-    height, width = image.shape[:2]
+    height, width = (round(pixels * _CSS_DPI / figures.DPI) for pixels in image.shape[:2])
     return Picture(data=_uri("png", data), width=width, height=height, alt=alt, caption=caption, wide=wide)
 
 
