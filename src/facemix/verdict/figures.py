@@ -227,7 +227,8 @@ def nme_by_alpha(path: Path, curves: Sequence[Mapping[str, Any]], normalizer: st
         axes.plot(best["alpha"], best["test_nme"], "*", color=colour, markersize=14)
     axes.plot([], [], "*", color="grey", markersize=11, label="best by validation")
     axes.set_xlabel("alpha: share of synthetic faces in a batch")
-    _finish_curves(path, figure, axes, curves, normalizer, test_faces)
+    _name_interval(axes, curves)
+    _finish_curves(path, figure, axes, normalizer, test_faces)
 
 
 def nme_by_n_real(path: Path, curves: Sequence[Mapping[str, Any]], normalizer: str, test_faces: str) -> None:
@@ -248,7 +249,8 @@ def nme_by_n_real(path: Path, curves: Sequence[Mapping[str, Any]], normalizer: s
         else:
             _curve(axes, [row["n_real"] for row in own], own, COLOURS[name], name)
     _count_axis(axes, ticks)
-    _finish_curves(path, figure, axes, curves, normalizer, test_faces)
+    _name_interval(axes, curves)
+    _finish_curves(path, figure, axes, normalizer, test_faces)
 
 
 SWEPT = {"alpha": nme_by_alpha, "n_real": nme_by_n_real}
@@ -272,16 +274,12 @@ def _count_axis(axes: Axes, ticks: Sequence[int]) -> None:
     axes.set_xlabel("real training faces")
 
 
-def _finish_curves(
-    path: Path,
-    figure: Figure,
-    axes: Axes,
-    curves: Sequence[Mapping[str, Any]],
-    normalizer: str,
-    test_faces: str,
-) -> None:
+def _name_interval(axes: Axes, curves: Sequence[Mapping[str, Any]]) -> None:
     over = "photographs,\nof one seed" if curves[0]["seeds"] == 1 else "photographs\nand seeds"
     axes.fill_between([], [], [], color="grey", alpha=0.25, linewidth=0, label=f"95 % over {over}")
+
+
+def _finish_curves(path: Path, figure: Figure, axes: Axes, normalizer: str, test_faces: str) -> None:
     axes.set_ylabel(f"NME on test, % of the {FACE_SIZES[normalizer]}")
     if test_faces:
         axes.set_title(f"test: {test_faces}", fontsize="medium")
