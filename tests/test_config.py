@@ -168,3 +168,13 @@ def test_no_key_has_a_name_that_the_run_cache_of_dvc_ignores() -> None:
 
     # DVC leaves out `size` and `nfiles` wherever they stand: a change of such a key would bring back old outputs.
     assert not {"size", "nfiles"} & names(content())
+
+
+def test_dotted_keys_are_looked_up_and_changed_in_a_copy() -> None:
+    plain = {"alpha": 0.5, "training": {"steps": 7, "seeds": (1, 2)}}
+    changed = config.changed(plain, {"alpha": 1, "training.steps": 9})
+    assert changed == {"alpha": 1, "training": {"steps": 9, "seeds": [1, 2]}}
+    assert [config.lookup(one, "training.steps") for one in (plain, changed)] == [7, 9]
+    for key in ("beta", "training.step", "alpha.steps"):
+        with pytest.raises(KeyError, match=key):
+            config.changed(plain, {key: 1})

@@ -99,6 +99,24 @@ def test_one_photograph_says_nothing_of_others() -> None:
     assert (found.mean, found.low, found.high, found.p_value) == (-1, -np.inf, np.inf, 1)
 
 
+@pytest.mark.parametrize("n_seeds", [1, 2, 3, 10])
+def test_resampled_means_have_the_interval_of_each_mean(n_seeds: int) -> None:
+    values = 5 + np.concatenate([normal(n_seeds, 400, seed_sd=0.05), 2 * normal(n_seeds, 400, seed_sd=0.02)])
+    drawn = bootstrap.resampled_means(values, np.arange(400), resamples=20_000)
+    expected = bootstrap.compare(values, np.arange(400))
+    for low, high, one in zip(*np.quantile(drawn, [0.025, 0.975], axis=0), expected, strict=True):
+        assert [low, high] == pytest.approx([one.low, one.high], abs=0.05 * (one.high - one.low))
+
+
+@pytest.mark.parametrize("n_seeds", [1, 3])
+def test_what_photographs_and_seeds_do_to_several_means_alike_they_do_in_each_resample(n_seeds: int) -> None:
+    one = normal(n_seeds, 100, seed_sd=0.5)
+    drawn = bootstrap.resampled_means(np.concatenate([one, 2 * one, 3 - one]), np.arange(100), resamples=500)
+    assert drawn[:, 1] == pytest.approx(2 * drawn[:, 0])
+    assert drawn[:, 2] == pytest.approx(3 - drawn[:, 0])
+    assert drawn[:, 0].std() > 0.05
+
+
 def test_draws_in_pieces_are_complete(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bootstrap, "CHUNK", 30)
     pieces = list(bootstrap.draws(np.random.default_rng(0), 10, 7))

@@ -53,17 +53,8 @@ def compare(params: Params) -> None:
         + (f", {shown}" if shown else ""),
         missing=missing,
     )
-    REPORTS.mkdir(exist_ok=True)
-    write_table(REPORTS / "ranking.csv", ranked)
-    ced = comparison.ced_table(trained)
-    write_table(REPORTS / "ced.csv", ced)
-    box_jitter = comparison.box_jitter_table(trained)
-    write_table(REPORTS / "box_jitter.csv", box_jitter)
-    write_table(REPORTS / "validation.csv", comparison.validation_table(trained))
     floor = leaks.read_human_floor(normalizer)
-    figures.ranking(REPORTS / "ranking.png", ranked, trained, normalizer, floor)
-    figures.ced(REPORTS / "ced.png", ced, trained, normalizer)
-    figures.box_jitter(REPORTS / "box_jitter.png", box_jitter, trained, normalizer)
+    box_jitter = _write_tables_and_figures(trained, ranked, floor)
     pairs = leaks.read()
     n_leaking = None if pairs is None else len(leaking(pairs, "test"))
     summary = {
@@ -171,6 +162,23 @@ def table(ranked: Sequence[Mapping[str, Any]]) -> str:
         ).rstrip()
         for line in cells
     )
+
+
+def _write_tables_and_figures(
+    trained: Sequence[comparison.Trained], ranked: Sequence[Mapping[str, Any]], floor: float | None
+) -> list[dict[str, float]]:
+    """Writes `reports/*.csv` and `*.png`; returns test NME at each level of box jitter."""
+    normalizer = trained[0].metrics["normalizer"]
+    ced, box_jitter = comparison.ced_table(trained), comparison.box_jitter_table(trained)
+    REPORTS.mkdir(exist_ok=True)
+    write_table(REPORTS / "ranking.csv", ranked)
+    write_table(REPORTS / "ced.csv", ced)
+    write_table(REPORTS / "box_jitter.csv", box_jitter)
+    write_table(REPORTS / "validation.csv", comparison.validation_table(trained))
+    figures.ranking(REPORTS / "ranking.png", ranked, trained, normalizer, floor)
+    figures.ced(REPORTS / "ced.png", ced, trained, normalizer)
+    figures.box_jitter(REPORTS / "box_jitter.png", box_jitter, trained, normalizer)
+    return box_jitter
 
 
 def cell(key: str, row: Mapping[str, Any]) -> str:

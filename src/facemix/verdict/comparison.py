@@ -222,7 +222,7 @@ def headline(
     """The verdict in one sentence, with the numbers.
 
     Supported: a combined training is better than `real_only` after Holm's adjustment. Refuted: every combined training
-    is worse. Undecided: anything else.
+    is worse. Undecided: anything else. What rests on one seed says so in its first words.
 
     Args:
         ranked: the rows of `rank`.
@@ -255,13 +255,15 @@ def headline(
         best = by_verdict["worse"][0]
         claim = f"no combined training that is there beats {BASELINE}, {best['strategy']} loses by least"
     notes = [f"{row['strategy']} beats it too ({row['difference']:+.2f})" for row in by_verdict["better"][1:]]
-    if best["seeds"] == 1:
+    one_seed = best["seeds"] == 1
+    if one_seed:
         notes.append("with one seed the interval knows nothing of other seeds")
     if untrained := [name for name in COMBINED if name not in rows]:
         notes.append(f"not trained: {', '.join(untrained)}")
     if missing:
         notes.append(f"missing: {named(missing)}")
-    sentence = f"{status.capitalize()} {where}: {claim} ({_numbers(best, rows[BASELINE])})"
+    by = " by one seed" if one_seed else ""
+    sentence = f"{status.capitalize()}{by} {where}: {claim} ({_numbers(best, rows[BASELINE])})"
     return Headline(status=status, sentence="; ".join([sentence, *notes]) + ".")
 
 
