@@ -1,6 +1,7 @@
 """The real commands at smoke size, on drawn faces: what a user types, and what comes out."""
 
 import csv
+import html
 import json
 import os
 import re
@@ -20,7 +21,7 @@ pytestmark = pytest.mark.end_to_end
 
 
 def test_repro_trains_and_ranks_every_strategy(reproduced: str, project: Path) -> None:
-    assert STAGE.findall(reproduced)[-1] == "compare"
+    assert STAGE.findall(reproduced)[-2:] == ["compare", "report"]
     with (project / "reports/ranking.csv").open(newline="") as file:
         ranking = list(csv.DictReader(file))
     assert {row["strategy"] for row in ranking} == set(STRATEGIES)
@@ -35,6 +36,9 @@ def test_repro_trains_and_ranks_every_strategy(reproduced: str, project: Path) -
         assert metrics["normalizer"] == "outer_eye"
         assert {"nme", "fr8", "fr10", "auc8", "regions", "subsets", "box_jitter"} <= metrics["test"].keys()
     assert (project / "reports/box_jitter.png").exists()
+    page = (project / "reports/report.html").read_text()
+    assert html.escape(verdict["sentence"]) in page
+    assert "Nobody has" not in page
 
 
 def test_git_sees_no_data_and_no_models(reproduced: str, shell: Shell) -> None:
@@ -48,11 +52,14 @@ def test_every_strategy_is_a_complete_run_in_the_store_at_the_root(
     reproduced: str, project: Path, shell: Shell
 ) -> None:
     found = runs(project, shell)
-    assert {run["name"] for run in found} == {*(f"{name} seed 0" for name in STRATEGIES), "compare"}
+    assert {run["name"] for run in found} == {*(f"{name} seed 0" for name in STRATEGIES), "compare", "report"}
     assert {run["status"] for run in found} == {"FINISHED"}
     for run in found:
         if run["name"] == "compare":
             assert {"ranking.csv", "ranking.png", "ced.png", "box_jitter.png", "metrics.json"} <= set(run["files"])
+            continue
+        if run["name"] == "report":
+            assert {"report.html", "figures"} <= set(run["files"])
             continue
         name = run["tags"]["strategy"]
         metrics = json.loads((project / "models" / name / "seed-0" / "metrics.json").read_text())
@@ -92,12 +99,12 @@ def test_metrics_and_plots_are_shown(reproduced: str, shell: Shell, tmp_path: Pa
     assert "Validation during training" in page
 
 
-def test_alpha_runs_mixing_and_compare_only(reproduced: str, project: Path, shell: Shell) -> None:
+def test_alpha_runs_mixing_compare_and_report_only(reproduced: str, project: Path, shell: Shell) -> None:
     before = len(runs(project, shell))
     printed = shell("dvc exp run -n third -S alpha=0.3")
-    assert STAGE.findall(printed) == ["mixing@0", "compare"]
+    assert STAGE.findall(printed) == ["mixing@0", "compare", "report"]
     new = runs(project, shell)[before:]
-    assert [run["name"] for run in new] == ["mixing seed 0", "compare"]
+    assert [run["name"] for run in new] == ["mixing seed 0", "compare", "report"]
     assert new[0]["params"]["alpha"] == "0.3"
     assert new[0]["tags"]["DVC_EXP_NAME"] == "third"
     shell("git checkout -q -- . && dvc checkout -q")
@@ -123,7 +130,11 @@ def test_temporary_and_queued_experiments_leave_their_runs_in_the_one_store(
     reproduced: str, project: Path, shell: Shell
 ) -> None:
     before = len(runs(project, shell))
-    assert STAGE.findall(shell("dvc exp run --temp -n temporary -S alpha=0.4")) == ["mixing@0", "compare"]
+    assert STAGE.findall(shell("dvc exp run --temp -n temporary -S alpha=0.4")) == [
+        "mixing@0",
+        "compare",
+        "report",
+    ]
     shell("dvc exp run --queue -n queued-1 -S alpha=0.6 && dvc exp run --queue -n queued-2 -S alpha=0.7")
     shell("dvc queue start -j 2")
     deadline = time.monotonic() + 400
@@ -136,7 +147,8 @@ def test_temporary_and_queued_experiments_leave_their_runs_in_the_one_store(
     assert alphas == ["0.4", "0.6", "0.7"]
     assert {run["status"] for run in new} == {"FINISHED"}
     assert {run["tags"]["DVC_EXP_NAME"] for run in new} == {"temporary", "queued-1", "queued-2"}
-    assert all(run["files"] and any(key.startswith("test.nme") for key in run["metrics"]) for run in new)
+    assert all(run["files"] for run in new)
+    assert all(any(key.startswith("test.nme") for key in run["metrics"]) for run in new if run["name"] != "report")
     table = shell("dvc exp show --csv --no-pager")
     assert all(name in table for name in ("temporary", "queued-1", "queued-2", "test_nme.mixing"))
 

@@ -235,17 +235,16 @@ def ranking(found: Found) -> list[Piece]:
     floor = leaks.read_human_floor(found.summary["normalizer"])
     said = ", ".join(f"{row['strategy']} {row['test_nme']:.2f}" for row in found.ranked)
     columns = [key for key in compare.SHOWN if key != "rank" and any(row.get(key) is not None for row in found.ranked)]
-    people = (
-        Missing(
-            what="No human floor: no photograph was found that two people annotated.",
-            command="dvc repro leaks",
-        )
-        if floor is None
-        else Text(
+    people: Piece
+    if floor is not None:
+        people = Text(
             text=f"The dashed line is the human floor: two people who annotate one photograph differ by an NME of "
             f"{floor:.2f}. No detector can be shown to be better than people agree."
         )
-    )
+    elif leaks.HUMAN_FLOOR.exists():
+        people = Text(text="There is no human floor to compare with: no photograph was found that is annotated twice.")
+    else:
+        people = Missing(what="Nobody has measured how far two people differ.", command="dvc repro leaks")
     return [
         _chart(
             REPORTS / "ranking.png",
@@ -651,7 +650,7 @@ def card(found: Found, pack: Pack, rows: Rows, title: str, name: str, format_: s
     listed = ", ".join(f"{subset} {count}" for subset, count in sorted(subsets.items()) if subset != STAND_IN)
     table = Table(
         caption=f"{title}, as a card",
-        header=["", "what is known"],
+        header=["about", "what is known"],
         rows=[
             ["faces", f"{len(rows)} of {len(np.unique(pack.photos[rows]))} photographs or rendered people"],
             *([["subsets", listed]] if any(subsets) and listed else []),

@@ -17,6 +17,8 @@ SIDE = 224
 """Of a face, pixels."""
 FRAME = 1.3
 """Side of the picture / longer side of the landmark box."""
+CELL = 96
+"""Of a face on a sheet of many, pixels."""
 AVERAGED = 400
 """Faces that the mean face is made of, at most."""
 
@@ -51,8 +53,8 @@ def judged(image: Image, truth: Floats, predicted: Floats | None) -> Image:
     return draw_points(draw_points(shown, true, 1.7, TRUTH), found, 1.7, PREDICTION)
 
 
-def sheet(images: Image, landmarks: Floats, rows: Rows, columns: int = 10, lines: int = 2, width: int = 960) -> Image:
-    """A picture (H, W, 3) RGB, W at most `width` pixels, of evenly chosen faces of a set with their points.
+def sheet(images: Image, landmarks: Floats, rows: Rows, columns: int = 10, lines: int = 2) -> Image:
+    """A picture (H, W, 3) RGB of evenly chosen faces of a set, CELL pixels each, with their points.
 
     Args:
         images: (N, S, S, 3) RGB crops of a pack.
@@ -60,10 +62,9 @@ def sheet(images: Image, landmarks: Floats, rows: Rows, columns: int = 10, lines
         rows: (n,) the set.
     """
     chosen = _evenly(rows, columns * lines)
-    drawn = contact_sheet(images[chosen], landmarks[chosen], columns, lines)
-    scale = min(1.0, width / (columns * images.shape[1]))
-    size = (round(drawn.shape[1] * scale), round(drawn.shape[0] * scale))
-    return cv2.resize(drawn, size, interpolation=cv2.INTER_AREA)  # type: ignore[no-any-return]
+    scale = CELL / images.shape[1]
+    cells = [cv2.resize(image, (CELL, CELL), interpolation=cv2.INTER_AREA) for image in images[chosen]]
+    return contact_sheet(np.array(cells), (landmarks[chosen] + 0.5) * scale - 0.5, columns, lines)
 
 
 def mean_face(images: Image, landmarks: Floats, rows: Rows, size: int = 560) -> tuple[Image, npt.NDArray[np.float64]]:
