@@ -442,7 +442,7 @@ def _real_faces(files: Any) -> tuple[int, dict[str, float]]:
     points = np.load(io.BytesIO(files.read_bytes(str(folder / "landmarks.npy"))), allow_pickle=False)
     splits, sources, ids = (table.column(name).to_pylist() for name in ("split", "source", "id"))
     names = [f"{source}/{id_}" for source, id_ in zip(sources, ids, strict=True)]
-    return splits.count("train"), dict(zip(names, pose.head_pose(points)[:, 0].tolist(), strict=True))
+    return splits.count("train"), dict(zip(names, pose.estimate(points)[:, 0].tolist(), strict=True))
 
 
 def read_errors(rows: Iterable[Mapping[str, str]], yaws: Mapping[str, float]) -> Errors:
