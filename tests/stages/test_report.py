@@ -20,6 +20,7 @@ from facemix.stages.leaks import leaks
 from facemix.stages.prepare import prepare
 from facemix.strategies import MODELS, STRATEGIES
 from facemix.tasks import Outcome
+from facemix.verdict.report import html
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -40,6 +41,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, c
         model=dataclasses.replace(params.model, input_size=48, width=16),
         adaptation=dataclasses.replace(params.adaptation, epochs=3),
     )
+    shutil.copy(REPOSITORY / "params.yaml", root)
     toy.write_300w(root / "data/sources/toy", n=36)
     toy.write_facesynthetics(root / "data/sources/drawn", n=12)
     with pytest.MonkeyPatch.context() as patch:
@@ -82,17 +84,18 @@ def project(
     return root, finished[1]
 
 
-def page(root: Path, params: config.Params) -> str:
-    stage.report(params)
-    return (root / stage.PAGE).read_text(encoding="utf-8")
+def page(params: config.Params, folder: Path) -> str:
+    """The page, its figures in a folder of their own, without tracking."""
+    folder.mkdir()
+    return html(stage.compose(stage.read(params, folder)))
 
 
 def test_equal_inputs_give_equal_bytes(
-    finished: tuple[Path, config.Params], project: tuple[Path, config.Params]
+    finished: tuple[Path, config.Params], project: tuple[Path, config.Params], tmp_path: Path
 ) -> None:
     before = {path.name: path.read_bytes() for path in (finished[0] / stage.FIGURES).iterdir()}
-    assert page(*project) == (finished[0] / stage.PAGE).read_text(encoding="utf-8")
-    assert {path.name: path.read_bytes() for path in (project[0] / stage.FIGURES).iterdir()} == before
+    assert page(project[1], tmp_path / "again") == (finished[0] / stage.PAGE).read_text(encoding="utf-8")
+    assert {path.name: path.read_bytes() for path in (tmp_path / "again").iterdir()} == before
 
 
 def test_the_page_shows_all_that_is_there(finished: tuple[Path, config.Params]) -> None:
@@ -110,29 +113,34 @@ def test_the_page_shows_all_that_is_there(finished: tuple[Path, config.Params]) 
     assert len(text) < 6e6
 
 
-@pytest.mark.parametrize(
-    ("gone", "said"),
-    [
-        ("reports/ced.png", "dvc repro compare"),
-        ("reports/leaks.csv", "dvc repro leaks"),
-        ("reports/human_floor.json", "dvc repro leaks"),
-        ("data/packs/real", "dvc repro prepare"),
-        ("data/packs/synthetic", "dvc repro prepare"),
-        ("models/label_adaptation/seed-0/label_gap.csv", "dvc repro label_adaptation"),
-        ("models/mixing/seed-0/model.safetensors", "dvc repro mixing@0"),
-    ],
-)
-def test_what_is_missing_is_named_with_what_makes_it(gone: str, said: str, project: tuple[Path, config.Params]) -> None:
-    path = project[0] / gone
-    shutil.rmtree(path) if path.is_dir() else path.unlink()
-    assert f"To make it: <code>{said}" in page(*project)
+def test_what_is_missing_is_named_with_what_makes_it(project: tuple[Path, config.Params], tmp_path: Path) -> None:
+    makes = {
+        "reports/ced.png": "dvc repro compare",
+        "reports/leaks.csv": "dvc repro leaks",
+        "reports/human_floor.json": "dvc repro leaks",
+        "data/packs/synthetic": "dvc repro prepare",
+        "models/label_adaptation/seed-0/label_gap.csv": "dvc repro label_adaptation",
+        "models/mixing/seed-0/model.safetensors": "dvc repro mixing@0",
+    }
+    for name in makes:
+        path = project[0] / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    text = page(project[1], tmp_path / "figures")
+    assert [command for command in makes.values() if f"To make it: <code>{command}</code>" not in text] == []
 
 
-def test_a_sweep_is_shown_where_there_is_one(project: tuple[Path, config.Params]) -> None:
+def test_without_real_faces_the_rest_is_still_there(project: tuple[Path, config.Params], tmp_path: Path) -> None:
+    shutil.rmtree(project[0] / "data/packs/real")
+    text = page(project[1], tmp_path / "figures")
+    assert text.count("To make it: <code>dvc repro prepare") == 5
+    assert "NME by region" in text
+
+
+def test_a_sweep_is_shown_where_there_is_one(project: tuple[Path, config.Params], tmp_path: Path) -> None:
     root, params = project
     shutil.copy(root / "reports/ced.png", root / "reports/sweep_alpha.png")
     (root / "reports/sweep.csv").write_text("strategy,alpha,test_nme\nmixing,0.5,4.123456\n")
-    text = page(root, params)
+    text = page(params, tmp_path / "figures")
     assert "Test NME of mixing against alpha" in text
     assert "<td>4.123</td>" in text
     assert 'class="missing"' not in text
