@@ -1,20 +1,30 @@
 """The real commands at smoke size, on drawn faces: what a user types, and what comes out."""
 
+import base64
 import csv
 import html
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from facemix import Landmarker
+from facemix.faces.images import read_image
 from facemix.strategies import STRATEGIES
+from test_tracking import mlflow_server
 from toy_project import STAGE, Shell, runs
 
 pytestmark = pytest.mark.end_to_end
@@ -74,15 +84,127 @@ def test_every_strategy_is_a_complete_run_in_the_store_at_the_root(
 
 def test_the_logged_model_predicts_what_the_detector_does(reproduced: str, shell: Shell) -> None:
     code = """
-import mlflow, numpy as np, facemix
+import cv2, mlflow, numpy as np, facemix
 mlflow.set_tracking_uri("sqlite:///mlflow.db")
 runs = mlflow.MlflowClient().search_runs(["1"], "tags.strategy = 'label_adaptation'")
-image, boxes = np.zeros((64, 64, 3), np.uint8), np.array([[8, 8, 48, 40]], np.float32)
-logged = mlflow.pyfunc.load_model(f"runs:/{runs[0].info.run_id}/model").predict({"image": image, "boxes": boxes})
-own = facemix.Landmarker.load("models/label_adaptation/seed-0").predict(image, boxes)
-print(logged.shape, np.abs(logged - own).max())
+image, boxes = np.zeros((64, 64, 3), np.uint8), [[8, 8, 48, 40]]
+request = {"image": cv2.imencode(".png", image)[1].tobytes(), "boxes": boxes}
+(logged,) = mlflow.pyfunc.load_model(f"runs:/{runs[0].info.run_id}/model").predict(request)
+points = np.array(logged["landmarks"])
+own = facemix.Landmarker.load("models/label_adaptation/seed-0").predict(image, np.array(boxes))
+print(points.shape, np.abs(points - own).max())
 """
     assert shell(f"python -W ignore - <<'EOF'\n{code}\nEOF").splitlines()[-1] == "(1, 68, 2) 0.0"
+
+
+@pytest.fixture(scope="module")
+def champion(reproduced: str, shell: Shell) -> dict[str, Any]:
+    """The version in MLflow's registry that has the alias."""
+    code = (
+        "import json, mlflow; c = mlflow.MlflowClient('sqlite:///mlflow.db'); "
+        "v = c.get_model_version_by_alias('facemix', 'champion'); "
+        "print(json.dumps(dict(version=v.version, tags=v.tags, about=v.description, "
+        "run=c.get_run(v.run_id).info.run_name, "
+        "versions=len(c.search_model_versions('')))))"
+    )
+    found: dict[str, Any] = json.loads(shell(f'python -W ignore -c "{code}"').splitlines()[-1])
+    return found
+
+
+def test_the_best_by_validation_is_registered_and_dvc_gets_it(
+    champion: dict[str, Any], project: Path, shell: Shell
+) -> None:
+    nmes = {
+        name: json.loads((project / "models" / name / "seed-0/metrics.json").read_text())["val"]["nme"]
+        for name in STRATEGIES
+    }
+    best = min(nmes, key=lambda name: nmes[name])
+    assert champion["versions"] == 1 and champion["run"] == f"{best} seed 0"
+    assert champion["tags"]["strategy"] == best and champion["tags"]["seed"] == "0"
+    assert float(champion["tags"]["val_nme"]) == pytest.approx(nmes[best], abs=1e-4)
+    assert champion["tags"]["git_commit"] in shell("git rev-list HEAD")
+    assert champion["tags"]["dvc_get"] in champion["about"]
+    shell(champion["tags"]["dvc_get"])
+    own, got = (project / folder / "model.safetensors" for folder in (f"models/{best}/seed-0", "champion"))
+    assert own.read_bytes() == got.read_bytes()
+    shell("rm -r champion")
+
+
+def test_the_champion_is_served_over_http(champion: dict[str, Any], project: Path) -> None:
+    picture = next((project / "data").rglob("000000.png"))
+    encoded = base64.b64encode(picture.read_bytes()).decode()
+    box = [20, 20, 70, 80]
+    model = ("models", "serve", "-m", "models:/facemix@champion", "--env-manager", "local")
+    with mlflow_server(project, *model) as address:
+
+        def post(row: dict[str, Any]) -> Any:
+            data = json.dumps({"dataframe_records": [row]}).encode()
+            request = urllib.request.Request(f"{address}/invocations", data, {"Content-Type": "application/json"})
+            with urllib.request.urlopen(request, timeout=60) as response:
+                return json.loads(response.read())["predictions"][0]["landmarks"]
+
+        served = post({"image": encoded, "boxes": [box, box]})
+        detector = Landmarker.load(project / "models" / champion["tags"]["strategy"] / "seed-0")
+        assert np.abs(served - detector.predict(read_image(picture), np.array([box, box]))).max() < 1e-3
+        assert np.shape(post({"image": encoded})) == (1, 68, 2)
+        for row, message in (
+            ({"image": base64.b64encode(b"text").decode()}, "row 0, image: not an image"),
+            ({"image": encoded, "boxes": [[1, 2, 3]]}, "boxes: found [[1, 2, 3]], expected a list of [x0, y0, x1, y1]"),
+            ({"image": encoded, "boxes": [[9000, 0, 9010, 10]]}, "9000,0,9010,10 lies outside the picture"),
+            ({"boxes": [box]}, "missing inputs ['image']"),
+        ):
+            with pytest.raises(urllib.error.HTTPError) as refused:
+                post(row)
+            with refused.value as answer:
+                assert answer.code == 400 and message in json.loads(answer.read())["message"]
+
+
+@pytest.fixture
+def browser() -> Iterator[Any]:
+    """A headless Chromium that keeps what pages write to its console."""
+    programs = [shutil.which("chromium"), shutil.which("chromedriver")]
+    if None in programs:
+        pytest.skip("needs chromium and chromedriver (Debian: apt install chromium chromium-driver)")
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = programs[0]
+    for option in ("headless=new", "no-sandbox", "disable-dev-shm-usage", "window-size=1700,1000"):
+        options.add_argument(f"--{option}")
+    options.set_capability("goog:loggingPrefs", {"browser": "SEVERE"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(programs[1]))
+    yield driver
+    driver.quit()
+
+
+def test_mlflow_ui_lists_the_runs_by_strategy_and_compares_two(
+    champion: dict[str, Any], project: Path, browser: Any
+) -> None:
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    def find(path: str) -> Any:
+        return WebDriverWait(browser, 120).until(lambda page: page.find_element(By.XPATH, path))
+
+    chosen = ("real_only seed 0", "mixing seed 0")
+    with mlflow_server(project, "ui") as address:
+        browser.get(f"{address}/#/experiments/1/runs")
+        for name in chosen:
+            row = find(f"//a[normalize-space()='{name}']/ancestor::div[@role='row']").get_attribute("row-id")
+            find(f"//div[@role='row' and @row-id='{row}']//input[@type='checkbox']/..").click()
+        find("//button[normalize-space()='Compare']").click()
+        find("//*[normalize-space()='test.nme']")
+        shown = find("//body").text
+        for name in chosen:
+            metrics = json.loads((project / "models" / name.split()[0] / "seed-0/metrics.json").read_text())
+            assert name in shown and f"{metrics['test']['nme']:.3f}"[:-1] in shown
+        severe = [entry["message"] for entry in browser.get_log("browser")]
+    # What MLflow's own pages always say.
+    assert [line for line in severe if "users/current" not in line and "ResizeObserver" not in line] == []
+
+
+def test_mlflow_run_reproduces_the_pipeline(reproduced: str, shell: Shell) -> None:
+    assert "Data and pipelines are up to date." in shell("mlflow run . --env-manager local --experiment-name facemix")
 
 
 def test_a_second_repro_does_nothing(reproduced: str, shell: Shell) -> None:

@@ -6,12 +6,14 @@ import re
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
 import pytest
 
 import toy_project
+from test_tracking import mlflow_server
 from toy_project import Shell, runs
 
 pytestmark = pytest.mark.end_to_end
@@ -83,6 +85,45 @@ def test_a_sweep_trains_each_point_once_and_goes_on_after_a_kill(committed: None
     assert [run["name"] for run in runs(project, shell)[before:]].count("mixing seed 0") == 2
     assert (project / "reports/sweep.csv").read_bytes() == first
     assert (project / "reports/sweep_errors.parquet").read_bytes() == errors
+    shell("rm reports/sweep*")
+
+
+def test_a_server_that_goes_down_during_a_sweep_has_every_run_in_the_end(
+    committed: None, project: Path, shell: Shell, tmp_path: Path
+) -> None:
+    store = (
+        "--backend-store-uri",
+        f"sqlite:///{tmp_path}/server.db",
+        "--artifacts-destination",
+        str(tmp_path / "files"),
+    )
+    with ThreadPoolExecutor() as pool:
+        with mlflow_server(project, "server", *store) as address:
+            command = f"MLFLOW_TRACKING_URI={address} facemix sweep n_real=20,30,40 strategies=real_only"
+            sweep = pool.submit(shell, command)
+            deadline = time.monotonic() + 400
+            while "sweep-real_only" not in shell("git for-each-ref refs/exps") and not sweep.done():
+                assert time.monotonic() < deadline
+                time.sleep(0.2)
+        assert "3/3 sweep-real_only-n" in sweep.result()
+    assert "kept; try again when MLflow answers" in shell(f"MLFLOW_TRACKING_URI={address} facemix deliver", expect=1)
+
+    with mlflow_server(project, "server", *store, port=int(address.rsplit(":")[-1])):
+        assert "MLflow has every run" in shell(f"MLFLOW_TRACKING_URI={address} facemix deliver")
+        found = runs(project, shell, address)
+    assert sorted(run["params"]["n_real"] for run in found) == ["20", "30", "40"]
+    for run in found:
+        assert run["status"] == "FINISHED" and len(run["models"]) == 1
+        assert run["metrics"].keys() >= {"train_loss", "val_nme", "val.nme", "test.nme"}
+        assert {"metrics.json", "errors.csv", "history.csv"} <= set(run["files"])
+    assert not list((project / ".dvc/tmp/facemix/outbox").glob("*/journal.jsonl"))
+
+
+def test_mlflow_run_sweeps(committed: None, shell: Shell) -> None:
+    printed = shell(
+        "mlflow run . -e sweep -P n_real=20 -P strategies=real_only --env-manager local --experiment-name facemix"
+    )
+    assert "1 trainings: " in printed and "reports/sweep.csv: 1 points" in printed
     shell("rm reports/sweep*")
 
 

@@ -102,15 +102,16 @@ def training(first: int, last: int, *, kill: bool = False, identity: str = "one"
 
 
 @contextlib.contextmanager
-def mlflow_ui(root: Path) -> Iterator[str]:
-    """`mlflow ui` as a user starts it at the root: no option but a free port."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "mlflow", "ui", "--port", str(port)]
+def mlflow_server(root: Path, *arguments: str, port: int = 0) -> Iterator[str]:
+    """A server of MLflow's as a user starts it at the root, such as `mlflow ui`: no option but a free port."""
+    if not port:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "mlflow", *arguments, "--port", str(port)]
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW", "DVC"))}
     environment |= {"MLFLOW_WORKERS": "1", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # starts sooner
-    with (root / "ui.log").open("wb") as output:
+    with (root.parent / "server.log").open("wb") as output:
         server = subprocess.Popen(
             command, cwd=root, env=environment, stdout=output, stderr=output, start_new_session=True
         )
@@ -121,7 +122,9 @@ def mlflow_ui(root: Path) -> Iterator[str]:
                     urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5).close()
                     break
                 except OSError:
-                    assert server.poll() is None and time.monotonic() < deadline, (root / "ui.log").read_text()
+                    assert server.poll() is None and time.monotonic() < deadline, (
+                        root.parent / "server.log"
+                    ).read_text()
                     time.sleep(0.2)
             yield f"http://127.0.0.1:{port}"
         finally:
@@ -406,7 +409,7 @@ def test_plain_mlflow_ui_at_the_root_shows_and_serves_the_runs(root: Path, monke
             run.model(checkpoint(root))
 
     log("here")
-    with mlflow_ui(root) as address:
+    with mlflow_server(root, "ui") as address:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
         log("through the server")
         monkeypatch.delenv("MLFLOW_TRACKING_URI")

@@ -74,10 +74,10 @@ def begin(shell: Shell, data: Path) -> None:
     shell("facemix preset smoke")
 
 
-def runs(project: Path, shell: Shell) -> list[dict[str, Any]]:
-    """Every MLflow run of the one store at the root, in order of start."""
+def runs(project: Path, shell: Shell, store: str = "sqlite:///mlflow.db") -> list[dict[str, Any]]:
+    """Every MLflow run of a store, by default the one at the root, in order of start."""
     code = (
-        "import json, mlflow; c = mlflow.MlflowClient('sqlite:///mlflow.db'); "
+        f"import json, mlflow; c = mlflow.MlflowClient('{store}'); "
         "e = [x.experiment_id for x in c.search_experiments()]; "
         "print(json.dumps([dict(name=r.info.run_name, status=r.info.status, metrics=r.data.metrics, "
         "params=r.data.params, tags=r.data.tags, "

@@ -19,8 +19,10 @@ import json
 import logging
 import os
 import re
+import shlex
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 import uuid
@@ -49,6 +51,10 @@ __all__ = [
 log = logging.getLogger(__name__)
 
 JOURNAL_TAG = "facemix.journal"
+EXPERIMENT_TAGS = {
+    "mlflow.experimentKind": "custom_model_development",  # else MLflow's pages open on language models
+    "mlflow.note.content": "A run for each strategy and seed, by the strategy's name; `compare` holds their ranking.",
+}
 DVC_TAGS = ("DVC_STAGE", "DVC_EXP_NAME", "DVC_EXP_BASELINE_REV")
 DIGEST_TAG = "facemix.digest"
 REGISTERED = "facemix"  # the model's name in the registry
@@ -149,6 +155,7 @@ def start(
     identity: str | None = None,
     params: Mapping[str, Any] | None = None,
     tags: Mapping[str, str] | None = None,
+    description: str = "",
     datasets: Sequence[Dataset] = (),
 ) -> Iterator[Run]:
     """Track the block as one MLflow run.
@@ -163,6 +170,7 @@ def start(
             started again under the same identity continues its run; after the run's end it makes a new one.
         params: Parameters, nested as they are.
         tags: Tags beside those of DVC, git, the user and the parent run (under `mlflow run`).
+        description: Markdown, as MLflow shows it above the run.
         datasets: What the run reads. One name and digest has one context, so name the split.
     """
     if len({(dataset.name, dataset.digest) for dataset in datasets}) < len(datasets):
@@ -177,7 +185,7 @@ def start(
             "experiment": experiment,
             "time": _now(),
             "params": flatten(params or {}),
-            "tags": _context_tags() | dict(tags or {}),
+            "tags": _context_tags() | ({"mlflow.note.content": description} if description else {}) | dict(tags or {}),
             "datasets": [asdict(dataset) for dataset in datasets],
         }
     )
@@ -503,7 +511,7 @@ def _create_experiment(client: Any, name: str) -> str:
     folder = _local_artifacts()  # a server knows itself where its artifacts go
     location = (folder / name).as_uri() if folder else None
     try:
-        return str(client.create_experiment(name, artifact_location=location))
+        return str(client.create_experiment(name, artifact_location=location, tags=EXPERIMENT_TAGS))
     except MlflowException:
         if experiment := client.get_experiment_by_name(name):  # another machine was faster
             return str(experiment.experiment_id)
@@ -728,6 +736,7 @@ _SENDERS: dict[str, Callable[[Any, _Journal, Sequence[Entry]], None]] = {
 def _context_tags() -> dict[str, str]:
     """Where this run comes from: DVC, git, the user, and the `mlflow run` around it."""
     tags = {name: os.environ[name] for name in DVC_TAGS if name in os.environ}
+    tags |= {"mlflow.source.type": "LOCAL", "mlflow.source.name": shlex.join(["facemix", *sys.argv[1:]])}
     # Under `mlflow run` every stage would write into that one run, and the second would fail ("Changing param values is
     # not allowed"). Under another name it still tells our child processes of their parent, and MLflow does not see it.
     if parent := os.environ.pop("MLFLOW_RUN_ID", None):

@@ -91,6 +91,7 @@ def compare(params: Params) -> None:
         name="compare",
         experiment=params.tracking.experiment,
         tags={"strategy": "compare", "verdict": verdict.sentence, **test_faces},
+        description=verdict.sentence,
         params={
             "alpha": params.alpha,
             "n_real": params.n_real,

@@ -498,7 +498,7 @@ def by_group(found: Found) -> list[Piece]:
     if rows is None or found.real is None:
         return [*pieces, Missing(what="NME by head pose needs the real faces.", command="dvc repro prepare")]
     faces = sorted(rows)
-    yaw = pose.head_pose(found.real.landmarks[[rows[face] for face in faces]])[:, 0]
+    yaw = pose.estimate(found.real.landmarks[[rows[face] for face in faces]])[:, 0]
     nme = {
         row["strategy"]: np.mean(
             [[one.errors[face] for face in faces] for one in found.trained if one.strategy == row["strategy"]], axis=0
@@ -632,7 +632,7 @@ def card(found: Found, pack: Pack, rows: Rows, title: str, name: str, format_: s
         format_: that of its source; None: facemix rendered it.
     """
     source = pack.ids[rows[0]].split("/", 1)[0]
-    poses = pose.head_pose(pack.landmarks[rows])
+    poses = pose.estimate(pack.landmarks[rows])
     sizes = geometry.square_side(pack.boxes[rows])
     low, middle, high = np.quantile(sizes, [0.05, 0.5, 0.95])
     subsets = Counter(pack.subsets[rows].tolist())

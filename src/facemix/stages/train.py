@@ -121,16 +121,16 @@ def _datasets(task: Task) -> list[tracking.Dataset]:
         )
 
     real = STAND_IN if _is_stand_in(task) else "real"
-    found = [
-        dataset(f"{real}-{split}", task.real, "real", task.split(split), context)
-        for split, context in (("validation", "validation"), ("test", "test"), ("challenging", "test"))
-        if len(task.split(split))
-    ]
+    found = []  # what is trained on first: MLflow's list of runs shows one
     if task.real_rows is not None:
         found.append(dataset(f"{real}-train", task.real, "real", task.real_rows, "training"))
     if task.synthetic is not None and task.synthetic_rows is not None:
         found.append(dataset("synthetic-train", task.synthetic, "synthetic", task.synthetic_rows, "training"))
-    return found
+    return found + [
+        dataset(f"{real}-{split}", task.real, "real", task.split(split), context)
+        for split, context in (("validation", "validation"), ("test", "test"), ("challenging", "test"))
+        if len(task.split(split))
+    ]
 
 
 def _is_stand_in(task: Task) -> bool:
