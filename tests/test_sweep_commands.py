@@ -3,6 +3,7 @@
 import csv
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -37,25 +38,37 @@ def committed(shell: Shell, tmp_path_factory: pytest.TempPathFactory) -> None:
     shell("sed -i '/^  synthetic: *#/,/seed:/s/n: 60/n: 0/' params.yaml && git add -A && git commit -qm smoke")
 
 
+def start(command: str, project: Path) -> subprocess.Popen[str]:
+    """Starts a sweep in the background, as the head of a process group of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", *command.replace("facemix", "facemix.cli", 1).split()],
+        cwd=project,
+        env=toy_project.environment(project),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+        # Where tests run in the background of a shell, SIGINT is ignored, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+
+
+def wait_for(experiment: str, process: subprocess.Popen[str], shell: Shell) -> None:
+    """Until a sweep has trained a point."""
+    deadline = time.monotonic() + 400
+    while experiment not in shell("git for-each-ref refs/exps") and process.poll() is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
 def test_a_sweep_trains_each_point_once_and_goes_on_after_a_kill(committed: None, project: Path, shell: Shell) -> None:
     before = len(runs(project, shell))
     command = "facemix sweep alpha=0.35,0.45 n_real=20 strategies=mixing"
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = os.environ | {"PYTHONPATH": str(project / "src"), "PATH": path}
-    process = subprocess.Popen(
-        [sys.executable, "-m", *command.replace("facemix", "facemix.cli", 1).split()],
-        cwd=project,
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    deadline = time.monotonic() + 400
-    while "sweep-label_adaptation" not in shell("git for-each-ref refs/exps") and process.poll() is None:
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
+    process = start(command, project)
+    wait_for("sweep-label_adaptation", process, shell)
     for each in [*psutil.Process(process.pid).children(recursive=True), process]:
         each.kill()
-    process.wait()
+    process.communicate()
 
     printed = shell(command)
     assert re.search(r"4 trainings: [23] are there, [12] to run, about ", printed)
@@ -80,7 +93,9 @@ def test_a_sweep_trains_each_point_once_and_goes_on_after_a_kill(committed: None
     first, errors = ((project / "reports" / name).read_bytes() for name in ("sweep.csv", "sweep_errors.parquet"))
     before = len(runs(project, shell))
     shell("dvc exp remove " + " ".join(row["experiment"] for row in rows) + " && rm -r .dvc/cache/runs reports/sweep*")
+    command += " -j 2"  # two points at a time give what one at a time gave
     printed = shell(f"{command} > one.log & {command} > two.log; wait; cat one.log two.log; rm one.log two.log")
+    assert "(2 at a time)" in printed or "how long is known after the first" in printed
     assert "4 trainings: 4 are there, 0 to run" in printed  # the other one trained them
     assert [run["name"] for run in runs(project, shell)[before:]].count("mixing seed 0") == 2
     assert (project / "reports/sweep.csv").read_bytes() == first
@@ -124,6 +139,31 @@ def test_mlflow_run_sweeps(committed: None, shell: Shell) -> None:
         "mlflow run . -e sweep -P n_real=20 -P strategies=real_only --env-manager local --experiment-name facemix"
     )
     assert "1 trainings: " in printed and "reports/sweep.csv: 1 points" in printed
+    shell("rm reports/sweep*")
+
+
+def test_ctrl_c_keeps_finished_points_and_leaves_nothing_running(committed: None, project: Path, shell: Shell) -> None:
+    command = "facemix sweep alpha=0.55,0.65 n_real=22 strategies=mixing -j 2"
+    before = shell("git status --porcelain -uall")
+    process = start(command, project)
+    wait_for("sweep-label_adaptation-n22", process, shell)
+    children = psutil.Process(process.pid).children(recursive=True)
+    for _ in range(2):  # as the impatient do
+        os.killpg(process.pid, signal.SIGINT)
+        time.sleep(0.5)
+    printed, _ = process.communicate(timeout=300)
+    assert process.returncode == 130, printed
+    kept = re.search(r"\nstopped; (\d) of \d new points are kept, the same command goes on\n$", printed)
+    assert kept, printed
+    assert not [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
+    assert shell("git status --porcelain -uall") == before
+
+    there, points = re.search(r"(\d) are there", printed), re.search(r"(\d) trainings", printed)
+    again = shell(command)
+    assert there and points
+    assert f"{points[1]} trainings: {int(there[1]) + int(kept[1])} are there" in again
+    assert "another process" not in again  # the lock is free
+    assert f"reports/sweep.csv: {points[1]} points" in again
     shell("rm reports/sweep*")
 
 

@@ -17,7 +17,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -255,12 +255,20 @@ class _Running:
 
 
 @contextmanager
-def _interrupted_by_sigterm() -> Any:
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+def _interrupted_by_sigterm() -> Iterator[None]:
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _let_stop() -> None:
+    """A second Ctrl-C does not cut short what the first one began; children do not inherit that."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: None)
 
 
 def _train(
@@ -308,13 +316,12 @@ def _train(
                     more = f"; about {sweep.shown_time(left)} left" if done < total else ""
                     print(f"{done}/{total} {names[point]}: {said}{more}", flush=True)
         except BaseException as error:
+            _let_stop()
             running.stop()
             pool.shutdown(cancel_futures=True)
             if isinstance(error, KeyboardInterrupt):
-                print(
-                    f"stopped; {done - len(failed)} of {total} new points are kept, the same command goes on",
-                    flush=True,
-                )
+                kept = len({names[point] for level in levels for point in level} & _experiments(root).keys())
+                print(f"stopped; {kept} of {total} new points are kept, the same command goes on", flush=True)
                 raise Stopped(130) from None
             raise
     if not failed:
