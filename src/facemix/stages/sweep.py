@@ -256,19 +256,15 @@ class _Running:
 
 @contextmanager
 def _interrupted_by_sigterm() -> Iterator[None]:
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    """SIGTERM ends the block as Ctrl-C does. Nothing is put back where it fails or is stopped: the process ends."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGTERM, before)
 
 
-def _let_stop() -> None:
-    """A second Ctrl-C does not cut short what the first one began; children do not inherit that."""
+def _on_stop(handler: Callable[..., None] | signal.Handlers) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: None)
+        signal.signal(number, handler)
 
 
 def _train(
@@ -316,9 +312,10 @@ def _train(
                     more = f"; about {sweep.shown_time(left)} left" if done < total else ""
                     print(f"{done}/{total} {names[point]}: {said}{more}", flush=True)
         except BaseException as error:
-            _let_stop()
+            _on_stop(lambda *_: None)  # a second Ctrl-C cuts nothing short; children do not inherit a handler
             running.stop()
             pool.shutdown(cancel_futures=True)
+            _on_stop(signal.SIG_IGN)  # git inherits this, and it holds until Python's very end
             if isinstance(error, KeyboardInterrupt):
                 kept = len({names[point] for level in levels for point in level} & _experiments(root).keys())
                 print(f"stopped; {kept} of {total} new points are kept, the same command goes on", flush=True)
