@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 import numpy.typing as npt
+from scipy.spatial import Delaunay
 
 from facemix.faces import geometry
 from facemix.faces.drawing import draw_lines, draw_points
@@ -19,7 +20,7 @@ FRAME = 1.3
 """Side of the picture / longer side of the landmark box."""
 CELL = 96
 """Of a face on a sheet of many, pixels."""
-AVERAGED = 400
+AVERAGED = 200
 """Faces that the mean face is made of, at most."""
 
 
@@ -67,8 +68,8 @@ def sheet(images: Image, landmarks: Floats, rows: Rows, columns: int = 10, lines
     return contact_sheet(np.array(cells), (landmarks[chosen] + 0.5) * scale - 0.5, columns, lines)
 
 
-def mean_face(images: Image, landmarks: Floats, rows: Rows, size: int = 560) -> tuple[Image, npt.NDArray[np.float64]]:
-    """The mean of evenly chosen faces, each laid over the mean shape by a similarity: (size, size, 3) RGB.
+def mean_face(images: Image, landmarks: Floats, rows: Rows, size: int = 420) -> tuple[Image, npt.NDArray[np.float64]]:
+    """The mean of evenly chosen faces, each warped triangle by triangle to the mean shape: (size, size, 3) RGB.
 
     Args:
         images: (N, S, S, 3) RGB crops of a pack.
@@ -82,13 +83,21 @@ def mean_face(images: Image, landmarks: Floats, rows: Rows, size: int = 560) -> 
     points = landmarks[chosen].astype(np.float64)
     shape = points.mean(axis=0)
     shape = geometry.apply(geometry.crop_transform(geometry.landmark_box(shape), size, FRAME), shape)
+    edge = np.array([[x, y] for x in (-1, size / 2, size) for y in (-1, size / 2, size) if (x, y) != (size / 2,) * 2])
+    mesh = Delaunay(np.concatenate([shape, edge]))
+    pixels = np.stack(np.meshgrid(np.arange(size), np.arange(size)), axis=-1).reshape(-1, 2).astype(np.float64)
+    triangle = mesh.find_simplex(pixels)
+    two = np.einsum("pij,pj->pi", mesh.transform[triangle, :2], pixels - mesh.transform[triangle, 2])
+    weights = np.concatenate([two, 1 - two.sum(axis=1, keepdims=True)], axis=1)  # barycentric
+    corners = mesh.simplices[triangle]
     total = np.zeros((size, size, 3))
-    moved = np.zeros_like(shape)
     for row, own in zip(chosen, points, strict=True):
-        transform = similarity(own, shape)
-        total += geometry.warp(images[row], transform, size)
-        moved += geometry.apply(transform, own)
-    return (total / len(chosen)).round().astype(np.uint8), moved / len(chosen)
+        around = geometry.apply(similarity(shape, own), edge)
+        seen = np.einsum("pk,pkd->pd", weights, np.concatenate([own, around])[corners]).reshape(size, size, 2)
+        total += cv2.remap(
+            images[row], seen.astype(np.float32), None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        )
+    return (total / len(chosen)).round().astype(np.uint8), shape
 
 
 def _evenly(rows: Rows, count: int) -> Rows:
