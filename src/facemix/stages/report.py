@@ -571,7 +571,11 @@ def leaked(found: Found) -> list[Piece]:
             text=f"{tested} test face{'' if tested == 1 else 's'} and {validated} validation "
             f"face{'' if validated == 1 else 's'} show a photograph (or a rendered person) that was also learned from "
             "or chosen by. "
-            + ("`facemix leaks --exclude && dvc repro` leaves it out of training." if tested or validated else "")
+            + (
+                "`facemix leaks --exclude && dvc repro` leaves the training faces among them out."
+                if tested or validated
+                else ""
+            )
         )
     ]
     if counts:
