@@ -52,7 +52,7 @@ log = logging.getLogger(__name__)
 
 JOURNAL_TAG = "facemix.journal"
 EXPERIMENT_TAGS = {
-    "mlflow.experimentKind": "custom_model_development",  # else MLflow's pages open on language models
+    "mlflow.experimentKind": "custom_model_development",  # else MLflow's pages guess it
     "mlflow.note.content": "A run for each strategy and seed, by the strategy's name; `compare` holds their ranking.",
 }
 DVC_TAGS = ("DVC_STAGE", "DVC_EXP_NAME", "DVC_EXP_BASELINE_REV")
