@@ -217,10 +217,10 @@ def write_params(path: Path, params: config.Params) -> None:
 
 def test_a_stand_in_is_never_logged_as_real(project: Path, params: config.Params) -> None:
     task = tasks.gather(STRATEGIES["real_only"], 0, params)
-    assert [one.name for one in stage._datasets(task)] == ["real-validation", "real-test", "real-train"]
+    assert [one.name for one in stage._datasets(task)] == ["real-train", "real-validation", "real-test"]
     stand_in = dataclasses.replace(task.real, subsets=np.full(len(task.real), STAND_IN))
     names = [one.name for one in stage._datasets(dataclasses.replace(task, real=stand_in))]
-    assert names == ["stand-in-validation", "stand-in-test", "stand-in-train"]
+    assert names == ["stand-in-train", "stand-in-validation", "stand-in-test"]
 
 
 def test_a_saved_model_measures_what_its_metrics_say(project: Path, params: config.Params) -> None:
