@@ -138,14 +138,25 @@ def test_what_a_point_needs_is_planned_before_it(params: Params) -> None:
     points = sweep.plan(sweep.parse_axes(["strategies=mixing", "alpha=0,1", "n_real=10,20", "seeds=2"], params), INPUTS)
     groups = sweep.levels(points, INPUTS)
     assert [{point.strategy for point in group} for group in groups] == [
-        {"synthetic_only"},
+        {"synthetic_only", "real_only"},
         {"label_adaptation"},
-        {"mixing"},
+        {"data_adaptation", "mixing"},
     ]
     before: set[Point] = set()
     for group in groups:
         assert all(need in before for point in group for need in sweep.needed(point, INPUTS))
         before |= set(group)
+
+
+def test_mixing_at_its_ends_is_the_training_of_another_strategy(params: Params) -> None:
+    axes = sweep.parse_axes(["strategies=mixing", "alpha=0,0.5,1", "n_real=10,20", "seeds=2"], params)
+    points = sweep.plan(axes, INPUTS)
+    for point in points:
+        training, settings = sweep.trained_as(point, INPUTS), dict(point.settings)
+        assert training in points and training.seed == point.seed
+        ends = {0: "real_only", 1: "data_adaptation"} if point.strategy == "mixing" else {}
+        assert training.strategy == ends.get(settings.pop("alpha", None), point.strategy)
+        assert training == point or dict(training.settings) == settings
 
 
 def test_equal_inputs_have_one_name_and_other_inputs_another(params: Params) -> None:
@@ -202,7 +213,7 @@ def test_thousands_of_trainings_are_not_started_unasked(
 ) -> None:
     monkeypatch.setattr(stage, "_measured", lambda params, missing: {"mixing": [36.0]})
     monkeypatch.setattr("sys.stdin.isatty", lambda: False, raising=False)
-    points = sweep.plan(sweep.parse_axes(["alpha=0,0.001,...,1", "strategies=mixing"], params), INPUTS)
+    points = sweep.plan(sweep.parse_axes(["alpha=0.001,0.002,...,1", "strategies=mixing"], params), INPUTS)
     with pytest.raises(ValueError, match="more than 1000 trainings are not started unasked; add --yes"):
         stage._announce(points, points, params, 1, False)
     assert "1003 trainings: 0 are there, 1003 to run, about 10.0 h" in capsys.readouterr().out

@@ -8,6 +8,7 @@ its name says what it depends on, and the workspace stays the user's.
 """
 
 import csv
+import dataclasses
 import io
 import json
 import os
@@ -67,20 +68,24 @@ def run_sweep(arguments: Sequence[str], params: Params, *, jobs: int, yes: bool)
     commit = _commit(root)
     inputs = read_inputs(root, params.seeds[0])
     _check_clean(root)
-    points = sweep.plan(axes, inputs)
-    names = _names(root, points, params, inputs)
+    points = {point: sweep.trained_as(point, inputs) for point in sweep.plan(axes, inputs)}
+    trainings = [point for point, training in points.items() if point == training]
+    names = _names(root, trainings, params, inputs)
     with alone(root / WORK):
-        missing = [point for point in points if names[point] not in _experiments(root)]
-        _announce(points, missing, params, jobs, yes)
+        missing = [point for point in trainings if names[point] not in _experiments(root)]
+        _announce(trainings, missing, params, jobs, yes)
         failed = _train(root, commit, sweep.levels(missing, inputs), names, inputs, axes, jobs) if missing else {}
         tracking.deliver()
-        results, total = read_results(root, {point: names[point] for point in points if point not in failed})
+        found, total = read_results(root, {point: names[point] for point in trainings if point not in failed})
+    results = [
+        dataclasses.replace(found[training], point=point) for point, training in points.items() if training in found
+    ]
     if results:
         sweep.check_counts(axes, total)
         write_tables(results, total)
     if failed:
         raise RuntimeError(
-            f"{len(failed)} of {len(points)} points failed; the same command tries them again:\n"
+            f"{len(failed)} of {len(trainings)} trainings failed; the same command tries them again:\n"
             + "\n".join(f"{names[point]}: {reason}" for point, reason in failed.items())
         )
     write_curves(results, total, params)
@@ -410,8 +415,8 @@ def _folder(point: Point) -> Path:
 # --- Results ----------------------------------------------------------------------------------------------------------
 
 
-def read_results(root: Path, names: Mapping[Point, str]) -> tuple[list[Result], int]:
-    """Each point's metrics and errors, as DVC has them in its experiment, and the number of real training faces.
+def read_results(root: Path, names: Mapping[Point, str]) -> tuple[dict[Point, Result], int]:
+    """Each training's metrics and errors, as DVC has them in its experiment, and the number of real training faces.
 
     Raises:
         ValueError: an experiment's files are no longer in DVC's cache.
@@ -419,7 +424,7 @@ def read_results(root: Path, names: Mapping[Point, str]) -> tuple[list[Result], 
     from dvc.api import DVCFileSystem
 
     revisions = _experiments(root)
-    results: list[Result] = []
+    results: dict[Point, Result] = {}
     total = 0
     yaws: dict[str, float] = {}
     for point, name in names.items():
@@ -433,7 +438,7 @@ def read_results(root: Path, names: Mapping[Point, str]) -> tuple[list[Result], 
             raise ValueError(
                 f"{name}: its files are gone from DVC's cache ({error}); run dvc exp remove {name} and this again"
             ) from None
-        results.append(Result(point=point, experiment=name, metrics=metrics, errors=read_errors(errors, yaws)))
+        results[point] = Result(point=point, experiment=name, metrics=metrics, errors=read_errors(errors, yaws))
     return results, total
 
 

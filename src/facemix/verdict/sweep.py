@@ -216,7 +216,7 @@ def _seeds(values: list[Value]) -> list[Value]:
 
 
 def plan(axes: Axes, inputs: Mapping[str, Inputs]) -> list[Point]:
-    """Every point of a grid once, and what they need before them.
+    """Every point of a grid once, and what they need before them: other models, or the training that they share.
 
     A key that does not matter to a strategy does not multiply its points.
     """
@@ -224,14 +224,37 @@ def plan(axes: Axes, inputs: Mapping[str, Inputs]) -> list[Point]:
     wanted |= {need for name in wanted for need in inputs[name].needs}
     keys = [key for key in axes if key not in ("seeds", "strategies")]
     points = []
-    for name in sorted(wanted, key=lambda name: (len(inputs[name].needs), list(STRATEGIES).index(name))):
+    for name in wanted:
         own = [key for key in keys if matters(key, inputs[name])]
         points += [
             Point(strategy=name, seed=int(seed), settings=tuple(zip(own, values, strict=True)))
             for values in itertools.product(*(axes[key] for key in own))
             for seed in axes["seeds"]
         ]
-    return points
+    points = [*dict.fromkeys([*points, *(trained_as(point, inputs) for point in points)])]
+    order = {name: (len(inputs[name].needs), i) for i, name in enumerate(STRATEGIES)}
+    return sorted(points, key=lambda point: order[point.strategy])
+
+
+def trained_as(point: Point, inputs: Mapping[str, Inputs]) -> Point:
+    """The point whose training this one is, bit for bit: `mixing` at alpha = 0 is `real_only`, at 1 `data_adaptation`.
+
+    So no share of synthetic faces is trained twice. The table of strategies says which.
+    """
+    strategy, alpha = STRATEGIES[point.strategy], dict(point.settings).get("alpha")
+    if strategy.synthetic_share != "alpha" or alpha not in (0, 1):
+        return point
+    fixed = dataclasses.replace(
+        strategy, synthetic_share=float(alpha), adapts_labels=strategy.adapts_labels and alpha > 0
+    )
+    twins = [name for name, one in STRATEGIES.items() if one == dataclasses.replace(fixed, name=name)]
+    return _as(point, twins[0], inputs) if twins else point
+
+
+def _as(point: Point, strategy: str, inputs: Mapping[str, Inputs]) -> Point:
+    """A strategy's point at the settings of another: those that matter to it."""
+    settings = tuple((key, value) for key, value in point.settings if matters(key, inputs[strategy]))
+    return dataclasses.replace(point, strategy=strategy, settings=settings)
 
 
 def matters(key: str, inputs: Inputs) -> bool:
@@ -241,14 +264,7 @@ def matters(key: str, inputs: Inputs) -> bool:
 
 def needed(point: Point, inputs: Mapping[str, Inputs]) -> list[Point]:
     """The points whose models a point reads."""
-    return [
-        dataclasses.replace(
-            point,
-            strategy=name,
-            settings=tuple((key, value) for key, value in point.settings if matters(key, inputs[name])),
-        )
-        for name in inputs[point.strategy].needs
-    ]
+    return [_as(point, name, inputs) for name in inputs[point.strategy].needs]
 
 
 def levels(points: Sequence[Point], inputs: Mapping[str, Inputs]) -> list[list[Point]]:
