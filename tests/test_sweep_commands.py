@@ -95,7 +95,9 @@ def test_a_sweep_trains_each_point_once_and_goes_on_after_a_kill(committed: None
 
     first, errors = ((project / "reports" / name).read_bytes() for name in ("sweep.csv", "sweep_errors.parquet"))
     before = len(runs(project, shell))
-    shell("dvc exp remove " + " ".join(row["experiment"] for row in rows[:4]) + " && rm -r .dvc/cache/runs reports/sweep*")
+    shell(
+        "dvc exp remove " + " ".join(row["experiment"] for row in rows[:4]) + " && rm -r .dvc/cache/runs reports/sweep*"
+    )
     command += " -j 2"  # two points at a time give what one at a time gave
     printed = shell(f"{command} > one.log & {command} > two.log; wait; cat one.log two.log; rm one.log two.log")
     assert "(2 at a time)" in printed or "how long is known after the first" in printed

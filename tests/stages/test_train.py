@@ -2,7 +2,9 @@
 
 import dataclasses
 import json
+import os
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -203,6 +205,35 @@ def test_processes_under_torchrun_write_one_detector_and_one_run(project: Path, 
     assert [path.suffix for path in (project / "checkpoints").iterdir()] == [".lock"]
     assert len(list((project / ".facemix/outbox").glob("*/journal.jsonl"))) == 1
     facemix.Landmarker.load(folder)
+
+
+def test_two_machines_share_one_training_and_the_first_alone_writes(
+    project: Path, params: config.Params, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    save_shared(params)
+    write_params(project / "params.yaml", params)
+    other = tmp_path_factory.mktemp("machines") / "other"
+    shutil.copytree(project, other)
+    before = sorted(path.relative_to(other) for path in other.rglob("*"))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = f"-m torch.distributed.run --nnodes 2 --master-addr 127.0.0.1 --master-port {port} --nproc-per-node 1 "
+    machines = [
+        subprocess.Popen(
+            [sys.executable, *command.split(), f"--node-rank={number}", *["-m", "facemix.cli", "train", "mixing"]],
+            cwd=folder,
+            env=os.environ | {"DVC_ROOT": str(folder)},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for number, folder in enumerate((project, other))
+    ]
+    for machine in machines:
+        _, said = machine.communicate()
+        assert machine.returncode == 0, said
+    facemix.Landmarker.load(project / "models/mixing/seed-0")
+    assert sorted(path.relative_to(other) for path in other.rglob("*")) == before
 
 
 def write_params(path: Path, params: config.Params) -> None:
