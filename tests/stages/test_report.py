@@ -18,6 +18,7 @@ from facemix.stages import train
 from facemix.stages.compare import compare
 from facemix.stages.leaks import leaks
 from facemix.stages.prepare import prepare
+from facemix.stages.sections import results
 from facemix.strategies import MODELS, STRATEGIES
 from facemix.tasks import Outcome
 from facemix.verdict.report import html
@@ -140,9 +141,13 @@ def test_a_sweep_is_shown_where_there_is_one(project: tuple[Path, config.Params]
     root, params = project
     shutil.copy(root / "reports/ced.png", root / "reports/sweep_alpha.png")
     (root / "reports/sweep.csv").write_text("strategy,alpha,test_nme\nmixing,0.5,4.123456\n")
+    (root / "reports/sweep_worth.csv").write_text("part,strategy,worth\nall,mixing,61\njaw,mixing,fewer than 50\n")
     text = page(params, tmp_path / "figures")
     assert "Test NME of mixing against alpha" in text
     assert "<td>4.123</td>" in text
+    whole, parts = text.split("The same by region and head pose")
+    assert "<td>61</td>" in whole and "<td>fewer than 50</td>" in parts
+    assert "fewer than 50" not in whole and "<td>61</td>" not in parts
     assert 'class="missing"' not in text
 
 
@@ -155,7 +160,7 @@ def test_without_a_ranking_the_message_says_what_to_do(project: tuple[Path, conf
 
 def test_strategies_are_described_by_what_the_table_says(finished: tuple[Path, config.Params]) -> None:
     params = dataclasses.replace(finished[1], alpha=0.25)
-    said = {name: stage.describe(strategy, params) for name, strategy in STRATEGIES.items()}
+    said = {name: results.describe(strategy, params) for name, strategy in STRATEGIES.items()}
     assert "25% of each batch synthetic" in said["mixing"]
     assert said["real_only"] == "trained on real faces only"
     assert "starts from the network of `synthetic_only`" in said["fine_tuning"]
