@@ -215,15 +215,15 @@ def _colours(n: int, settings: Augmentation, generator: torch.Generator) -> tupl
 
 
 def _apply_colours(images: Tensor, matrix: Tensor, shift: Tensor) -> Tensor:
-    """Recoloured images in [0, 1] of images in 0 to 255, both (n, 3, H, W)."""
+    """Recoloured images in [0, 1] of images in 0 to 255, both (n, 3, H, W); may be written over the given ones."""
     if images.device.type != "cpu":
         return torch.baddbmm(shift, matrix / 255, images.flatten(2)).view_as(images)
-    # OpenCV leaves the pictures in the layout in which they were sampled, and which the network wants.
-    pictures = images.permute(0, 2, 3, 1).numpy()
-    recoloured = np.empty(pictures.shape, dtype=np.float32)
-    for picture, own, out in zip(pictures, torch.cat([matrix / 255, shift], dim=2).numpy(), recoloured, strict=True):
-        cv2.transform(picture, own, dst=out)
-    return torch.from_numpy(recoloured).permute(0, 3, 1, 2)
+    # OpenCV leaves the pictures in the layout in which they were sampled, and which the network wants; and in their
+    # place: fresh memory for a batch costs more than its colours.
+    pictures = images.permute(0, 2, 3, 1).contiguous().numpy()
+    for picture, own in zip(pictures, torch.cat([matrix / 255, shift], dim=2).numpy(), strict=True):
+        cv2.transform(picture, own, dst=picture)
+    return torch.from_numpy(pictures).permute(0, 3, 1, 2)
 
 
 def _blur(images: Tensor, deviation: Tensor, radius: int = 3) -> Tensor:
