@@ -205,6 +205,7 @@ def test_the_estimate_sums_what_was_measured_and_else_says_nothing() -> None:
     assert sweep.estimate(missing, {"real_only": [10, 20, 60]}, 1) == 60
     assert sweep.estimate(missing, {"real_only": [10], "mixing": [30]}, 2) == 25
     assert sweep.estimate(missing, {}, 1) is None
+    assert sweep.estimate(missing, {"label_adaptation": [5]}, 1) is None  # it trains no network
     assert [sweep.shown_time(seconds) for seconds in (45, 720, 12600)] == ["45 s", "12 min", "3.5 h"]
 
 

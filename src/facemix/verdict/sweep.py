@@ -308,13 +308,14 @@ def estimate(missing: Iterable[Point], seconds: Mapping[str, Sequence[float]], j
     """Seconds that the missing points will take; None where no training like them was measured.
 
     Args:
-        seconds: how long earlier trainings of each strategy took. A strategy without takes what the others do.
+        seconds: how long earlier trainings of each strategy took. A strategy without takes what others do that train a
+            network.
     """
     medians = {name: float(np.median(values)) for name, values in seconds.items() if len(values)}
-    if not medians:
+    trained = [time for name, time in medians.items() if not STRATEGIES[name].shares_network_of]
+    if not trained:
         return None
-    longest = max(medians.values())
-    return sum(medians.get(point.strategy, longest) for point in missing) / jobs
+    return sum(medians.get(point.strategy, max(trained)) for point in missing) / jobs
 
 
 def shown_time(seconds: float) -> str:
