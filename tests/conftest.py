@@ -17,6 +17,11 @@ hypothesis.settings.register_profile("facemix", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("facemix")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The runs of the real commands first: of several processes none is left alone with the longest."""
+    items.sort(key=lambda item: "end_to_end" not in item.keywords)
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of 300-W (`300w/`) and the synthetic sets (`synthetic/`); the test is skipped without it."""
