@@ -11,7 +11,6 @@ holds the one that was chosen. Each training is one line of reports/ablation.csv
 import argparse
 import csv
 import multiprocessing
-import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
@@ -24,13 +23,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from facemix import config, tasks
+from facemix.bench import step_flops
 from facemix.faces.landmarks import N_POINTS
 from facemix.learning import training
 from facemix.learning.model import STRIDE, LandmarkNet
 from facemix.strategies import STRATEGIES
 
 RESULTS = Path("reports/ablation.csv")
-COLUMNS = ("row", "steps", "seed", "val_nme", "ms")
+COLUMNS = ("row", "steps", "seed", "val_nme", "cost")
 
 # --- Other heads ------------------------------------------------------------------------------------------------------
 
@@ -94,15 +94,17 @@ def l2(predicted: Tensor, targets: Tensor, input_size: int) -> Tensor:
 
 
 def pixel_in_pixel_loss(predicted: Tensor, targets: Tensor, input_size: int) -> Tensor:
-    """Squared error of the score map and a tenth of the absolute error of the offset, as in PIPNet."""
+    """Cross-entropy of the cell and absolute error of the offset in it.
+
+    PIPNet takes the squared error of the scores, which so short a training does not bring down.
+    """
     scores, local = predicted[:, :, 0], predicted[:, :, 1:]
     side = -(-input_size // STRIDE)
     cell = (targets / STRIDE).floor().clamp(0, side - 1).long()
     true = cell[..., 1] * side + cell[..., 0]
     at = true[..., None, None].expand(-1, -1, 2, 1)
     offset = (targets - cell * STRIDE - (STRIDE - 1) / 2) / STRIDE
-    wanted = F.one_hot(true, side * side).to(scores.dtype)
-    return 10 * ((scores - wanted) ** 2).mean() + F.l1_loss(local.gather(3, at).squeeze(-1), offset)
+    return F.cross_entropy(scores.flatten(0, 1), true.flatten()) + F.l1_loss(local.gather(3, at).squeeze(-1), offset)
 
 
 def laplace(predicted: Tensor, targets: Tensor, _input_size: int) -> Tensor:
@@ -112,16 +114,19 @@ def laplace(predicted: Tensor, targets: Tensor, _input_size: int) -> Tensor:
     return ((points - targets).abs() / scale + scale.log()).mean()
 
 
-def star(predicted: Tensor, targets: Tensor, _input_size: int) -> Tensor:
+def star(predicted: Tensor, targets: Tensor, input_size: int) -> Tensor:
     """STAR (Z. Zhou et al., CVPR 2023): errors along the heatmap's own axes count less where it is wide."""
     points, covariance = predicted[..., :2], predicted[..., 2:].reshape(*predicted.shape[:-1], 2, 2)
-    a, b, d = covariance[..., 0, 0] + 1e-3, covariance[..., 0, 1], covariance[..., 1, 1] + 1e-3
+    unit = 2 / input_size  # the paper's coordinates go from -1 to 1
+    covariance = covariance * unit**2
+    a, b, d = covariance[..., 0, 0], covariance[..., 0, 1], covariance[..., 1, 1]
     root = (((a - d) / 2) ** 2 + b**2 + 1e-12).sqrt()
-    values = torch.stack([(a + d) / 2 + root, ((a + d) / 2 - root).clamp(min=1e-3)], dim=-1)
+    values = torch.stack([(a + d) / 2 + root, (a + d) / 2 - root], dim=-1).clamp(min=1e-5)
     angle = 0.5 * torch.atan2(2 * b, a - d).detach()
     axes = torch.stack([torch.stack([angle.cos(), angle.sin()], -1), torch.stack([-angle.sin(), angle.cos()], -1)], -2)
-    along = (axes @ (points - targets)[..., None]).squeeze(-1)
-    return (F.smooth_l1_loss(along, torch.zeros_like(along), reduction="none") / values.sqrt()).mean() + values.mean()
+    along = (axes @ (points - targets)[..., None]).squeeze(-1) * unit
+    error = F.smooth_l1_loss(along, torch.zeros_like(along), beta=0.01, reduction="none")
+    return (error / values.sqrt().detach()).mean() + values.mean()
 
 
 # --- Other schedules --------------------------------------------------------------------------------------------------
@@ -162,20 +167,9 @@ AUGMENTATION = {
 ROWS = {
     "default": Row(what="as chosen"),
     "regression": Row(what="head: coordinates from pooled features", network=Regression),
-    "regression_slower": Row(
-        what="head: coordinates from pooled features, at a quarter of the learning rate",
-        network=Regression,
-        changes={"training.learning_rate": 5e-3},
-    ),
     "integral": Row(what="head: soft heatmaps without offsets", network=Integral),
     "pixel_in_pixel": Row(
         what="head: cell by classification, offset in it (PIPNet)", network=PixelInPixel, loss=pixel_in_pixel_loss
-    ),
-    "pixel_in_pixel_slower": Row(
-        what="head: as in PIPNet, at a quarter of the learning rate",
-        network=PixelInPixel,
-        loss=pixel_in_pixel_loss,
-        changes={"training.learning_rate": 5e-3},
     ),
     "l1": Row(what="loss: L1", loss=l1),
     "l2": Row(what="loss: L2", loss=l2),
@@ -205,7 +199,7 @@ ROWS = {
 
 
 def train(name: str, steps: int, seed: int) -> dict[str, Any]:
-    """One row at one seed: the least validation NME in %, and milliseconds a face in PyTorch with one thread."""
+    """One row at one seed: the least validation NME in %, and millions of multiplications a face."""
     torch.set_num_threads(1)
     row = ROWS[name]
     changes = {"training.steps": steps, "seeds": [seed], **row.changes}
@@ -220,19 +214,8 @@ def train(name: str, steps: int, seed: int) -> dict[str, Any]:
     checkpoint.unlink(missing_ok=True)
     network, size = outcome.landmarker.network.eval(), params.model.input_size
     best = min(float(one["val_nme"]) for one in outcome.history)
-    ms = _milliseconds(network, size)
-    return {"row": name, "steps": steps, "seed": seed, "val_nme": f"{best:.4f}", "ms": f"{ms:.2f}"}
-
-
-@torch.inference_mode()
-def _milliseconds(network: LandmarkNet, size: int) -> float:
-    image = torch.zeros(1, 3, size, size).contiguous(memory_format=torch.channels_last)
-    times = []
-    for _ in range(60):
-        start = time.perf_counter()
-        network(image)
-        times.append(time.perf_counter() - start)
-    return 1e3 * float(np.median(times[10:]))
+    cost = step_flops(network, torch.zeros(1, 3, size, size)) / 3 / 2 / 1e6
+    return {"row": name, "steps": steps, "seed": seed, "val_nme": f"{best:.4f}", "cost": f"{cost:.1f}"}
 
 
 def read() -> list[dict[str, str]]:
@@ -245,18 +228,18 @@ def read() -> list[dict[str, str]]:
 def table(steps: int) -> str:
     """The results as Markdown, best first; differences are to the default at the same seeds."""
     found: dict[str, dict[int, float]] = {}
-    ms: dict[str, list[float]] = {}
+    cost: dict[str, str] = {}
     for line in read():
         if int(line["steps"]) == steps:
             found.setdefault(line["row"], {})[int(line["seed"])] = float(line["val_nme"])
-            ms.setdefault(line["row"], []).append(float(line["ms"]))
+            cost[line["row"]] = line["cost"]
     default = found.get("default", {})
-    lines = ["| row | what is changed | val NME | to the default | ms a face |", "|---|---|---|---|---|"]
+    lines = ["| row | what is changed | val NME | to the default | million multiplications |", "|---|---|---|---|---|"]
     for name in sorted(found, key=lambda name: float(np.mean(list(found[name].values())))):
         apart = [nme - default[seed] for seed, nme in found[name].items() if seed in default]
         said = f"{np.mean(apart):+.2f} ({min(apart):+.2f} to {max(apart):+.2f})" if apart and name != "default" else ""
         mean = np.mean(list(found[name].values()))
-        lines.append(f"| `{name}` | {ROWS[name].what} | {mean:.2f} | {said} | {np.median(ms[name]):.1f} |")
+        lines.append(f"| `{name}` | {ROWS[name].what} | {mean:.2f} | {said} | {cost[name]} |")
     return "\n".join(lines)
 
 

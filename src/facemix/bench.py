@@ -313,7 +313,9 @@ def _write_errors(folder: Path, errors: npt.NDArray[np.float64], photo_of: npt.N
     nme = float(errors.mean())
     test = {"nme": nme, "fr8": 0, "fr10": 0, "auc8": 0, "regions": {}, "subsets": {"": nme}, "box_jitter": {}}
     folder.mkdir(parents=True)
-    (folder / "metrics.json").write_text(json.dumps({"normalizer": "outer_eye", "val": {"nme": nme}, "test": test}))
+    training = {"faces_seen": 1, "pretraining_faces_seen": 0}
+    metrics = {"normalizer": "outer_eye", "val": {"nme": nme}, "test": test, "training": training}
+    (folder / "metrics.json").write_text(json.dumps(metrics))
     rows = zip(errors.tolist(), photo_of.tolist(), strict=True)
     table = [{"face": i, "subset": "", "nme": nme, "photo": photo} for i, (nme, photo) in enumerate(rows)]
     write_table(folder / "errors.csv", table)

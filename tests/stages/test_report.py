@@ -66,10 +66,14 @@ def untrained(task: tasks.Task) -> Outcome:
     about: dict[str, Any] = {
         "network": tasks.architecture(task.params),
         "adapter": None,
-        "training": {"steps": 0, "faces_seen": 0},
+        "training": {"steps": 0, "faces_seen": 0, "pretraining_faces_seen": 0},
     }
     landmarker = Landmarker(tasks.new_network(task), task.params.model.context, about)
-    return Outcome(landmarker=landmarker, history=[{"step": 0, "train_loss": 1.0, "val_nme": 1.0}], metrics={})
+    return Outcome(
+        landmarker=landmarker,
+        history=[{"step": 0, "train_loss": 1.0, "val_nme": 1.0}],
+        metrics={"training": about["training"]},
+    )
 
 
 @pytest.fixture

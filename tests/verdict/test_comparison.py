@@ -24,13 +24,21 @@ def write(models: Path, strategy: str, seed: int, errors: list[float], **changes
     mean = float(np.mean(errors))
     test = {"nme": mean, "fr8": 0.0, "fr10": 0.0, "auc8": 0.5, "regions": {"jaw": mean}, "subsets": {"lfpw": mean}}
     test |= {"box_jitter": {"0.10": 2 * mean}}
-    metrics = {"normalizer": "outer_eye", "val": {"nme": mean + 1}, "test": test} | changes
+    training = {"faces_seen": 320, "pretraining_faces_seen": 320 * (strategy == "fine_tuning")}
+    metrics = {"normalizer": "outer_eye", "val": {"nme": mean + 1}, "test": test, "training": training} | changes
     (folder / "metrics.json").write_text(json.dumps(metrics))
     faces = [*FACES[: len(errors)], "300w/ibug/1"]
     rows = zip(faces, ["lfpw"] * len(errors) + ["ibug"], [*errors, 50.0], strict=True)
     lines = [f"{face},{subset},{nme},{face[:-1]}\n" for face, subset, nme in rows]
     (folder / "errors.csv").write_text("face,subset,nme,photo\n" + "".join(lines))
     (folder / "history.csv").write_text(f"step,val_nme\n10,{mean + 2}\n20,{mean + 1}\n")
+
+
+def test_the_budget_of_the_network_that_training_starts_from_counts(tmp_path: Path) -> None:
+    write(tmp_path, "real_only", 0, [4.0, 6.0])
+    write(tmp_path, "fine_tuning", 0, [3.0, 5.0])
+    ranked = comparison.rank(comparison.read(tmp_path, [0]))
+    assert [(row["strategy"], row["faces_seen"]) for row in ranked] == [("fine_tuning", 640), ("real_only", 320)]
 
 
 def test_the_least_mean_test_nme_ranks_first(tmp_path: Path) -> None:
@@ -204,6 +212,8 @@ def test_the_printed_table_lines_up(tmp_path: Path) -> None:
         "AUC@8",
         "val",
         "NME",
+        "faces",
+        "seen",
     ]
     assert lines[1].split()[:4] == ["1", "label_adaptation", "5.25", "-4.75"]
     assert len({line.index("5.25") + 4 if "5.25" in line else line.index("10.00") + 5 for line in lines[1:]}) == 1

@@ -33,6 +33,7 @@ SHOWN = {
     "val_nme": "val NME",
     "challenging_nme": "challenging",
     "full_nme": "full",
+    "faces_seen": "faces seen",
 }
 _THOUSANDTHS = ("auc8", "p_better", "p_adjusted")
 
@@ -193,4 +194,4 @@ def cell(key: str, row: Mapping[str, Any]) -> str:
         return f"{value:+.2f} to {row['difference_high']:+.2f}"
     if isinstance(value, float):
         return f"{value:+.2f}" if key == "difference" else f"{value:.3f}" if key in _THOUSANDTHS else f"{value:.2f}"
-    return str(value)
+    return f"{value:,}" if key == "faces_seen" else str(value)

@@ -35,6 +35,8 @@ class Trained:
     box_jitter: dict[float, float]
     """Level of box jitter -> NME of the test faces in %; 0: in tight boxes."""
     history: list[dict[str, float]]
+    faces_seen: int
+    """By all training steps behind it: its own, and those of the network that it started from."""
 
 
 def read(models: Path, seeds: Sequence[int]) -> list[Trained]:
@@ -106,6 +108,7 @@ def _read_one(folder: Path, strategy: str, seed: int) -> Trained:
         photos = {row["face"]: row.get("photo", row["face"]) for row in rows}
         with (folder / "history.csv").open(encoding="utf-8", newline="") as file:
             history = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+        faces_seen = sum(int(content["training"][key]) for key in ("faces_seen", "pretraining_faces_seen"))
     except FileNotFoundError as error:
         missing = Path(error.filename).name
         raise ValueError(f"{folder}: {missing} is missing; expected one for every seed: run `dvc repro`") from None
@@ -127,6 +130,7 @@ def _read_one(folder: Path, strategy: str, seed: int) -> Trained:
         photos=photos,
         box_jitter=box_jitter,
         history=history,
+        faces_seen=faces_seen,
     )
 
 
@@ -137,6 +141,9 @@ def rank(trained: Sequence[Trained]) -> list[dict[str, Any]]:
     `difference_low` to `difference_high` with 95 % confidence, each strategy taken by itself. `p_better` is the share
     of resamples in which the strategy beats `real_only`. `p_adjusted` is Holm's over all strategies; `verdict` is
     better or worse where it is below 5 %, else tie. None of these where `real_only` was not trained.
+
+    `faces_seen` counts the faces of all training steps behind a detector: strategies have equal budgets of their own,
+    but `fine_tuning` starts from a network that had one before.
     """
     rows = []
     differences = _differences(trained)
@@ -146,6 +153,7 @@ def rank(trained: Sequence[Trained]) -> list[dict[str, Any]]:
         row: dict[str, Any] = {
             "strategy": name,
             "seeds": len(runs),
+            "faces_seen": runs[0].faces_seen,
             "val_nme": _mean(one.metrics["val"]["nme"] for one in runs),
             "test_nme": _mean(one["nme"] for one in test),
             "test_nme_sd": float(np.std([one["nme"] for one in test], ddof=1)) if len(test) > 1 else None,

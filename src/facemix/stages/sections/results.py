@@ -67,6 +67,7 @@ def ranking(found: Found) -> list[Piece]:
                         ["FR@8, FR@10", "share of faces with an NME above 8 or 10, in %"],
                         ["AUC@8", "area under the curve of errors up to 8; 1 would be perfect"],
                         ["val NME", "NME on the validation faces, by which everything was chosen"],
+                        ["faces seen", "by all training steps behind a detector, a face counted each time"],
                     ],
                     words=True,
                 ),
