@@ -10,6 +10,7 @@ holds the one that was chosen. Each training is one line of reports/ablation.csv
 
 import argparse
 import csv
+import math
 import multiprocessing
 from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -40,93 +41,81 @@ class Regression(LandmarkNet):
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
-        channels = self.backbone.feature_info.channels()[-1]
-        self.points = nn.Linear(channels, 2 * N_POINTS)
+        self.points = nn.Linear(self.backbone.feature_info.channels()[-1], 2 * N_POINTS)
         del self.lateral, self.merge, self.heatmaps, self.offsets
 
-    def _seen(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> Any:
         features = self.backbone((images - self.mean) / self.deviation)[-1].mean(dim=(2, 3))
-        return (self.points(features).reshape(-1, N_POINTS, 2) + 0.5) * self.input_size
+        points = (self.points(features).reshape(-1, N_POINTS, 2) + 0.5) * self.input_size
+        return (points, None) if self.training else points
 
 
 class Integral(LandmarkNet):
     """Soft heatmaps without offsets (X. Sun et al., "Integral Human Pose Regression", ECCV 2018)."""
 
-    def _decode(self, heatmaps: Tensor, _offsets: Tensor) -> Tensor:
-        return heatmaps.flatten(2).softmax(dim=-1) @ self.cells
+    def _decode(self, heatmaps: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor]:
+        return super()._decode(heatmaps, 0 * offsets)
 
 
 class PixelInPixel(LandmarkNet):
     """The cell of each point by classification, the offset in that cell by regression (PIPNet, without neighbours)."""
 
-    def _decode(self, heatmaps: Tensor, offsets: Tensor) -> Tensor:
-        scores = heatmaps.flatten(2)
-        local = offsets.reshape(len(scores), N_POINTS, 2, -1)
+    def _decode(self, heatmaps: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor]:
+        return heatmaps.flatten(2), super()._decode(heatmaps, offsets)[1]
+
+    def forward(self, images: Tensor) -> Any:
+        scores, places = self._seen(images)
         if self.training:
-            return torch.cat([scores[:, :, None], local], dim=2)  # for `pixel_in_pixel_loss`
+            return torch.cat([scores[:, :, None], places], dim=2), None  # for `pixel_in_pixel`
         best = scores.argmax(dim=-1)
-        found = local.gather(3, best[..., None, None].expand(-1, -1, 2, 1)).squeeze(-1)
-        return self.cells[best] + STRIDE * found
-
-
-class Spread(LandmarkNet):
-    """The chosen head, which in training also says how far its heatmap reaches: the covariance of cell + offset."""
-
-    def _decode(self, heatmaps: Tensor, offsets: Tensor) -> Tensor:
-        points = super()._decode(heatmaps, offsets)
-        if not self.training:
-            return points
-        weights = heatmaps.flatten(2).softmax(dim=-1)
-        apart = self.cells.T + STRIDE * offsets.reshape(len(points), N_POINTS, 2, -1) - points[..., None]
-        covariance = (weights[:, :, None] * apart) @ apart.transpose(2, 3)
-        return torch.cat([points, covariance.flatten(2)], dim=-1)
+        return places.gather(3, best[..., None, None].expand(-1, -1, 2, 1)).squeeze(-1)
 
 
 # --- Other losses -----------------------------------------------------------------------------------------------------
 
 
-def l1(predicted: Tensor, targets: Tensor, input_size: int) -> Tensor:
-    return F.l1_loss(predicted, targets) * (100 / input_size)
+def l1(points: Tensor, _variance: Tensor, targets: Tensor, input_size: int) -> Tensor:
+    return F.l1_loss(points, targets) * (100 / input_size)
 
 
-def l2(predicted: Tensor, targets: Tensor, input_size: int) -> Tensor:
-    return F.mse_loss(predicted, targets) * (100 / input_size) ** 2
+def l2(points: Tensor, _variance: Tensor, targets: Tensor, input_size: int) -> Tensor:
+    return F.mse_loss(points, targets) * (100 / input_size) ** 2
 
 
-def pixel_in_pixel_loss(predicted: Tensor, targets: Tensor, input_size: int) -> Tensor:
+def wing(points: Tensor, _variance: Tensor, targets: Tensor, input_size: int) -> Tensor:
+    """Wing loss (Z.-H. Feng et al., CVPR 2018); the paper's 10 and 2 pixels of 256, in per cent of the side."""
+    width, curvature = 4.0, 0.8
+    error = (points - targets).abs() * (100 / input_size)
+    joint = width * math.log(1 + width / curvature) - width
+    return torch.where(error < width, width * torch.log1p(error / curvature), error + joint).mean()
+
+
+def gaussian(points: Tensor, variance: Tensor, targets: Tensor, input_size: int) -> Tensor:
+    """The likelihood of a normal distribution as wide as the heatmap."""
+    per_cent = 100 / input_size
+    variance = variance * per_cent**2 + training.SHARPEST**2
+    return (((points - targets) * per_cent).square() / variance + variance.log()).mean() / 2
+
+
+def radial(points: Tensor, variance: Tensor, targets: Tensor, input_size: int) -> Tensor:
+    """The likelihood of the distance to the point, one scale for both directions."""
+    per_cent = 100 / input_size
+    scale = (variance.mean(dim=-1) * per_cent**2 + training.SHARPEST**2).sqrt()
+    distance = (((points - targets) * per_cent).square().sum(dim=-1) + 1e-6).sqrt()
+    return (distance / scale + 2 * scale.log()).mean()
+
+
+def pixel_in_pixel(seen: Tensor, _variance: Tensor, targets: Tensor, input_size: int) -> Tensor:
     """Cross-entropy of the cell and absolute error of the offset in it.
 
     PIPNet takes the squared error of the scores, which so short a training does not bring down.
     """
-    scores, local = predicted[:, :, 0], predicted[:, :, 1:]
+    scores, places = seen[:, :, 0], seen[:, :, 1:]
     side = -(-input_size // STRIDE)
     cell = (targets / STRIDE).floor().clamp(0, side - 1).long()
     true = cell[..., 1] * side + cell[..., 0]
-    at = true[..., None, None].expand(-1, -1, 2, 1)
-    offset = (targets - cell * STRIDE - (STRIDE - 1) / 2) / STRIDE
-    return F.cross_entropy(scores.flatten(0, 1), true.flatten()) + F.l1_loss(local.gather(3, at).squeeze(-1), offset)
-
-
-def laplace(predicted: Tensor, targets: Tensor, _input_size: int) -> Tensor:
-    """Negative log-likelihood of the error if the heatmap's spread is its scale: coordinates with uncertainty."""
-    points, covariance = predicted[..., :2], predicted[..., 2:]
-    scale = (covariance[..., [0, 3]] + 0.25).sqrt()  # half a pixel at the least
-    return ((points - targets).abs() / scale + scale.log()).mean()
-
-
-def star(predicted: Tensor, targets: Tensor, input_size: int) -> Tensor:
-    """STAR (Z. Zhou et al., CVPR 2023): errors along the heatmap's own axes count less where it is wide."""
-    points, covariance = predicted[..., :2], predicted[..., 2:].reshape(*predicted.shape[:-1], 2, 2)
-    unit = 2 / input_size  # the paper's coordinates go from -1 to 1
-    covariance = covariance * unit**2
-    a, b, d = covariance[..., 0, 0], covariance[..., 0, 1], covariance[..., 1, 1]
-    root = (((a - d) / 2) ** 2 + b**2 + 1e-12).sqrt()
-    values = torch.stack([(a + d) / 2 + root, (a + d) / 2 - root], dim=-1).clamp(min=1e-5)
-    angle = 0.5 * torch.atan2(2 * b, a - d).detach()
-    axes = torch.stack([torch.stack([angle.cos(), angle.sin()], -1), torch.stack([-angle.sin(), angle.cos()], -1)], -2)
-    along = (axes @ (points - targets)[..., None]).squeeze(-1) * unit
-    error = F.smooth_l1_loss(along, torch.zeros_like(along), beta=0.01, reduction="none")
-    return (error / values.sqrt().detach()).mean() + values.mean()
+    found = places.gather(3, true[..., None, None].expand(-1, -1, 2, 1)).squeeze(-1)
+    return F.cross_entropy(scores.flatten(0, 1), true.flatten()) + F.l1_loss(found, targets) / STRIDE
 
 
 # --- Other schedules --------------------------------------------------------------------------------------------------
@@ -152,7 +141,7 @@ class Row:
     changes: Mapping[str, Any] = field(default_factory=dict)
     """Dotted keys of params.yaml."""
     network: type[LandmarkNet] = LandmarkNet
-    loss: Callable[[Tensor, Tensor, int], Tensor] = training.landmark_loss
+    loss: Callable[[Tensor, Tensor, Tensor, int], Tensor] = training.landmark_loss
     schedule: Callable[[int, int, int], float] = training.schedule
 
 
@@ -166,15 +155,16 @@ AUGMENTATION = {
 
 ROWS = {
     "default": Row(what="as chosen"),
-    "regression": Row(what="head: coordinates from pooled features", network=Regression),
+    "regression": Row(what="head: coordinates from pooled features, loss: L1", network=Regression, loss=l1),
     "integral": Row(what="head: soft heatmaps without offsets", network=Integral),
     "pixel_in_pixel": Row(
-        what="head: cell by classification, offset in it (PIPNet)", network=PixelInPixel, loss=pixel_in_pixel_loss
+        what="head: cell by classification, offset in it (PIPNet)", network=PixelInPixel, loss=pixel_in_pixel
     ),
     "l1": Row(what="loss: L1", loss=l1),
     "l2": Row(what="loss: L2", loss=l2),
-    "laplace": Row(what="loss: Laplace likelihood, scale by the heatmap's spread", network=Spread, loss=laplace),
-    "star": Row(what="loss: STAR", network=Spread, loss=star),
+    "wing": Row(what="loss: Wing", loss=wing),
+    "gaussian": Row(what="loss: normal likelihood", loss=gaussian),
+    "radial": Row(what="loss: likelihood of the distance", loss=radial),
     "without_ema": Row(what="no moving average of weights", changes={"training.ema_decay": 0.0}),
     "constant": Row(what="schedule: constant", schedule=constant),
     "stepped": Row(what="schedule: steps", schedule=stepped),

@@ -230,14 +230,23 @@ def test_the_schedule_warms_up_and_falls_to_nothing() -> None:
     assert 0 <= rates[-1] < 1e-3
 
 
-def test_the_wing_loss_is_continuous_and_linear_far_out() -> None:
-    def loss(pixels: float) -> float:
-        predicted = torch.full((1, 68, 2), pixels)
-        return float(training.landmark_loss(predicted, torch.zeros(1, 68, 2), 100))
+def test_the_loss_is_least_where_the_network_is_as_sure_as_it_is_right() -> None:
+    def loss(error: float, spread: float) -> float:
+        points, variance = torch.full((1, 68, 2), error), torch.full((1, 68, 2), spread**2)
+        return float(training.landmark_loss(points, variance, torch.zeros(1, 68, 2), 100))
 
-    assert loss(0) == 0
-    assert loss(4 - 1e-4) == pytest.approx(loss(4 + 1e-4), abs=1e-3)
-    assert loss(30) - loss(20) == pytest.approx(10, rel=1e-4)
+    spreads = np.linspace(0, 10, 1001)
+    for error in (1.0, 2.0, 5.0):
+        best = spreads[np.argmin([loss(error, spread) for spread in spreads])]
+        assert np.hypot(best, training.SHARPEST) == pytest.approx(error, rel=0.01)  # of a Laplace distribution
+    assert loss(2, 1) < loss(3, 1) < loss(4, 1)
+    assert loss(0, 0) == pytest.approx(np.log(training.SHARPEST))
+
+
+def test_the_loss_knows_no_pixels() -> None:
+    points, variance, targets = torch.rand(2, 68, 2) * 96, torch.rand(2, 68, 2) * 9, torch.rand(2, 68, 2) * 96
+    larger = training.landmark_loss(2 * points, 4 * variance, 2 * targets, 192)
+    torch.testing.assert_close(larger, training.landmark_loss(points, variance, targets, 96))
 
 
 def test_cuda_where_there_is_none_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

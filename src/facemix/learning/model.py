@@ -18,7 +18,8 @@ class LandmarkNet(nn.Module):
 
     Each landmark has a heatmap over cells of 8 x 8 pixels and, in each cell, an offset to where the landmark is seen
     from there; the prediction is the mean of (cell + offset) under the softmax of the heatmap. That is sub-pixel,
-    differentiable throughout, and reaches beyond the border of the input.
+    differentiable throughout, and reaches beyond the border of the input. How far (cell + offset) is spread says how
+    sure the network is; training holds it to that.
 
     After: A. Nibali et al., "Numerical Coordinate Regression with Convolutional Neural Networks" (2018), and the
     offsets of H. Jin et al., "Pixel-in-Pixel Net" (IJCV 2021).
@@ -66,15 +67,23 @@ class LandmarkNet(nn.Module):
         self.register_buffer("mirror_order", torch.from_numpy(MIRROR.copy()), persistent=False)
         self.register_buffer("cells", torch.stack([x.ravel(), y.ravel()], dim=-1), persistent=False)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Landmarks (n, 68, 2) in pixels of the input, for images (n, 3, S, S) of RGB in [0, 1]."""
-        points = self._seen(images)
-        if not self.mirror or self.training:
+    def forward(self, images: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        """Landmarks (n, 68, 2) in pixels of the input, for images (n, 3, S, S) of RGB in [0, 1].
+
+        When training also their variance (n, 68, 2) in x and y, square pixels: see `landmark_loss`.
+        """
+        heatmaps, places = self._seen(images)
+        points = _mean(places, heatmaps)
+        if self.training:
+            return points, _mean((places - points[..., None]).square(), heatmaps)
+        if not self.mirror:
             return points
-        x, y = self._seen(images.flip(-1))[:, self.mirror_order].unbind(dim=-1)
+        heatmaps, places = self._seen(images.flip(-1))
+        x, y = _mean(places, heatmaps)[:, self.mirror_order].unbind(dim=-1)
         return (points + torch.stack([self.input_size - 1 - x, y], dim=-1)) / 2
 
-    def _seen(self, images: Tensor) -> Tensor:
+    def _seen(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Heatmaps (n, 68, cells) that sum to 1, and where each cell sees each landmark (n, 68, 2, cells) in pixels."""
         features = self.backbone((images - self.mean) / self.deviation)[self.first :]
         x: Tensor | None = None
         for feature, lateral, merge in zip(
@@ -87,12 +96,19 @@ class LandmarkNet(nn.Module):
         assert x is not None
         return self._decode(self.heatmaps(x), self.offsets(x))
 
-    def _decode(self, heatmaps: Tensor, offsets: Tensor) -> Tensor:
+    def _decode(self, heatmaps: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor]:
         # Coordinates stay in float32 under autocast: bfloat16 has too few digits for a fraction of a pixel.
-        n = len(heatmaps)
-        weights = heatmaps.flatten(2).float().softmax(dim=-1)  # (n, 68, cells)
-        local = offsets.float().reshape(n, N_POINTS, 2, weights.shape[-1])  # (n, 68, 2, cells), in cells
-        return weights @ self.cells + STRIDE * (local @ weights[..., None]).squeeze(-1)
+        heatmaps = heatmaps.flatten(2).float().softmax(dim=-1)
+        offsets = offsets.float().reshape(len(heatmaps), N_POINTS, 2, heatmaps.shape[-1])
+        return heatmaps, self.cells.T + STRIDE * offsets
+
+
+def _mean(values: Tensor, heatmaps: Tensor) -> Tensor:
+    """The mean (n, 68, 2) of values (n, 68, 2, cells) under heatmaps (n, 68, cells).
+
+    No matrix product: autocast would take it to bfloat16.
+    """
+    return (values * heatmaps[:, :, None]).sum(dim=-1)
 
 
 def _separable(width: int) -> nn.Sequential:

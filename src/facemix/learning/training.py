@@ -32,6 +32,9 @@ from facemix.learning.batches import Load, MixedBatches, loader
 from facemix.learning.model import LandmarkNet
 from facemix.learning.processes import Group
 
+SHARPEST = 0.5
+"""Scale of the errors of a point that the network is perfectly sure of, per cent of the input's side."""
+
 Weights = dict[str, Tensor]
 Row = dict[str, float]
 
@@ -349,8 +352,8 @@ def optimize(
     model.train()
     images = images.contiguous(memory_format=torch.channels_last)
     with torch.autocast(images.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
-        predicted = model(images)
-    loss = landmark_loss(predicted, targets, input_size)
+        points, variance = model(images)
+    loss = landmark_loss(points, variance, targets, input_size)
     optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     loss = group.mean(loss.detach())
@@ -373,17 +376,23 @@ def average(averaged: list[Tensor], current: list[Tensor], decay: float, step: i
     update(averaged, current, step)
 
 
-def landmark_loss(predicted: Tensor, targets: Tensor, input_size: int) -> Tensor:
-    """Wing loss of points (n, 68, 2) in pixels, measured in per cent of the input's side.
+def landmark_loss(points: Tensor, variance: Tensor, targets: Tensor, input_size: int) -> Tensor:
+    """How unlikely the true points are if errors follow a Laplace distribution as wide as the network is unsure.
 
-    Z.-H. Feng et al., "Wing Loss for Robust Facial Landmark Localisation with CNNs" (CVPR 2018): logarithmic for small
-    errors, which are most and still matter, linear for large ones. Width and curvature are the paper's 10 and 2 pixels
-    of 256, in per cent.
+    Lengths are in per cent of the input's side. To be sure pays where it is right and costs where it is wrong, so easy
+    points get sharp heatmaps and the last fraction of a pixel, and hard ones do not drown them. Of the losses in
+    docs/ablation.md the best. After A. Kumar et al., "LUVLi Face Alignment" (CVPR 2020), with the spread of the heatmap
+    itself as the scale.
+
+    Args:
+        points: (n, 68, 2) pixels of the input, as predicted.
+        variance: (n, 68, 2) square pixels, of what they are the mean of.
+        targets: (n, 68, 2) true points.
+        input_size: side of the input in pixels.
     """
-    width, curvature = 4.0, 0.8
-    error = (predicted - targets).abs() * (100 / input_size)
-    joint = width * math.log(1 + width / curvature) - width  # where the two pieces meet
-    return torch.where(error < width, width * torch.log1p(error / curvature), error + joint).mean()
+    per_cent = 100 / input_size
+    scale = (variance * per_cent**2 + SHARPEST**2).sqrt()
+    return ((points - targets).abs() * per_cent / scale + scale.log()).mean()
 
 
 def schedule(step: int, steps: int, warmup_steps: int) -> float:
