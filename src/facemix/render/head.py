@@ -115,16 +115,17 @@ class Pose:
 
     def applied(self, points: Array, rest: Array) -> Array:
         """Head-space points (n, 3) turned; `rest` (n, 3), on the template, says how far each follows the head."""
-        share = smoothstep(rest @ [0, 1, 0.45], 6.0, 6.62)[:, None]
-        around = points - NECK
-        torso = around @ rotation(self.torso_yaw, self.pitch * 0.25, self.roll * 0.2).T
-        head = around @ rotation(self.yaw, self.pitch, self.roll).T
-        moved: Array = NECK + (1 - share) * torso + share * head
-        return moved
+        return NECK + self._rotated(points - NECK, rest)
 
-    def turned(self, points: Array, normals: Array, rest: Array) -> Array:
-        """Unit normals (n, 3) after `applied`."""
-        return unit(self.applied(points + 0.01 * normals, rest) - self.applied(points, rest))
+    def turned(self, normals: Array, rest: Array) -> Array:
+        """Unit normals (n, 3) of the points that `applied` turns."""
+        return unit(self._rotated(normals, rest))
+
+    def _rotated(self, vectors: Array, rest: Array) -> Array:
+        share = smoothstep(rest @ [0, 1, 0.45], 6.0, 6.62)[:, None]
+        torso = vectors @ rotation(self.torso_yaw, self.pitch * 0.25, self.roll * 0.2).T
+        rotated: Array = torso + share * (vectors @ rotation(self.yaw, self.pitch, self.roll).T - torso)
+        return rotated
 
 
 def rotation(yaw: float, pitch: float, roll: float) -> Array:

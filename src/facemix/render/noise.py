@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import cv2
@@ -33,7 +34,7 @@ class Noise:
         cloud = np.zeros(shape, np.float32)
         for octave in range(octaves):
             cloud += 0.6**octave * self.grain(rng, shape, largest / 2**octave)
-        return cloud / np.sqrt(sum(0.36**octave for octave in range(octaves)))
+        return cloud / math.sqrt(sum(0.36**octave for octave in range(octaves)))
 
 
 def _sheet(rng: np.random.Generator, grain: int) -> Image:

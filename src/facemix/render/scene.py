@@ -116,8 +116,9 @@ class Renderer:
         drjit.set_thread_count(1)
         self._mi: Any = mi
         self._opaque = drjit.opaque
-        path = {"type": "path", "max_depth": BOUNCES, "hide_emitters": True}
-        self._image = mi.load_dict({"type": "aov", "aovs": "albedo:albedo,normal:sh_normal", "image": path})
+        # Apart: with a path tracer inside, Mitsuba's `aov` traces every path twice.
+        self._image = mi.load_dict({"type": "path", "max_depth": BOUNCES, "hide_emitters": True})
+        self._guides = mi.load_dict({"type": "aov", "aovs": "albedo:albedo,normal:sh_normal"})
         self._first_hit = mi.load_dict({"type": "aov", "aovs": "shape:shape_index,depth:depth"})
         self._kept: Any = None
         if backend == "llvm":
@@ -149,8 +150,9 @@ class Renderer:
         else:
             scene = self._changed(meshes, skin, light, camera)
         image = np.array(mi.render(scene, integrator=self._image, spp=SAMPLES, seed=seed))
+        guides = np.array(mi.render(scene, integrator=self._guides, spp=SAMPLES, seed=seed))
         first_hit = np.array(mi.render(scene, integrator=self._first_hit, spp=1, seed=seed))
-        albedo, normal = image[..., 4:7], image[..., 7:10]
+        albedo, normal = guides[..., -6:-3], guides[..., -3:]
         return Rendering(
             radiance=denoised(image[..., :3], albedo, normal),
             albedo=np.ascontiguousarray(albedo, np.float32),

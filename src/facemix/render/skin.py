@@ -25,6 +25,9 @@ TONES = (
     / 255
 )
 
+# What blood, melanin, the shade of folds and that of hollows add to the logarithm of red, green and blue.
+PIGMENTS = np.array([[0.5, -1.6, -1.3], [-0.7, -1.1, -1.4], [-0.9, -1.1, -1.0], [-0.8, -1.1, -1.1]], np.float32)
+
 # Hollows, as nostrils, corners of the mouth and the folds of a smile, are darker than three bounces of light show.
 HOLLOW_REACH, HOLLOW_DEPTH = 8, 0.02  # neighbours; decimetres
 HOLLOW_SHADE, NOSTRIL_SHADE = 0.6, 4.5  # of the logarithm of the colour
@@ -119,13 +122,13 @@ def skin(person: Person, shape: Shape, canvas: Canvas, noise: Noise) -> SkinText
         blood += rng.uniform(0.05, 0.2) * np.exp(
             -((canvas.rest - canvas.rest[row, column]) ** 2).sum(2) / rng.uniform(0.01, 0.03) ** 2
         )
-    blood, melanin, shadow = (channel[..., None] for channel in (blood * rng.uniform(0.4, 1.4), melanin, shadow))
-    colour = tone * np.exp(blood * [0.5, -1.6, -1.3] - melanin * [0.7, 1.1, 1.4] - shadow * [0.9, 1.1, 1.0])
+    blood *= rng.uniform(0.4, 1.4)
     points, normals = shape.skin
     hollow = canvas.painted(shape.head.parts["skin"].hollow(points, normals, HOLLOW_REACH)) / HOLLOW_DEPTH
     nostrils = np.clip(canvas.spot(0.075, 6.85, 0.055) * (hollow > 0.6), 0, 1)
     dark = np.clip(hollow, 0, 2) * rng.uniform(0.5, 1.2) * HOLLOW_SHADE + NOSTRIL_SHADE * nostrils
-    colour = colour * np.exp(-dark[..., None] * np.array([0.8, 1.1, 1.1]))
+    pigments = np.stack([blood, melanin, shadow, dark], -1).astype(np.float32)
+    colour = tone.astype(np.float32) * np.exp(pigments @ PIGMENTS)
     pores = np.clip(grain(1) * smoothstep(z, 0.7, 1.0), -2, 2)
     colour *= (1 - 0.04 * pores)[..., None]
     colour = _lips(colour, tone, person, canvas, rng, grain(2, 2))

@@ -173,7 +173,7 @@ def landmarks(sitting: Sitting, labels: str, outline: Outline) -> Array:
 
 
 def _posed(mesh: Mesh, pose: Pose) -> Mesh:
-    points, normals = pose.applied(mesh.points, mesh.rest), pose.turned(mesh.points, mesh.normals, mesh.rest)
+    points, normals = pose.applied(mesh.points, mesh.rest), pose.turned(mesh.normals, mesh.rest)
     return Mesh(points, normals, mesh.triangles, mesh.rest, mesh.colours, mesh.uv)
 
 

@@ -70,6 +70,9 @@ class Surface:
         self._around = sparse.coo_matrix(
             (np.ones(coarse.size), (coarse.ravel(), np.repeat(np.arange(len(coarse)), 4))), (n, len(coarse))
         ).tocsr()
+        quad_means = _sparse(0.25, np.repeat(np.arange(len(coarse)), 4), coarse.ravel(), (len(coarse), n))
+        count = np.maximum(np.asarray(self._around.sum(1)).ravel(), 1)
+        self._means = (sparse.diags(1 / count) @ self._around @ quad_means).tocsr()
 
     def smooth(self, vertices: Array) -> Array:
         """The smooth surface's points, (k, 3), without seams; row i < len(ids) belongs to base vertex ids[i]."""
@@ -93,10 +96,9 @@ class Surface:
         """
         smooth, outward = np.empty((2, self._around.shape[0], 3))
         smooth[self._corner_vertices], outward[self._corner_vertices] = points, normals
-        count = np.asarray(self._around.sum(1))
         around = smooth
         for _ in range(reach):
-            around = self._around @ around[self._quads].mean(1) / count
+            around = self._means @ around
         return ((around - smooth) * outward).sum(1)[self._corner_vertices]
 
 
