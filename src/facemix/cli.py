@@ -5,6 +5,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from facemix import config
 from facemix.strategies import STRATEGIES
@@ -37,6 +38,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
+    _data_commands(commands)
+    _experiment_commands(commands)
+    _model_commands(commands)
+    _bench_commands(commands)
+    return parser
+
+
+def _data_commands(commands: Any) -> None:
+    """Faces: bringing, rendering, packing and checking them."""
     command = commands.add_parser("import", help="check a folder of faces and add it to the experiment")
     command.add_argument("format", help="300w, dgfaces_v1, dgfaces_v2 or facesynthetics")
     command.add_argument("path", type=Path, help="the folder as you downloaded it")
@@ -89,6 +99,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.set_defaults(run=_leaks)
 
+
+def _experiment_commands(commands: Any) -> None:
+    """Trainings, and what comes of them."""
+    command = commands.add_parser("preset", help="set many keys of params.yaml at once; comments stay")
+    command.add_argument("name", help="a file of presets/: demo, smoke, sweep, 300w, paper")
+    command.set_defaults(run=_preset)
+
     command = commands.add_parser(
         "train", help="train and evaluate one strategy with one seed (on several GPUs: torchrun)"
     )
@@ -104,11 +121,6 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("compare", help="rank the trained strategies and write reports/")
     command.set_defaults(run=_compare)
-
-    command = commands.add_parser(
-        "deliver", help="send MLflow what was kept while it was away (training and comparing do so, too)"
-    )
-    command.set_defaults(run=_deliver)
 
     command = commands.add_parser(
         "report",
@@ -136,6 +148,14 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--yes", action="store_true", help="start more than a thousand trainings unasked")
     command.set_defaults(run=_sweep)
 
+    command = commands.add_parser(
+        "deliver", help="send MLflow what was kept while it was away (training and comparing do so, too)"
+    )
+    command.set_defaults(run=_deliver)
+
+
+def _model_commands(commands: Any) -> None:
+    """A trained model in use."""
     command = commands.add_parser(
         "predict",
         help="find the landmarks of faces in images",
@@ -167,10 +187,9 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--out", type=Path, metavar="FILE", help="default: model.onnx in that folder")
     command.set_defaults(run=_export)
 
-    command = commands.add_parser("preset", help="set many keys of params.yaml at once; comments stay")
-    command.add_argument("name", help="a file of presets/: demo, smoke, 300w, paper")
-    command.set_defaults(run=_preset)
 
+def _bench_commands(commands: Any) -> None:
+    """Measurements."""
     command = commands.add_parser("bench", help="measure speed, or what synthetic sets are worth as they are")
     benches = command.add_subparsers(dest="what", required=True, metavar="WHAT")
     benches.add_parser("step", help="speed of a training step, as a ratio within one run").set_defaults(run=_bench)
@@ -204,7 +223,6 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--steps", type=int, help="steps of each training (default: params.yaml's)")
     command.add_argument("--out", type=Path, metavar="CSV", help="a row for each training; what it holds is not redone")
     command.set_defaults(run=_realism)
-    return parser
 
 
 # Imports are late: `facemix --help` answers at once, and only training waits for torch.

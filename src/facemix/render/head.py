@@ -89,9 +89,9 @@ def brow_targets(vertices: Array) -> dict[str, Array]:
     inner = band * np.exp(-(((off - 0.115) / 0.11) ** 2)) * smoothstep(off, 0.0, 0.1)
     outer = band * np.exp(-(((off - 0.56) / 0.16) ** 2))
     return {
-        "brows/apart": inner[:, None] * np.stack([side, 0.2 + 0 * x, -0.3 + 0 * x], 1),
+        "brows/apart": inner[:, None] * np.column_stack(np.broadcast_arrays(side, 0.2, -0.3)),
         "brows/inner-up": inner[:, None] * np.array([0.0, 1.0, 0.0]),
-        "brows/long": outer[:, None] * np.stack([side, -0.37 + 0 * x, -1.0 + 0 * x], 1),
+        "brows/long": outer[:, None] * np.column_stack(np.broadcast_arrays(side, -0.37, -1.0)),
     }
 
 
