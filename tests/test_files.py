@@ -46,6 +46,26 @@ def test_what_fails_half_way_changes_nothing(tmp_path: Path, error: BaseExceptio
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
 
 
+def test_a_folder_that_is_stopped_between_its_renames_is_the_former_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "former").touch()
+    rename = Path.rename
+
+    def stopped(path: Path, target: Path) -> Path:
+        if target == folder and not path.name.endswith(".former"):
+            raise KeyboardInterrupt
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", stopped)
+    with pytest.raises(KeyboardInterrupt), whole_folder(folder) as beside:
+        (beside / "new").touch()
+    assert [path.name for path in folder.iterdir()] == ["former"]
+    assert list(tmp_path.iterdir()) == [folder]
+
+
 def test_a_read_only_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with (

@@ -48,6 +48,8 @@ def whole_folder(folder: Path) -> Iterator[Path]:
     except OSError as error:
         raise _failure(folder, error) from error
     finally:
+        if former.exists() and not folder.exists():
+            former.rename(folder)  # stopped between both renames
         shutil.rmtree(beside, ignore_errors=True)
         shutil.rmtree(former, ignore_errors=True)
 

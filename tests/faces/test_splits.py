@@ -52,6 +52,14 @@ def test_without_a_split_file_photographs_are_split_by_hash(salt: int) -> None:
     assert counts.keys() == {"train", "validation", "test"}
 
 
+def test_a_set_without_test_subsets_tests_on_a_share_of_what_the_split_file_does_not_list() -> None:
+    faces = [face(f"{i}", photo=f"{i // 2}") for i in range(400)]
+    assigned = splits.assign(faces, SplitFile(validation=tuple(f"{i}" for i in range(0, 80, 2)), excluded=()))
+    assert assigned[:80] == ["validation", "excluded"] * 40
+    assert assigned[80::2] == assigned[81::2]
+    assert Counter(assigned[80:]).keys() == {"train", "test"}
+
+
 @given(st.integers(0, 50), st.integers(0, 100), st.integers(0, 100))
 def test_subsets_are_nested_and_keep_their_faces_when_others_are_missing(seed: int, k: int, more: int) -> None:
     ids = np.array([f"face-{i}" for i in range(200)])

@@ -250,6 +250,25 @@ def test_a_stand_in_is_never_shown_as_real(
     assert titles == [f"test: {shown}"] * 3
 
 
+def test_what_dvc_keeps_of_an_earlier_comparison_is_not_written_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(stage.tracking, "deliver", lambda: 0)
+    monkeypatch.setattr(stage.tracking, "start", lambda **about: nullcontext(Mock()))
+    params = config.load(Path(__file__).resolve().parents[2] / "params.yaml")
+    write(Path("models"), "real_only", 0, [4.0])
+    stage.compare(params)
+    former = {path.name: path.read_bytes() for path in Path("reports").iterdir()}
+    for name in former:
+        Path(f"kept-{name}").hardlink_to(Path("reports") / name)  # as DVC's cache does
+    shutil.rmtree("models")
+    write(Path("models"), "real_only", 0, [5.0])
+    stage.compare(params)
+    assert Path("reports/ranking.csv").read_bytes() != former["ranking.csv"]
+    assert {name: Path(f"kept-{name}").read_bytes() for name in former} == former
+
+
 def test_leaking_test_faces_and_the_human_floor_are_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -60,6 +60,7 @@ def named(params: Params, point: Point, content: dict[str, str] = CONTENT) -> st
         ("50,100,...,250,all", [50, 100, 150, 200, 250, "all"]),
         ("5,10,...,15,100,200,...,300", [5, 10, 15, 100, 200, 300]),
         ("1e-3,2e-3", [0.001, 0.002]),
+        ("false,true", [False, True]),
     ],
 )
 def test_values_are_listed_or_counted(text: str, values: list[sweep.Value]) -> None:
@@ -483,3 +484,27 @@ def test_tables_and_figures_are_written(
     )
     stage.write_tables(grid()[:1], 800)  # of a grid without curves none of a former one stay
     assert {path.name for path in Path("reports").iterdir()} == {"sweep.csv", "sweep_errors.parquet"}
+
+
+def test_what_is_given_beside_alpha_and_n_real_is_told_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, params: Params, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("reports").mkdir()
+
+    def given(steps: int) -> list[Result]:
+        points = [one.point for one in grid()]
+        more = (("training.steps", steps), ("model.mirror", True))
+        points = [replace(point, settings=(*point.settings, *more)) for point in points]
+        return [replace(one, point=point) for one, point in zip(grid(), points, strict=True)]
+
+    stage.write_tables(given(600) + given(1200), 800)
+    stage.write_curves(given(600) + given(1200), 800, params)
+    assert {path.name for path in Path("reports").iterdir()} == {"sweep.csv", "sweep_errors.parquet"}
+    assert "training.steps varies" in capsys.readouterr().out
+    errors = parquet.read_table("reports/sweep_errors.parquet")
+    keys = ("strategy", "alpha", "n_real", "seed", "training.steps", "model.mirror", "face")
+    rows = errors.select(keys).to_pylist()
+    assert len({tuple(row.values()) for row in rows}) == len(rows) == 7 * 2 * len(grid())
+    stage.write_curves(given(600), 800, params)
+    assert Path("reports/sweep_alpha.png").exists()

@@ -99,15 +99,15 @@ def assign(faces: Sequence[Face], split_file: SplitFile | None) -> list[str]:
             return TEST_SUBSETS[face.subset]
         if face.id in excluded:
             return "excluded"
-        if listed:
-            return "validation" if face.id in validation else "train"
         place = fraction("split", face.photo)
-        if place < VALIDATION_SHARE:
+        if face.id in validation if listed else place < VALIDATION_SHARE:
             return "validation"
-        return "test" if not has_test and place < VALIDATION_SHARE + TEST_SHARE else "train"
+        tests = not has_test and VALIDATION_SHARE <= place < VALIDATION_SHARE + TEST_SHARE
+        return "test" if tests and face.photo not in listed_photos else "train"
 
     validation = set(split_file.validation) if split_file else set()
     excluded = set(split_file.excluded) if split_file else set()
+    listed_photos = {face.photo for face in faces if face.id in validation}
     splits = [first_choice(face) for face in faces]
     held_out = {face.photo for face, split in zip(faces, splits, strict=True) if split in ("test", "challenging")}
     validating = {face.photo for face, split in zip(faces, splits, strict=True) if split == "validation"}

@@ -10,7 +10,7 @@ from ruamel.yaml import YAML
 
 from facemix import tracking
 from facemix.config import Params
-from facemix.files import write_table
+from facemix.files import whole_file, write_table
 from facemix.stages import leaks
 from facemix.stages.leaks import REPORTS
 from facemix.strategies import MODELS
@@ -68,7 +68,8 @@ def compare(params: Params) -> None:
         **({} if floor is None else {"human_floor": floor}),
         "verdict": {"status": verdict.status, "sentence": verdict.sentence},
     }
-    (REPORTS / "metrics.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+    with whole_file(REPORTS / "metrics.json") as beside:
+        beside.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
     print(
         f"NME in % of the {figures.FACE_SIZES[normalizer]}, {faces} test faces" + (f"; test: {shown}" if shown else "")
     )
@@ -129,7 +130,7 @@ def registration(champion: comparison.Trained, folder: Path, candidates: int) ->
         said.append(f"Its files, in a clone of the project:\n\n```sh\n{command}\n```")
     return {
         "nme": nme,
-        "measured_on": f"{normalizer} of {champion.metrics.get('real_pack', 'an unknown pack')}",
+        "measured_on": f"{normalizer} of faces {champion.metrics.get('validation_faces', 'unknown')}",
         "tags": tags,
         "description": "\n\n".join(said),
     }
@@ -172,14 +173,21 @@ def _write_tables_and_figures(
     """Writes `reports/*.csv` and `*.png`; returns test NME at each level of box jitter."""
     normalizer = trained[0].metrics["normalizer"]
     ced, box_jitter = comparison.ced_table(trained), comparison.box_jitter_table(trained)
-    REPORTS.mkdir(exist_ok=True)
-    write_table(REPORTS / "ranking.csv", ranked)
-    write_table(REPORTS / "ced.csv", ced)
-    write_table(REPORTS / "box_jitter.csv", box_jitter)
-    write_table(REPORTS / "validation.csv", comparison.validation_table(trained))
-    figures.ranking(REPORTS / "ranking.png", ranked, trained, normalizer, floor)
-    figures.ced(REPORTS / "ced.png", ced, trained, normalizer)
-    figures.box_jitter(REPORTS / "box_jitter.png", box_jitter, trained, normalizer)
+    tables = {
+        "ranking.csv": ranked,
+        "ced.csv": ced,
+        "box_jitter.csv": box_jitter,
+        "validation.csv": comparison.validation_table(trained),
+    }
+    for name, rows in tables.items():
+        with whole_file(REPORTS / name) as beside:
+            write_table(beside, rows)
+    with whole_file(REPORTS / "ranking.png") as beside:
+        figures.ranking(beside, ranked, trained, normalizer, floor)
+    with whole_file(REPORTS / "ced.png") as beside:
+        figures.ced(beside, ced, trained, normalizer)
+    with whole_file(REPORTS / "box_jitter.png") as beside:
+        figures.box_jitter(beside, box_jitter, trained, normalizer)
     return box_jitter
 
 

@@ -484,8 +484,9 @@ def write_tables(results: Sequence[Result], total: int) -> None:
 def write_curves(results: Sequence[Result], total: int, params: Params) -> None:
     """Draws NME against alpha and n_real and says what synthetic faces are worth in real ones, where these vary."""
     rows = sweep.table(results, total)
-    if len(rows[0]) > len(COLUMNS):
-        return  # curves are drawn of one setting of all else
+    if others := [key for key in rows[0] if key not in COLUMNS and len({row[key] for row in rows} - {None}) > 1]:
+        print(f"no curves are drawn: they are of one setting of all else, and {' and '.join(others)} varies")
+        return
     normalizer = params.evaluation.normalizer
     shown = STAND_IN_SHOWN if STAND_IN in results[0].metrics["test"]["subsets"] else ""
     varied = [key for key in ("alpha", "n_real") if len({row[key] for row in rows} - {None}) > 1]
@@ -513,7 +514,7 @@ def write_curves(results: Sequence[Result], total: int, params: Params) -> None:
 def write_errors(path: Path, rows: Sequence[Mapping[str, Any]], results: Sequence[Result]) -> None:
     """Writes a row a point and tested face: strategy, alpha, n_real, seed, face, subset, photo, yaw, nme, regions.
 
-    The columns of regions are there where every point has them.
+    What else was given in the grid stands behind the seed. The columns of regions are there where every point has them.
     """
     import pyarrow
     import pyarrow.parquet as parquet
@@ -533,6 +534,7 @@ def write_errors(path: Path, rows: Sequence[Mapping[str, Any]], results: Sequenc
         "alpha": repeated("alpha", pyarrow.float64()),
         "n_real": repeated("n_real", pyarrow.int64()),
         "seed": repeated("seed", pyarrow.int64()),
+        **{key: repeated(key, None) for key in rows[0] if key not in COLUMNS},
         "face": joined((one.faces for one in errors), pyarrow.string()),
         "subset": joined((one.subsets for one in errors), pyarrow.string()),
         "photo": joined((one.photos for one in errors), pyarrow.string()),

@@ -84,7 +84,10 @@ def write_outputs(folder: Path, task: Task, outcome: Outcome) -> dict[str, Any]:
     sets = {"val": ["validation"], "test": ["test"]}
     if np.any(task.real.splits == "challenging"):
         sets |= {"challenging": ["challenging"], "full": ["test", "challenging"]}
-    metrics: dict[str, Any] = {"normalizer": normalizer, "real_pack": task.real.digest}
+    metrics: dict[str, Any] = {
+        "normalizer": normalizer,
+        "validation_faces": _digest(task.real, task.split("validation")),
+    }
     metrics |= {
         name: evaluation.summarize(errors.of(*names), {level: others.of(*names) for level, others in jittered.items()})
         for name, names in sets.items()
@@ -101,6 +104,13 @@ def write_outputs(folder: Path, task: Task, outcome: Outcome) -> dict[str, Any]:
         if outcome.picture is not None:
             cv2.imwrite(str(beside / "batch.png"), outcome.picture[..., ::-1])
     return metrics
+
+
+def _digest(pack: Pack, rows: Rows) -> str:
+    """Changes when other faces, or others' points, are validated on: only with equal ones can an NME be compared."""
+    digest = hashlib.sha256("\0".join(pack.ids[rows].tolist()).encode())
+    digest.update(np.ascontiguousarray(pack.landmarks[rows], np.float32).tobytes())
+    return digest.hexdigest()[:12]
 
 
 def error_rows(errors: evaluation.Errors) -> list[dict[str, str]]:

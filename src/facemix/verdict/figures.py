@@ -84,7 +84,7 @@ def ranking(
         axes.margins(x=0.12)
         axes.grid(axis="x", alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=DPI)
+    figure.savefig(path, dpi=DPI, format="png")
     plt.close(figure)
 
 
@@ -113,7 +113,7 @@ def ced(
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=DPI)
+    figure.savefig(path, dpi=DPI, format="png")
     plt.close(figure)
 
 
@@ -130,7 +130,7 @@ def box_jitter(path: Path, table: Sequence[Mapping[str, float]], trained: Sequen
     axes.grid(alpha=0.3)
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))  # the lines leave no corner free
     axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=DPI)
+    figure.savefig(path, dpi=DPI, format="png")
     plt.close(figure)
 
 
@@ -173,7 +173,7 @@ def label_gap(
     )
     axes.plot(*start.T, "o", color="white", markeredgecolor="#b3004b", markersize=4, zorder=4)
     axes.set_axis_off()
-    figure.savefig(path, dpi=DPI)
+    figure.savefig(path, dpi=DPI, format="png")
     plt.close(figure)
 
 
@@ -198,7 +198,7 @@ def faces_of_a_set(path: Path, poses: npt.NDArray[np.floating], sizes: npt.NDArr
     panels[3].set_xticks([16, 64, 256, 1024, 4096], ["16", "64", "256", "1024", "4096"])
     panels[3].minorticks_off()
     panels[0].set_ylabel("faces")
-    figure.savefig(path, dpi=DPI)
+    figure.savefig(path, dpi=DPI, format="png")
     plt.close(figure)
 
 

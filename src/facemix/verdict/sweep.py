@@ -195,6 +195,8 @@ def parse_values(key: str, text: str) -> list[Value]:
 
 
 def _value(word: str) -> Value:
+    if word in ("true", "false"):
+        return word == "true"
     for kind in (int, float):
         try:
             number = kind(word)
