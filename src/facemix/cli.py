@@ -141,8 +141,8 @@ def _experiment_commands(commands: Any) -> None:
         "axes",
         nargs="*",
         metavar="KEY=VALUES",
-        help="alpha, n_real, n_synthetic, seeds, strategies, or a key of model, augmentation, training or adaptation, "
-        "as training.steps",
+        help="alpha, n_real, n_synthetic, seeds, strategies, or a key of model, augmentation, training, "
+        "fine_tuning or adaptation, as training.steps",
     )
     command.add_argument("-j", "--jobs", type=int, default=1, help="trainings at the same time (default: 1)")
     command.add_argument("--yes", action="store_true", help="start more than a thousand trainings unasked")

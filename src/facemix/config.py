@@ -148,7 +148,6 @@ class Training:
     batch_size: int
     """Faces of a step, those of all processes together."""
     learning_rate: float
-    fine_tuning_learning_rate: float
     weight_decay: float
     warmup_steps: int
     ema_decay: float
@@ -161,8 +160,7 @@ class Training:
     def __post_init__(self) -> None:
         for key in ("steps", "batch_size", "evaluate_every"):
             _require(getattr(self, key) >= 1, f"training.{key}", getattr(self, key), "at least 1")
-        for key in ("learning_rate", "fine_tuning_learning_rate"):
-            _require(0 < getattr(self, key) < 1, f"training.{key}", getattr(self, key), "above 0 and below 1")
+        _require(0 < self.learning_rate < 1, "training.learning_rate", self.learning_rate, "above 0 and below 1")
         _require(0 <= self.weight_decay <= 1, "training.weight_decay", self.weight_decay, "0 to 1")
         _require(
             0 <= self.warmup_steps <= self.steps,
@@ -173,6 +171,14 @@ class Training:
         _require(0 <= self.ema_decay < 1, "training.ema_decay", self.ema_decay, "at least 0 and below 1")
         _choice(self.device, "training.device", ("auto", "cpu", "cuda"))
         _choice(self.precision, "training.precision", ("float32", "bfloat16"))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FineTuning:
+    learning_rate: float
+
+    def __post_init__(self) -> None:
+        _require(0 < self.learning_rate < 1, "fine_tuning.learning_rate", self.learning_rate, "above 0 and below 1")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -219,6 +225,7 @@ class Params:
     model: Model
     augmentation: Augmentation
     training: Training
+    fine_tuning: FineTuning
     adaptation: Adaptation
     evaluation: Evaluation
     tracking: Tracking

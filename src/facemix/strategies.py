@@ -32,8 +32,7 @@ class Strategy:
 
     def learning_rate(self, params: Params) -> float:
         """The peak learning rate: a trained network takes smaller steps."""
-        training = params.training
-        return training.fine_tuning_learning_rate if self.starts_from else training.learning_rate
+        return params.fine_tuning.learning_rate if self.starts_from else params.training.learning_rate
 
 
 STRATEGIES = {

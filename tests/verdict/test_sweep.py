@@ -38,7 +38,9 @@ INPUTS = {
         needs=("synthetic_only", "label_adaptation"),
     ),
     "fine_tuning": Inputs(
-        params=("n_real", "n_synthetic", *NETWORK), paths=("src/facemix/learning",), needs=("synthetic_only",)
+        params=("fine_tuning", "n_real", "n_synthetic", *NETWORK),
+        paths=("src/facemix/learning",),
+        needs=("synthetic_only",),
     ),
 }
 CONTENT = {"src/facemix/learning": "abc"}
@@ -133,6 +135,9 @@ def test_a_section_matters_with_its_keys(params: Params) -> None:
     axes = sweep.parse_axes(["adaptation.epochs=10,20", "strategies=label_adaptation,real_only"], params)
     counts = [point.strategy for point in sweep.plan(axes, INPUTS)]
     assert sorted(counts) == ["label_adaptation", "label_adaptation", "real_only", "synthetic_only"]
+    axes = sweep.parse_axes(["fine_tuning.learning_rate=1e-3,2e-3", "strategies=fine_tuning"], params)
+    counts = [point.strategy for point in sweep.plan(axes, INPUTS)]
+    assert sorted(counts) == ["fine_tuning", "fine_tuning", "synthetic_only"]
 
 
 def test_what_a_point_needs_is_planned_before_it(params: Params) -> None:
@@ -188,7 +193,7 @@ def test_dvc_says_what_each_strategy_depends_on(tmp_path: Path, params: Params) 
     packs = {"pack", "render.stand_in", "render.synthetic", "sources.real", "sources.synthetic"}
     for name, one in found.items():
         assert set(one.params) - packs == set(INPUTS[name].params)
-        assert "src/facemix/learning" in one.paths
+        assert {"src/facemix/learning", "src/facemix/strategies.py", "src/facemix/tasks.py"} <= set(one.paths)
         assert not any(path.startswith(("models", "data/packs")) for path in one.paths)
 
 

@@ -29,7 +29,7 @@ Names = npt.NDArray[np.str_]
 Key = tuple[str, float | None, int | None]
 """Strategy, alpha and number of real faces; None where they do not matter."""
 
-SECTIONS = ("model", "augmentation", "training", "adaptation")
+SECTIONS = ("model", "augmentation", "training", "fine_tuning", "adaptation")
 """Sections of params.yaml whose keys may be swept, dotted; the others change the packs, which a sweep shares."""
 AXES = ("alpha", "n_real", "n_synthetic")
 ALL = "all"
