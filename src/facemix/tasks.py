@@ -56,7 +56,8 @@ class Task:
         """All that the trained weights depend on. Two tasks of equal identity are the same training."""
         params = self.params
         sections = ["adaptation"] if self.strategy.shares_network_of else ["model", "augmentation", "training"]
-        sections += ["fine_tuning"] if self.strategy.starts_from else []
+        if self.strategy.starts_from:
+            sections.append("fine_tuning")
         return {
             "strategy": self.strategy.name,
             "seed": self.seed,
