@@ -248,6 +248,8 @@ def main() -> None:
     with ProcessPoolExecutor(options.processes, mp_context=spawn, max_tasks_per_child=1) as pool:
         futures = [pool.submit(train, *one) for one in wanted if one not in there]
         for future in as_completed(futures):
+            if future.exception():
+                continue  # raised below: what the other rows found is kept
             new = not RESULTS.exists()
             with RESULTS.open("a", newline="", encoding="utf-8") as file:
                 writer = csv.DictWriter(file, COLUMNS)
@@ -255,6 +257,8 @@ def main() -> None:
                     writer.writeheader()
                 writer.writerow(future.result())
             print(*future.result().values(), flush=True)
+    for future in futures:
+        future.result()
     print(table(options.steps))
 
 

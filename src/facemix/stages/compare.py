@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,14 +39,47 @@ SHOWN = {
 _THOUSANDTHS = ("auc8", "p_better", "p_adjusted")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    """What the comparison came to."""
+
+    trained: Sequence[comparison.Trained]
+    missing: Sequence[tuple[str, int]]
+    """Strategies and seeds that are not trained."""
+    ranked: Sequence[Mapping[str, Any]]
+    verdict: comparison.Headline
+    floor: float | None
+    """The human floor, % NME."""
+    n_leaking: int | None
+    """Test faces that training or validation shows, too; None before `leaks` has run."""
+
+    @property
+    def normalizer(self) -> str:
+        return str(self.trained[0].metrics["normalizer"])
+
+    @property
+    def test_faces(self) -> dict[str, str]:
+        """What the test faces are called where they are no photographs."""
+        shown = comparison.faces_shown(self.trained)
+        return {"test_faces": shown} if shown else {}
+
+
 def compare(params: Params) -> None:
     """Ranks all strategies by test NME; writes the verdict, the table, the metrics, the plots, and a summary run."""
+    found = _find(params)
+    box_jitter = _write_tables_and_figures(found.trained, found.ranked, found.floor)
+    with whole_file(REPORTS / "metrics.json") as beside:
+        beside.write_text(json.dumps(_summary(found), indent=2) + "\n", encoding="utf-8")
+    _say(found)
+    tracking.deliver()
+    _track(found, params, box_jitter)
+
+
+def _find(params: Params) -> _Found:
     trained = comparison.read(MODELS, params.seeds)
     missing = comparison.missing(MODELS, params.seeds)
     ranked = comparison.rank(trained)
-    normalizer = trained[0].metrics["normalizer"]
     shown = comparison.faces_shown(trained)
-    test_faces = {"test_faces": shown} if shown else {}
     faces, photos = len(trained[0].errors), len(set(trained[0].photos.values()))
     verdict = comparison.headline(
         ranked,
@@ -54,55 +88,71 @@ def compare(params: Params) -> None:
         + (f", {shown}" if shown else ""),
         missing=missing,
     )
-    floor = leaks.read_human_floor(normalizer)
-    box_jitter = _write_tables_and_figures(trained, ranked, floor)
     pairs = leaks.read()
-    n_leaking = None if pairs is None else len(leaking(pairs, "test"))
-    summary = {
-        "normalizer": normalizer,
-        **test_faces,
-        "best": ranked[0]["strategy"],
-        "test_nme": {row["strategy"]: round(row["test_nme"], 4) for row in ranked},
-        "val_nme": {row["strategy"]: round(row["val_nme"], 4) for row in ranked},
-        **({} if n_leaking is None else {"leaking_test_faces": n_leaking}),
-        **({} if floor is None else {"human_floor": floor}),
-        "verdict": {"status": verdict.status, "sentence": verdict.sentence},
-    }
-    with whole_file(REPORTS / "metrics.json") as beside:
-        beside.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
-    print(
-        f"NME in % of the {figures.FACE_SIZES[normalizer]}, {faces} test faces" + (f"; test: {shown}" if shown else "")
+    return _Found(
+        trained=trained,
+        missing=missing,
+        ranked=ranked,
+        verdict=verdict,
+        floor=leaks.read_human_floor(trained[0].metrics["normalizer"]),
+        n_leaking=None if pairs is None else len(leaking(pairs, "test")),
     )
-    if missing:
-        compared = ", ".join(str(seed) for seed in sorted({one.seed for one in trained}))
-        print(f"missing: {comparison.named(missing)}; compared at the seeds that all have: {compared}; run `dvc repro`")
-    print(table(ranked))
-    if floor is not None:
-        print(f"two annotators of a photograph: {floor:.2f}")
-    if n_leaking:
+
+
+def _summary(found: _Found) -> dict[str, Any]:
+    """What `reports/metrics.json` holds."""
+    return {
+        "normalizer": found.normalizer,
+        **found.test_faces,
+        "best": found.ranked[0]["strategy"],
+        "test_nme": {row["strategy"]: round(row["test_nme"], 4) for row in found.ranked},
+        "val_nme": {row["strategy"]: round(row["val_nme"], 4) for row in found.ranked},
+        **({} if found.n_leaking is None else {"leaking_test_faces": found.n_leaking}),
+        **({} if found.floor is None else {"human_floor": found.floor}),
+        "verdict": {"status": found.verdict.status, "sentence": found.verdict.sentence},
+    }
+
+
+def _say(found: _Found) -> None:
+    """Prints the ranking and the verdict, and what they lack."""
+    shown = "".join(f"; test: {name}" for name in found.test_faces.values())
+    print(f"NME in % of the {figures.FACE_SIZES[found.normalizer]}, {len(found.trained[0].errors)} test faces{shown}")
+    if found.missing:
+        compared = ", ".join(str(seed) for seed in sorted({one.seed for one in found.trained}))
+        missing = comparison.named(found.missing)
+        print(f"missing: {missing}; compared at the seeds that all have: {compared}; run `dvc repro`")
+    print(table(found.ranked))
+    if found.floor is not None:
+        print(f"two annotators of a photograph: {found.floor:.2f}")
+    if found.n_leaking:
         print(
-            f"{n_leaking} test faces show a photograph that training or validation holds too ({leaks.TABLE}); "
+            f"{found.n_leaking} test faces show a photograph that training or validation holds too ({leaks.TABLE}); "
             "leave it out of training by `facemix leaks --exclude`"
         )
-    champion = comparison.champion(trained)
-    folder = MODELS / champion.strategy / f"seed-{champion.seed}"
-    print(f"best by validation: {folder}, NME {champion.metrics['val']['nme']:.2f}")
-    print(verdict.sentence)
-    tracking.deliver()
+    champion = comparison.champion(found.trained)
+    print(f"best by validation: {_folder(champion)}, NME {champion.metrics['val']['nme']:.2f}")
+    print(found.verdict.sentence)
+
+
+def _track(found: _Found, params: Params, box_jitter: Sequence[Mapping[str, float]]) -> None:
+    """The summary run in MLflow, and the champion in its model registry."""
+    champion = comparison.champion(found.trained)
     with tracking.start(
         name="compare",
         experiment=params.tracking.experiment,
-        tags={"strategy": "compare", "verdict": verdict.sentence, **test_faces},
-        description=verdict.sentence,
+        tags={"strategy": "compare", "verdict": found.verdict.sentence, **found.test_faces},
+        description=found.verdict.sentence,
         params={
             "alpha": params.alpha,
             "n_real": params.n_real,
             "n_synthetic": params.n_synthetic,
             "seeds": params.seeds,
-        }
-        | {"best": ranked[0]["strategy"], "normalizer": normalizer, "verdict": verdict.status},
+            "best": found.ranked[0]["strategy"],
+            "normalizer": found.normalizer,
+            "verdict": found.verdict.status,
+        },
     ) as run:
-        run.metrics({f"test.nme.{row['strategy']}": row["test_nme"] for row in ranked})
+        run.metrics({f"test.nme.{row['strategy']}": row["test_nme"] for row in found.ranked})
         run.metrics(
             {
                 f"test.box_jitter.{row['jitter']:.2f}.{name}": nme
@@ -114,7 +164,11 @@ def compare(params: Params) -> None:
         for file in sorted(REPORTS.iterdir()):
             if file.suffix in (".csv", ".json", ".png"):
                 run.artifact(file)
-        run.register(folder, **registration(champion, folder, len(trained)))
+        run.register(_folder(champion), **registration(champion, _folder(champion), len(found.trained)))
+
+
+def _folder(one: comparison.Trained) -> Path:
+    return MODELS / one.strategy / f"seed-{one.seed}"
 
 
 def registration(champion: comparison.Trained, folder: Path, candidates: int) -> dict[str, Any]:
