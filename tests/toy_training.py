@@ -90,14 +90,16 @@ def train(
     """Trains as one of the processes that the environment tells of; leaves weights, history and memory in `out`.
 
     Args:
-        strike: a rank, a step, and the signal that this rank sends itself before this step.
+        strike: a rank, a step, and the signal that this rank sends itself before this step; not again when torchrun has
+            started the processes anew.
         images: a .npy file of crops (N, 64, 64, 3) to train on, instead of the ten faces here.
     """
     memory = []
+    restarted = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
 
     def before_step(step: int) -> None:
         memory.append(anonymous_memory())
-        if strike and strike[:2] == [processes.rank(), step]:
+        if strike and not restarted and strike[:2] == [processes.rank(), step]:
             os.kill(os.getpid(), strike[2])
 
     torch.set_num_threads(1)

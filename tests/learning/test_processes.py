@@ -108,6 +108,16 @@ def test_torchrun_ends_with_a_checkpoint_when_a_process_is_lost(tmp_path: Path) 
     assert not (tmp_path / "out.pt").exists()
 
 
+def test_torchrun_may_start_lost_processes_anew(undisturbed: Path, tmp_path: Path) -> None:
+    request = {"checkpoint": f"{tmp_path}/checkpoint.pt", "out": f"{tmp_path}/out.pt", "settings": SETTINGS}
+    options = ["--nproc-per-node", "2", "--max-restarts", "1"]
+    command = [sys.executable, "-m", "torch.distributed.run", *options, SCRIPT]
+    strike = {"strike": [1, 4, signal.SIGKILL]}
+    done = subprocess.run([*command, json.dumps(request | strike)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert_same_but_for_rounding(tmp_path, undisturbed)
+
+
 def test_killed_twenty_times_at_random_moments_ends_in_the_same_weights_bit_for_bit(
     trainer: Trainer, tmp_path: Path
 ) -> None:

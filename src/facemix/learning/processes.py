@@ -16,6 +16,8 @@ import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
 
 PATIENCE = timedelta(minutes=30)
 """How long a process waits for the others: the first one validates alone."""
@@ -145,7 +147,12 @@ def joined(device: str) -> Iterator[Group]:
     if cuda:
         torch.cuda.set_device(group.device)
     # Also beside NCCL there is gloo: what is on the CPU is exchanged without a GPU's taking part.
-    dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=PATIENCE)
+    backend = "cpu:gloo,cuda:nccl" if cuda else "gloo"
+    # Processes that torchrun starts anew are given the store of those before them, with addresses that nobody listens
+    # at any more (https://github.com/pytorch/pytorch/issues/135712): each start has names of its own.
+    store, _, _ = next(rendezvous("env://", timeout=PATIENCE))
+    store = PrefixStore(f"start {os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", store)
+    dist.init_process_group(backend, store=store, rank=group.rank, world_size=size, timeout=PATIENCE)
     yield group
     dist.destroy_process_group()  # not after an error: those it would wait for may be gone, and the process ends
 
