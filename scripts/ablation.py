@@ -180,6 +180,7 @@ ROWS = {
     "input_64": Row(what="input: 64 px", changes={"model.input_size": 64}),
     "input_80": Row(what="input: 80 px", changes={"model.input_size": 80}),
     "context_1.1": Row(what="field of view 1.1 x the box", changes={"model.context": 1.1}),
+    "context_1.3": Row(what="field of view 1.3 x the box", changes={"model.context": 1.3}),
     "context_1.6": Row(what="field of view 1.6 x the box", changes={"model.context": 1.6}),
     "width_32": Row(what="decoder of 32 channels", changes={"model.width": 32}),
     "width_128": Row(what="decoder of 128 channels", changes={"model.width": 128}),

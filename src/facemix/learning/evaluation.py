@@ -28,7 +28,7 @@ def predict_pack(
 
     Each face in its tight landmark box, disturbed at the level `jitter`. A detector that looks further than the pack's
     crops reach sees their borders replicated: with `context` c, crops of `margin` m hold all that it looks at while
-    c * exp(jitter) + 2 * jitter <= m (1.81 <= 2 for the settings of params.yaml at 0.15).
+    c * exp(jitter) + 2 * jitter <= m (1.69 <= 2 for the settings of params.yaml at 0.15).
     """
     boxes = jitter_boxes(geometry.landmark_box(pack.landmarks[rows]), pack.ids[rows], jitter)
 
