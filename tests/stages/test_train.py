@@ -264,6 +264,19 @@ def test_a_saved_model_measures_what_its_metrics_say(project: Path, params: conf
     assert errors.nme.mean() == pytest.approx(json.loads((folder / "metrics.json").read_text())["test"]["nme"])
 
 
+def test_errors_are_comparable_on_the_same_faces_however_they_were_cropped(
+    project: Path, params: config.Params
+) -> None:
+    def said(pack: packs.Pack) -> str:
+        return stage.which_faces(pack, np.flatnonzero(pack.splits == "validation"))
+
+    before = packs.read(Path("data/packs/real"))
+    prepare("real", dataclasses.replace(params, pack=config.Pack(crop_size=48, margin=1.6)))
+    assert said(packs.read(Path("data/packs/real"))) == said(before)
+    assert said(dataclasses.replace(before, boxes=before.boxes + 1)) != said(before)
+    assert said(dataclasses.replace(before, splits=np.roll(before.splits, 1))) != said(before)
+
+
 def test_resume_from_another_configuration_is_refused(project: Path, params: config.Params) -> None:
     mine = stage.checkpoint_path(tasks.gather(STRATEGIES["real_only"], 0, params))
     task = tasks.gather(STRATEGIES["real_only"], 0, params)
