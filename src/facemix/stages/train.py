@@ -107,7 +107,7 @@ def write_outputs(folder: Path, task: Task, outcome: Outcome) -> dict[str, Any]:
 
 
 def which_faces(pack: Pack, rows: Rows) -> str:
-    """A digest of names and landmark boxes: NMEs on faces of equal digest can be compared, however they were cropped."""
+    """A digest of names and landmark boxes: on faces of equal digest NMEs compare, however the faces were cropped."""
     digest = hashlib.sha256("\0".join(pack.ids[rows].tolist()).encode())
     digest.update(pack.boxes[rows].tobytes())
     return digest.hexdigest()[:12]
