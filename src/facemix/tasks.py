@@ -91,7 +91,9 @@ def gather(strategy: Strategy, seed: int, params: Params) -> Task:
     inputs = {"real": real.digest} | ({"synthetic": synthetic.digest} if synthetic else {})
     base, adapter = None, None
     if needed := strategy.starts_from or strategy.shares_network_of:
-        base = _load_model(needed, seed, inputs)
+        # A network that is shared is used as it is; one to start from is copied to the device by the training.
+        device = "cpu" if strategy.starts_from else str(processes.choose_device(params.training.device))
+        base = _load_model(needed, seed, inputs, device)
     if synthetic and strategy.adapts_labels:
         adapter = _load_model(ADAPTER_FROM, seed, inputs).adapter
         assert adapter is not None
@@ -110,9 +112,9 @@ def gather(strategy: Strategy, seed: int, params: Params) -> Task:
     )
 
 
-def _load_model(strategy: str, seed: int, inputs: dict[str, str]) -> Landmarker:
+def _load_model(strategy: str, seed: int, inputs: dict[str, str], device: str = "cpu") -> Landmarker:
     folder = MODELS / strategy / f"seed-{seed}"
-    landmarker = Landmarker.load(folder)
+    landmarker = Landmarker.load(folder, device)
     inputs[strategy] = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()[:16]
     return landmarker
 

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from facemix.learning.batches import SYNTHETIC, Load, MixedBatches, TrainingSet, loader, resident, streamed
+from facemix.learning.batches import SYNTHETIC, Load, MixedBatches, TrainingSet, loader, resident, streamed, upload
 
 
 def faces(n: int, brightness: int) -> TrainingSet:
@@ -146,3 +146,11 @@ def _mapped() -> int:
     """Memory of files that this process has mapped and read, bytes."""
     status = Path("/proc/self/status").read_text()
     return 1024 * int(re.search(r"RssFile:\s+(\d+) kB", status)[1])  # type: ignore[index]
+
+
+def test_a_tensor_whose_elements_share_memory_reaches_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    # As torch fills pinned memory; without a GPU there is none.
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda t: torch.empty_strided(t.shape, t.stride()).copy_(t))
+    monkeypatch.setattr(torch.Tensor, "to", lambda t, *_, **__: t)
+    spread = torch.arange(2.0)[:, None, None].expand(2, 3, 1)
+    assert torch.equal(upload(spread, torch.device("cuda")), spread)

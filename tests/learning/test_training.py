@@ -13,7 +13,7 @@ from torch import Tensor
 
 from facemix.learning import training
 from facemix.learning.model import LandmarkNet
-from facemix.learning.processes import choose_device
+from facemix.learning.processes import Group, choose_device
 from facemix.learning.training import CheckpointError, Result, Stopped, Weights
 from toy_training import SETTINGS, run
 
@@ -147,6 +147,8 @@ def test_weights_that_are_not_finite_are_not_saved(tmp_path: Path, monkeypatch: 
     "error",
     [
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+        RuntimeError("CUDA error: out of memory"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
         RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."),
         MemoryError(),
     ],
@@ -167,6 +169,15 @@ def test_out_of_memory_says_what_to_lower_and_can_be_resumed(
         with pytest.raises(RuntimeError, match=lower):
             run(checkpoint)
     assert same(run(checkpoint).weights, undisturbed.weights)
+
+
+def test_too_little_memory_to_begin_says_what_to_lower(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    monkeypatch.setattr(Group, "share_out", fail)
+    with pytest.raises(RuntimeError, match="out of memory before the first step: lower training.batch_size"):
+        run(tmp_path / "checkpoint.pt")
 
 
 def test_another_runtime_error_is_passed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -124,6 +124,16 @@ def test_label_adaptation_shares_the_network_of_synthetic_only(project: Path, pa
     assert outcome.landmarker.adapter is not None
 
 
+def test_a_shared_network_works_where_training_would(
+    project: Path, params: config.Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_shared(params)
+    monkeypatch.setattr(tasks.processes, "choose_device", lambda _name: torch.device("meta"))
+    base = tasks.gather(STRATEGIES["label_adaptation"], 0, params).base
+    assert base is not None
+    assert {parameter.device.type for parameter in base.network.parameters()} == {"meta"}
+
+
 def test_fine_tuning_starts_from_the_network_of_synthetic_only(project: Path, params: config.Params) -> None:
     save_shared(params)
     started = tasks.new_network(tasks.gather(STRATEGIES["fine_tuning"], 0, params)).state_dict()

@@ -145,7 +145,8 @@ class MixedBatches:
 
 def upload(tensor: Tensor, device: torch.device) -> Tensor:
     """A CPU tensor on the device; from pinned memory, so that the host does not wait for a GPU."""
-    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
+    # Pinned memory is laid out like the tensor: where its elements share memory, it could not be filled.
+    return tensor.contiguous().pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
 
 
 def loader(batches: MixedBatches, device: torch.device, start: int, stop: int) -> Load:

@@ -64,12 +64,7 @@ class Group:
         """
         if self.size == 1:
             return model, model
-        if self.device.type == "cuda":
-            from timm.layers import convert_sync_batchnorm  # torch's own would lose timm's activations
-
-            model = convert_sync_batchnorm(model)
-        else:
-            _normalise_together(model)
+        _normalise_together(model)
         # static_graph: a backbone may have layers that no landmark depends on. Buffers are equal everywhere as it is.
         return model, nn.parallel.DistributedDataParallel(model, forward_sync_buffers=False, static_graph=True)
 
@@ -181,8 +176,9 @@ def is_loss_of_a_process(error: BaseException) -> bool:
 class GlobalBatchNorm(nn.Module):
     """Batch normalisation by the statistics of the whole batch, of which each process holds an equal part.
 
-    What `nn.SyncBatchNorm` does, which knows GPUs only. Takes the place of a `BatchNorm2d` (or timm's, which has a
-    dropout and an activation in it) and keeps its parameters, its buffers and their names.
+    What `nn.SyncBatchNorm` does, which knows GPUs only, where it makes the host wait in each layer: its parts may be
+    unequal. Takes the place of a `BatchNorm2d` (or timm's, which has a dropout and an activation in it) and keeps its
+    parameters, its buffers and their names.
     """
 
     weight: Tensor
@@ -235,16 +231,15 @@ class _Normalise(torch.autograd.Function):
         mean = all_means.mean(0)
         variance = all_variances.mean(0) + all_means.var(0, correction=0)  # within and between the equal parts
         scale = torch.rsqrt(variance + eps)
-        normal = (x.float() - _of_channels(mean)) * _of_channels(scale)
-        ctx.save_for_backward(normal, weight, scale)
+        ctx.save_for_backward(x, weight, mean, scale)  # under autocast x is half as large as what is made of it here
         ctx.mark_non_differentiable(mean, variance)
-        y = torch.addcmul(_of_channels(bias), normal, _of_channels(weight))
+        y = torch.addcmul(_of_channels(bias), _normalised(x, mean, scale), _of_channels(weight))
         return y.to(x.dtype), mean, variance
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
-        normal, weight, scale = ctx.saved_tensors
-        upper = gradients[0].float()
+        x, weight, mean, scale = ctx.saved_tensors
+        normal, upper = _normalised(x, mean, scale), gradients[0].float()
         sums = torch.stack([upper.sum((0, 2, 3)), (upper * normal).sum((0, 2, 3))])
         means = sums.clone()
         dist.all_reduce(means)
@@ -252,6 +247,10 @@ class _Normalise(torch.autograd.Function):
         lower = upper - _of_channels(means[0]) - normal * _of_channels(means[1])
         lower = (lower * _of_channels(weight * scale)).to(gradients[0].dtype)
         return lower, sums[1], sums[0], None  # DDP averages those of the parameters
+
+
+def _normalised(x: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
+    return (x.float() - _of_channels(mean)) * _of_channels(scale)
 
 
 def _of_channels(values: Tensor) -> Tensor:

@@ -113,7 +113,8 @@ def train(
     """
     settings, first = recipe.settings, group.rank == 0
     start, stop = group.part(settings.batch_size)
-    state = State.begin(network, recipe, group)
+    with explained_shortage(recipe, checkpoint):
+        state = State.begin(network, recipe, group)
 
     def save() -> None:
         state.check(recipe, checkpoint)
@@ -196,7 +197,7 @@ class State:
     def advance(self, recipe: Recipe, load: Load, group: Group) -> None:
         """One step of training: load, augment, forward, backward, optimiser, average."""
         settings, device = recipe.settings, group.device
-        if group.size > 1:
+        if group.size > 1 and device.type == "cpu":  # see `explained_failures`
             self.before = [buffer.clone() for buffer in self.model.buffers()]
         for parameters in self.optimizer.param_groups:
             parameters["lr"] = recipe.learning_rate * schedule(self.step, settings.steps, settings.warmup_steps)
@@ -296,10 +297,7 @@ def explained_failures(
         yield
     except (RuntimeError, MemoryError) as error:
         if _is_out_of_memory(error):
-            raise RuntimeError(
-                f"out of memory in step {state.step + 1}: lower training.batch_size ({recipe.settings.batch_size}) or "
-                f"model.input_size ({recipe.input_size}), or free memory; {_way_on(checkpoint)}"
-            ) from error
+            raise _shortage(f"in step {state.step + 1}", recipe, checkpoint) from error
         if not processes.is_loss_of_a_process(error):
             raise
         # Behind a broken exchange a GPU may have computed anything: there the last evaluation's checkpoint stands.
@@ -314,9 +312,28 @@ def explained_failures(
         ) from error
 
 
+@contextmanager
+def explained_shortage(recipe: Recipe, checkpoint: Path) -> Iterator[None]:
+    """Turns what torch says when memory does not even suffice to begin into what to do about it."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        raise _shortage("before the first step", recipe, checkpoint) from error
+
+
+def _shortage(when: str, recipe: Recipe, checkpoint: Path) -> RuntimeError:
+    return RuntimeError(
+        f"out of memory {when}: lower training.batch_size ({recipe.settings.batch_size}) or model.input_size "
+        f"({recipe.input_size}), or free memory; {_way_on(checkpoint)}"
+    )
+
+
 def _is_out_of_memory(error: BaseException) -> bool:
-    """On a CPU torch has no error class of its own for it."""
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "DefaultCPUAllocator" in str(error)
+    """Only the allocator of GPUs has an error class for it; the CPU's, CUDA's own and its libraries' have words."""
+    words = ("DefaultCPUAllocator", "out of memory", "ALLOC_FAILED")
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(word in str(error) for word in words)
 
 
 def _way_on(checkpoint: Path) -> str:
