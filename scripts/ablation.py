@@ -229,7 +229,9 @@ def table(steps: int) -> str:
     lines = ["| row | what is changed | val NME | to the default | million multiplications |", "|---|---|---|---|---|"]
     for name in sorted(found, key=lambda name: float(np.mean(list(found[name].values())))):
         apart = [nme - default[seed] for seed, nme in found[name].items() if seed in default]
-        said = f"{np.mean(apart):+.2f} ({min(apart):+.2f} to {max(apart):+.2f})" if apart and name != "default" else ""
+        said = f"{np.mean(apart):+.2f}" if apart and name != "default" else ""
+        if said and len(apart) > 1:
+            said += f" ({min(apart):+.2f} to {max(apart):+.2f})"
         mean = np.mean(list(found[name].values()))
         lines.append(f"| `{name}` | {ROWS[name].what} | {mean:.2f} | {said} | {cost[name]} |")
     return "\n".join(lines)

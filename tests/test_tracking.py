@@ -280,6 +280,15 @@ def test_what_the_store_refuses_does_not_hold_up_the_rest(root: Path, caplog: py
     assert outbox(root) == []
 
 
+def test_a_deleted_experiment_does_not_hold_up_new_runs(root: Path) -> None:
+    with track():
+        pass
+    quietly(lambda: client().delete_experiment(client().get_experiment_by_name("facemix").experiment_id))
+    with track():
+        pass
+    assert len(stored_runs()) == 2 and outbox(root) == []  # what was deleted with it comes back, too
+
+
 def test_a_living_process_keeps_its_journal(root: Path) -> None:
     with track("one") as run:
         run.metrics({"loss": 1.0}, step=1)

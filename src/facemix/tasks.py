@@ -6,6 +6,7 @@ Knows neither DVC nor MLflow.
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,9 @@ from facemix.learning.batches import MixedBatches, TrainingSet
 from facemix.learning.model import LandmarkNet
 from facemix.learning.predict import Landmarker
 from facemix.strategies import ADAPTER_FROM, MODELS, Strategy
+
+CODE = ("faces", "learning", "metrics.py", "strategies.py", "tasks.py")
+"""What of the package decides how a training ends."""
 
 Rows = npt.NDArray[np.int64]
 Table = Sequence[Mapping[str, object]]
@@ -67,6 +71,7 @@ class Task:
             **{section: plain(getattr(params, section)) for section in sections},
             "evaluation": plain(params.evaluation),
             "inputs": dict(self.inputs),
+            "code": code(Path(__file__).parent),
         }
 
 
@@ -80,6 +85,16 @@ class Outcome:
     label_gap: Table | None = None
     picture: npt.NDArray[np.uint8] | None = None
     """(H, W, 3) RGB: the first augmented batch with its points."""
+
+
+@cache
+def code(package: Path) -> str:
+    """A digest of the package's code that decides how a training ends: one begun by other code does not go on."""
+    digest = hashlib.sha256()
+    for place in (package / name for name in CODE):
+        for file in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
+            digest.update(f"{file.relative_to(package)}\0".encode() + file.read_bytes() + b"\0")
+    return digest.hexdigest()[:16]
 
 
 def gather(strategy: Strategy, seed: int, params: Params) -> Task:

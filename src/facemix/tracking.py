@@ -497,6 +497,9 @@ def _find_run(client: Any, journal: _Journal) -> str:
     with _alone("initialising"):
         experiment = client.get_experiment_by_name(first["experiment"])
         experiment_id = experiment.experiment_id if experiment else _create_experiment(client, first["experiment"])
+        if experiment and experiment.lifecycle_stage == "deleted":  # it takes no runs, and its name stays taken
+            client.restore_experiment(experiment_id)
+            log.warning("MLflow's experiment %s had been deleted; it is restored, with its runs, for a new one", first["experiment"])
     if runs := client.search_runs([experiment_id], f"tags.`{JOURNAL_TAG}` = '{journal.folder.name}'", max_results=1):
         return str(runs[0].info.run_id)
     run = client.create_run(

@@ -162,6 +162,21 @@ def test_without_a_ranking_the_message_says_what_to_do(project: tuple[Path, conf
         stage.report(params)
 
 
+def test_a_ranking_of_other_models_than_there_are_is_refused(project: tuple[Path, config.Params]) -> None:
+    root, params = project
+    file = next((root / "models").glob("*/seed-*/metrics.json"))
+    metrics = json.loads(file.read_text())
+    metrics["test"]["nme"] -= 1
+    file.write_text(json.dumps(metrics))
+    with pytest.raises(ValueError, match="in models/ are others than it ranks.*run `dvc repro`"):
+        stage.report(params)
+
+
+def test_small_numbers_of_a_sweep_stay_apart() -> None:
+    shown = [results._short(text) for text in ("5.123456", "4.000000", "0.0001", "0.00030", "12", "mixing")]
+    assert shown == ["5.123", "4", "0.0001", "0.0003", "12", "mixing"]
+
+
 def test_strategies_are_described_by_what_the_table_says(finished: tuple[Path, config.Params]) -> None:
     params = dataclasses.replace(finished[1], alpha=0.25)
     said = {name: results.describe(strategy, params) for name, strategy in STRATEGIES.items()}

@@ -301,6 +301,22 @@ def test_resume_from_another_configuration_is_refused(project: Path, params: con
     stage.train(STRATEGIES["real_only"], 0, params, resume=mine)
 
 
+@pytest.mark.parametrize("name", ["tasks.py", "learning/model.py", "faces/splits.py"])
+def test_a_training_does_not_go_on_by_other_code(
+    name: str, project: Path, params: config.Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = tasks.gather(STRATEGIES["real_only"], 0, params)
+    package = project / "facemix"
+    shutil.copytree(Path(tasks.__file__).parent, package, ignore=shutil.ignore_patterns("data", "__pycache__"))
+    before = stage.checkpoint_path(task)
+    monkeypatch.setattr(tasks, "__file__", str(package / "tasks.py"))
+    assert stage.checkpoint_path(task) == before
+    with (package / name).open("a") as file:
+        file.write("# other\n")
+    tasks.code.cache_clear()
+    assert stage.checkpoint_path(task) != before
+
+
 @pytest.mark.parametrize(("key", "strategy"), [("n_real", "real_only"), ("n_synthetic", "synthetic_only")])
 def test_more_faces_than_there_are_is_refused_with_their_number(
     key: str, strategy: str, project: Path, params: config.Params

@@ -9,12 +9,14 @@ from unittest.mock import Mock
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
+from ruamel.yaml import YAML
 
 from facemix import config
 from facemix.files import write_table
 from facemix.stages import compare as stage
 from facemix.verdict import comparison, figures, leaks
 
+REPOSITORY = Path(__file__).resolve().parents[2]
 FACES = [f"300w/lfpw/testset/{i}" for i in range(40)]
 
 
@@ -181,6 +183,20 @@ def test_tables_for_plots_have_a_column_a_strategy(tmp_path: Path) -> None:
             "real_only is measured by outer_eye, real_only by box_side",
         ),
         (lambda m: write(m, "real_only", 0, [1.0], test=3), "damaged results"),
+        (
+            lambda m: (
+                write(m, "real_only", 0, [1.0]),
+                write(m, "mixing", 0, [1.0], training={"faces_seen": 3200, "pretraining_faces_seen": 0}),
+            ),
+            "the budget, faces seen in training, of real_only seed 0: found 320, of mixing seed 0 3200; expected",
+        ),
+        (
+            lambda m: (
+                write(m, "real_only", 0, [1.0], validation_faces="some"),
+                write(m, "mixing", 0, [1.0], validation_faces="others"),
+            ),
+            "the validation faces of real_only seed 0: found some, of mixing seed 0 others",
+        ),
     ],
 )
 def test_results_that_cannot_be_compared_are_refused(prepare: Any, message: str, tmp_path: Path) -> None:
@@ -256,7 +272,7 @@ def test_what_dvc_keeps_of_an_earlier_comparison_is_not_written_to(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(stage.tracking, "deliver", lambda: 0)
     monkeypatch.setattr(stage.tracking, "start", lambda **about: nullcontext(Mock()))
-    params = config.load(Path(__file__).resolve().parents[2] / "params.yaml")
+    params = config.load(REPOSITORY / "params.yaml")
     write(Path("models"), "real_only", 0, [4.0])
     stage.compare(params)
     former = {path.name: path.read_bytes() for path in Path("reports").iterdir()}
@@ -267,6 +283,22 @@ def test_what_dvc_keeps_of_an_earlier_comparison_is_not_written_to(
     stage.compare(params)
     assert Path("reports/ranking.csv").read_bytes() != former["ranking.csv"]
     assert {name: Path(f"kept-{name}").read_bytes() for name in former} == former
+
+
+def test_tables_for_dvc_plots_have_a_column_for_each_curve_that_dvc_yaml_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(stage.tracking, "deliver", lambda: 0)
+    monkeypatch.setattr(stage.tracking, "start", lambda **about: nullcontext(Mock()))
+    write(Path("models"), "real_only", 0, [4.0])
+    stage.compare(config.load(REPOSITORY / "params.yaml"))
+    plots = YAML(typ="safe").load(REPOSITORY / "dvc.yaml")["plots"]
+    curves = [curve for plot in plots if isinstance(plot, dict) for one in plot.values() for curve in one["y"].items()]
+    assert len(curves) == 3
+    for table, columns in curves:
+        header = Path(table).read_text().splitlines()[0].split(",")
+        assert set(columns) < set(header)
 
 
 def test_leaking_test_faces_and_the_human_floor_are_told(

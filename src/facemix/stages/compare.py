@@ -14,7 +14,7 @@ from facemix.config import Params
 from facemix.files import whole_file, write_table
 from facemix.stages import leaks
 from facemix.stages.leaks import REPORTS
-from facemix.strategies import MODELS
+from facemix.strategies import MODELS, STRATEGIES
 from facemix.verdict import comparison, figures
 from facemix.verdict.leaks import leaking
 
@@ -234,8 +234,10 @@ def _write_tables_and_figures(
         "validation.csv": comparison.validation_table(trained),
     }
     for name, rows in tables.items():
+        # `dvc plots` draws nothing where a column that dvc.yaml names is not there.
+        untrained = {} if name == "ranking.csv" else {one: "" for one in STRATEGIES if one not in rows[0]}
         with whole_file(REPORTS / name) as beside:
-            write_table(beside, rows)
+            write_table(beside, [{**row, **untrained} for row in rows])
     with whole_file(REPORTS / "ranking.png") as beside:
         figures.ranking(beside, ranked, trained, normalizer, floor)
     with whole_file(REPORTS / "ced.png") as beside:

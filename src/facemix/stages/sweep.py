@@ -304,7 +304,8 @@ def _train(
         try:
             for number in range(min(jobs, max(map(len, levels)))):
                 clones.put(_clone(root, commit, root / WORK / str(number), running, logs / "clone.log"))
-            _prepare(root, root / WORK / "0", running, logs / "prepare.log", axes)
+            synthetic = any("n_synthetic" in inputs[point.strategy].params for level in levels for point in level)
+            _prepare(root, root / WORK / "0", running, logs / "prepare.log", axes, synthetic)
             for level in levels:
                 futures = {pool.submit(work, point): point for point in level}
                 for future in as_completed(futures):
@@ -372,9 +373,10 @@ def _dvc(*arguments: str, root: Path, clone: Path, running: _Running, log: Path,
     raise RuntimeError(f"{said} (the whole log: {log})")
 
 
-def _prepare(root: Path, clone: Path, running: _Running, log: Path, axes: Axes) -> None:
+def _prepare(root: Path, clone: Path, running: _Running, log: Path, axes: Axes, synthetic: bool) -> None:
     """Makes the packs once, or takes them from DVC's cache, and checks `n_real` against them."""
-    _dvc("repro", "prepare", root=root, clone=clone, running=running, log=log)
+    stages = ["prepare@real", *(["prepare@synthetic"] if synthetic else [])]
+    _dvc("repro", *stages, root=root, clone=clone, running=running, log=log)
     sweep.check_counts(axes, int(np.sum(packs.read(clone / packs.FOLDER / "real").splits == "train")))
 
 

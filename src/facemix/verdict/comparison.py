@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -39,12 +39,19 @@ class Trained:
     """By all training steps behind it: its own, and those of the network that it started from."""
 
 
+_EQUAL: Mapping[str, Callable[[Mapping[str, Any]], object]] = {
+    "the budget, faces seen in training,": lambda metrics: metrics["training"]["faces_seen"],
+    "the validation faces": lambda metrics: metrics.get("validation_faces"),
+}
+"""What must be the same for all whose results are compared."""
+
+
 def read(models: Path, seeds: Sequence[int]) -> list[Trained]:
     """Every trained strategy at the seeds that all of them have, in the order of the table.
 
     Raises:
         ValueError: nothing is there, no seed is common to all, a file is damaged, NMEs of different face sizes, or
-            strategies that were judged on different faces.
+            strategies that were judged on different faces or trained with different budgets.
     """
     names = _trained(models, seeds)
     if not names:
@@ -69,6 +76,12 @@ def read(models: Path, seeds: Sequence[int]) -> list[Trained]:
                 f"{models}: {first.strategy} seed {first.seed} and {other.strategy} seed {other.seed} were tested on "
                 f"different faces ({len(first.errors)} and {len(other.errors)}); run `dvc repro`"
             )
+        for what, of in _EQUAL.items():
+            if of(other.metrics) != of(first.metrics):
+                raise ValueError(
+                    f"{models}: {what} of {first.strategy} seed {first.seed}: found {of(first.metrics)}, of "
+                    f"{other.strategy} seed {other.seed} {of(other.metrics)}; expected equal ones: run `dvc repro`"
+                )
     return found
 
 

@@ -66,6 +66,10 @@ class Found:
         return {face: place[face] for face in faces} if place.keys() >= faces.keys() else None
 
 
+SAME = 1e-4
+"""NME: how far rounding may move a figure."""
+
+
 def read(params: Params, folder: Path) -> Found:
     """What the other stages left.
 
@@ -86,6 +90,10 @@ def read(params: Params, folder: Path) -> Found:
             ranked = [{key: parse(text) for key, text in row.items()} for row in csv.DictReader(file)]
         if {row["strategy"] for row in ranked} != {one.strategy for one in trained}:
             raise ValueError("it ranks other strategies than there are in models/")
+        for row in ranked:
+            now = [one.metrics["test"]["nme"] for one in trained if one.strategy == row["strategy"]]
+            if abs(sum(now) / len(now) - float(str(row["test_nme"]))) > SAME:
+                raise ValueError(f"the models of {row['strategy']} in models/ are others than it ranks")
         _ = content["verdict"]["sentence"], content["verdict"]["status"], content["normalizer"]
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(

@@ -163,7 +163,7 @@ def reproduce(found: Found) -> list[Piece]:
         for source in getattr(sources, role)
     ]
     commit = _git("rev-parse", "HEAD") or "unknown"
-    changed = _git("status", "--porcelain", "--", "src", "dvc.yaml", str(PARAMS_FILE))
+    changed = _git("status", "--porcelain", "--", "src", "data/splits", "dvc.yaml", str(PARAMS_FILE))
     digests = [
         [f"{role} faces", pack.digest] for role, pack in (("real", found.real), ("synthetic", found.synthetic)) if pack
     ]
@@ -179,7 +179,16 @@ def reproduce(found: Found) -> list[Piece]:
                 ]
             ),
         ),
-        *([Text(text="Not all was committed: the parameters below are those that were used.")] if changed else []),
+        *(
+            [
+                Text(
+                    text="Not all was committed: the parameters below are those that were used, but code or splits "
+                    "may be others than that commit's."
+                )
+            ]
+            if changed
+            else []
+        ),
         Table(
             caption="Versions and contents",
             header=["what", "which"],

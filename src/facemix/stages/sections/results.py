@@ -173,7 +173,9 @@ def _table(path: Path) -> tuple[list[str], list[list[str]]] | None:
 
 def _short(cell: str) -> str:
     value = parse(cell)
-    return f"{value:.3f}".rstrip("0").rstrip(".") if isinstance(value, float) else cell
+    if not isinstance(value, float):
+        return cell
+    return f"{value:.3f}".rstrip("0").rstrip(".") if abs(value) >= 0.1 else f"{value:.3g}"
 
 
 def by_group(found: Found) -> list[Piece]:
