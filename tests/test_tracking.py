@@ -280,6 +280,28 @@ def test_what_the_store_refuses_does_not_hold_up_the_rest(root: Path, caplog: py
     assert outbox(root) == []
 
 
+@pytest.mark.parametrize("how", [shutil.move, shutil.copytree])
+def test_a_project_that_was_moved_or_copied_has_its_artifacts_where_it_is(
+    how: Callable[[Path, Path], object], root: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: Any
+) -> None:
+    with track() as run:
+        run.artifact(checkpoint(root))
+        run.model(checkpoint(root))
+    place = tmp_path_factory.mktemp("elsewhere") / "moved"
+    how(root, place)
+    monkeypatch.chdir(place)
+    monkeypatch.setenv("DVC_ROOT", str(place))
+    before = sorted(root.rglob("*"))
+    with track() as run:
+        run.artifact(checkpoint(place))
+    assert sorted(root.rglob("*")) == before
+    for stored in stored_runs():
+        assert quietly(lambda stored=stored: client().list_artifacts(stored.info.run_id))
+        assert stored.info.artifact_uri.startswith((place / "mlartifacts").as_uri())
+    (model,) = quietly(lambda: client().search_logged_models([stored_runs()[0].info.experiment_id]))
+    assert Path(model.artifact_location.removeprefix("file://"), "MLmodel").exists()
+
+
 def test_a_deleted_experiment_does_not_hold_up_new_runs(root: Path) -> None:
     with track():
         pass

@@ -21,6 +21,7 @@ import os
 import re
 import shlex
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -60,6 +61,13 @@ DIGEST_TAG = "facemix.digest"
 REGISTERED = "facemix"  # the model's name in the registry
 REGISTERED_ABOUT = "68 facial landmarks. The alias `champion` is on the best version by validation."
 CHAMPION = "champion"  # the alias of its best version
+PLACES = (  # where MLflow's database keeps places of artifacts
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("logged_models", "artifact_location"),
+    ("model_versions", "source"),
+    ("model_versions", "storage_location"),
+)
 DELIVERY_INTERVAL = 10.0  # seconds between deliveries while training
 LONGEST_WAIT = 600.0  # seconds: a store that stays away is asked ever more rarely, up to this
 MODEL_PACKAGES = ("torch", "torchvision", "timm", "numpy", "opencv-python", "safetensors")
@@ -497,9 +505,11 @@ def _find_run(client: Any, journal: _Journal) -> str:
     with _alone("initialising"):
         experiment = client.get_experiment_by_name(first["experiment"])
         experiment_id = experiment.experiment_id if experiment else _create_experiment(client, first["experiment"])
+        if experiment:
+            _follow_a_move(experiment.name, experiment.artifact_location)
         if experiment and experiment.lifecycle_stage == "deleted":  # it takes no runs, and its name stays taken
             client.restore_experiment(experiment_id)
-            log.warning("MLflow's experiment %s had been deleted; it is restored, with its runs, for a new one", first["experiment"])
+            log.warning("MLflow's experiment %s was deleted; it is restored, for a new run", first["experiment"])
     if runs := client.search_runs([experiment_id], f"tags.`{JOURNAL_TAG}` = '{journal.folder.name}'", max_results=1):
         return str(runs[0].info.run_id)
     run = client.create_run(
@@ -519,6 +529,27 @@ def _create_experiment(client: Any, name: str) -> str:
         if experiment := client.get_experiment_by_name(name):  # another machine was faster
             return str(experiment.experiment_id)
         raise
+
+
+def _follow_a_move(experiment: str, location: str) -> None:
+    """Where a project was moved or copied, its database says where the artifacts lie now.
+
+    MLflow keeps absolute places and has no command for it: it would write to the old one, or fail.
+    """
+    artifacts = _local_artifacts()
+    if artifacts is None:
+        return
+    new = artifacts.as_uri()
+    old = location.removesuffix((artifacts / experiment).as_uri().removeprefix(new))
+    if old in (new, location) or not (old.startswith("file:") and old.endswith(f"/{artifacts.name}")):
+        return
+    log.info("the artifacts of MLflow's experiment %s were at %s, they are at %s now", experiment, old, new)
+    with contextlib.closing(sqlite3.connect(store_uri().removeprefix("sqlite:///"), timeout=60)) as database, database:
+        for table, column in PLACES:
+            database.execute(
+                f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE substr({column}, 1, ?) = ?",
+                (new, len(old) + 1, len(old) + 1, f"{old}/"),
+            )
 
 
 def _local_artifacts() -> Path | None:
