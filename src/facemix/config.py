@@ -78,7 +78,7 @@ class Render:
     def __post_init__(self) -> None:
         for key, rendered in (("render.synthetic", self.synthetic), ("render.stand_in", self.stand_in)):
             _require(0 <= rendered.n <= 1_000_000, f"{key}.n", rendered.n, "0 to 1000000 faces")
-            _require(rendered.seed >= 0, f"{key}.seed", rendered.seed, "0 or more")
+            _require(0 <= rendered.seed < 2**63, f"{key}.seed", rendered.seed, "0 to 2^63 - 1")
             size = rendered.image_size
             _require(32 <= size <= 2048, f"{key}.image_size", size, "32 to 2048 pixels")
 

@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 
 import cv2
@@ -128,6 +129,11 @@ def test_coinciding_points_are_valid(tmp_path):
         (np.zeros((0, 2)), "0 points, expected 68"),
         (np.where(np.arange(136).reshape(68, 2) == 7, np.nan, POINTS), r"point 3 is \[.*nan\], expected finite"),
         (np.where(np.arange(136).reshape(68, 2) == 7, np.inf, POINTS), "expected finite"),
+        (np.where(np.arange(136).reshape(68, 2) == 7, 1e39, POINTS), r"point 3, \[.*\], is far from the others"),
+        (
+            np.where(np.arange(136).reshape(68, 2) == 7, 1000.0, POINTS),
+            r"point 3, \[.*1000.0\], is far from the others",
+        ),
         (np.full((68, 2), 5.0), "extent"),
         (np.where(np.arange(68)[:, None] == 36, POINTS[45], POINTS), "outer eye corners"),
     ],
@@ -156,15 +162,17 @@ def test_pts_that_is_empty_or_binary(tmp_path, content, reason):
 
 
 def test_300w_incomplete_and_doubled_faces_are_all_reported_and_the_rest_read(tmp_path):
-    for name in ("whole", "no_image", "no_points", "doubled"):
+    for name in ("whole", "no_image", "no_points", "doubled", "twice"):
         write_300w(tmp_path, f"afw/{name}")
+    shutil.copy(tmp_path / "afw/twice.pts", tmp_path / "afw/twice.PTS")
     (tmp_path / "afw/no_image.jpg").unlink()
     (tmp_path / "afw/no_points.pts").unlink()
     write_image(tmp_path / "afw/doubled.png")
     faces, broken = read("300w", tmp_path)
     assert [face.id for face in faces] == ["afw/whole"]
     reasons = {error.path.name: error.reason for error in broken}
-    assert reasons.keys() == {"no_image.pts", "no_points.jpg", "doubled.png"}
+    assert reasons.keys() == {"no_image.pts", "no_points.jpg", "doubled.png", "twice.pts"}
+    assert "found twice.PTS and twice.pts, expected one file of points" in reasons["twice.pts"]
     assert "no no_image.jpg or no_image.png" in reasons["no_image.pts"]
     assert "no no_points.pts" in reasons["no_points.jpg"]
     assert "same face twice" in reasons["doubled.png"]

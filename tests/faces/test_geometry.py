@@ -57,6 +57,12 @@ def test_shrinking_does_not_alias(factor: int) -> None:
     assert crop.std() < (60 if factor == 3 else 45)  # sampling every third stripe would give 127
 
 
+def test_a_crop_far_larger_than_the_image_takes_no_more_memory() -> None:
+    image = np.full((50, 60, 3), 77, dtype=np.uint8)
+    crop = geometry.warp(image, geometry.crop_transform(np.array([0.0, 0, 1e9, 1e9]), 64, 1.3), 64)
+    assert np.all(crop == 77)
+
+
 def test_borders_are_replicated() -> None:
     image = np.full((50, 50, 3), 77, dtype=np.uint8)
     crop = geometry.warp(image, geometry.crop_transform(np.array([-30.0, -30, 90, 90]), 64, 2.0), 64)

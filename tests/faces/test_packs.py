@@ -77,6 +77,22 @@ def test_a_full_disk_leaves_the_former_pack(
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["pack"]
 
 
+def test_a_packs_space_is_taken_before_it_is_filled(
+    tmp_path: Path, entries: list[Entry], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken = []
+
+    def allocated(_: object, faces: object, *__: object) -> list[object]:
+        (images,) = tmp_path.rglob("images.npy")
+        taken.append(images.stat().st_blocks * 512)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(packs, "on_all_cores", allocated)
+    with pytest.raises(KeyboardInterrupt):
+        packs.write(tmp_path / "out" / "pack", entries, size=64, margin=2.0)
+    assert taken[0] >= len(entries) * 64 * 64 * 3
+
+
 def test_a_pack_of_parts_that_do_not_belong_together_is_refused(tmp_path: Path, entries: list[Entry]) -> None:
     packs.write(tmp_path / "pack", entries, size=64, margin=2.0)
     about = json.loads((tmp_path / "pack" / "pack.json").read_text())

@@ -91,6 +91,7 @@ def test_the_known_near_duplicates_of_test_faces_are_excluded() -> None:
     [
         ("validation: []", "expected the keys validation and excluded"),
         ("validation: [a]\nexcluded: [a]", "a stands under"),
+        ("validation: [a", "split.yaml: not YAML .*; correct it"),
     ],
 )
 def test_a_bad_split_file_is_refused(tmp_path: Path, text: str, message: str) -> None:

@@ -101,6 +101,10 @@ def test_what_belongs_together_is_drawn_together() -> None:
         ({"expressions": {"grin": 1.0}}, "population.expressions: found .*grin.* for some of neutral, smile"),
         ({"lights": {"sun": 0.0}}, "population.lights: found .* not all 0"),
         ({"panoramas": []}, "population.panoramas"),
+        ({"panoramas": 5}, "population.panoramas"),
+        ({"lights": {"sun": float("inf")}}, "population.lights"),
+        ({"jpeg_low": 98}, "population.jpeg_low: found 98; expected a number from 10 to 97"),
+        ({"people": 2**63}, "population.people"),
         ({"face_share_low": 0.7, "face_share_high": 0.5}, "face_share_low: found 0.7; expected at most"),
     ],
 )

@@ -4,7 +4,9 @@ import errno
 import json
 import multiprocessing
 import os
+import re
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -197,6 +199,31 @@ def test_a_full_disk_names_the_file_and_leaves_nothing_half_written(undisturbed:
     assert tree(out) == tree(undisturbed)
 
 
+@pytest.mark.parametrize("name", ["000003.png", "000003_ldmks.txt", "faces.parquet"])
+@pytest.mark.parametrize("empty", [True, False])
+def test_a_missing_or_empty_file_is_rendered_again_or_named(
+    name: str, empty: bool, undisturbed: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "set"
+    shutil.copytree(undisturbed, out)
+    (out / name).write_bytes(b"") if empty else (out / name).unlink()
+    if empty and name == "faces.parquet":
+        with pytest.raises(ValueError, match=r"faces\.parquet: damaged .*remove the folder"):
+            sets.render_set(out, 8, SETTINGS, 1)
+        return
+    sets.render_set(out, 8, SETTINGS, 1)
+    assert tree(out) == tree(undisturbed)
+
+
+def test_a_smaller_set_after_a_full_disk_holds_its_faces_alone(tmp_path: Path) -> None:
+    wanted, out = tmp_path / "wanted", tmp_path / "set"
+    sets.render_set(wanted, 2, SETTINGS, 1)
+    sets.render_set(out, 3, SETTINGS, 1)
+    (out / "000002.png").unlink()
+    sets.render_set(out, 2, SETTINGS, 1)
+    assert tree(out) == tree(wanted)
+
+
 def test_a_process_that_is_killed_ends_the_run_with_its_reason(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="face 2: the process that rendered it ended with exit code -9, killed"):
         sets.render_set(tmp_path, 4, settings(dies_at=2), 1)
@@ -248,19 +275,25 @@ def test_a_second_process_is_kept_from_the_same_folder(tmp_path: Path) -> None:
     process.communicate(timeout=30)
 
 
-def test_a_damaged_manifest_is_named(tmp_path: Path) -> None:
-    (tmp_path / "render.json").write_text("{")
+@pytest.mark.parametrize("text", ["{", "[]"])
+def test_a_damaged_manifest_is_named(text: str, tmp_path: Path) -> None:
+    (tmp_path / "render.json").write_text(text)
     with pytest.raises(ValueError, match=r"render\.json: damaged .*remove the folder"):
         sets.render_set(tmp_path, 1, SETTINGS, 1)
 
 
 @pytest.mark.parametrize(
     ("key", "value", "expected"),
-    [("seed", -1, "0 or more"), ("size", 16, "32 to 2048 pixels"), ("size", 4096, "32 to 2048 pixels")]
+    [
+        ("seed", -1, "0 to 2^63 - 1"),
+        ("seed", 2**63, "0 to 2^63 - 1"),
+        ("size", 16, "32 to 2048 pixels"),
+        ("size", 4096, "32 to 2048 pixels"),
+    ]
     + [("labels", "human", "one of mesh, annotator"), ("backend", "cuda", "one of auto, llvm, scalar")],
 )
 def test_a_setting_out_of_range_is_refused(key: str, value: Any, expected: str) -> None:
-    with pytest.raises(ValueError, match=f"{key}: found {value!r}, expected {expected}"):
+    with pytest.raises(ValueError, match=re.escape(f"{key}: found {value!r}, expected {expected}")):
         replace(SETTINGS, **{key: value})
 
 

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import os
+import shutil
 from pathlib import Path
 
 import cv2
@@ -15,6 +17,7 @@ from facemix.faces.images import read_image
 from facemix.learning.adaptation import LabelAdapter
 from facemix.learning.model import LandmarkNet
 from facemix.learning.predict import Landmarker
+from facemix.stages import predict as stage
 
 SIZE, CONTEXT = 48, 1.2
 MIDDLE = "60,50,140,130"
@@ -76,6 +79,24 @@ def test_json_holds_what_the_landmarker_predicts(model: Path, capsys: pytest.Cap
     assert [(face["image"], face["box"]) for face in found] == [("a.png", box) for box in boxes]
     expected = Landmarker.load(model).predict(read_image(Path("a.png")), np.array(boxes))
     np.testing.assert_allclose([face["landmarks"] for face in found], expected, atol=0.0051)
+
+
+@pytest.mark.parametrize("box", [[20, 10, 10, 40], [10, 10, 10, 40], [10, 10, np.inf, 40], [np.nan, 10, 30, 40]])
+def test_a_box_that_is_none_is_refused(box: list[float], model: Path) -> None:
+    with pytest.raises(ValueError, match=r"boxes: found \[.*\], expected x0 < x1 and y0 < y1, finite"):
+        Landmarker.load(model).predict(read_image(Path("a.png")), np.array([[5, 5, 40, 40], box], dtype=float))
+
+
+def test_a_box_far_larger_than_its_picture_is_refused(model: Path) -> None:
+    with pytest.raises(ValueError, match="the box 0,0,1e.09,1e.09 is over 100 times as large as the picture"):
+        stage.predict([Path("a.png")], model, box=["0,0,1e9,1e9"])
+
+
+def test_a_name_that_cannot_be_written_is_refused(model: Path) -> None:
+    name = os.fsdecode(b"caf\xe9.png")
+    shutil.copy("a.png", name)
+    with pytest.raises(ValueError, match="found a name that is no text, expected one that can be written; rename it"):
+        stage.predict([Path(name)], model)
 
 
 def test_csv_and_json_say_the_same(model: Path) -> None:

@@ -67,7 +67,7 @@ def warp(image: npt.NDArray[np.uint8], transform: Floats, size: int) -> npt.NDAr
     Shrinking samples too sparsely for bilinear interpolation, so the image is first shrunk by the whole part of the
     factor with area averaging: each output pixel then covers between one and two pixels of what is interpolated.
     """
-    factor = int(1 / np.sqrt(abs(np.linalg.det(transform[:, :2]))))
+    factor = int(min(1 / np.sqrt(abs(np.linalg.det(transform[:, :2]))), max(image.shape[:2])))
     if factor > 1:
         image, transform = _shrink(image, np.asarray(transform, dtype=np.float64), factor, size)
     return cv2.warpAffine(  # type: ignore[no-any-return]

@@ -61,13 +61,26 @@ def decode(path: Path, data: bytes) -> npt.NDArray[np.uint8]:
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)  # type: ignore[no-any-return]
 
 
+LARGEST_BOX = 100
+"""Side of a box / side of the picture."""
+
+
 def check_inside(path: Path, image: npt.NDArray[np.uint8], boxes: npt.NDArray[np.float64]) -> None:
-    """Raises BrokenFace for a box (xyxy) without a pixel of the image; parts of a face may lie outside."""
+    """Raises BrokenFace for a box (xyxy) without a pixel of the image, or so large that no face is to be seen in it.
+
+    Parts of a face may lie outside.
+    """
     height, width = image.shape[:2]
     for x0, y0, x1, y1 in boxes.tolist():
         if x1 < 0 or y1 < 0 or x0 > width - 1 or y0 > height - 1:
             found = ",".join(f"{value:g}" for value in (x0, y0, x1, y1))
             raise BrokenFace(path, f"the box {found} lies outside the picture of {width} x {height} pixels")
+        if max(x1 - x0, y1 - y0) > LARGEST_BOX * max(width, height):
+            found = ",".join(f"{value:g}" for value in (x0, y0, x1, y1))
+            raise BrokenFace(
+                path,
+                f"the box {found} is over {LARGEST_BOX} times as large as the picture of {width} x {height} pixels",
+            )
 
 
 def _is_cut_off(data: bytes) -> bool:

@@ -140,8 +140,8 @@ def write(folder: Path, entries: Sequence[Entry], *, size: int, margin: float) -
 
 def _write(folder: Path, entries: Sequence[Entry], size: int, margin: float) -> None:
     n = len(entries)
-    _reserve(folder / "images.npy", n * size * size * 3)
     images = np.lib.format.open_memmap(folder / "images.npy", mode="w+", dtype=np.uint8, shape=(n, size, size, 3))
+    _reserve(folder / "images.npy")
     landmarks = np.zeros((n, N_POINTS, 2), dtype=np.float32)
     rows: list[dict[str, object]] = [{} for _ in range(n)]
 
@@ -177,7 +177,8 @@ def _write(folder: Path, entries: Sequence[Entry], size: int, margin: float) -> 
     digest = _digest(images, landmarks, rows)
     about = {"faces": n, "size": size, "margin": margin, "digest": digest}
     (folder / "pack.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
-    cv2.imwrite(str(folder / "contact_sheet.png"), contact_sheet(images, landmarks)[..., ::-1])
+    _, sheet = cv2.imencode(".png", contact_sheet(images, landmarks)[..., ::-1])  # `imwrite` hides a full disk
+    (folder / "contact_sheet.png").write_bytes(sheet.tobytes())
 
 
 def raise_broken(broken: Sequence[BrokenFace], n_faces: int) -> None:
@@ -187,10 +188,10 @@ def raise_broken(broken: Sequence[BrokenFace], n_faces: int) -> None:
         raise ValueError(f"{len(broken)} of {n_faces} faces are broken; repair or remove their files:\n{listed}")
 
 
-def _reserve(path: Path, n_bytes: int) -> None:
-    """Takes the space now: a memory map on a full disk would end the process by a bus error instead of a message."""
-    with path.open("wb") as file:
-        os.posix_fallocate(file.fileno(), 0, n_bytes + 4096)
+def _reserve(path: Path) -> None:
+    """Takes a file's space now: a memory map on a full disk would end the process by a bus error, not a message."""
+    with path.open("r+b") as file:
+        os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
 
 
 def _write_table(path: Path, rows: list[dict[str, object]]) -> None:

@@ -39,8 +39,12 @@ def read_split_file(path: Path) -> SplitFile:
         ValueError: another structure, or an id under both.
     """
     from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
 
-    content = YAML(typ="safe").load(path)
+    try:
+        content = YAML(typ="safe").load(path)
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not YAML ({' '.join(str(error).split())}); correct it") from None
     keys = ("validation", "excluded")
     if not isinstance(content, Mapping) or not all(
         isinstance(content.get(key), list) and all(isinstance(id_, str) for id_ in content[key]) for key in keys

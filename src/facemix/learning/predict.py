@@ -83,13 +83,16 @@ class Landmarker:
             (n, 68, 2) pixels of the image, 0-based pixel centres.
 
         Raises:
-            ValueError: an image or boxes of another shape or type; a box without extent.
+            ValueError: an image or boxes of another shape or type; a box that is not finite or without extent.
         """
-        boxes = np.asarray(boxes, dtype=np.float64)
-        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        image, boxes = np.asarray(image), np.asarray(boxes, dtype=np.float64)
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
             raise ValueError(f"image: found {image.dtype} of shape {image.shape}, expected uint8 (H, W, 3) RGB")
         if boxes.ndim != 2 or boxes.shape[1] != 4:
             raise ValueError(f"boxes: found shape {boxes.shape}, expected (n, 4) xyxy in pixels")
+        good = np.isfinite(boxes).all(axis=1) & (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
+        if not good.all():
+            raise ValueError(f"boxes: found {boxes[good.argmin()].tolist()}, expected x0 < x1 and y0 < y1, finite")
         return self.predict_each((image for _ in boxes), boxes)
 
     def predict_each(

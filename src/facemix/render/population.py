@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -92,9 +93,10 @@ class Population:
             value = getattr(self, key)
             if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
                 raise ValueError(f"population.{key}: found {value!r}; expected a number from {low} to {high}")
-        if isinstance(self.people, bool) or not isinstance(self.people, int) or self.people < 0:
-            raise ValueError(f"population.people: found {self.people!r}; expected a whole number of at least 0")
-        if not self.panoramas or not set(self.panoramas) <= set(LAMPS):
+        if isinstance(self.people, bool) or not isinstance(self.people, int) or not 0 <= self.people < 2**63:
+            raise ValueError(f"population.people: found {self.people!r}; expected a whole number from 0 to 2^63 - 1")
+        listed = isinstance(self.panoramas, tuple | list) and all(isinstance(name, str) for name in self.panoramas)
+        if not listed or not self.panoramas or not set(self.panoramas) <= set(LAMPS):
             raise ValueError(f"population.panoramas: found {self.panoramas!r}; expected some of {', '.join(LAMPS)}")
         if self.face_share_low > self.face_share_high:
             raise ValueError(
@@ -132,7 +134,7 @@ _RANGES: dict[str, tuple[float, float]] = dict.fromkeys(_SHARES, (0, 1)) | {
     "white_balance_sd": (0, 0.3),
     "noise_limit": (0, 0.2),
     "blur_limit": (0, 0.05),
-    "jpeg_low": (10, 100),
+    "jpeg_low": (10, 97),
 }
 
 
@@ -141,7 +143,9 @@ def _check_weights(key: str, weights: object, names: tuple[str, ...]) -> None:
     if not isinstance(weights, Mapping) or not weights or not set(weights) <= set(names):
         raise ValueError(f"population.{key}: found {weights!r}; {known}")
     values = list(weights.values())
-    if any(isinstance(v, bool) or not isinstance(v, int | float) or not v >= 0 for v in values) or not sum(values) > 0:
+    if any(isinstance(v, bool) or not isinstance(v, int | float) or not 0 <= v < math.inf for v in values) or not (
+        0 < sum(values) < math.inf
+    ):
         raise ValueError(f"population.{key}: found {dict(weights)!r}; {known}")
 
 
@@ -300,8 +304,8 @@ def person(population: Population, seed: int, index: int) -> Person:
         shift_y=float(rng.normal(0, 0.04)),
         exposure=float(np.exp(rng.normal(0, population.exposure_sd))),
         white_balance=tuple(np.exp(rng.normal(0, population.white_balance_sd, 3)).tolist()),
-        noise=float(rng.uniform(0.002, max(0.002, population.noise_limit))),
-        blur=float(rng.uniform(0.001, max(0.001, population.blur_limit))) if rng.random() < population.blur else 0.0,
+        noise=_up_to(rng, population.noise_limit, 0.002),
+        blur=_up_to(rng, population.blur_limit, 0.001) if rng.random() < population.blur else 0.0,
         jpeg=int(rng.integers(population.jpeg_low, 98)),
         grey=bool(rng.random() < population.grey),
     )
@@ -316,6 +320,10 @@ def _weighted(weights: Mapping[str, float]) -> tuple[list[str], int | None, bool
     """Arguments of `Generator.choice`."""
     values = np.array(list(weights.values()), float)
     return list(weights), None, True, values / values.sum()
+
+
+def _up_to(rng: np.random.Generator, limit: float, least: float) -> float:
+    return float(rng.uniform(min(least, limit), limit))
 
 
 def _clipped(rng: np.random.Generator, sd: float, limit: float) -> float:

@@ -92,7 +92,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         labels = tuple(LABELS.values())
-        _require(self.seed >= 0, "seed", self.seed, "0 or more")
+        _require(0 <= self.seed < 2**63, "seed", self.seed, "0 to 2^63 - 1")
         _require(32 <= self.size <= 2048, "size", self.size, "32 to 2048 pixels")
         _require(self.labels in labels, "labels", self.labels, f"one of {', '.join(labels)}")
         _require(self.backend in BACKENDS, "backend", self.backend, f"one of {', '.join(BACKENDS)}")
@@ -123,7 +123,7 @@ def render_set(out: Path, n: int, settings: Settings, processes: int | None = No
     about = manifest(settings)
     with _sole_user(out), _stopped_by_sigterm():
         _take_over(out, about)
-        there = _finished(out)
+        there = _finished(out, settings.segmentation)
         if there and max(there) >= n:
             raise ValueError(
                 f"{out}: found faces up to {max(there):06d}, which is more than n = {n}; ask for {max(there) + 1} "
@@ -143,10 +143,10 @@ def render_set(out: Path, n: int, settings: Settings, processes: int | None = No
                 for _ in faces:
                     done += 1
                     progress.update()
-            if (out / _ROWS).exists():
-                rows = _rows(out)
+            if (rows := _rows(out)).keys() != set(range(n)) or (out / _ROWS).exists():
                 write_table(out / TABLE, [rows[index] for index in range(n)])
-                shutil.rmtree(out / _ROWS)
+                shutil.rmtree(out / _ROWS, ignore_errors=True)
+            _remove_strays(out)
         except OSError as error:
             raise OSError(error.errno, f"{error.strerror or error}; {_GOES_ON}") from error
         except (KeyboardInterrupt, SystemExit):
@@ -247,17 +247,33 @@ def _flat(content: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _finished(out: Path) -> set[int]:
+def _finished(out: Path, segmentation: bool) -> set[int]:
     """The faces that are complete."""
-    images = {int(path.stem) for path in out.glob("*.png") if path.stem.isdecimal()}
-    return images & _rows(out).keys()
+    endings = (".png", "_ldmks.txt", *(("_seg.png",) if segmentation else ()))
+
+    def is_whole(index: int) -> bool:
+        files = [out / f"{index:06d}{ending}" for ending in endings]
+        return all(file.exists() and file.stat().st_size for file in files)
+
+    return {index for index in _rows(out) if is_whole(index)}
+
+
+def _remove_strays(out: Path) -> None:
+    """What was written of faces that never got a picture, where the disk was full and a smaller set came after."""
+    for file in out.glob("*_*"):
+        name, ending = file.name[:6], file.name[6:]
+        if name.isdecimal() and ending in ("_ldmks.txt", "_seg.png") and not (out / f"{name}.png").exists():
+            file.unlink()
 
 
 def _rows(out: Path) -> dict[int, Row]:
     """The row of each face, from the table and from what has come since it was written."""
     import pyarrow.parquet as parquet
 
-    rows: list[Row] = parquet.read_table(out / TABLE).to_pylist() if (out / TABLE).exists() else []
+    try:
+        rows: list[Row] = parquet.read_table(out / TABLE).to_pylist() if (out / TABLE).exists() else []
+    except ValueError as error:
+        raise ValueError(f"{out / TABLE}: damaged ({error}); remove the folder and render it again") from None
     rows += [_read_json(path) for path in (out / _ROWS).glob("*.json")]
     return {row["index"]: row for row in rows}
 
@@ -265,9 +281,10 @@ def _rows(out: Path) -> dict[int, Row]:
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(content, dict):
+            raise ValueError(f"found {type(content).__name__}, expected an object")
     except ValueError as error:
         raise ValueError(f"{path}: damaged ({error}); remove the folder and render it again") from None
-    assert isinstance(content, dict)
     return content
 
 

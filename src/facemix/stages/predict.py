@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ HEADER = ["image", "x0", "y0", "x1", "y1"]
 SUFFIXES = (".json", ".csv")
 FACE_PER_RADIUS = 120
 """Longer side of a face's box / radius of its drawn points."""
+_SURROGATES = re.compile("[\ud800-\udfff]")  # how Python shows bytes of a name that are no UTF-8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +70,8 @@ def predict(
     """
     if out is not None and out.suffix not in SUFFIXES:
         raise ValueError(f"--out {out}: found {out.suffix or 'no extension'}, expected one of {', '.join(SUFFIXES)}")
+    if odd := [image for image in images if _SURROGATES.search(str(image))]:
+        raise ValueError(f"{str(odd[0])!r}: found a name that is no text, expected one that can be written; rename it")
     places = [_place(image) for image in images]
     if len(set(places)) < len(places):
         twice = next(image for image, place in zip(images, places, strict=True) if places.count(place) > 1)

@@ -9,6 +9,9 @@ import numpy.typing as npt
 from facemix.faces.face import BrokenFace
 from facemix.faces.landmarks import N_POINTS, OUTER_EYE_CORNERS
 
+FAR = 4.0
+"""Sizes of a face: no point of one lies that far from most others."""
+
 
 def read_text(path: Path) -> str:
     """A small text file.
@@ -47,7 +50,8 @@ def checked(path: Path, points: npt.NDArray[np.float64]) -> npt.NDArray[np.float
     Points may coincide (closed lips), but a face whose outer eye corners coincide has no size to measure errors in.
 
     Raises:
-        BrokenFace: not 68 points, one that is not finite, no extent, or outer eye corners in one place.
+        BrokenFace: not 68 points, one that is not finite or far from the others, no extent, or outer eye corners in one
+            place.
     """
     if points.shape != (N_POINTS, 2):
         raise BrokenFace(path, f"{len(points)} points, expected {N_POINTS}; correct or remove the face")
@@ -55,6 +59,14 @@ def checked(path: Path, points: npt.NDArray[np.float64]) -> npt.NDArray[np.float
         worst = int(np.argmin(np.isfinite(points).all(axis=1)))
         found = points[worst].tolist()
         raise BrokenFace(path, f"point {worst} is {found}, expected finite numbers; correct or remove the face")
+    # The size of the face by most of its points: one that is wrong must not say what is far.
+    low, high = np.percentile(points, [10, 90], axis=0)
+    away = np.maximum(low - points, points - high).max(axis=1)
+    if away.max() > FAR * (high - low).max():
+        worst = int(away.argmax())
+        raise BrokenFace(
+            path, f"point {worst}, {points[worst].tolist()}, is far from the others; correct or remove the face"
+        )
     if not (np.ptp(points, axis=0) > 0).all():
         raise BrokenFace(path, "all points lie on one line, expected a face with an extent; correct or remove the face")
     left, right = OUTER_EYE_CORNERS

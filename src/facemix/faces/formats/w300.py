@@ -63,9 +63,10 @@ def _face(subset: str, name: str, files: list[Path]) -> Face:
         raise BrokenFace(images[0], f"no {name}.pts beside the image; add its points or remove the image")
     if not images:
         raise BrokenFace(annotations[0], f"no {name}.jpg or {name}.png beside the points; add the image or remove them")
-    if len(images) > 1:
-        found = " and ".join(path.name for path in images)
-        raise BrokenFace(images[1], f"the same face twice: found {found}, expected one image; remove the others")
+    for what, found in (("image", images), ("file of points", annotations)):
+        if len(found) > 1:
+            names = " and ".join(path.name for path in found)
+            raise BrokenFace(found[1], f"the same face twice: found {names}, expected one {what}; remove the others")
     return Face(
         id=f"{subset}/{name}",
         subset=subset,
