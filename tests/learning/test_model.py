@@ -154,7 +154,7 @@ def test_no_boxes_no_points() -> None:
     [
         (np.zeros((5, 5)), np.zeros((1, 4)), r"image: found float64 of shape \(5, 5\), expected uint8"),
         (np.zeros((5, 5, 3), np.uint8), np.zeros(4), r"boxes: found shape \(4,\), expected \(n, 4\)"),
-        (np.zeros((5, 5, 3), np.uint8), np.zeros((1, 4)), "positive extent"),
+        (np.zeros((5, 5, 3), np.uint8), np.zeros((1, 4)), "expected x0 < x1 and y0 < y1"),
     ],
 )
 def test_bad_input_is_refused(image: np.ndarray, boxes: np.ndarray, message: str) -> None:
