@@ -266,12 +266,15 @@ def test_a_stand_in_is_never_shown_as_real(
     assert titles == [f"test: {shown}"] * 3
 
 
-def test_what_dvc_keeps_of_an_earlier_comparison_is_not_written_to(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def untracked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty project, with nothing sent to MLflow."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(stage.tracking, "deliver", lambda: 0)
     monkeypatch.setattr(stage.tracking, "start", lambda **about: nullcontext(Mock()))
+
+
+def test_what_dvc_keeps_of_an_earlier_comparison_is_not_written_to(untracked: None) -> None:
     params = config.load(REPOSITORY / "params.yaml")
     write(Path("models"), "real_only", 0, [4.0])
     stage.compare(params)
@@ -285,12 +288,7 @@ def test_what_dvc_keeps_of_an_earlier_comparison_is_not_written_to(
     assert {name: Path(f"kept-{name}").read_bytes() for name in former} == former
 
 
-def test_tables_for_dvc_plots_have_a_column_for_each_curve_that_dvc_yaml_names(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(stage.tracking, "deliver", lambda: 0)
-    monkeypatch.setattr(stage.tracking, "start", lambda **about: nullcontext(Mock()))
+def test_tables_for_dvc_plots_have_a_column_for_each_curve_that_dvc_yaml_names(untracked: None) -> None:
     write(Path("models"), "real_only", 0, [4.0])
     stage.compare(config.load(REPOSITORY / "params.yaml"))
     plots = YAML(typ="safe").load(REPOSITORY / "dvc.yaml")["plots"]
