@@ -49,7 +49,7 @@ def step(params: Params) -> None:
     network = LandmarkNet(model.backbone, model.input_size, model.width)
     with tempfile.TemporaryDirectory() as folder:
         recipe = _recipe(_noise_batches(Path(folder), params), params)
-        load = batches.loader(recipe.batches, device, 0, settings.batch_size)
+        load = training.inputs(recipe, group)
         state = training.State.begin(network, recipe, group)
         images = torch.rand(settings.batch_size, 3, model.input_size, model.input_size, device=device)
         targets = torch.rand(settings.batch_size, 68, 2, device=device) * model.input_size
@@ -204,7 +204,7 @@ def _train_on_black(params: Params, faces: int, steps: int) -> float:
         images = np.load(file, mmap_mode="r", allow_pickle=False)
         black = TrainingSet(images=images, landmarks=landmarks, ids=rows.astype(np.str_), rows=rows)
         recipe = _recipe(MixedBatches(black, None, alpha=0, batch_size=params.training.batch_size, seed=0), params)
-        load = batches.loader(recipe.batches, device, 0, params.training.batch_size)
+        load = training.inputs(recipe, group)
         network = LandmarkNet(params.model.backbone, params.model.input_size, params.model.width)
         state = training.State.begin(network, recipe, group)
         for _ in range(steps):

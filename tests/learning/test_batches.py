@@ -1,4 +1,5 @@
 import re
+import threading
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -9,7 +10,17 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from facemix.learning.batches import SYNTHETIC, Load, MixedBatches, TrainingSet, loader, resident, streamed, upload
+from facemix.learning.batches import (
+    SYNTHETIC,
+    Load,
+    MixedBatches,
+    TrainingSet,
+    ahead,
+    loader,
+    resident,
+    streamed,
+    upload,
+)
 
 
 def faces(n: int, brightness: int) -> TrainingSet:
@@ -105,6 +116,31 @@ def test_every_way_to_the_device_brings_the_same_faces(way: Callable[..., Load],
     for step in (0, 1, 2, 7, 8, 0):  # in order, with a jump, and again
         for found, expected in zip(load(step), batches.load(step, 3, 9), strict=True):
             np.testing.assert_array_equal(found, expected)
+
+
+def test_the_next_batch_is_made_while_the_last_one_is_worked_on() -> None:
+    made = [threading.Event() for _ in range(3)]
+
+    def of_step(step: int) -> tuple[torch.Tensor, torch.Tensor]:
+        made[step].set()
+        return torch.tensor(step), torch.tensor(-step)
+
+    load = ahead(of_step)
+    assert load(0) == (torch.tensor(0), torch.tensor(0))
+    assert made[1].wait(timeout=10)  # nobody has asked for it
+    assert load(1) == (torch.tensor(1), torch.tensor(-1))
+
+
+def test_a_batch_that_fails_ahead_fails_in_its_own_step() -> None:
+    def of_step(step: int) -> tuple[torch.Tensor, torch.Tensor]:
+        if step == 1:
+            raise MemoryError("no room")
+        return torch.tensor(step), torch.tensor(step)
+
+    load = ahead(of_step)
+    load(0)
+    with pytest.raises(MemoryError, match="no room"):
+        load(1)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import torch
 
 from facemix import config
 from facemix.learning import training
-from facemix.learning.batches import MixedBatches, TrainingSet, loader
+from facemix.learning.batches import MixedBatches, TrainingSet
 from facemix.learning.model import LandmarkNet
 from facemix.learning.processes import Group
 from facemix.stages.preset import preset
@@ -44,7 +44,7 @@ def test_the_paper_preset_trains_its_backbone_down_to_the_stem(tmp_path: Path, m
     group = Group(torch.device("cpu"))
     torch.manual_seed(0)
     state = training.State.begin(LandmarkNet(model.backbone, model.input_size, model.width), recipe, group)
-    state.advance(recipe, loader(recipe.batches, group.device, 0, 2), group)
+    state.advance(recipe, training.inputs(recipe, group), group)
     state.check(recipe, tmp_path / "none.pt")
     stem = next(state.model.parameters())
     assert stem.shape[1] == 3

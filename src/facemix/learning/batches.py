@@ -23,7 +23,10 @@ RESIDENT_SHARE = 0.5
 """Of the free device memory: faces that need no more stay there for the whole training. The rest is the network's."""
 
 Load = Callable[[int], tuple[Tensor, Tensor]]
-"""From a step to crops (n, S, S, 3) uint8 on the device and their landmarks (n, 68, 2) float32 on the CPU."""
+"""From a step to its pictures, on the device, and their landmarks (n, 68, 2) float32.
+
+Of a pack: crops (n, S, S, 3) uint8, landmarks on the CPU. Augmented: images (n, 3, S, S) float32, all on the device.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,17 +191,29 @@ def resident(batches: MixedBatches, device: torch.device, start: int, stop: int,
 
 def streamed(batches: MixedBatches, device: torch.device, start: int, stop: int) -> Load:
     """Reads each batch from the memory maps in a thread, while the device works on the one before."""
-    thread = ThreadPoolExecutor(1, thread_name_prefix="batches")
-    ahead: dict[int, Future[tuple[Tensor, Tensor]]] = {}
 
     def read(step: int) -> tuple[Tensor, Tensor]:
         crops, landmarks = _tensors(batches, step, start, stop)
         return crops.pin_memory() if device.type == "cuda" else crops, landmarks
 
+    read_ahead = ahead(read)
+
     def load(step: int) -> tuple[Tensor, Tensor]:
-        crops, landmarks = (ahead.pop(step, None) or thread.submit(read, step)).result()
-        ahead[step + 1] = thread.submit(read, step + 1)
+        crops, landmarks = read_ahead(step)
         return crops.to(device, non_blocking=True), landmarks
+
+    return load
+
+
+def ahead(of_step: Load) -> Load:
+    """The same batches, each made in a thread while the one before is worked on."""
+    thread = ThreadPoolExecutor(1, thread_name_prefix="batches")
+    begun: dict[int, Future[tuple[Tensor, Tensor]]] = {}
+
+    def load(step: int) -> tuple[Tensor, Tensor]:
+        batch = (begun.pop(step, None) or thread.submit(of_step, step)).result()
+        begun[step + 1] = thread.submit(of_step, step + 1)
+        return batch
 
     return load
 

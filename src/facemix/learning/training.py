@@ -28,7 +28,7 @@ from tqdm import tqdm
 from facemix.config import Augmentation, Training
 from facemix.files import whole_file
 from facemix.learning import augment, processes
-from facemix.learning.batches import Load, MixedBatches, loader
+from facemix.learning.batches import Load, MixedBatches, ahead, loader
 from facemix.learning.model import LandmarkNet
 from facemix.learning.processes import Group
 
@@ -112,7 +112,6 @@ def train(
         Stopped: SIGTERM or SIGINT came to any process; the checkpoint holds the last finished step.
     """
     settings, first = recipe.settings, group.rank == 0
-    start, stop = group.part(settings.batch_size)
     with explained_shortage(recipe, checkpoint):
         state = State.begin(network, recipe, group)
 
@@ -126,7 +125,7 @@ def train(
             state.restore(read_checkpoint(checkpoint, content, identity, group.device), checkpoint)
         for row in state.history if first else []:
             report(row)
-        load = loader(recipe.batches, group.device, start, stop)
+        load = inputs(recipe, group)
         progress = tqdm(
             total=settings.steps, initial=state.step, desc="training", unit="step", disable=None if first else True
         )
@@ -201,11 +200,7 @@ class State:
             self.before = [buffer.clone() for buffer in self.model.buffers()]
         for parameters in self.optimizer.param_groups:
             parameters["lr"] = recipe.learning_rate * schedule(self.step, settings.steps, settings.warmup_steps)
-        crops, landmarks = load(self.step)
-        changes = recipe.changes(self.step, crops.shape[1])
-        if group.size > 1:
-            changes = changes.part(*group.part(settings.batch_size))
-        images, targets = augment.apply(crops, landmarks, changes, recipe.input_size)
+        images, targets = load(self.step)
         seed_backbone(step_seed(recipe.seed, self.step) + group.rank, device)
         loss = optimize(self.forward, self.optimizer, images, targets, settings.precision, recipe.input_size, group)
         average(*self.pairs, settings.ema_decay, self.step)
@@ -286,6 +281,22 @@ class State:
         """Back to the last finished step: the optimiser comes last, so of a broken one only buffers have moved."""
         for buffer, before in zip(self.model.buffers(), self.before, strict=False):
             buffer.copy_(before)
+
+
+def inputs(recipe: Recipe, group: Group) -> Load:
+    """From a step to what this process shows the network: images (n, 3, S, S) and landmarks (n, 68, 2), augmented."""
+    start, stop = group.part(recipe.settings.batch_size)
+    load = loader(recipe.batches, group.device, start, stop)
+
+    def augmented(step: int) -> tuple[Tensor, Tensor]:
+        crops, landmarks = load(step)
+        changes = recipe.changes(step, crops.shape[1])
+        if group.size > 1:
+            changes = changes.part(start, stop)
+        return augment.apply(crops, landmarks, changes, recipe.input_size)
+
+    # A GPU augments in no time, and the host runs ahead of it anyway.
+    return ahead(augmented) if group.device.type == "cpu" else augmented
 
 
 @contextmanager
