@@ -15,6 +15,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import torch
@@ -57,13 +58,12 @@ def run(
     torch.manual_seed(seed)
     model = LandmarkNet("mobilenetv3_small_050", 48, width)
     batches = MixedBatches(faces, faces, alpha=0.5, batch_size=settings.batch_size, seed=seed)
-    load = batches.load
+    advance = training.State.advance
 
-    def disturbed_load(step: int, *part: int) -> Any:
-        before_step(step)
-        return load(step, *part)
+    def disturbed_advance(state: training.State, *arguments: Any) -> None:
+        before_step(state.step)
+        advance(state, *arguments)
 
-    batches.load = disturbed_load  # type: ignore[method-assign]
     recipe = training.Recipe(
         batches=batches,
         field=42.0,
@@ -73,15 +73,16 @@ def run(
         learning_rate=settings.learning_rate,
         seed=seed,
     )
-    return training.train(
-        model,
-        recipe,
-        validate=validate or (lambda net: float(next(net.parameters()).detach().abs().mean())),
-        checkpoint=checkpoint,
-        identity=identity or {"alpha": 0.5},
-        report=(rows if rows is not None else []).append,
-        group=group or Group(torch.device("cpu")),
-    )
+    with mock.patch.object(training.State, "advance", disturbed_advance):
+        return training.train(
+            model,
+            recipe,
+            validate=validate or (lambda net: float(next(net.parameters()).detach().abs().mean())),
+            checkpoint=checkpoint,
+            identity=identity or {"alpha": 0.5},
+            report=(rows if rows is not None else []).append,
+            group=group or Group(torch.device("cpu")),
+        )
 
 
 def train(
