@@ -75,6 +75,11 @@ def test_a_read_only_folder_is_named(tmp_path: Path) -> None:
         pass
 
 
+def test_a_file_that_is_read_while_another_is_written_is_blamed_itself(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="missing.json"), whole_folder(tmp_path / "figures"):
+        (tmp_path / "missing.json").read_text()
+
+
 def test_what_a_killed_process_left_half_written_goes(tmp_path: Path) -> None:
     path = tmp_path / "work.pt"
     path.write_text("whole")

@@ -421,6 +421,26 @@ def test_the_champion_is_the_best_on_the_same_faces_and_the_latest_on_others(roo
     assert champions == [digests[0], digests[0], digests[2], digests[3]]
 
 
+def test_a_champion_defends_what_it_was_measured_at_last(root: Path) -> None:
+    register(checkpoint(root, points=0), 4.5, "one face size")
+    register(checkpoint(root, points=0), 6.0, "another")
+    register(checkpoint(root, points=1), 9.0, "another")
+    versions, champion = quietly(registered)
+    assert [version.tags["val_nme"] for version in versions] == ["6.0000", "9.0000"]
+    assert champion == versions[0].tags["digest"]
+
+
+def test_a_damaged_journal_is_sent_as_far_as_it_goes(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert training(0, 3, kill=True).wait() == -signal.SIGKILL
+    (journal,) = outbox(root)
+    content = (journal / "journal.jsonl").read_bytes()
+    (journal / "journal.jsonl").write_bytes(content + b"\0\0\0\n{}\n")
+    assert tracking.deliver() == 0
+    assert "a line is damaged; it and what follows, 2 lines, are left out" in caplog.text
+    (run,) = stored_runs()
+    assert len(history(run)) == 4
+
+
 def test_a_champion_is_kept_while_the_server_is_away(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))

@@ -266,6 +266,8 @@ def _train(options: argparse.Namespace) -> None:
     from facemix.learning.training import Stopped
     from facemix.stages.train import train
 
+    if not 0 <= options.seed < 2**32:
+        raise ValueError(f"--seed: found {options.seed}, expected a number from 0 to 2^32 - 1")
     try:
         train(STRATEGIES[options.strategy], options.seed, config.load(), options.resume)
     except Stopped as stopped:

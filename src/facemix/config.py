@@ -209,6 +209,9 @@ class Evaluation:
 class Tracking:
     experiment: str
 
+    def __post_init__(self) -> None:
+        _require(bool(self.experiment.strip()), "tracking.experiment", self.experiment, "a name")
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Params:
@@ -237,7 +240,8 @@ class Params:
             _require(count == "all" or count >= 1, key, count, "a number of faces, at least 1, or all")
         _require(len(self.seeds) > 0, "seeds", list(self.seeds), "at least one seed")
         _require(len(set(self.seeds)) == len(self.seeds), "seeds", list(self.seeds), "each seed once")
-        _require(min(self.seeds, default=0) >= 0, "seeds", list(self.seeds), "seeds of 0 or more")
+        usable = all(0 <= seed < 2**32 for seed in self.seeds)
+        _require(usable, "seeds", list(self.seeds), "seeds from 0 to 2^32 - 1")
         real = ", ".join(source.name for source in self.sources.real)
         _require(
             not real or self.render.stand_in.n == 0,

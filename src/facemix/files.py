@@ -26,7 +26,7 @@ def whole_file(path: Path) -> Iterator[Path]:
         yield beside
         beside.replace(path)
     except OSError as error:
-        raise _failure(path, error) from error
+        raise _failure(path, beside, error) from error
     finally:
         beside.unlink(missing_ok=True)
 
@@ -46,7 +46,7 @@ def whole_folder(folder: Path) -> Iterator[Path]:
             folder.rename(former)
         beside.rename(folder)
     except OSError as error:
-        raise _failure(folder, error) from error
+        raise _failure(folder, beside, error) from error
     finally:
         if former.exists() and not folder.exists():
             former.rename(folder)  # stopped between both renames
@@ -78,7 +78,11 @@ def alone(path: Path) -> Iterator[Path]:
         yield path
 
 
-def _failure(path: Path, error: OSError) -> OSError:
+def _failure(path: Path, beside: Path, error: OSError) -> OSError:
+    if error.filename is not None:
+        blamed = Path(os.fsdecode(error.filename))
+        if blamed != path and not blamed.is_relative_to(beside) and not beside.is_relative_to(blamed):
+            return error  # of another file, which is read while this one is written
     return OSError(error.errno, f"{path}: could not be written ({error.strerror or error}); nothing was changed")
 
 

@@ -47,6 +47,8 @@ class ServedLandmarker(PythonModel):  # type: ignore[misc]  # mlflow is untyped 
     def _find(self, where: str, row: dict[str, Any]) -> dict[str, Any]:
         from facemix.faces import geometry, images
 
+        if not isinstance(row.get("image"), bytes):
+            raise ValueError(f"{where}, image: found {type(row.get('image')).__name__}, expected a file's bytes")
         image = images.decode(Path(f"{where}, image"), row["image"])
         height, width = image.shape[:2]
         given = row.get("boxes")

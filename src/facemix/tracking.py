@@ -26,6 +26,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.parse
 import uuid
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -354,9 +355,19 @@ class _Journal:
             journal._file.close()
             return None
         journal._file.seek(0)
-        whole, newline, _ = journal._file.read().rpartition(b"\n")
-        journal._file.truncate(len(whole + newline))  # a kill may have torn the last line
-        journal.entries = [json.loads(line) for line in whole.splitlines()]
+        whole, content = b"", journal._file.read()
+        for line in content.splitlines(keepends=True):
+            try:
+                entry = json.loads(line) if line.endswith(b"\n") else None
+            except ValueError:
+                entry = None
+            if not isinstance(entry, dict):  # torn by a kill, or lost in a power cut: what follows hangs in the air
+                break
+            journal.entries.append(entry)
+            whole += line
+        journal._file.truncate(len(whole))
+        if lost := content[len(whole) :].count(b"\n"):
+            log.warning("%s: a line is damaged; it and what follows, %d lines, are left out", folder, lost)
         return journal
 
     def append(self, entry: Entry) -> None:
@@ -522,7 +533,8 @@ def _create_experiment(client: Any, name: str) -> str:
     from mlflow.exceptions import MlflowException
 
     folder = _local_artifacts()  # a server knows itself where its artifacts go
-    location = (folder / name).as_uri() if folder else None
+    # Some servers call experiments by paths, such as /Users/me/facemix.
+    location = (folder / urllib.parse.quote(name, safe="")).as_uri() if folder else None
     try:
         return str(client.create_experiment(name, artifact_location=location, tags=EXPERIMENT_TAGS))
     except MlflowException:
@@ -664,6 +676,10 @@ def _send_register(client: Any, journal: _Journal, entries: Sequence[Entry]) -> 
             same = f"name = '{REGISTERED}' AND tags.digest = '{tags['digest']}'"
             if found := client.search_model_versions(same):
                 version = found[0]
+                if int(tags["measured_at"]) > int(version.tags.get("measured_at", 0)):  # those weights, measured anew
+                    client.update_model_version(REGISTERED, version.version, entry["description"])
+                    for key, value in tags.items():
+                        client.set_model_version_tag(REGISTERED, version.version, key, value)
             else:
                 if not client.search_registered_models(f"name = '{REGISTERED}'"):
                     client.create_registered_model(REGISTERED, description=REGISTERED_ABOUT)

@@ -2,6 +2,7 @@ import errno
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import cv2
@@ -69,8 +70,9 @@ def tracked(project: Path) -> Path:
 
 
 def tree(folder: Path) -> dict[str, bytes]:
-    """Every file below a folder and its content."""
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+    """Every file below a folder and its content, but for locks."""
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.suffix != ".lock"]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
 def state(folder: Path) -> dict[str, tuple[int, ...]]:
@@ -175,6 +177,23 @@ def test_existing_name(project, source, monkeypatch):
         with pytest.raises(ValueError, match="a source named '300w' exists already; choose another with --name"):
             import_source("300w", source, role=role, root=project)
     assert tree(project) == before
+
+
+def test_of_two_imports_at_once_none_is_lost(project, source, monkeypatch):
+    monkeypatch.setattr(stage, "_track", lambda *_: None)
+    other, check = [], stage.check
+
+    def slow(faces):
+        if not other:
+            other.append(threading.Thread(target=import_source, args=("300w", source, "two"), kwargs={"root": project}))
+            other[0].start()
+            other[0].join(0.5)
+        return check(faces)
+
+    monkeypatch.setattr(stage, "check", slow)
+    import_source("300w", source, "one", root=project)
+    other[0].join()
+    assert {one.name for one in config.load(project / "params.yaml").sources.real} == {"one", "two"}
 
 
 def test_failing_dvc_leaves_nothing(project, source):

@@ -224,6 +224,8 @@ def test_all_pictures_that_cannot_be_used_are_listed(model: Path) -> None:
         (["a.png", "--out", "out.txt"], "--out out.txt: found .txt, expected one of .json, .csv"),
         (["a.png", "--out", "out"], "--out out: found no extension, expected one of .json, .csv"),
         (["a.png", "--boxes", "none.csv"], "none.csv: not a readable CSV .*No such file"),
+        (["a.png", "--boxes", "boxes.csv", "--out", "./boxes.csv"], "boxes.csv: is read, and would be written over"),
+        (["a.png", "a.png.png", "--overlay", "."], "a.png.png: is read, and would be written over; give another"),
     ],
 )
 def test_bad_arguments_are_named(model: Path, arguments: list[str], message: str) -> None:

@@ -105,7 +105,7 @@ def test_what_is_not_given_is_as_params_say(params: Params) -> None:
         (["n_real=2.5"], "n_real: found 2.5, expected a whole number or all"),
         (["seeds=0"], "seeds: found 0, expected a number of seeds, at least 1"),
         (["seeds=1,1"], "seeds: found .*, expected each seed once"),
-        (["seeds=-1,1"], "seeds: found .*, expected seeds of 0 or more"),
+        (["seeds=-1,1"], "seeds: found .*, expected seeds from 0 to"),
         (["strategies=mixin"], "strategies: found 'mixin', expected some of .*did you mean 'mixing'"),
         (["strategies=mixing,mixing"], "strategies: found mixing twice"),
         (["training.steps=0"], "training.steps: found 0, expected at least 1"),
@@ -513,3 +513,16 @@ def test_what_is_given_beside_alpha_and_n_real_is_told_apart(
     assert len({tuple(row.values()) for row in rows}) == len(rows) == 7 * 2 * len(grid())
     stage.write_curves(given(600), 800, params)
     assert Path("reports/sweep_alpha.png").exists()
+
+
+def test_a_count_beside_all_is_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("reports").mkdir()
+    one = grid()[0]
+    given = [
+        replace(one, point=replace(one.point, settings=(*one.point.settings, ("n_synthetic", count))))
+        for count in (100, "all")
+    ]
+    stage.write_tables(given, 800)
+    counts = parquet.read_table("reports/sweep_errors.parquet")["n_synthetic"].to_pylist()
+    assert set(counts) == {"100", "all"}

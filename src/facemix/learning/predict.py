@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from facemix.faces import geometry
+from facemix.faces.images import check_inside
 from facemix.faces.landmarks import N_POINTS
 from facemix.files import whole_file
 from facemix.learning.adaptation import LabelAdapter, adapt
@@ -48,6 +49,7 @@ class Landmarker:
                 architecture["width"],
                 mirror=architecture["mirror"],
             )
+            context = float(architecture["context"])
             adapter = None if hidden is None else LabelAdapter(hidden["hidden"])
             state = load_file(folder / "model.safetensors")
             network.load_state_dict(_under("network.", state))
@@ -59,7 +61,7 @@ class Landmarker:
                 "as `facemix train` writes them"
             ) from error
         network.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
-        return cls(network, architecture["context"], about, adapter)
+        return cls(network, context, about, adapter)
 
     def save(self, folder: Path) -> None:
         """Writes `model.json` and `model.safetensors`, each beside and then renamed."""
@@ -83,7 +85,8 @@ class Landmarker:
             (n, 68, 2) pixels of the image, 0-based pixel centres.
 
         Raises:
-            ValueError: an image or boxes of another shape or type; a box that is not finite or without extent.
+            ValueError: an image or boxes of another shape or type; a box that is not finite, without extent, outside of
+                the image or far larger than it.
         """
         image, boxes = np.asarray(image), np.asarray(boxes, dtype=np.float64)
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
@@ -93,6 +96,7 @@ class Landmarker:
         good = np.isfinite(boxes).all(axis=1) & (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
         if not good.all():
             raise ValueError(f"boxes: found {boxes[good.argmin()].tolist()}, expected x0 < x1 and y0 < y1, finite")
+        check_inside(Path("image"), image, np.asarray(boxes, dtype=np.float64))
         return self.predict_each((image for _ in boxes), boxes)
 
     def predict_each(

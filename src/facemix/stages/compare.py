@@ -235,9 +235,10 @@ def _write_tables_and_figures(
     }
     for name, rows in tables.items():
         # `dvc plots` draws nothing where a column that dvc.yaml names is not there.
-        untrained = {} if name == "ranking.csv" else {one: "" for one in STRATEGIES if one not in rows[0]}
+        untrained = {one: "" for one in STRATEGIES if name != "ranking.csv" and rows and one not in rows[0]}
         with whole_file(REPORTS / name) as beside:
-            write_table(beside, [{**row, **untrained} for row in rows])
+            # No rows: where nothing but the label adapter was trained, no step was validated.
+            write_table(beside, [{**row, **untrained} for row in rows], () if rows else ("step", *STRATEGIES))
     with whole_file(REPORTS / "ranking.png") as beside:
         figures.ranking(beside, ranked, trained, normalizer, floor)
     with whole_file(REPORTS / "ced.png") as beside:

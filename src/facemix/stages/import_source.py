@@ -13,7 +13,7 @@ from tqdm import tqdm
 from facemix import config
 from facemix.faces.face import Face
 from facemix.faces.formats import DEFAULT_ROLES, OFFICIAL_300W, check, read
-from facemix.files import whole_folder
+from facemix.files import alone, whole_folder
 
 ROLES = ("real", "synthetic")
 
@@ -57,27 +57,28 @@ def import_source(
     name = name or (format if format == "300w" else path.resolve().name)
     role = role or DEFAULT_ROLES[format]
     folder = root / "data" / "sources" / name
-    changes = _changes(root / config.PARAMS_FILE, folder, name, role, format)
-    broken += check(faces)
-    if broken:
-        lines = "".join(f"\n  {face}" for face in broken)
-        raise ValueError(f"{path}: {len(broken)} broken faces; correct them, nothing was imported:{lines}")
-    print("\n".join(summary(format, faces)))
-    _take_in(path, _files(path, faces), folder, link)
-    params, before = root / config.PARAMS_FILE, (root / config.PARAMS_FILE).read_bytes()
-    try:
-        # DVC comes last: there is then nothing after it that could fail, and leave its file staged in git.
-        config.update_params(params, changes)
-        _track(root, folder, link)
-    except BaseException:
-        shutil.rmtree(folder)
-        _tracker(folder).unlink(missing_ok=True)
-        params.write_bytes(before)
-        raise
-    print(f"imported {len(faces)} faces as {role} source {name!r} into {folder}")
-    if _STAND_IN in changes:
-        print(f"{params}: set {_STAND_IN} to 0: no rendered faces stand in for real ones any more")
-    return folder
+    with alone(root / "checkpoints" / "import"):  # each adds to the sources that params.yaml names
+        changes = _changes(root / config.PARAMS_FILE, folder, name, role, format)
+        broken += check(faces)
+        if broken:
+            lines = "".join(f"\n  {face}" for face in broken)
+            raise ValueError(f"{path}: {len(broken)} broken faces; correct them, nothing was imported:{lines}")
+        print("\n".join(summary(format, faces)))
+        _take_in(path, _files(path, faces), folder, link)
+        params, before = root / config.PARAMS_FILE, (root / config.PARAMS_FILE).read_bytes()
+        try:
+            # DVC comes last: there is then nothing after it that could fail, and leave its file staged in git.
+            config.update_params(params, changes)
+            _track(root, folder, link)
+        except BaseException:
+            shutil.rmtree(folder)
+            _tracker(folder).unlink(missing_ok=True)
+            params.write_bytes(before)
+            raise
+        print(f"imported {len(faces)} faces as {role} source {name!r} into {folder}")
+        if _STAND_IN in changes:
+            print(f"{params}: set {_STAND_IN} to 0: no rendered faces stand in for real ones any more")
+        return folder
 
 
 def summary(format: str, faces: Iterable[Face]) -> list[str]:  # noqa: A002

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from facemix import config
 from facemix.faces import packs, splits
 from facemix.files import whole_file, write_table
 from facemix.render.population import POPULATIONS, changed
-from facemix.stages.prepare import split_path
+from facemix.stages.prepare import SPLIT_FILES, split_path
 from facemix.verdict import duplicates, human_floor
 from facemix.verdict import leaks as verdict
 from facemix.verdict.duplicates import Pair
@@ -123,10 +124,14 @@ def read_human_floor(normalizer: str) -> float | None:
     """
     if not HUMAN_FLOOR.exists():
         return None
-    floor = json.loads(HUMAN_FLOOR.read_text(encoding="utf-8"))
-    if floor["normalizer"] != normalizer:
+    try:
+        floor = dict(json.loads(HUMAN_FLOOR.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{HUMAN_FLOOR}: damaged ({error}); run `dvc repro --force --single-item leaks`") from None
+    if floor.get("normalizer") != normalizer:
         raise ValueError(
-            f"{HUMAN_FLOOR}: found NME by {floor['normalizer']}, expected {normalizer} as in models; run `dvc repro`"
+            f"{HUMAN_FLOOR}: found NME by {floor.get('normalizer')}, expected {normalizer} as in models; "
+            "run `dvc repro`"
         )
     nme: float | None = floor.get("nme")
     return nme
@@ -139,7 +144,11 @@ def _exclude(ids: Sequence[str], params: config.Params) -> None:
         for source in (*getattr(params.sources, role), rendered):
             own = [id_.removeprefix(f"{source.name}/") for id_ in ids if id_.startswith(f"{source.name}/")]
             if own:
-                path = split_path(source, role)
+                path = SPLIT_FILES / f"{source.name}.yaml"
+                if not path.exists() and (of_format := split_path(source, role)).exists():
+                    # That of the format holds for every source of it; what is excluded here is of this one alone.
+                    with whole_file(path) as beside:
+                        shutil.copyfile(of_format, beside)
                 splits.exclude(path, own)
                 print(f"{path}: {len(own)} training faces excluded; `dvc repro` leaves them out")
     if not ids:

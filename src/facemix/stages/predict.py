@@ -76,11 +76,19 @@ def predict(
     if len(set(places)) < len(places):
         twice = next(image for image, place in zip(images, places, strict=True) if places.count(place) > 1)
         raise ValueError(f"{twice}: named twice; name each picture once, and its faces by boxes")
+    common = Path(os.path.commonpath([place.parent for place in places]))
+    # The place below what all pictures share and the whole name: no two pictures come to one file.
+    drawings = [
+        overlay / place.relative_to(common).with_name(f"{place.name}.png") for place in places if overlay is not None
+    ]
+    read = {*places, *([_place(boxes)] if boxes is not None else [])}
+    for target in [*drawings, *([out] if out is not None else [])]:
+        if _place(target) in read:
+            raise ValueError(f"{target}: is read, and would be written over; give another --out or --overlay")
     given = _given(images, places, box, boxes)
     landmarker = Landmarker.load(model, str(choose_device("auto")))
     if given is None:
         print("no boxes: each picture is taken for one face that fills it; else give --box or --boxes", file=sys.stderr)
-    common = Path(os.path.commonpath([place.parent for place in places]))
     predictions: list[Prediction] = []
     broken: list[BrokenFace] = []
     for image, place in tqdm(list(zip(images, places, strict=True)), "predicting", unit="image", disable=None):
@@ -95,8 +103,7 @@ def predict(
         found = [Prediction(image=image, face=k, box=chosen[k], landmarks=points[k]) for k in range(len(chosen))]
         predictions += found
         if overlay is not None:
-            # The place below what all pictures share and the whole name: no two pictures come to one file.
-            _write_picture(overlay / place.relative_to(common).with_name(f"{place.name}.png"), drawn(picture, found))
+            _write_picture(drawings[places.index(place)], drawn(picture, found))
     if broken:
         listed = "\n".join(f"  {error}" for error in broken)
         raise ValueError(f"{len(broken)} of {len(images)} images cannot be used; correct or leave out:\n{listed}")

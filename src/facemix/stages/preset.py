@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from facemix.config import PARAMS_FILE, load, update_params
+from facemix.config import PARAMS_FILE, ConfigError, load, update_params
 
 PRESETS = Path("presets")
 
@@ -17,15 +17,25 @@ def preset(name: str, params_file: Path = PARAMS_FILE) -> dict[str, object]:
         ValueError: there is no such preset, or it names a key or value that params.yaml cannot have.
     """
     from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
 
     path = PRESETS / f"{name}.yaml"
     if not path.exists():
         known = ", ".join(sorted(file.stem for file in PRESETS.glob("*.yaml")))
         raise ValueError(f"{path}: no such preset; there are: {known}")
-    changes = dict(_leaves(YAML(typ="safe").load(path)))
+    try:
+        content = YAML(typ="safe").load(path)
+    except YAMLError as error:
+        raise ValueError(f"{path}: not valid YAML: {error}") from None
+    if not isinstance(content, Mapping):
+        raise ValueError(f"{path}: found {content!r}, expected keys of params.yaml and their values")
+    changes = dict(_leaves(content))
     if load(params_file).sources.real:
         changes["render.stand_in.n"] = 0
-    update_params(params_file, changes)
+    try:
+        update_params(params_file, changes)
+    except ConfigError as error:
+        raise ValueError(f"{path}: {error}") from None
     return changes
 
 

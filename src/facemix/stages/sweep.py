@@ -523,20 +523,26 @@ def write_errors(path: Path, rows: Sequence[Mapping[str, Any]], results: Sequenc
 
     errors = [one.errors for one in results]
 
-    def repeated(key: str, kind: Any) -> Any:
+    def repeated(rows: Sequence[Mapping[str, Any]], key: str, kind: Any) -> Any:
         return pyarrow.array(
             [value for row, one in zip(rows, errors, strict=True) for value in [row[key]] * len(one.faces)], kind
         )
+
+    def other(key: str) -> Any:
+        if any(isinstance(row[key], str) for row in rows):  # a column has one type: 100 beside `all` are words, too
+            words = [{key: None if row[key] is None else str(row[key])} for row in rows]
+            return repeated(words, key, pyarrow.string())
+        return repeated(rows, key, None)
 
     def joined(parts: Iterable[npt.NDArray[Any]], kind: Any) -> Any:
         return pyarrow.array(np.concatenate(list(parts)), kind)
 
     columns = {
-        "strategy": repeated("strategy", pyarrow.string()),
-        "alpha": repeated("alpha", pyarrow.float64()),
-        "n_real": repeated("n_real", pyarrow.int64()),
-        "seed": repeated("seed", pyarrow.int64()),
-        **{key: repeated(key, None) for key in rows[0] if key not in COLUMNS},
+        "strategy": repeated(rows, "strategy", pyarrow.string()),
+        "alpha": repeated(rows, "alpha", pyarrow.float64()),
+        "n_real": repeated(rows, "n_real", pyarrow.int64()),
+        "seed": repeated(rows, "seed", pyarrow.int64()),
+        **{key: other(key) for key in rows[0] if key not in COLUMNS},
         "face": joined((one.faces for one in errors), pyarrow.string()),
         "subset": joined((one.subsets for one in errors), pyarrow.string()),
         "photo": joined((one.photos for one in errors), pyarrow.string()),

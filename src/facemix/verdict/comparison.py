@@ -42,6 +42,8 @@ class Trained:
 _EQUAL: Mapping[str, Callable[[Mapping[str, Any]], object]] = {
     "the budget, faces seen in training,": lambda metrics: metrics["training"]["faces_seen"],
     "the validation faces": lambda metrics: metrics.get("validation_faces"),
+    "the sets of faces": lambda metrics: sorted({"val", "test", "challenging", "full"} & metrics.keys()),
+    "the levels of box jitter": lambda metrics: sorted(metrics["test"]["box_jitter"]),
 }
 """What must be the same for all whose results are compared."""
 
@@ -122,6 +124,7 @@ def _read_one(folder: Path, strategy: str, seed: int) -> Trained:
         with (folder / "history.csv").open(encoding="utf-8", newline="") as file:
             history = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
         faces_seen = sum(int(content["training"][key]) for key in ("faces_seen", "pretraining_faces_seen"))
+        _check_numbers(content)
     except FileNotFoundError as error:
         missing = Path(error.filename).name
         raise ValueError(f"{folder}: {missing} is missing; expected one for every seed: run `dvc repro`") from None
@@ -145,6 +148,17 @@ def _read_one(folder: Path, strategy: str, seed: int) -> Trained:
         history=history,
         faces_seen=faces_seen,
     )
+
+
+def _check_numbers(content: Mapping[str, Any]) -> None:
+    """Raises KeyError or TypeError where a figure that the ranking shows is not there."""
+    str(content["normalizer"])
+    for split in ("val", "test"):
+        for key in ("nme", "fr8", "fr10", "auc8"):
+            float(content[split][key])
+    for group in ("regions", "box_jitter"):
+        for value in content["test"][group].values():
+            float(value)
 
 
 def rank(trained: Sequence[Trained]) -> list[dict[str, Any]]:

@@ -186,11 +186,12 @@ def parse_values(key: str, text: str) -> list[Value]:
         try:
             first, second, last = (Decimal(words[i]) for i in (at - 2, at - 1, at + 1) if i >= 0)
             steps = (last - second) / (second - first)
-        except (ValueError, IndexError, InvalidOperation, ZeroDivisionError):
+            whole = int(steps)
+        except (ValueError, IndexError, InvalidOperation, ZeroDivisionError, OverflowError):
             raise ConfigError(f"{key}: found {text!r}, expected a count such as 0,0.1,...,1") from None
-        if steps != int(steps) or not 0 < steps <= 10_000:
+        if steps != whole or not 0 < steps <= 10_000:
             raise ConfigError(f"{key}: found {text!r}, but counting from {first} by {second - first} misses {last}")
-        words[at : at + 2] = [str(second + i * (second - first)) for i in range(1, int(steps) + 1)]
+        words[at : at + 2] = [str(second + i * (second - first)) for i in range(1, whole + 1)]
     return [_value(word) for word in words]
 
 
