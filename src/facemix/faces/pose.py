@@ -7,8 +7,9 @@ FITTED = (*range(6, 11), *range(17, 68))
 """The chin and what is inside the face: people mark the rest of a jaw on the visible outline, where it wanders over the
 head as that turns."""
 
-# Mean of 300 heads of the generator (seed 5) with their expressions, before they are turned, made symmetric; units of
-# the outer-eye distance, x to the right of the image, y up, z towards the camera.
+# Mean of 300 heads of the generator (seed 5; its people have changed by a few hundredths since) with their expressions,
+# before they are turned, made symmetric; units of the outer-eye distance, x to the right of the image, y up, z towards
+# the camera.
 MEAN_FACE = np.array([
     [-0.40, -0.76, -0.41], [-0.20, -0.83, -0.23], [0.00, -0.86, -0.21], [0.20, -0.83, -0.23], [0.40, -0.76, -0.41],
     [-0.66, 0.58, -0.23], [-0.49, 0.62, -0.02], [-0.39, 0.63, 0.03], [-0.29, 0.62, 0.07], [-0.13, 0.57, 0.08],

@@ -72,7 +72,8 @@ def scattered(radiance: Image, albedo: Image, skin: Image, pixels_per_decimetre:
             continue
         weight = cv2.GaussianBlur(skin, (0, 0), sigma) + 1e-4
         spread[..., channel] = cv2.GaussianBlur(light[..., channel] * skin, (0, 0), sigma) / weight
-    share = (0.65 * skin)[..., None]
+    # Only where the whole surrounding is skin: at edges the albedo may be of what lies behind.
+    share = (0.65 * cv2.erode(skin, np.ones((3, 3), np.uint8)))[..., None]
     return light * albedo * (1 - share) + spread * albedo * share
 
 
@@ -87,7 +88,7 @@ def exposed(radiance: Image, skin: NDArray[np.bool_], person: Person, tone: floa
     """
     light = np.maximum(radiance[skin] if skin.any() else radiance.reshape(-1, 3), 1e-3).mean(1)
     typical, bright = float(np.exp(np.log(light).mean())), float(np.percentile(light, 92))
-    target = 0.23 * (tone / 0.35) ** 0.5 * person.exposure
+    target = 0.2 * (tone / 0.35) ** 0.5 * person.exposure
     return radiance * np.float32(min(target / typical, BURNT / bright))
 
 

@@ -18,17 +18,18 @@ def expression_units(name: str, rng: np.random.Generator, eyes_closed: float, wi
             units[unit + side] = float(np.clip(amount * (1 + rng.normal(0, spread)), 0, STRONGEST))
 
     if name in ("smile", "laugh"):
-        strength = draw(0.25, 1.3)
+        # The broader, the more open: in photographs the width of the mouth and its opening go together.
+        strength = draw(0.2, 0.8) if name == "smile" else draw(0.7, STRONGEST)
         both("mouthSmile", strength)
         both("cheekSquint", 0.6 * strength)
         both("eyeSquint", 0.3 * strength * draw())
-        if name == "smile" and draw() < 0.5:  # lips part
-            both("mouthUpperUp", draw(0.1, 0.6))
+        if name == "smile" and draw() < 0.4:  # lips part
+            both("mouthUpperUp", draw(0.1, 0.5))
             units["jawOpen"] = draw(0.01, 0.05)
         if name == "laugh":
-            both("mouthUpperUp", draw(0.25, 0.9))
-            both("mouthLowerDown", draw(0.05, 0.5))
-            units["jawOpen"] = draw(0.04, 0.12) if draw() < 0.6 else draw(0.12, 0.35)
+            both("mouthUpperUp", strength * draw(0.5, 1.0))
+            both("mouthLowerDown", strength * draw(0.1, 0.5))
+            units["jawOpen"] = draw(0.08, 0.2) if draw() < 0.7 else draw(0.2, 0.4)
     elif name == "talk":
         units |= {"jawOpen": draw(0.02, 0.25), "mouthFunnel": draw(0, 0.5) * (draw() < 0.4)}
         both("mouthStretch", draw(0, 0.5))

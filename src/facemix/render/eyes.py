@@ -70,8 +70,8 @@ def mouth(person: Person, shape: Shape) -> list[Mesh]:
     head = shape.head
     meshes = []
     for name, move, colour in (
-        ("upper_teeth", [0, -0.05, 0.03], enamel),
-        ("lower_teeth", [0, 0.03, 0.025], 0.9 * enamel),
+        ("upper_teeth", [0, -0.065, 0.045], enamel),
+        ("lower_teeth", [0, 0.03, 0.015], 0.9 * enamel),
         ("tongue", [0, 0, 0], np.array([0.36, 0.12, 0.11])),
     ):
         surface = head.parts[name]

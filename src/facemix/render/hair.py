@@ -120,7 +120,7 @@ def _inside_hairline(person: Person, groom: Groom, rng: np.random.Generator) -> 
     temples = np.exp(-(((np.array(ANGLES) - 30) / 13) ** 2))
     front = 1 - smoothstep(np.array(ANGLES, float), 25, 50)
     line += (0.03 + 0.22 * old) * temples * (person.male > 0.5) + 0.12 * old * front
-    line += rng.normal(0, 0.03) * front - 0.02 * (person.age < 14) * front
+    line += rng.normal(-0.03, 0.04) * front - 0.02 * (person.age < 14) * front
     sideburns = np.exp(-(((np.array(ANGLES) - 65) / 5) ** 2))
     line += sideburns * (rng.uniform(-0.08, 0.1) if person.male > 0.5 else rng.uniform(0.05, 0.15))
     height = np.interp(angle, ANGLES, line)

@@ -65,17 +65,26 @@ def identity(
 
 # The template's proportions are not those of most faces in photographs: where it is off, the local targets' mean.
 USUAL = {
-    "mouth/mouth-upperlip-height-incr": -0.65,
+    "mouth/mouth-upperlip-height-incr": -0.75,
     "mouth/mouth-upperlip-volume-incr": -0.5,
     "mouth/mouth-lowerlip-height-incr": -0.25,
     "mouth/mouth-lowerlip-volume-incr": -0.2,
-    "mouth/mouth-scale-horiz-incr": 0.25,
+    "mouth/mouth-scale-horiz-incr": 0.12,
     "mouth/mouth-trans-up": -0.2,
-    "nose/nose-scale-horiz-incr": -0.2,
+    "nose/nose-scale-horiz-incr": -0.3,
     "head/head-scale-horiz-incr": 0.25,
-    "eyes/l-eye-scale-incr": -0.15,
-    "eyes/l-eye-height2-incr": 0.2,
+    "eyes/l-eye-scale-incr": -0.29,
+    "eyes/l-eye-height2-incr": 0.3,
     "eyebrows/eyebrows-trans-up": -0.25,
+    "eyes/l-eye-push1-in": 0.19,
+    "eyes/l-eye-push2-in": 0.09,
+    "mouth/mouth-upperlip-middle-up": -0.15,
+    "eyes/l-eye-trans-in": 0.15,
+    "mouth/mouth-scale-vert-incr": -0.13,
+    "eyes/l-eye-trans-up": 0.09,
+    "nose/nose-point-up": 0.15,
+    "eyes/l-eye-height3-incr": 0.08,
+    "nose/nose-nostrils-width-incr": -0.08,
 }
 
 # Brows differ more between people than the local targets let them: mean and standard deviation, decimetres.

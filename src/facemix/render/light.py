@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 from facemix.render.noise import Noise
 from facemix.render.population import Person
 from facemix.render.scene import LIGHT_SHAPE
+from facemix.render.skin import skin_tone
 
 Image = NDArray[np.floating[Any]]
 STOPS = 16.0  # the panoramas' files hold log2(1 + 32 radiance / mean) / STOPS
 ROWS, COLUMNS = LIGHT_SHAPE
-BELOW = 0.3  # share of the light from straight below that gets past the body
+BELOW = 0.15  # share of the light from straight below that gets past the body
 ADAPTED = 0.75  # share of the light's colour that cameras take out by themselves
+PEOPLE = 0.6  # share of clutter with other people in it
 
 
 @cache
@@ -40,7 +42,7 @@ def environment(person: Person, noise: Noise) -> Image:
         light = np.roll(panorama(person.panorama), int(person.light_yaw / 360 * 512), 1)
         light = cv2.resize(np.minimum(light, 150), (COLUMNS, ROWS), interpolation=cv2.INTER_AREA)
         light = light + rng.uniform(0.02, 0.15)  # from everywhere, else some faces are half black
-        light = light + rng.uniform(0, 0.5) * _lamp(rng.normal(0, 30), rng.uniform(0, 30), 35, 1.0)
+        light = light + rng.uniform(0, 0.5) * _lamp(rng.normal(0, 30), rng.uniform(10, 55), 35, 1.0)
     elif person.light == "sun":
         height = np.linspace(1, -1, ROWS)[:, None, None]
         light = np.where(height > 0, 0.5 + 0.4 * np.array([0.75, 0.95, 1.3]), 0.35) * np.ones((ROWS, COLUMNS, 3))
@@ -59,7 +61,7 @@ def environment(person: Person, noise: Noise) -> Image:
         for _ in range(rng.integers(1, 4)):
             colour = np.exp(rng.normal(0, 0.1, 3))
             light = light + colour * _lamp(
-                rng.uniform(-130, 130), rng.uniform(-10, 70), rng.uniform(8, 25), rng.uniform(3, 20)
+                rng.uniform(-130, 130), rng.uniform(0, 70), rng.uniform(8, 25), rng.uniform(3, 20)
             )
     cast = light.mean((0, 1)) / light.mean()
     light = light * tint / cast**ADAPTED * _above_the_body()
@@ -69,7 +71,7 @@ def environment(person: Person, noise: Noise) -> Image:
 def _above_the_body() -> Image:
     """Share of the light that comes past the body, (ROWS, 1, 1): the chest keeps off most from below."""
     height = np.linspace(90, -90, ROWS)
-    return (BELOW + (1 - BELOW) / (1 + np.exp(-(height + 15) / 6)))[:, None, None]
+    return (BELOW + (1 - BELOW) / (1 + np.exp(-(height + 5) / 6)))[:, None, None]
 
 
 def _lamp(yaw: float, height: float, radius: float, radiance: float) -> Image:
@@ -102,7 +104,7 @@ def background(person: Person, size: int, noise: Noise) -> Image:
     else:
         picture, blur = _clutter(rng, size, noise), rng.uniform(0.004, 0.02)
     picture = cv2.GaussianBlur(picture.astype(np.float32), (0, 0), blur * size) if blur * size > 0.3 else picture
-    brightness = np.exp(rng.normal(-1.2, 0.7)) / max(float(np.median(picture)), 1e-3)
+    brightness = np.exp(rng.normal(-1.8, 0.9)) / max(float(np.median(picture)), 1e-3)
     return (picture * brightness).astype(np.float32)
 
 
@@ -132,4 +134,26 @@ def _clutter(rng: np.random.Generator, size: int, noise: Noise) -> Image:
             cv2.fillConvexPoly(picture, box, colour, cv2.LINE_AA)
         else:
             cv2.circle(picture, (int(x), int(y)), int(extent.min()), colour, -1, cv2.LINE_AA)
+    if rng.random() < PEOPLE:
+        _add_people(picture, rng)
     return (picture * (1 + 0.12 * noise.cloud(rng, (size, size), size / 16)[..., None])).clip(0.002)
+
+
+def _add_people(picture: Image, rng: np.random.Generator) -> None:
+    """Draws one to three heads on shoulders into linear RGB (size, size, 3): who stands beside or behind."""
+    size = len(picture)
+    for _ in range(rng.integers(1, 4)):
+        skin = (skin_tone(rng.uniform(0.05, 0.8)) * rng.uniform(0.5, 1.2)).tolist()
+        hair, cloth = (rng.uniform(0.01, 0.2) * np.array([1, 0.7, 0.45])).tolist(), rng.uniform(0.02, 0.6, 3).tolist()
+        x = size * (0.5 + rng.choice([-1, 1]) * rng.uniform(0.2, 0.6))
+        y, across = size * rng.uniform(0.2, 0.6), size * rng.uniform(0.1, 0.22)
+        tilt = rng.normal(0, 12)
+
+        def ellipse(up: float, wide: float, high: float, colour: list[float]) -> None:
+            box = ((x, y - up * across), (2 * wide * across, 2 * high * across), tilt)  # noqa: B023
+            cv2.ellipse(picture, box, colour, -1, cv2.LINE_AA)
+
+        ellipse(-2.6, 2.2, 1.6, cloth)
+        ellipse(-1.2, 0.45, 0.9, skin)
+        ellipse(0.25, 1.15, 1.4, hair)
+        ellipse(-0.1, 0.95, 1.2, skin)

@@ -43,6 +43,7 @@ class Population:
     asymmetry_sd: float = 0.2
     yaw_sd: float = 14.0
     yaw_limit: float = 75.0
+    pitch_mean: float = -5.0  # down; people lift their chins for a camera
     pitch_sd: float = 7.5
     pitch_limit: float = 32.0
     roll_sd: float = 7.0
@@ -73,18 +74,18 @@ class Population:
         default_factory=lambda: {"panorama": 0.5, "studio": 0.25, "flash": 0.1, "sun": 0.15}
     )
     panoramas: tuple[str, ...] = LAMPS
-    backgrounds: Mapping[str, float] = field(default_factory=lambda: {"panorama": 0.6, "wall": 0.2, "clutter": 0.2})
+    backgrounds: Mapping[str, float] = field(default_factory=lambda: {"panorama": 0.5, "wall": 0.2, "clutter": 0.3})
     field_of_view_median: float = 22.0  # of the picture's side
     field_of_view_spread: float = 0.4  # standard deviation of its logarithm
     face_share_low: float = 0.42  # side of the landmark box / side of the picture
     face_share_high: float = 0.68
-    exposure_sd: float = 0.25  # of the logarithm
-    white_balance_sd: float = 0.06
+    exposure_sd: float = 0.35  # of the logarithm
+    white_balance_sd: float = 0.08
     noise_limit: float = 0.02  # standard deviation, of white
     blur: float = 0.2  # share of blurred pictures
     blur_limit: float = 0.006  # standard deviation / side of the picture
     jpeg_low: int = 55
-    grey: float = 0.04  # share of grey pictures
+    grey: float = 0.09  # share of grey pictures
 
     def __post_init__(self) -> None:
         for key, names in _CHOICES.items():
@@ -121,6 +122,7 @@ _RANGES: dict[str, tuple[float, float]] = dict.fromkeys(_SHARES, (0, 1)) | {
     "asymmetry_sd": (0, 0.6),
     "yaw_sd": (0, 90),
     "yaw_limit": (0, 90),
+    "pitch_mean": (-30, 30),
     "pitch_sd": (0, 60),
     "pitch_limit": (0, 60),
     "roll_sd": (0, 90),
@@ -283,7 +285,7 @@ def person(population: Population, seed: int, index: int) -> Person:
         gaze_yaw=float(gaze_yaw),
         gaze_pitch=float(gaze_pitch),
         yaw=yaw,
-        pitch=_clipped(rng, population.pitch_sd, population.pitch_limit),
+        pitch=_clipped(rng, population.pitch_sd, population.pitch_limit, population.pitch_mean),
         roll=_clipped(rng, population.roll_sd, population.roll_limit),
         torso_yaw=0.55 * yaw + float(rng.normal(0, 6)),
         makeup=bool(woman and rng.random() < population.makeup),
@@ -326,8 +328,8 @@ def _up_to(rng: np.random.Generator, limit: float, least: float) -> float:
     return float(rng.uniform(min(least, limit), limit))
 
 
-def _clipped(rng: np.random.Generator, sd: float, limit: float) -> float:
-    return float(np.clip(rng.normal(0, sd), -limit, limit))
+def _clipped(rng: np.random.Generator, sd: float, limit: float, mean: float = 0.0) -> float:
+    return float(np.clip(rng.normal(mean, sd), -limit, limit))
 
 
 def _hair(rng: np.random.Generator, male: float, age: float, child: bool) -> str:

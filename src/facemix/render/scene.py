@@ -153,10 +153,11 @@ class Renderer:
         guides = np.array(mi.render(scene, integrator=self._guides, spp=SAMPLES, seed=seed))
         first_hit = np.array(mi.render(scene, integrator=self._first_hit, spp=1, seed=seed))
         albedo, normal = guides[..., -6:-3], guides[..., -3:]
+        radiance, cover = cut_out(denoised(image[..., :3], albedo, normal), np.clip(image[..., 3], 0, 1))
         return Rendering(
-            radiance=denoised(image[..., :3], albedo, normal),
+            radiance=radiance,
             albedo=np.ascontiguousarray(albedo, np.float32),
-            cover=cv2.GaussianBlur(np.clip(image[..., 3], 0, 1).astype(np.float32), (0, 0), 0.5),
+            cover=cover,
             shape=self._places(np.round(first_hit[..., -2]).astype(np.int64)),
             depth=np.where(first_hit[..., -1] > 0, first_hit[..., -1] + NEAR, 0).astype(np.float32),
         )
@@ -205,6 +206,22 @@ def denoised(radiance: Image, albedo: Image, normal: Image) -> Image:
     guides = np.clip(channels[1], 0, 1), channels[2]
     clean = mitsuba_oidn.denoise(np.maximum(channels[0], 0), *guides, hdr=True, quality=mitsuba_oidn.Quality.Fast)
     return np.maximum(np.array(clean, np.float32), 0)
+
+
+def cut_out(radiance: Image, cover: Image) -> tuple[Image, Image]:
+    """Radiance (S, S, 3) and cover (S, S), both with a smooth outline.
+
+    Of so few samples an outline is ragged, and denoising one of the two alone leaves dots along it. So pixels of the
+    outline take the mean light of what is covered around them, and as much of it as the blurred cover says.
+
+    Args:
+        radiance: of what is covered, times the cover.
+        cover: share of each pixel that is covered, 0 to 1.
+    """
+    cover = cover.astype(np.float32)
+    around = cv2.GaussianBlur(radiance, (0, 0), 1.0) / (cv2.GaussianBlur(cover, (0, 0), 1.0)[..., None] + 1e-4)
+    smooth = cv2.GaussianBlur(cover, (0, 0), 0.7)
+    return np.where(cover[..., None] == 1, radiance, around) * smooth[..., None], smooth
 
 
 def _material(roughness: float, specular: float, clearcoat: float) -> dict[str, Any]:

@@ -36,6 +36,7 @@ HOLLOW_SHADE, NOSTRIL_SHADE = 0.6, 4.5  # of the logarithm of the colour
 SHAVED = {"none": (0.0, 0.15), "stubble": (0.1, 0.35)}
 GROWN = (0.05, 0.25)
 
+NECK_SHADE, FOREHEAD_SHADE = (0.1, 0.9), (0.0, 0.3)  # of the logarithm of the colour
 
 # Folds of the template's skin, decimetres.
 LAUGH_LINE = np.array([[0.165, 6.92], [0.23, 6.85], [0.305, 6.73], [0.345, 6.59]])
@@ -115,6 +116,9 @@ def skin(person: Person, shape: Shape, canvas: Canvas, noise: Noise) -> SkinText
     shadow = rng.uniform(0.03, 0.3) * (0.6 + old) * canvas.spot(0.3, 7.16, 0.1) * smoothstep(z, 0.95, 1.1)
     shadow += 0.1 * canvas.masks["eyelids"] * rng.uniform(0, 1)
     shadow += _folds(person, canvas, rng, old)
+    # Chest, hair and jaw keep more light off the neck and the forehead than a bare head under a panorama shows.
+    shadow += rng.uniform(*NECK_SHADE) * under_the_jaw(canvas.rest)
+    shadow += rng.uniform(*FOREHEAD_SHADE) * canvas.spot(0.0, 7.75, 0.45) * smoothstep(z, 0.7, 1.0)
     for row, column in canvas.face[rng.integers(0, len(canvas.face), rng.integers(0, 4))]:
         distance = ((canvas.rest - canvas.rest[row, column]) ** 2).sum(2)
         melanin += rng.uniform(0.4, 1.2) * np.exp(-distance / rng.uniform(0.008, 0.018) ** 2)
@@ -214,6 +218,12 @@ def beard_area(rest: Image) -> Image:
         * (1 - smoothstep(x, 0.24, 0.3))
         * smoothstep(z, 1.1, 1.2)
     )
-    neck = smoothstep(y + 0.35 * z, 6.45, 6.65)
-    area: Image = np.maximum(below_cheek * neck * smoothstep(z, 0.45, 0.7), moustache)
+    jaw = 1 - under_the_jaw(rest)
+    area: Image = np.maximum(below_cheek * jaw * smoothstep(z, 0.45, 0.7), moustache)
     return area
+
+
+def under_the_jaw(rest: Image) -> Image:
+    """The neck and the underside of the jaw, 0 to 1, for points (..., 3) of the template's skin."""
+    below: Image = 1 - smoothstep(rest[..., 1] + 0.35 * rest[..., 2], 6.45, 6.65)
+    return below
