@@ -70,12 +70,26 @@ class Canvas:
             name: cv2.resize(mask, (columns, rows), interpolation=cv2.INTER_AREA) for name, mask in head.masks.items()
         }
         self.face = np.argwhere(self.rest[..., 2] > 0.9)
+        self.neck = self._neck()
         self.laugh_lines = self._stroke(LAUGH_LINE, 0.02) + 0.5 * self._stroke(LAUGH_LINE, 0.05)
         self.lid_creases, self.eye_bags = self._stroke(LID_CREASE, 0.012), self._stroke(EYE_BAG, 0.014)
 
     def painted(self, values: Image) -> Image:
         """Values (n,) at the skin's points, on the texture (rows, columns)."""
         return cv2.blur(values[self._corners].mean(2).astype(np.float32), (3, 3))
+
+    def _neck(self) -> Image:
+        """Where the neck is, 0 to 1 (rows, columns): what lies off the texture takes its colour from the left edge.
+
+        The neck is all off the texture, and meets it under the jaw: there the seam is made soft.
+        """
+        rows, columns = self.shape
+        covered = (self.rest[..., 1] > 4).astype(np.uint8)
+        inward = cv2.distanceTransform(covered, cv2.DIST_L2, 5) / columns
+        seam = (1 - smoothstep(inward, 0, 0.06)) * (1 - smoothstep(self.rest[..., 1], 6.75, 7.0))
+        off = np.arange(rows)[:, None] < 0.2 * rows  # further down the edge are the insides of the lids
+        beside = cv2.dilate((seam * covered).astype(np.float32), np.ones((9, 9)))
+        return np.where(covered == 1, seam, np.maximum(off, beside)).astype(np.float32)
 
     def spot(self, x: float, y: float, radius: float) -> Image:
         """A soft spot (rows, columns) of height 1 around the points (+-x, y) of the front, radius in decimetres."""
@@ -117,7 +131,7 @@ def skin(person: Person, shape: Shape, canvas: Canvas, noise: Noise) -> SkinText
     shadow += 0.1 * canvas.masks["eyelids"] * rng.uniform(0, 1)
     shadow += _folds(person, canvas, rng, old)
     # Chest, hair and jaw keep more light off the neck and the forehead than a bare head under a panorama shows.
-    shadow += rng.uniform(*NECK_SHADE) * under_the_jaw(canvas.rest)
+    shadow += rng.uniform(*NECK_SHADE) * canvas.neck
     shadow += rng.uniform(*FOREHEAD_SHADE) * canvas.spot(0.0, 7.75, 0.45) * smoothstep(z, 0.7, 1.0)
     for row, column in canvas.face[rng.integers(0, len(canvas.face), rng.integers(0, 4))]:
         distance = ((canvas.rest - canvas.rest[row, column]) ** 2).sum(2)
@@ -218,12 +232,6 @@ def beard_area(rest: Image) -> Image:
         * (1 - smoothstep(x, 0.24, 0.3))
         * smoothstep(z, 1.1, 1.2)
     )
-    jaw = 1 - under_the_jaw(rest)
-    area: Image = np.maximum(below_cheek * jaw * smoothstep(z, 0.45, 0.7), moustache)
+    neck = smoothstep(y + 0.35 * z, 6.45, 6.65)
+    area: Image = np.maximum(below_cheek * neck * smoothstep(z, 0.45, 0.7), moustache)
     return area
-
-
-def under_the_jaw(rest: Image) -> Image:
-    """The neck and the underside of the jaw, 0 to 1, for points (..., 3) of the template's skin."""
-    below: Image = 1 - smoothstep(rest[..., 1] + 0.35 * rest[..., 2], 6.45, 6.65)
-    return below
