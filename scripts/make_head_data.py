@@ -10,6 +10,7 @@ that move any of it. Lengths are decimetres, y up, the face looks along +z.
 
 import argparse
 import gzip
+import re
 from pathlib import Path
 
 import cv2
@@ -55,7 +56,7 @@ def main() -> None:
     targets = {
         name: t
         for name, path in sorted(target_files(source).items())
-        if (t := read_target(path, len(vertices))[used]).any()
+        if (t := in_place(name, read_target(path, len(vertices))[used])).any()
     }
     head = {
         "vertices": vertices[used].astype(np.float32),
@@ -127,7 +128,7 @@ def target_files(source: Path) -> dict[str, Path]:
         f"{folder}/{path.name.removesuffix('.target.gz')}": path
         for folder in TARGETS
         for path in (source / "mpfb2" / "targets" / folder).glob("*.target.gz")
-        if "baby" not in path.name and "breast" not in path.name and "trunk" not in path.name
+        if not re.search("breast|trunk|universal-.*-baby", path.name)
     }
     units = (source / "faceunits01" / "targets" / "faceunits").glob("*.target")
     return files | {f"expression/{path.name.removesuffix('.target')}": path for path in units}
@@ -142,6 +143,11 @@ def read_target(path: Path, n: int):
             if len(fields) == 4 and not line.startswith("#"):
                 offsets[int(fields[0])] = [float(x) for x in fields[1:]]
     return offsets
+
+
+def in_place(name: str, offsets):
+    """Displacements (n, 3) that leave a baby's head as high as a man's: metres further down, halves are too coarse."""
+    return offsets - offsets.mean(0) if name.endswith("-baby") else offsets
 
 
 def read_mask(path: Path):

@@ -67,7 +67,7 @@ def test_meshes_are_sound(head, noise):
     for index in range(100):
         choices = {
             "glasses": ("clear", "sun")[index % 2],
-            "hat": HATS[1:][index % 3],
+            "hat": HATS[1:][index % 4],
             "occluder": OCCLUDERS[1:][index % 4],
         }
         for mesh in everything(*drawn(head, index, **choices), noise):
@@ -139,7 +139,7 @@ def test_arms_reach_the_ears(head):
 def test_hats_leave_the_brows_free(head):
     free = []
     for index in range(50):
-        someone, shape = drawn(head, index, hat=HATS[1:][index % 3])
+        someone, shape = drawn(head, index, hat=HATS[1:][index % 4])
         covering = joined(hat(someone, shape))
         free.append(not hidden(covering, shape.landmarks[BROWS]).any())
     assert np.mean(free) >= 0.9
@@ -166,7 +166,7 @@ def test_hats_hold_the_skull(head):
     rest, _ = head.skin_rest
     crown = np.argmax(rest[:, 1])
     for index in range(12):
-        someone, shape = drawn(head, index, hat=HATS[1:][index % 3])
+        someone, shape = drawn(head, index, hat=HATS[1:][index % 4])
         skin, _ = head.parts["skin"].shaped(shape.neutral)
         covering = joined(hat(someone, shape))
         assert hidden(turned_up(covering), turned_up_points(skin[crown : crown + 1])).all()

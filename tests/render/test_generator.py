@@ -17,7 +17,9 @@ from facemix.learning.adaptation import LabelAdapter, adapt, fit
 from facemix.metrics import nme
 from facemix.render import labels, scene
 from facemix.render.camera import Camera
+from facemix.render.eyes import mouth
 from facemix.render.head import Head, Pose, shaped
+from facemix.render.identity import identity
 from facemix.render.population import POPULATIONS, Population, changed, person
 from facemix.render.studio import SEGMENTS, RenderedFace, Sitting, Studio, landmarks, sit
 from facemix.render.surfaces import subdivided
@@ -150,6 +152,26 @@ def test_expressions_move_the_points_that_they_name(head: Head) -> None:
     assert np.linalg.norm(blinked[37] - blinked[41]) < 0.4 * height
 
 
+def test_babies_have_rounder_faces_lower_eyes_and_no_teeth(head: Head) -> None:
+    def drawn(age: float) -> np.ndarray:
+        faces = []
+        for index in range(10):
+            someone = dataclasses.replace(person(SYNTHETIC, 0, index), age=age)
+            weights = identity(np.random.default_rng(index), np.full(3, 1 / 3), 0.5, age, 0.0, 0.0)
+            shape = shaped(head, weights, {})
+            teeth = len(mouth(someone, shape)) - 1
+            points = shape.landmarks
+            above = head.parts["skin"].smooth(shape.neutral)[:, 1].max() - points[27, 1]
+            round_ = np.ptp(points[:17, 0]) / np.ptp(points[:, 1])
+            faces.append([round_, above / np.ptp(points[:, 1]), teeth])
+        return np.mean(faces, 0)
+
+    baby, child, adult = drawn(0.6), drawn(8.0), drawn(30.0)
+    assert baby[0] > child[0] > adult[0] * 0.98
+    assert baby[1] > child[1] > adult[1]
+    assert (baby[2], child[2], adult[2]) == (0, 2, 2)
+
+
 def test_the_neck_bends_and_the_chest_stays(head: Head) -> None:
     pose = Pose(40.0, 10.0, -5.0, 0.0)
     chest, brow = np.array([[0.0, 5.0, 0.5]]), np.array([[0.3, 7.6, 1.3]])
@@ -184,32 +206,32 @@ def test_the_face_has_its_share_of_the_picture(head: Head) -> None:
 # changes them: then, and only then, take the new ones.
 KNOWN = {
     ("synthetic", "mesh", 0): [
-        [67.07547, 105.47910],
-        [172.56255, 228.83778],
-        [112.06454, 75.83750],
-        [104.12831, 97.21331],
-        [170.29911, 183.18037],
+        [67.33220, 105.18299],
+        [173.65365, 229.48692],
+        [112.69743, 75.27573],
+        [104.69731, 96.80925],
+        [171.45948, 183.55438],
     ],
     ("synthetic", "mesh", 7): [
-        [66.86149, 109.52375],
-        [137.23141, 203.11555],
-        [100.01351, 79.30810],
-        [91.90857, 104.25410],
-        [142.40608, 169.26060],
+        [66.66948, 109.43968],
+        [137.27207, 203.34418],
+        [99.88450, 79.11990],
+        [91.70544, 104.14851],
+        [142.46629, 169.43439],
     ],
     ("stand_in", "annotator", 0): [
-        [63.58693, 124.92817],
-        [123.71746, 199.81263],
-        [81.54366, 95.45553],
-        [80.40017, 108.03471],
-        [116.18360, 154.00137],
+        [63.61663, 114.30742],
+        [123.66586, 199.84764],
+        [81.41022, 96.13811],
+        [80.24284, 107.96516],
+        [116.11042, 154.04666],
     ],
     ("stand_in", "annotator", 7): [
-        [69.88697, 98.40513],
-        [127.63717, 186.16927],
-        [93.73951, 70.42361],
-        [90.03692, 88.85633],
-        [127.96883, 145.38329],
+        [69.67739, 94.27645],
+        [127.64960, 186.31491],
+        [93.66346, 70.98221],
+        [89.92266, 88.75782],
+        [127.98390, 145.48225],
     ],
 }
 
@@ -232,7 +254,8 @@ def test_annotators_agree_with_the_mesh_where_nothing_hides_the_outline(head: He
         seen = labels.annotator_labels(
             sitting.person, sitting.shape, sitting.pose, sitting.camera, outline, steady=True
         )
-        inner = list(range(27, 60))
+        moved = {point for at in labels.LIPS for point in (at, MIRROR[at])}  # along the lips
+        inner = [point for point in range(27, 60) if point not in moved]
         np.testing.assert_allclose(seen[inner], mesh[inner], atol=1e-9)
         assert np.linalg.norm(seen - mesh, axis=1).max() < 0.2 * np.linalg.norm(mesh[45] - mesh[36])
 

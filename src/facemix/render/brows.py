@@ -20,9 +20,10 @@ def brows(person: Person, shape: Shape, groom: Groom, view: Array, detail: float
 
 def _brows(person: Person, shape: Shape, groom: Groom, view: Array, detail: float) -> Mesh:
     rng = person.rng("brows")
-    thickness = rng.uniform(0.036, 0.064) + 0.018 * person.male - 0.008 * person.makeup
+    grown = min(1.0, 0.3 + 0.7 * person.age / 15)
+    thickness = grown * (rng.uniform(0.036, 0.066) + 0.018 * person.male - 0.008 * person.makeup)
     fewer = min(1.0, detail) ** 0.7
-    count = int(rng.uniform(170, 300) * (0.8 + 0.3 * person.male) * fewer)
+    count = int(rng.uniform(180, 330) * grown * (0.8 + 0.3 * person.male) * fewer)
     spread = 0.32 if person.makeup else 0.45  # of the hairs within the band: painted brows have sharper edges
     sides = [_sown_brow(groom, side, count, thickness, spread, rng) for side in (-1, 1)]
     at, heading, along = (np.concatenate(both) for both in zip(*sides, strict=True))
@@ -34,7 +35,7 @@ def _brows(person: Person, shape: Shape, groom: Groom, view: Array, detail: floa
     widths = 0.0065 / fewer * (1 - 0.6 * t**2) * rng.uniform(0.7, 1.2, (n, 1))
     colour = np.clip(0.65 * hair_colour(person) + 0.25 * BROW_BROWN, 0.012, 0.15)
     own = strand_colours(colour, 0.7 * person.grey_hair, n, k, rng)
-    sheer = (rng.uniform(0.2, 0.65) + 0.3 * t**2)[:, None]  # thin hairs let the skin shine through
+    sheer = (rng.uniform(0.15, 0.65) + 0.3 * t**2)[:, None]  # thin hairs let the skin shine through
     colours = own * (1 - sheer) + sheer * 0.6 * skin_tone(person.melanin)
     return on_skin(strands, widths, colours, roots, shape, groom, view, roundness=0.3)
 

@@ -14,6 +14,7 @@ from facemix.render.surfaces import Array, smoothstep
 
 Image = NDArray[np.floating[Any]]
 BURNT = 1.1  # light above this loses its colour and form
+HARSH = 0.15  # share of pictures whose brightest part may burn, up to e times
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,9 @@ def exposed(radiance: Image, skin: NDArray[np.bool_], person: Person, tone: floa
     light = np.maximum(radiance[skin] if skin.any() else radiance.reshape(-1, 3), 1e-3).mean(1)
     typical, bright = float(np.exp(np.log(light).mean())), float(np.percentile(light, 92))
     target = 0.2 * (tone / 0.35) ** 0.5 * person.exposure
-    return radiance * np.float32(min(target / typical, BURNT / bright))
+    rng = person.rng("exposure")
+    burnt = BURNT * float(np.exp(rng.random() * (rng.random() < HARSH)))
+    return radiance * np.float32(min(target / typical, burnt / bright))
 
 
 def developed(radiance: Image, person: Person) -> NDArray[np.uint8]:

@@ -23,6 +23,7 @@ IRISES = np.array(
 )
 RINGS, SPOKES = 40, 40
 LASH_SHADE = 0.55
+FIRST_TEETH = 0.9  # years
 
 
 def eyes(person: Person, shape: Shape) -> list[Mesh]:
@@ -74,13 +75,16 @@ def mouth(person: Person, shape: Shape) -> list[Mesh]:
         ("lower_teeth", [0, 0.03, 0.015], 0.9 * enamel),
         ("tongue", [0, 0, 0], np.array([0.36, 0.12, 0.11])),
     ):
+        if name != "tongue" and person.age < FIRST_TEETH:
+            continue
         surface = head.parts[name]
         points, normals = surface.shaped(shape.now)
         points = points + move
         colours = np.tile(colour, (len(points), 1))
         if name != "tongue":
-            gaps = np.exp(-(((np.mod(points[:, 0] / 0.082 + 0.5, 1) - 0.5) / 0.09) ** 2))
-            colours *= 1 - 0.5 * gaps[:, None]
+            gaps = np.exp(-(((np.mod(points[:, 0] / 0.082 + 0.5, 1) - 0.5) / 0.12) ** 2))
+            far = smoothstep(np.abs(points[:, 0]), 0.1, 0.3)  # little light reaches the teeth beside the cheeks
+            colours *= ((1 - 0.5 * gaps) * (1 - 0.6 * far))[:, None]
         rest, _ = surface.shaped(head.vertices)
         meshes.append(Mesh(points, normals, surface.triangles, rest, colours))
     return meshes

@@ -1,4 +1,4 @@
-"""Hats: caps, beanies and hats with a brim, fitted to the skull."""
+"""Hats: caps, beanies and hats with a brim, fitted to the skull; hoods and headscarves around the face."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def hat(person: Person, shape: Shape) -> list[Mesh]:
     if person.hat == "none":
         return []
     rng = person.rng("hat")
-    return {"cap": _cap, "beanie": _beanie, "brim": _brim}[person.hat](rng, shape)
+    return {"cap": _cap, "beanie": _beanie, "brim": _brim, "hood": _hood}[person.hat](rng, shape)
 
 
 def fitted(shape: Shape, above_brows: float, back: float) -> Fit:
@@ -235,3 +235,32 @@ def _rim(rng: np.random.Generator, fit: Fit, colour: Array) -> Mesh:
     height = 0.02 + thick[:, None] - fall * out[:, None] + curl * out[:, None] ** 2 * np.sin(angle)[None] ** 2
     points = np.stack([flat[..., 0], height, flat[..., 1]], 2)
     return _closed(fit, points, colour)
+
+
+def _hood(rng: np.random.Generator, shape: Shape) -> list[Mesh]:
+    """A hood, or a headscarf that lies closer: a bag over head and neck, open before the face."""
+    scarf = rng.random() < 0.4
+    face = shape.landmarks
+    brow, chin, middle = face[17:27, 1].max(), face[8, 1], face[27, 0]
+    points = shape.head.parts["skin"].smooth(shape.now) - [middle, 0, 0]
+    head = points[points[:, 1] > chin]
+    room = rng.uniform(0.06, 0.1) if scarf else rng.uniform(0.1, 0.25)
+    top, bottom = brow + rng.uniform(0.15, 0.45), chin - rng.uniform(-0.02, 0.06 if scarf else 0.25)
+    half_width = np.abs(face[:17, 0] - middle).max() + rng.uniform(-0.06, 0.04 if scarf else 0.2)
+    low, high = bottom - 0.2, head[:, 1].max() + room
+    opening, hole = np.array([half_width, (top - bottom) / 2]), np.array([0, (top + bottom) / 2])
+    bag, axis = np.array([np.abs(head[:, 0]).max() + room, (high - low) / 2]), np.array([0, (high + low) / 2])
+    # The opening leans: below it lies beside the jaw, above it comes forward over the forehead.
+    forehead = head[np.abs(head[:, 1] - top) < 0.1, 2].max() + rng.uniform(0.02, 0.06 if scarf else 0.2)
+    jaw = face[[0, 16], 2].mean() + rng.uniform(0.0, 0.2 if scarf else 0.3)
+    back = head[:, 2].min() - room
+    # A hem, the way out to the full width, and what lies behind it.
+    out = np.r_[0.0, 0.0, 0.1, np.linspace(0.15, 1, 12) ** 0.5, np.ones(12)][:, None, None]
+    behind = np.r_[0.05, 0.0, 0.0, np.linspace(0.0, 0.4, 12), np.linspace(0.43, 1, 12)][:, None]
+    angle = np.linspace(0, 2 * np.pi, COLUMNS, endpoint=False)
+    folds = 1 + 0.02 * np.sin(rng.integers(5, 14) * angle + rng.uniform(0, 6))[:, None]
+    close = np.sqrt(1 - 0.9999 * smoothstep(behind, 0.45, 1.0) ** 2)[..., None]
+    flat = (opening + out * (bag - opening)) * close * _ring(angle, SKULL) * folds + hole + out * (axis - hole)
+    front = jaw + (forehead - jaw) * np.clip((flat[..., 1] - bottom) / (top - bottom), 0, 1)
+    placed = np.concatenate([flat + [middle, 0], (front - behind * (front - back))[..., None]], 2)
+    return [solid(placed.reshape(-1, 3), lattice(len(placed), COLUMNS, wrapped=True), _cloth(rng), HEAD_TOP)]

@@ -29,8 +29,10 @@ def identity(
     """
     weights: dict[str, float] = {}
     old = float(np.clip((age - 28) / 50, 0, 1))
-    ages = {"child": float(np.clip((18 - age) / 12, 0, 0.8))}
-    ages |= {"young": (1 - ages["child"]) * (1 - old), "old": (1 - ages["child"]) * old}
+    baby = float(np.clip((6 - age) / 5, 0, 1))
+    child = (1 - baby) * float(np.clip((18 - age) / 12, 0, 0.8))
+    grown = 1 - baby - child
+    ages = {"baby": baby, "child": child, "young": grown * (1 - old), "old": grown * old}
     muscle, fat = rng.uniform(-0.8, 0.8), np.clip(rng.normal(0.1, 0.5), -0.9, 1)
     builds = {"averagemuscle": 1 - abs(muscle), "maxmuscle": max(muscle, 0), "minmuscle": max(-muscle, 0)}
     fats = {"averageweight": 1 - abs(fat), "maxweight": max(fat, 0), "minweight": max(-fat, 0)}
@@ -38,7 +40,7 @@ def identity(
         for stage, stage_weight in ages.items():
             for race, race_weight in zip(("caucasian", "asian", "african"), ancestry, strict=True):
                 weights[f"macrodetails/{race}-{sex}-{stage}"] = sex_weight * stage_weight * race_weight
-            for build, build_weight in builds.items():
+            for build, build_weight in builds.items() if stage != "baby" else ():
                 for load, load_weight in fats.items():
                     if (build, load) == ("averagemuscle", "averageweight"):
                         continue  # the template's own build
@@ -46,7 +48,8 @@ def identity(
                         sex_weight * stage_weight * build_weight * load_weight
                     )
     for name in LOCAL_TARGETS:
-        amount = float(np.clip(rng.normal(USUAL.get(name, 0), shape_sd), -0.75, 0.75))
+        usual = USUAL.get(name, 0) + (1 - grown) * YOUNG.get(name, 0)
+        amount = float(np.clip(rng.normal(usual, shape_sd), -0.75, 0.75))
         if name.startswith(("head/", "neck/")):
             amount *= 0.6
         stem, end = name.rsplit("-", 1)
@@ -85,7 +88,14 @@ USUAL = {
     "nose/nose-point-up": 0.15,
     "eyes/l-eye-height3-incr": 0.08,
     "nose/nose-nostrils-width-incr": -0.08,
+    "head/head-fat-incr": -0.5,
+    "chin/chin-bones-incr": -0.35,
+    "chin/chin-width-incr": -0.33,
+    "chin/chin-jaw-drop-incr": -0.3,
 }
+
+# What the targets of childhood lack, to full height at six years.
+YOUNG = {"eyes/l-eye-scale-incr": 0.5, "eyes/l-eye-height2-incr": 0.2, "mouth/mouth-upperlip-height-incr": 0.4}
 
 # Brows differ more between people than the local targets let them: mean and standard deviation, decimetres.
 BROWS = {"brows/apart": (0.0, 0.03), "brows/inner-up": (-0.045, 0.025), "brows/long": (0.01, 0.035)}

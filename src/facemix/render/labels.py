@@ -13,6 +13,7 @@ from importlib.resources import files
 import numpy as np
 
 from facemix.faces.contours import CURVES, across, tangents
+from facemix.faces.landmarks import MIRROR
 from facemix.render.camera import Camera
 from facemix.render.head import Head, Pose, Shape
 from facemix.render.population import Person
@@ -21,8 +22,11 @@ from facemix.render.surfaces import Array, unit
 CONVENTIONS = ("mesh", "annotator")
 BROWS = (range(17, 22), range(22, 27))
 INNER_LIPS = ((61, 67), (62, 66), (63, 65))
+# Points of the lips on the right side that people set elsewhere along the curve: towards which point, and how far.
+LIPS = {49: (48, 0.12), 50: (49, 0.17), 59: (58, 0.23), 60: (61, 0.19), 61: (62, 0.42), 67: (66, 0.42)}
 CLOSED = 0.02  # lips nearer than this share of the outer-eye distance count as closed
-BROW_EDGE = 0.02  # decimetres from the middle of a brow towards its upper edge, where people mark it
+JAW_END = 0.06  # decimetres: people begin the jaw higher, at the height of the eyes
+BROW_EDGE = 0.01  # decimetres from the middle of a brow towards its upper edge, where people mark it
 OUTLINE_REACH = 0.5  # decimetres from the jaw up the cheek
 OUTLINE_BAND = 0.08  # decimetres to both sides
 CHEEK = np.array([0.0, 6.85, 1.35])  # on the template; where the jaw's bands lead
@@ -70,8 +74,7 @@ class Outline:
         for k, vertices in enumerate(self._vertices):
             seen = camera.pixels(pose.applied(shape.skin[0][vertices], self._rest[vertices]))
             reach = (seen - jaw[k]) @ out[k]
-            if reach.max(initial=0.0) > 0:
-                moved[k] = seen[reach.argmax()]
+            moved[k] += max(0.0, reach.max(initial=0.0)) * out[k]
         return np.concatenate([evenly(moved[:9]), evenly(moved[8:])[1:]])
 
 
@@ -90,13 +93,13 @@ def annotator_labels(
 ) -> Array:
     """Points (68, 2), pixels, as people mark a photograph; `steady` leaves out the tremor of their hands."""
     points = mesh_labels(shape, pose, camera)
+    rise = camera.pixels(pose.applied(np.array([[0, 8.0, 0], [0, 7.0, 0]]), np.array([[0, 8.0, 0], [0, 8.0, 0]])))
+    decimetre_up = rise[0] - rise[1]
+    points[[0, 16]] += decimetre_up * JAW_END
     points[:17] = outline.visible(points[:17], shape, pose, camera)
-    up = pose.applied(np.array([[0, 8.0, 0], [0, 7.0, 0]]), np.array([[0, 8.0, 0], [0, 8.0, 0]]))
-    rise = camera.pixels(up)
-    upward = (rise[0] - rise[1]) * BROW_EDGE
     for brow in BROWS:
-        points[list(brow)] = evenly(points[list(brow)] + upward)
-    points = _closed_lips(points)
+        points[list(brow)] = evenly(points[list(brow)] + decimetre_up * BROW_EDGE)
+    points = _closed_lips(_spread_lips(points))
     return points if steady else points + tremor(points, person.rng("annotator"))
 
 
@@ -105,6 +108,15 @@ def evenly(points: Array) -> Array:
     length = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))])
     even = np.linspace(0, length[-1], len(points))
     return np.stack([np.interp(even, length, points[:, axis]) for axis in (0, 1)], 1)
+
+
+def _spread_lips(points: Array) -> Array:
+    """Points (68, 2) with those of the lips where people set them along the same curves."""
+    spread = points.copy()
+    for at, (towards, share) in LIPS.items():
+        for here, there in ((at, towards), (MIRROR[at], MIRROR[towards])):
+            spread[here] += share * (points[there] - points[here])
+    return spread
 
 
 def _closed_lips(points: Array) -> Array:

@@ -20,6 +20,8 @@ STOPS = 16.0  # the panoramas' files hold log2(1 + 32 radiance / mean) / STOPS
 ROWS, COLUMNS = LIGHT_SHAPE
 BELOW = 0.15  # share of the light from straight below that gets past the body
 ADAPTED = 0.75  # share of the light's colour that cameras take out by themselves
+COLOURED = 0.08  # share of light of a strong colour
+FILL = (-3.2, 0.0)  # logarithm of the light from everywhere beside lamps or the sun: least and most
 PEOPLE = 0.6  # share of clutter with other people in it
 
 
@@ -37,7 +39,8 @@ def panorama(name: str) -> Image:
 def environment(person: Person, noise: Noise) -> Image:
     """Light from all sides: radiance (ROWS, COLUMNS, 3) of mean 1. The camera looks from the middle column's side."""
     rng = person.rng("light")
-    tint = np.exp(rng.normal(0, 0.06, 3))
+    tint = np.exp(rng.normal(0, 0.22 if rng.random() < COLOURED else 0.06, 3))
+    fill = float(np.exp(rng.uniform(*FILL)))
     if person.light == "panorama":
         light = np.roll(panorama(person.panorama), int(person.light_yaw / 360 * 512), 1)
         light = cv2.resize(np.minimum(light, 150), (COLUMNS, ROWS), interpolation=cv2.INTER_AREA)
@@ -45,7 +48,7 @@ def environment(person: Person, noise: Noise) -> Image:
         light = light + rng.uniform(0, 0.5) * _lamp(rng.normal(0, 30), rng.uniform(10, 55), 35, 1.0)
     elif person.light == "sun":
         height = np.linspace(1, -1, ROWS)[:, None, None]
-        light = np.where(height > 0, 0.5 + 0.4 * np.array([0.75, 0.95, 1.3]), 0.35) * np.ones((ROWS, COLUMNS, 3))
+        light = fill * np.where(height > 0, 1 + 0.8 * np.array([0.75, 0.95, 1.3]), 0.7) * np.ones((ROWS, COLUMNS, 3))
         light = light + _lamp(rng.uniform(-110, 110), rng.uniform(15, 70), 4, rng.uniform(40, 160)) * np.array(
             [1.05, 1, 0.9]
         )
@@ -55,7 +58,7 @@ def environment(person: Person, noise: Noise) -> Image:
         )
         light = light + _lamp(rng.normal(0, 8), rng.uniform(0, 25), 6, rng.uniform(20, 60))
     else:
-        light = np.full((ROWS, COLUMNS, 3), rng.uniform(0.1, 0.5)) * (
+        light = np.full((ROWS, COLUMNS, 3), 0.6 * fill) * (
             1 + 0.4 * noise.cloud(rng, (ROWS, COLUMNS), 16)[..., None]
         ).clip(0.2)
         for _ in range(rng.integers(1, 4)):

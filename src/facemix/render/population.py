@@ -15,7 +15,7 @@ from facemix.render.identity import identity
 
 HAIR_STYLES = ("bald", "buzz", "short", "side", "fringe", "curly", "bob", "long", "tied")
 BEARDS = ("none", "stubble", "moustache", "goatee", "full")
-HATS = ("none", "cap", "beanie", "brim")
+HATS = ("none", "cap", "beanie", "brim", "hood")
 OCCLUDERS = ("none", "hand", "phone", "microphone", "cup")
 LIGHTS = ("panorama", "studio", "flash", "sun")
 BACKGROUNDS = ("panorama", "wall", "clutter")
@@ -36,7 +36,7 @@ class Population:
     people: int = 0  # sets of other `people` share no one, whatever their seeds
     ancestry: Mapping[str, float] = field(default_factory=lambda: {"european": 0.55, "asian": 0.23, "african": 0.22})
     male: float = 0.5
-    children: float = 0.06
+    children: float = 0.09  # up to 15 years, babies among them
     age_mean: float = 36.0  # years, of adults
     age_sd: float = 14.0
     shape_sd: float = 0.24  # of each local morph target
@@ -68,7 +68,7 @@ class Population:
     beard: float = 0.42  # of men
     glasses: float = 0.14
     sunglasses: float = 0.03
-    hat: float = 0.10
+    hat: float = 0.12
     occluder: float = 0.06
     lights: Mapping[str, float] = field(
         default_factory=lambda: {"panorama": 0.5, "studio": 0.25, "flash": 0.1, "sun": 0.15}
@@ -244,7 +244,7 @@ def person(population: Population, seed: int, index: int) -> Person:
     ancestry = rng.dirichlet(np.maximum(weights / weights.sum(), 1e-3) * 0.9)
     male = float(abs((rng.random() < population.male) - 0.5 * rng.beta(0.5, 3)))  # most faces look like one sex
     child = rng.random() < population.children
-    age = float(rng.uniform(6, 15) if child else np.clip(rng.normal(population.age_mean, population.age_sd), 16, 88))
+    age = float(rng.uniform(0.5, 15) if child else np.clip(rng.normal(population.age_mean, population.age_sd), 16, 88))
     melanin = float(np.clip(ancestry @ [0.13, 0.3, 0.8] + rng.normal(0, 0.09), 0.02, 1))
     grown_man, woman = male > 0.5 and not child, male <= 0.5 and not child
     grey_hair = float(np.clip((age - rng.normal(52, 9)) / 25, 0, 1))
@@ -333,6 +333,8 @@ def _clipped(rng: np.random.Generator, sd: float, limit: float, mean: float = 0.
 
 
 def _hair(rng: np.random.Generator, male: float, age: float, child: bool) -> str:
+    if age < 3:
+        return HAIR_STYLES[_choice(rng, [0.35, 0.25, 0.25, 0.1, 0.05])]
     if male > 0.5:
         bald = 0.0 if child else 0.04 + 0.25 * max(0.0, (age - 30) / 50)
         return HAIR_STYLES[_choice(rng, [bald, 0.2, 0.3, 0.2, 0.12, 0.1, 0.02, 0.04, 0.02])]

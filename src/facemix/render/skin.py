@@ -36,6 +36,7 @@ HOLLOW_SHADE, NOSTRIL_SHADE = 0.6, 4.5  # of the logarithm of the colour
 SHAVED = {"none": (0.0, 0.15), "stubble": (0.1, 0.35)}
 GROWN = (0.05, 0.25)
 
+BROW_SHADE = (0.9, 0.8, 0.6, 0.2, 0.4, 0.7)  # of the skin between the hairs, by Person.hair_tone
 NECK_SHADE, FOREHEAD_SHADE = (0.1, 0.9), (0.0, 0.3)  # of the logarithm of the colour
 
 # Folds of the template's skin, decimetres.
@@ -72,6 +73,7 @@ class Canvas:
         self.face = np.argwhere(self.rest[..., 2] > 0.9)
         self.neck = self._neck()
         self.laugh_lines = self._stroke(LAUGH_LINE, 0.02) + 0.5 * self._stroke(LAUGH_LINE, 0.05)
+        self.brows = self._stroke(np.abs(head.landmark_rest[22:27, :2]), 0.05)
         self.lid_creases, self.eye_bags = self._stroke(LID_CREASE, 0.012), self._stroke(EYE_BAG, 0.014)
 
     def painted(self, values: Image) -> Image:
@@ -130,6 +132,8 @@ def skin(person: Person, shape: Shape, canvas: Canvas, noise: Noise) -> SkinText
     shadow = rng.uniform(0.03, 0.3) * (0.6 + old) * canvas.spot(0.3, 7.16, 0.1) * smoothstep(z, 0.95, 1.1)
     shadow += 0.1 * canvas.masks["eyelids"] * rng.uniform(0, 1)
     shadow += _folds(person, canvas, rng, old)
+    hairs = BROW_SHADE[person.hair_tone] * (1 - 0.7 * person.grey_hair) * min(1.0, 0.3 + 0.7 * person.age / 15)
+    shadow += rng.uniform(0.1, 0.6) * hairs * canvas.brows
     # Chest, hair and jaw keep more light off the neck and the forehead than a bare head under a panorama shows.
     shadow += rng.uniform(*NECK_SHADE) * canvas.neck
     shadow += rng.uniform(*FOREHEAD_SHADE) * canvas.spot(0.0, 7.75, 0.45) * smoothstep(z, 0.7, 1.0)
@@ -148,7 +152,7 @@ def skin(person: Person, shape: Shape, canvas: Canvas, noise: Noise) -> SkinText
     pigments = np.stack([blood, melanin, shadow, dark], -1).astype(np.float32)
     colour = tone.astype(np.float32) * np.exp(pigments @ PIGMENTS)
     pores = np.clip(grain(1) * smoothstep(z, 0.7, 1.0), -2, 2)
-    colour *= (1 - 0.04 * pores)[..., None]
+    colour *= (1 - 0.03 * pores)[..., None]
     colour = _lips(colour, tone, person, canvas, rng, grain(2, 2))
     if person.makeup:
         colour = _makeup(colour, canvas, rng)
@@ -166,7 +170,7 @@ def skin(person: Person, shape: Shape, canvas: Canvas, noise: Noise) -> SkinText
     relief *= 1 - 0.7 * canvas.masks["eyelids"]
     return SkinTexture(
         colour=np.clip(colour, 0.003, 0.92).astype(np.float32),
-        relief=(rng.uniform(0.0004, 0.0012) * relief).astype(np.float32),
+        relief=(rng.uniform(0.0003, 0.0012) * (0.6 + 0.4 * person.male) * relief).astype(np.float32),
         roughness=float(rng.uniform(0.36, 0.56)),
     )
 
@@ -174,7 +178,7 @@ def skin(person: Person, shape: Shape, canvas: Canvas, noise: Noise) -> SkinText
 def _folds(person: Person, canvas: Canvas, rng: np.random.Generator, old: float) -> Image:
     """The shade (rows, columns) of folds that are finer than the mesh: beside the mouth, above and below the eyes."""
     smile = min(1.0, person.expression.get("expression/mouthSmileLeft", 0.0))
-    shade = (0.05 + 0.3 * old + 0.45 * smile) * rng.uniform(0.4, 1.2) * canvas.laugh_lines
+    shade = (0.03 + 0.3 * old + 0.35 * smile) * rng.uniform(0.1, 1.2) * canvas.laugh_lines
     single = 0.8 * person.ancestry[1]  # lids without a crease are most common in East Asia
     shade += max(0.0, rng.uniform(0.2, 1.1) - single) * canvas.lid_creases
     shade += (0.1 + 0.5 * old + 0.3 * smile) * rng.uniform(0, 1) * canvas.eye_bags
