@@ -52,7 +52,7 @@ class Outline:
 
     def __init__(self, head: Head) -> None:
         skin, _ = head.skin_rest
-        jaw = head.landmark_rest[:17]
+        jaw = head.landmark_rest[:17] + JAW_END * np.array([0, 1, 0]) * (np.arange(17) % 16 == 0)[:, None]
         along = unit(np.gradient(jaw, axis=0))
         inward = CHEEK - jaw
         inward = unit(inward - along * (inward * along).sum(1, keepdims=True))
@@ -74,7 +74,8 @@ class Outline:
         for k, vertices in enumerate(self._vertices):
             seen = camera.pixels(pose.applied(shape.skin[0][vertices], self._rest[vertices]))
             reach = (seen - jaw[k]) @ out[k]
-            moved[k] += max(0.0, reach.max(initial=0.0)) * out[k]
+            if reach.max(initial=0.0) > 0:  # the ends keep their height
+                moved[k] = jaw[k] + reach.max() * out[k] if k in (0, 16) else seen[reach.argmax()]
         return np.concatenate([evenly(moved[:9]), evenly(moved[8:])[1:]])
 
 
