@@ -20,7 +20,7 @@ def brows(person: Person, shape: Shape, groom: Groom, view: Array, detail: float
 
 def _brows(person: Person, shape: Shape, groom: Groom, view: Array, detail: float) -> Mesh:
     rng = person.rng("brows")
-    grown = min(1.0, 0.3 + 0.7 * person.age / 15)
+    grown = person.brow_growth
     thickness = grown * (rng.uniform(0.036, 0.066) + 0.018 * person.male - 0.008 * person.makeup)
     fewer = min(1.0, detail) ** 0.7
     count = int(rng.uniform(180, 330) * grown * (0.8 + 0.3 * person.male) * fewer)

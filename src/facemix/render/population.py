@@ -232,6 +232,11 @@ class Person:
     jpeg: int
     grey: bool
 
+    @property
+    def brow_growth(self) -> float:
+        """How far the brows are grown: 1 from 15 years on."""
+        return min(1.0, 0.3 + 0.7 * self.age / 15)
+
     def rng(self, room: str) -> np.random.Generator:
         """The random numbers of one room: what another room draws does not change them."""
         return np.random.default_rng([self.seed, self.index, zlib.crc32(room.encode()), self.people])

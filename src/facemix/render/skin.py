@@ -132,7 +132,7 @@ def skin(person: Person, shape: Shape, canvas: Canvas, noise: Noise) -> SkinText
     shadow = rng.uniform(0.03, 0.3) * (0.6 + old) * canvas.spot(0.3, 7.16, 0.1) * smoothstep(z, 0.95, 1.1)
     shadow += 0.1 * canvas.masks["eyelids"] * rng.uniform(0, 1)
     shadow += _folds(person, canvas, rng, old)
-    hairs = BROW_SHADE[person.hair_tone] * (1 - 0.7 * person.grey_hair) * min(1.0, 0.3 + 0.7 * person.age / 15)
+    hairs = BROW_SHADE[person.hair_tone] * (1 - 0.7 * person.grey_hair) * person.brow_growth
     shadow += rng.uniform(0.1, 0.6) * hairs * canvas.brows
     # Chest, hair and jaw keep more light off the neck and the forehead than a bare head under a panorama shows.
     shadow += rng.uniform(*NECK_SHADE) * canvas.neck
