@@ -49,6 +49,8 @@ def hair(person: Person, shape: Shape, groom: Groom, view: Array, detail: float)
 
 
 def _scalp(person: Person, shape: Shape, groom: Groom, view: Array, detail: float) -> list[Mesh]:
+    if person.hat == "hood":  # all of it is inside
+        return []
     rng = person.rng("hair")
     colour = hair_colour(person)
     depth = _inside_hairline(person, groom, rng)
@@ -62,8 +64,6 @@ def _scalp(person: Person, shape: Shape, groom: Groom, view: Array, detail: floa
             return []
         density *= 1 - smoothstep(groom.points[:, 1] + 0.25 * groom.points[:, 2], 7.6, 7.8)
         thickness = rng.uniform(0.35, 0.8)
-    if person.hat == "hood":
-        return []
     if person.hat != "none":
         density = density * (groom.points[:, 1] < HAT_LINE)
     fewer = float(np.clip(detail, 0.3, 1.2)) ** 1.5
