@@ -17,6 +17,7 @@ from facemix.learning.adaptation import LabelAdapter, adapt, fit
 from facemix.metrics import nme
 from facemix.render import labels, scene
 from facemix.render.camera import Camera
+from facemix.render.complexions import complexion
 from facemix.render.eyes import mouth
 from facemix.render.head import Head, Pose, shaped
 from facemix.render.identity import identity
@@ -417,3 +418,14 @@ def test_the_bench_prints_every_stage_and_all_cores(capsys: pytest.CaptureFixtur
     printed = capsys.readouterr().out
     assert all(f"\n{stage} " in printed for stage in (*bench.RENDER_STAGES, "one process", "peak memory"))
     assert "all cores, 2 pictures written" in printed
+
+
+def test_every_person_has_a_complexion_that_leaves_the_cheeks_as_they_are() -> None:
+    cheeks = np.zeros((64, 38), bool)
+    cheeks[30:34, 20:25] = True
+    for index in range(40):
+        someone = person(POPULATIONS["synthetic"], 5, index)
+        seen = complexion(someone, cheeks.shape, cheeks)
+        assert seen.shape == (64, 38, 3)
+        assert np.abs(np.median(seen[cheeks], axis=0)).max() < 0.1  # of two photographs, each with a median of 0
+        np.testing.assert_array_equal(seen, complexion(someone, cheeks.shape, cheeks))

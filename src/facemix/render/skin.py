@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from facemix.render.complexions import complexion
 from facemix.render.head import Head, Shape, texture_position
 from facemix.render.noise import Noise
 from facemix.render.population import Person
@@ -72,6 +73,8 @@ class Canvas:
         }
         self.face = np.argwhere(self.rest[..., 2] > 0.9)
         self.neck = self._neck()
+        self.cheeks = self.spot(0.38, 7.0, 0.2) * (self.rest[..., 2] > 0.9) > 0.5
+        self.bare = self._bare()
         self.laugh_lines = self._stroke(LAUGH_LINE, 0.02) + 0.5 * self._stroke(LAUGH_LINE, 0.05)
         self.brows = self._stroke(np.abs(head.landmark_rest[22:27, :2]), 0.05)
         self.lid_creases, self.eye_bags = self._stroke(LID_CREASE, 0.012), self._stroke(EYE_BAG, 0.014)
@@ -92,6 +95,12 @@ class Canvas:
         off = np.arange(rows)[:, None] < 0.2 * rows  # further down the edge are the insides of the lids
         beside = cv2.dilate((seam * covered).astype(np.float32), np.ones((9, 9)))
         return np.where(covered == 1, seam, np.maximum(off, beside)).astype(np.float32)
+
+    def _bare(self) -> Image:
+        """Where skin is photographed bare, 0 to 1 (rows, columns): face and ears, not the scalp and the throat."""
+        y, z = self.rest[..., 1], self.rest[..., 2]
+        face = smoothstep(z, 0.55, 0.85) * (1 - smoothstep(y, 7.7, 7.95)) * smoothstep(y, 6.3, 6.5)
+        return np.maximum(face, self.masks["ears"])[..., None].astype(np.float32)
 
     def spot(self, x: float, y: float, radius: float) -> Image:
         """A soft spot (rows, columns) of height 1 around the points (+-x, y) of the front, radius in decimetres."""
@@ -150,7 +159,8 @@ def skin(person: Person, shape: Shape, canvas: Canvas, noise: Noise) -> SkinText
     nostrils = np.clip(canvas.spot(0.075, 6.85, 0.055) * (hollow > 0.6), 0, 1)
     dark = np.clip(hollow, 0, 2) * rng.uniform(0.5, 1.2) * HOLLOW_SHADE + NOSTRIL_SHADE * nostrils
     pigments = np.stack([blood, melanin, shadow, dark], -1).astype(np.float32)
-    colour = tone.astype(np.float32) * np.exp(pigments @ PIGMENTS)
+    seen = complexion(person, canvas.shape, canvas.cheeks) * canvas.bare
+    colour = tone.astype(np.float32) * np.exp(pigments @ PIGMENTS + seen)
     pores = np.clip(grain(1) * smoothstep(z, 0.7, 1.0), -2, 2)
     colour *= (1 - 0.03 * pores)[..., None]
     colour = _lips(colour, tone, person, canvas, rng, grain(2, 2))
