@@ -13,8 +13,9 @@ from pathlib import Path
 
 import cv2
 
+from facemix.render.head import UV_HIGH, UV_LOW
+
 OUT = Path(__file__).parents[1] / "src" / "facemix" / "render" / "data" / "complexions"
-UV_LOW, UV_HIGH = (0.60, 0.16), (1.0, 0.84)  # where the texture of the head lies, as in make_head_data.py
 ANCESTRY = {"caucasian": "european"}
 QUALITY = 92
 

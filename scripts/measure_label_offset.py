@@ -26,12 +26,16 @@ from facemix.learning.evaluation import predict_pack
 from facemix.learning.predict import Landmarker
 
 
-def offsets(detector: Landmarker, pack: Pack, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-    """How far right of the detector's unbiased opinion the points of each face (n,) lie, pixels of its photograph."""
+def offsets(
+    detector: Landmarker, pack: Pack, rows: npt.NDArray[np.int64], found: npt.NDArray[np.floating]
+) -> npt.NDArray[np.float64]:
+    """How far right of the detector's unbiased opinion the points of each face (n,) lie, pixels of its photograph.
+
+    `found` (n, 68, 2) is what it predicts, pixels of the crops.
+    """
     true = pack.landmarks[rows].astype(float)
     size = pack.images.shape[2]
     opposite = mirror(true, size)
-    found = predict_pack(detector, pack, rows)
     turned = detector.predict_each(
         (np.ascontiguousarray(pack.images[row, :, ::-1]) for row in rows), geometry.landmark_box(opposite)
     )
@@ -51,7 +55,8 @@ def main() -> None:
     rows = np.flatnonzero(pack.splits == "validation")
     if not len(rows):
         raise SystemExit(f"{packs.FOLDER / 'real'}: no validation faces; see --help")
-    found = offsets(detector, pack, rows)
+    predicted = predict_pack(detector, pack, rows).astype(float)
+    found = offsets(detector, pack, rows, predicted)
     unit = np.linalg.norm(pack.landmarks[rows, 36] - pack.landmarks[rows, 45], axis=1) / pack.transforms[rows, 0, 0]
     print(f"{'subset':20}{'faces':>7}{'right, px':>12}{'+-':>7}{'% of the outer-eye distance':>30}")
     subsets = pack.subsets[rows]
@@ -61,7 +66,6 @@ def main() -> None:
         error = found[chosen].std(ddof=1) / np.sqrt(n) if n > 1 else np.nan
         share = (100 * found / unit)[chosen].mean()
         print(f"{subset:20}{n:7}{found[chosen].mean():12.2f}{error:7.2f}{share:30.2f}")
-    predicted = predict_pack(detector, pack, rows).astype(float)
     moved = predicted + [1, 0] * (found.mean() * pack.transforms[rows, 0, 0])[:, None, None]
     before, after = (metrics.nme(points, pack.landmarks[rows]).mean() for points in (predicted, moved))
     print(f"\nNME {before:.2f}, with all predictions moved by {found.mean():.2f} px {after:.2f}")
