@@ -1,15 +1,19 @@
 """How far the generator's faces are from photographs in what can be measured on both: what to change next.
 
     facemix preset 300w && facemix import 300w ~/300w && dvc repro prepare
-    python scripts/compare_with_photographs.py
+    python scripts/compare_with_photographs.py --picture mean_faces.png
 
 Takes the real training faces and the rendered ones of the packs at hand. For each quantity it prints the 10th, 50th and
 90th percentile of both, and the greatest distance between their cumulative distributions (Kolmogorov's, 0 to 1), the
 farthest first. Grey levels are 0 to 255, lengths shares of the outer-eye distance. The two label conventions differ, so
 a length may be off by some hundredths for no fault of the faces.
+
+The picture shows the mean of the frontal photographs, that of the frontal renders, and where the renders are lighter or
+darker: light that comes from elsewhere, features too faint or too strong, hair that is missing.
 """
 
 import argparse
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -25,6 +29,35 @@ Image = npt.NDArray[np.uint8]
 
 GREY = np.array([0.299, 0.587, 0.114], np.float32)
 OPEN = 0.08  # of the outer-eye distance: from here on a mouth shows what is in it
+FRONTAL = 0.12  # the tip of the nose lies no farther from the middle between the eyes, of their distance
+
+# Frontal faces are laid over each other with eyes and mouth at these places of a square; what is measured in it: x, y,
+# and how far it reaches to either side. Both halves of the face are taken together.
+SIDE = 107
+EYES_AND_MOUTH = np.array([[38, 38], [70, 38], [54, 75]], np.float32)
+PLACES = {
+    "between the brows": (54, 29, 4, 3),
+    "brows, inner ends": (46, 30, 3, 2),
+    "brows, outer ends": (25, 30, 3, 2),
+    "upper lids": (38, 34, 5, 1),
+    "eyes": (38, 38, 4, 1),
+    "eyes, outer corners": (30, 38, 2, 1),
+    "beside the root of the nose": (48, 39, 2, 4),
+    "tip of the nose": (54, 56, 3, 2),
+    "nostrils": (50, 61, 2, 1),
+    "under the nose": (54, 67, 3, 2),
+    "upper lip": (54, 72, 5, 1),
+    "between the lips": (54, 75, 6, 1),
+    "corners of the mouth": (42, 75, 2, 2),
+    "lower lip": (54, 79, 5, 1),
+    "below the lips": (54, 83, 5, 2),
+    "chin": (54, 90, 5, 3),
+    "cheeks": (32, 58, 5, 4),
+    "cheeks, outside": (20, 58, 2, 4),
+    "temples": (17, 30, 2, 5),
+    "forehead": (54, 18, 8, 3),
+    "forehead, sides": (28, 12, 4, 4),
+}
 
 
 def appearance(image: Image, points: Points) -> dict[str, float]:
@@ -74,6 +107,30 @@ def appearance(image: Image, points: Points) -> dict[str, float]:
     return {name: float(value) for name, value in found.items()}
 
 
+def aligned(image: Image, points: Points) -> npt.NDArray[np.float64]:
+    """The grey levels (SIDE, SIDE) of a frontal face around those beside its nose, in their deviation; NaN where the
+    face is turned."""
+    eyes, mouth = [points[36:42].mean(axis=0), points[42:48].mean(axis=0)], points[48:60].mean(axis=0)
+    across = eyes[1] - eyes[0]
+    if abs((points[30] - eyes[0]) @ across / (across @ across) - 0.5) > FRONTAL:
+        return np.full((SIDE, SIDE), np.nan)
+    move = cv2.getAffineTransform(np.array([*eyes, mouth], np.float32), EYES_AND_MOUTH)
+    grey = image.astype(np.float32) @ GREY
+    if (scale := float(np.hypot(*move[:, 0]))) < 1:
+        grey = cv2.GaussianBlur(grey, (0, 0), 0.45 / scale)
+    face = cv2.warpAffine(grey, move, (SIDE, SIDE), borderMode=cv2.BORDER_REPLICATE).astype(np.float64)
+    return np.asarray((face - np.median(face[48:66, 30:78])) / max(face[20:95, 20:88].std(), 1))
+
+
+def shading(faces: npt.NDArray[np.float64]) -> dict[str, Points]:
+    """How light (n,) the places of aligned faces (n, SIDE, SIDE) are."""
+    both = (faces + faces[..., ::-1]) / 2
+    return {
+        f"shading: {name}": both[:, y - high : y + high + 1, x - wide : x + wide + 1].mean(axis=(1, 2))
+        for name, (x, y, wide, high) in PLACES.items()
+    }
+
+
 def proportions(points: Points) -> dict[str, Points]:
     """Lengths (n,) of faces (n, 68, 2), and which way they look."""
     unit = np.linalg.norm(points[:, 36] - points[:, 45], axis=1)
@@ -113,19 +170,29 @@ def proportions(points: Points) -> dict[str, Points]:
     }
 
 
-def measured(pack: packs.Pack, rows: npt.NDArray[np.int64], what: str) -> dict[str, Points]:
-    """All quantities (n,) of the chosen faces."""
+def measured(
+    pack: packs.Pack, rows: npt.NDArray[np.int64], what: str
+) -> tuple[dict[str, Points], npt.NDArray[np.float64]]:
+    """All quantities (n,) of the chosen faces, and their mean face (SIDE, SIDE)."""
     points = np.asarray(pack.landmarks[rows], np.float64)
-    faces = [
-        appearance(pack.images[row], one)
-        for row, one in zip(tqdm(rows, what, unit="face", disable=None), points, strict=True)
-    ]
-    return proportions(points) | {name: np.array([face[name] for face in faces]) for name in faces[0]}
+    images = [pack.images[row] for row in tqdm(rows, what, unit="face", disable=None)]
+    looks = [appearance(image, one) for image, one in zip(images, points, strict=True)]
+    faces = np.array([aligned(image, one) for image, one in zip(images, points, strict=True)])
+    found = {name: np.array([look[name] for look in looks]) for name in looks[0]}
+    return proportions(points) | found | shading(faces), np.nanmean(faces, axis=0)
+
+
+def drawn(photographs: npt.NDArray[np.float64], renders: npt.NDArray[np.float64]) -> Image:
+    """Both mean faces (SIDE, SIDE) and their difference, side by side."""
+    shown = [(photographs + 2) / 3.5, (renders + 2) / 3.5, (renders - photographs + 1) / 2]
+    grey = np.clip(np.hstack(shown) * 255, 0, 255).astype(np.uint8)
+    return np.asarray(cv2.resize(grey, None, fx=3, fy=3, interpolation=cv2.INTER_CUBIC), np.uint8)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--n", type=int, default=800, help="faces of each at most (default: 800)")
+    parser.add_argument("--picture", type=Path, help="write the mean faces and their difference here, a PNG file")
     options = parser.parse_args()
     real, synthetic = (packs.read(packs.FOLDER / role) for role in ("real", "synthetic"))
     training = np.flatnonzero((real.splits == "train") & (np.char.find(real.ids, f"{RENDERED['real']}/") != 0))
@@ -134,7 +201,8 @@ def main() -> None:
         if not len(rows):
             raise SystemExit(f"{packs.FOLDER / role}: no photographs or no rendered faces; see --help")
     chosen = np.sort(np.random.default_rng(0).permutation(training)[: options.n])
-    photographs, renders = measured(real, chosen, "photographs"), measured(synthetic, rendered[: options.n], "renders")
+    photographs, mean_photograph = measured(real, chosen, "photographs")
+    renders, mean_render = measured(synthetic, rendered[: options.n], "renders")
     kept = {name: [values[~np.isnan(values)] for values in (photographs[name], renders[name])] for name in photographs}
     apart = {name: float(ks_2samp(*values).statistic) for name, values in kept.items()}
     print(f"{'':42}{f'photographs ({len(chosen)})':>24}{f'renders ({len(rendered[: options.n])})':>24}  distance")
@@ -142,6 +210,8 @@ def main() -> None:
         shown = ["".join(f"{value:8.2f}" for value in np.percentile(values, (10, 50, 90))) for values in kept[name]]
         print(f"{name:42}{''.join(shown)}{apart[name]:10.2f}")
     print(f"{'mean':90}{np.mean(list(apart.values())):10.2f}")
+    if options.picture:
+        cv2.imwrite(str(options.picture), drawn(mean_photograph, mean_render))
 
 
 if __name__ == "__main__":
