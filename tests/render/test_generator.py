@@ -21,6 +21,7 @@ from facemix.render.complexions import complexion
 from facemix.render.eyes import mouth
 from facemix.render.head import Head, Pose, shaped
 from facemix.render.identity import identity
+from facemix.render.light import bystanders
 from facemix.render.population import POPULATIONS, Population, changed, person
 from facemix.render.studio import SEGMENTS, RenderedFace, Sitting, Studio, landmarks, sit
 from facemix.render.surfaces import subdivided
@@ -171,6 +172,17 @@ def test_babies_have_rounder_faces_lower_eyes_and_no_teeth(head: Head) -> None:
     assert baby[0] > child[0] > adult[0] * 0.98
     assert baby[1] > child[1] > adult[1]
     assert (baby[2], child[2], adult[2]) == (0, 2, 2)
+
+
+def test_teeth_stay_behind_the_lips(head: Head) -> None:
+    laughing = changed(SYNTHETIC, {"expressions": {"laugh": 0.5, "shout": 0.5}})
+    for sitting in sittings(head, 20, laughing):
+        skin = sitting.shape.skin[0][~head.inside_mouth]
+        skin = skin[skin[:, 2] > 0.8]  # the front
+        for mesh in mouth(sitting.person, sitting.shape):
+            for point in mesh.points[::3]:
+                aside = np.linalg.norm(skin[:, :2] - point[:2], axis=1)
+                assert aside.min() > 0.02 or point[2] < skin[aside < 0.04, 2].max() - 0.01
 
 
 def test_the_neck_bends_and_the_chest_stays(head: Head) -> None:
@@ -418,6 +430,15 @@ def test_the_bench_prints_every_stage_and_all_cores(capsys: pytest.CaptureFixtur
     printed = capsys.readouterr().out
     assert all(f"\n{stage} " in printed for stage in (*bench.RENDER_STAGES, "one process", "peak memory"))
     assert "all cores, 2 pictures written" in printed
+
+
+def test_bystanders_are_lit_only_where_they_stand() -> None:
+    for image in bystanders():
+        cover = image[..., 3]
+        assert (image[..., :3] <= cover[..., None] + 1e-6).all()
+        assert cover[0].max() == 0, "nothing above the head"
+        assert cover[len(cover) // 2, len(cover) // 2] > 0.9, "the head in the middle"
+        assert cover[-1].max() > 0.9, "clothing down to the edge"
 
 
 def test_every_person_has_a_complexion_that_leaves_the_cheeks_as_they_are() -> None:

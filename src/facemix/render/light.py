@@ -13,16 +13,16 @@ from numpy.typing import NDArray
 from facemix.render.noise import Noise
 from facemix.render.population import Person
 from facemix.render.scene import LIGHT_SHAPE
-from facemix.render.skin import skin_tone
 
 Image = NDArray[np.floating[Any]]
 STOPS = 16.0  # the panoramas' files hold log2(1 + 32 radiance / mean) / STOPS
 ROWS, COLUMNS = LIGHT_SHAPE
-BELOW = 0.15  # share of the light from straight below that gets past the body
+BELOW = 0.4  # share of the light from straight below that gets past the body
 ADAPTED = 0.75  # share of the light's colour that cameras take out by themselves
 COLOURED = 0.08  # share of light of a strong colour
 FILL = (-3.2, 0.0)  # logarithm of the light from everywhere beside lamps or the sun: least and most
 PEOPLE = 0.6  # share of clutter with other people in it
+BYSTANDER = 0.22  # width of a bystander's head / side of the picture of them
 
 
 @cache
@@ -56,7 +56,7 @@ def environment(person: Person, noise: Noise) -> Image:
         light = 0.4 * cv2.resize(
             np.minimum(panorama(person.panorama), 20), (COLUMNS, ROWS), interpolation=cv2.INTER_AREA
         )
-        light = light + _lamp(rng.normal(0, 8), rng.uniform(0, 25), 6, rng.uniform(20, 60))
+        light = light + _lamp(rng.normal(0, 12), rng.uniform(-5, 30), rng.uniform(4, 12), np.exp(rng.uniform(2, 4)))
     else:
         light = np.full((ROWS, COLUMNS, 3), 0.6 * fill) * (
             1 + 0.4 * noise.cloud(rng, (ROWS, COLUMNS), 16)[..., None]
@@ -137,26 +137,35 @@ def _clutter(rng: np.random.Generator, size: int, noise: Noise) -> Image:
             cv2.fillConvexPoly(picture, box, colour, cv2.LINE_AA)
         else:
             cv2.circle(picture, (int(x), int(y)), int(extent.min()), colour, -1, cv2.LINE_AA)
-    if rng.random() < PEOPLE:
-        _add_people(picture, rng)
-    return (picture * (1 + 0.12 * noise.cloud(rng, (size, size), size / 16)[..., None])).clip(0.002)
+    picture = (picture * (1 + 0.12 * noise.cloud(rng, (size, size), size / 16)[..., None])).clip(0.002)
+    return _with_people(picture, rng) if rng.random() < PEOPLE else picture
 
 
-def _add_people(picture: Image, rng: np.random.Generator) -> None:
-    """Draws one to three heads on shoulders into linear RGB (size, size, 3): who stands beside or behind."""
+@cache
+def bystanders() -> list[Image]:
+    """People before nothing, (s, s, 4) float32: linear RGB times cover, and cover; the generator's own renders."""
+    people = []
+    for file in sorted((files("facemix.render") / "data" / "bystanders").iterdir(), key=lambda file: file.name):
+        image = cv2.imdecode(np.frombuffer(file.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)
+        assert image is not None
+        cover = image[..., 3:].astype(np.float32) / 255
+        people.append(np.dstack([(image[..., 2::-1].astype(np.float32) / 255) ** 2.2 * cover, cover]))
+    return people
+
+
+def _with_people(picture: Image, rng: np.random.Generator) -> Image:
+    """Linear RGB (size, size, 3) with one to three people in it, who stand beside or behind."""
     size = len(picture)
     for _ in range(rng.integers(1, 4)):
-        skin = (skin_tone(rng.uniform(0.05, 0.8)) * rng.uniform(0.5, 1.2)).tolist()
-        hair, cloth = (rng.uniform(0.01, 0.2) * np.array([1, 0.7, 0.45])).tolist(), rng.uniform(0.02, 0.6, 3).tolist()
-        x = size * (0.5 + rng.choice([-1, 1]) * rng.uniform(0.2, 0.6))
-        y, across = size * rng.uniform(0.2, 0.6), size * rng.uniform(0.1, 0.22)
-        tilt = rng.normal(0, 12)
-
-        def ellipse(up: float, wide: float, high: float, colour: list[float]) -> None:
-            box = ((x, y - up * across), (2 * wide * across, 2 * high * across), tilt)  # noqa: B023
-            cv2.ellipse(picture, box, colour, -1, cv2.LINE_AA)
-
-        ellipse(-2.6, 2.2, 1.6, cloth)
-        ellipse(-1.2, 0.45, 0.9, skin)
-        ellipse(0.25, 1.15, 1.4, hair)
-        ellipse(-0.1, 0.95, 1.2, skin)
+        person = bystanders()[rng.integers(len(bystanders()))]
+        side = len(person)
+        x, y = size * (0.5 + rng.choice([-1, 1]) * rng.uniform(0.2, 0.6)), size * rng.uniform(0.2, 0.6)
+        scale = size * rng.uniform(0.1, 0.22) / (BYSTANDER * side / 2)
+        move = cv2.getRotationMatrix2D((side / 2, side / 2), rng.normal(0, 6), scale)
+        move[:, 2] += np.array([x, y]) - side / 2
+        if rng.random() < 0.5:
+            person = person[:, ::-1]
+        placed = cv2.warpAffine(person, move, (size, size), borderMode=cv2.BORDER_REPLICATE)
+        colour = rng.uniform(0.5, 1.2) * np.exp(rng.normal(0, 0.1, 3)).astype(np.float32)
+        picture = picture * (1 - placed[..., 3:]) + placed[..., :3] * colour
+    return picture

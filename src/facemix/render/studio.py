@@ -40,7 +40,7 @@ SEGMENT_OF = {
     "lenses": "accessory",
     "occluder": "accessory",
 }
-LINING = np.array([0.13, 0.03, 0.028])  # linear RGB
+LINING = np.array([0.26, 0.07, 0.06])  # linear RGB
 HIDDEN_BY = 0.08  # decimetres that may lie before a visible point: hairs, and the roundness of the skin
 
 
@@ -107,10 +107,20 @@ class Studio:
         glass = panes(meshes["lenses"], camera, rendering.depth)
         rendering = _behind_dark_glass(rendering, glass)
         points = landmarks(sitting, labels, self.outline)
-        image = self._develop(rendering, sitting, glass, light)
+        radiance = self._exposed(rendering, sitting)
+        radiance = radiance + (1 - rendering.cover[..., None]) * background(person_, self.size, self.noise)
+        image = developed(glazed(radiance, glass, camera, light), person_)
         record = _record(person_, camera) | {"visible": _visible(rendering, sitting)}
         lap("develop")
         return RenderedFace(image, points, _segmentation(rendering), record)
+
+    def cut_out(self, sitting: Sitting) -> Image:
+        """The person alone, (S, S, 4): linear RGB times the share of each pixel that they cover, and that share."""
+        painted = skin(sitting.person, sitting.shape, self.canvas, self.noise)
+        light = environment(sitting.person, self.noise)
+        meshes = self._meshes(sitting, lambda _: None)
+        rendering = self.renderer.render(meshes, painted, light, sitting.camera, seed=sitting.person.index)
+        return np.dstack([self._exposed(rendering, sitting), rendering.cover])
 
     def _meshes(self, sitting: Sitting, lap: Callable[[str], None]) -> dict[str, Mesh]:
         """All that stands before the camera, posed, one mesh a material."""
@@ -137,8 +147,8 @@ class Studio:
         lap("clothing")
         return {name: _posed(meshes[name], pose) for name in SHAPES}
 
-    def _develop(self, rendering: Rendering, sitting: Sitting, glass: Panes, light: Image) -> NDArray[np.uint8]:
-        """The photograph of what was rendered, before its background."""
+    def _exposed(self, rendering: Rendering, sitting: Sitting) -> Image:
+        """Linear RGB (S, S, 3) of what was rendered, as the camera takes it: black where nothing is."""
         camera, points = sitting.camera, mesh_labels(sitting.shape, sitting.pose, sitting.camera)
         face_depth = float(camera.depth(posed_landmarks(sitting.shape, sitting.pose)).mean())
         on_skin = rendering.shape == 1 + SHAPES.index("skin")
@@ -147,9 +157,7 @@ class Studio:
         rows, columns = np.mgrid[: self.size, : self.size]
         low, high = points.min(0), points.max(0)
         on_skin &= (rows > low[1]) & (rows < high[1]) & (columns > low[0]) & (columns < high[0])
-        radiance = exposed(radiance, on_skin, sitting.person, float(skin_tone(sitting.person.melanin).mean()))
-        radiance = radiance + (1 - rendering.cover[..., None]) * background(sitting.person, self.size, self.noise)
-        return developed(glazed(radiance, glass, camera, light), sitting.person)
+        return exposed(radiance, on_skin, sitting.person, float(skin_tone(sitting.person.melanin).mean()))
 
 
 def sit(head: Head, person_: Person, size: int) -> Sitting:
