@@ -18,8 +18,8 @@ def beard(person: Person, shape: Shape, groom: Groom, view: Array, detail: float
     rng = person.rng("beard")
     area = _beard_density(person.beard, groom, rng)
     length, count, width = {
-        "stubble": (rng.uniform(0.015, 0.035), 3400, 0.005),
-        "moustache": (rng.uniform(0.06, 0.12), 1100, 0.009),
+        "stubble": (rng.uniform(0.012, 0.03), 4400, 0.0036),
+        "moustache": (rng.uniform(0.04, 0.11), int(rng.uniform(600, 1100)), 0.008),
         "goatee": (rng.uniform(0.04, 0.14), 2200, 0.009),
         "full": (rng.choice([rng.uniform(0.04, 0.1), rng.uniform(0.1, 0.3)]), 5200, 0.010),
     }[person.beard]
@@ -40,7 +40,7 @@ def beard(person: Person, shape: Shape, groom: Groom, view: Array, detail: float
     colour = hair_colour(person) * [1.2, 0.97, 0.9]
     grey = min(1.0, 1.15 * person.grey_hair)
     own = strand_colours(colour, grey, n, k, rng)
-    sheer = (0.35 if person.beard == "stubble" else 0.1) + 0.3 * (1 - thick)[:, None, None]
+    sheer = (0.35 if person.beard == "stubble" else rng.uniform(0.1, 0.3)) + 0.3 * (1 - thick)[:, None, None]
     colours = own * (1 - sheer) + sheer * 0.7 * skin_tone(person.melanin)
     meshes = [on_skin(strands.astype(np.float32), widths, colours, roots, shape, groom, view, roundness=0.9)]
     if person.beard == "full":

@@ -45,8 +45,8 @@ def _sown_brow(
 ) -> tuple[Array, Array, Array]:
     """Roots (count, 3) of a brow on the template, where its hairs point, their place along it: 0 tail, 1 inner end."""
     curve = groom.brow_landmarks[:5] if side < 0 else groom.brow_landmarks[9:4:-1]
-    along = rng.beta(1.1, 1.0, count)
-    band = thickness * np.interp(along, [0, 0.3, 0.75, 1], [0.25, 0.7, 1.0, 0.75])
+    along = rng.beta(1.0, 1.15, count)
+    band = thickness * np.interp(along, [0, 0.3, 0.75, 1], [0.55, 0.95, 0.9, 0.45])
     across = np.clip(rng.normal(0, spread, count), -1, 1)
     at = np.stack([np.interp(along * 4, range(5), curve[:, axis]) for axis in range(3)], 1)
     at[:, 1] += across * band * 0.5

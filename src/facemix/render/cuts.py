@@ -183,7 +183,7 @@ def _falling(_: Person, p: Array, rng: np.random.Generator, floor: float) -> Cut
         curl=rng.uniform(0.02, 0.05) * wavy,
         wave=rng.uniform(0.7, 1.3),
         floor=floor + rng.normal(0, 0.035, len(p)),
-        face=rng.uniform(0.5, 0.7),
+        face=rng.uniform(0.42, 0.68),
     )
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+from scipy.spatial import cKDTree
 
 from facemix.render.head import Shape, rotation
 from facemix.render.population import Person
 from facemix.render.solids import lattice
-from facemix.render.surfaces import Mesh, smoothstep, unit
+from facemix.render.surfaces import Array, Mesh, smoothstep, unit
 
 # Linear RGB of irises: dark brown, brown, hazel, green, blue, grey.
 IRISES = np.array(
@@ -24,6 +25,8 @@ IRISES = np.array(
 RINGS, SPOKES = 40, 40
 LASH_SHADE = 0.55
 FIRST_TEETH = 0.9  # years
+LIP = 0.04  # decimetres: how thick lips are
+AROUND_MOUTH = (0.6, 0.6, 0.8)  # decimetres
 
 
 def eyes(person: Person, shape: Shape) -> list[Mesh]:
@@ -46,11 +49,11 @@ def _eyeball(person: Person, rng: np.random.Generator) -> tuple[np.ndarray, np.n
     angles = np.concatenate([np.linspace(0, 0.72, 28), np.linspace(0.8, np.pi, RINGS - 28)])
     around = np.linspace(0, 2 * np.pi, SPOKES, endpoint=False)
     a, b = np.meshgrid(angles, around, indexing="ij")
-    radius = 1 + 0.06 * (1 - smoothstep(a, 0.28, 0.55))
+    radius = 1 + 0.06 * (1 - smoothstep(a, 0.26, 0.5))
     points = np.stack([radius * np.sin(a) * np.cos(b), radius * np.sin(a) * np.sin(b), radius * np.cos(a)], 2)
-    iris_edge, pupil = rng.uniform(0.42, 0.47), rng.uniform(0.10, 0.19)
+    iris_edge, pupil = rng.uniform(0.37, 0.42), rng.uniform(0.10, 0.17)
     fibres = cv2.GaussianBlur(rng.normal(size=(RINGS, SPOKES)), (0, 0), sigmaX=0.6, sigmaY=5) * 3
-    white = np.array([0.66, 0.60, 0.56]) * rng.uniform(0.8, 1.1) * np.exp(rng.normal(0, 0.02, 3))
+    white = np.array([0.62, 0.56, 0.52]) * rng.uniform(0.8, 1.1) * np.exp(rng.normal(0, 0.02, 3))
     veins = 0.3 * smoothstep(a, 0.6, 1.3) * (1 + 0.6 * cv2.GaussianBlur(rng.normal(size=a.shape), (0, 0), 1.5))
     colours = white * (1 - veins[..., None] * np.array([0.15, 0.8, 0.75]))
     iris = 1.2 * IRISES[person.eye_tone] * np.exp(rng.normal(0, 0.2)) * (1 + 0.45 * fibres[..., None]).clip(0.3, 2)
@@ -67,11 +70,11 @@ def mouth(person: Person, shape: Shape) -> list[Mesh]:
     """Teeth and tongue. The template's lips hide its teeth, so these are moved to where a smile shows them."""
     rng = person.rng("mouth")
     # Brighter than enamel is: three bounces of light leave the mouth too dark.
-    enamel = np.array([0.97, 0.85, 0.69]) * rng.uniform(0.85, 1.0) * np.array([1, 1, rng.uniform(0.8, 1.1)])
+    enamel = np.array([1.0, 0.9, 0.75]) * rng.uniform(0.85, 1.1) * np.array([1, 1, rng.uniform(0.8, 1.1)])
     head = shape.head
     meshes = []
     for name, move, colour in (
-        ("upper_teeth", [0, -0.065, 0.045], enamel),
+        ("upper_teeth", [0, -0.065, 0.055], enamel),
         ("lower_teeth", [0, 0.03, 0.015], 0.9 * enamel),
         ("tongue", [0, 0, 0], np.array([0.36, 0.12, 0.11])),
     ):
@@ -84,7 +87,17 @@ def mouth(person: Person, shape: Shape) -> list[Mesh]:
         if name != "tongue":
             gaps = np.exp(-(((np.mod(points[:, 0] / 0.082 + 0.5, 1) - 0.5) / 0.12) ** 2))
             far = smoothstep(np.abs(points[:, 0]), 0.1, 0.3)  # little light reaches the teeth beside the cheeks
-            colours *= ((1 - 0.5 * gaps) * (1 - 0.6 * far))[:, None]
+            colours *= ((1 - 0.4 * gaps) * (1 - 0.35 * far))[:, None]
         rest, _ = surface.shaped(head.vertices)
-        meshes.append(Mesh(points, normals, surface.triangles, rest, colours))
+        meshes.append(Mesh(_behind_lips(points, shape), normals, surface.triangles, rest, colours))
     return meshes
+
+
+def _behind_lips(points: Array, shape: Shape) -> Array:
+    """Points (n, 3) of teeth moved back behind the lips and the chin, which a broad laugh draws over them."""
+    skin = shape.skin[0][~shape.head.inside_mouth]
+    skin = skin[(np.abs(skin - shape.landmarks[60:68].mean(0)) < AROUND_MOUTH).all(1)]
+    distance, near = cKDTree(skin[:, :2]).query(points[:, :2], k=4)
+    deepest = skin[near, 2].max(1) - LIP
+    covered = distance[:, 0] < LIP
+    return np.column_stack([points[:, :2], np.where(covered, np.minimum(points[:, 2], deepest), points[:, 2])])

@@ -38,7 +38,7 @@ HAT_LINE = 7.75  # a hat covers the template above
 
 # Height (decimetres) of the hairline at angles (degrees) around the head's axis, from the front to the nape.
 ANGLES = (0, 20, 34, 44, 53, 59, 62, 69, 75, 82, 92, 104, 122, 140, 180)
-HAIRLINE = (7.98, 7.99, 7.93, 7.80, 7.56, 7.33, 7.20, 7.20, 7.40, 7.42, 7.42, 7.30, 6.95, 6.75, 6.66)
+HAIRLINE = (7.98, 7.94, 7.79, 7.63, 7.42, 7.27, 7.20, 7.20, 7.40, 7.42, 7.42, 7.30, 6.95, 6.75, 6.66)
 AXIS_Z = 0.45
 SKULL, SKULL_RADII = np.array([0, 7.5, 0.45], np.float32), np.array([0.66, 0.85, 0.85], np.float32)  # within the head
 
@@ -122,7 +122,7 @@ def _inside_hairline(person: Person, groom: Groom, rng: np.random.Generator) -> 
     temples = np.exp(-(((np.array(ANGLES) - 30) / 13) ** 2))
     front = 1 - smoothstep(np.array(ANGLES, float), 25, 50)
     line += (0.03 + 0.22 * old) * temples * (person.male > 0.5) + 0.12 * old * front
-    line += rng.normal(-0.03, 0.04) * front - 0.02 * (person.age < 14) * front
+    line += rng.normal(-0.03, 0.05) * front - 0.02 * (person.age < 14) * front
     sideburns = np.exp(-(((np.array(ANGLES) - 65) / 5) ** 2))
     line += sideburns * (rng.uniform(-0.08, 0.1) if person.male > 0.5 else rng.uniform(0.05, 0.15))
     height = np.interp(angle, ANGLES, line)

@@ -65,11 +65,11 @@ class Population:
     eyes_closed: float = 0.05
     wink: float = 0.015
     makeup: float = 0.45  # of women
-    beard: float = 0.42  # of men
+    beard: float = 0.4  # of men
     glasses: float = 0.14
     sunglasses: float = 0.03
     hat: float = 0.12
-    occluder: float = 0.06
+    occluder: float = 0.03
     lights: Mapping[str, float] = field(
         default_factory=lambda: {"panorama": 0.5, "studio": 0.25, "flash": 0.1, "sun": 0.15}
     )
@@ -82,7 +82,7 @@ class Population:
     exposure_sd: float = 0.35  # of the logarithm
     white_balance_sd: float = 0.08
     noise_limit: float = 0.02  # standard deviation, of white
-    blur: float = 0.2  # share of blurred pictures
+    blur: float = 0.14  # share of blurred pictures
     blur_limit: float = 0.006  # standard deviation / side of the picture
     jpeg_low: int = 55
     grey: float = 0.09  # share of grey pictures
@@ -263,7 +263,7 @@ def person(population: Population, seed: int, index: int) -> Person:
     expression |= gaze_units(float(gaze_yaw), float(gaze_pitch))
     yaw = _clipped(rng, population.yaw_sd, population.yaw_limit)
     beard = (
-        str(rng.choice(BEARDS[1:], p=[0.4, 0.15, 0.2, 0.25]))
+        str(rng.choice(BEARDS[1:], p=[0.45, 0.13, 0.22, 0.2]))
         if grown_man and rng.random() < population.beard
         else "none"
     )
@@ -298,7 +298,7 @@ def person(population: Population, seed: int, index: int) -> Person:
         beard=beard,
         glasses="sun" if sun else "clear" if clear else "none",
         hat=str(rng.choice(HATS[1:])) if rng.random() < population.hat else "none",
-        occluder=str(rng.choice(OCCLUDERS[1:], p=[0.5, 0.15, 0.2, 0.15]))
+        occluder=str(rng.choice(OCCLUDERS[1:], p=[0.4, 0.2, 0.25, 0.15]))
         if rng.random() < population.occluder
         else "none",
         light=light,
@@ -343,4 +343,4 @@ def _hair(rng: np.random.Generator, male: float, age: float, child: bool) -> str
     if male > 0.5:
         bald = 0.0 if child else 0.04 + 0.25 * max(0.0, (age - 30) / 50)
         return HAIR_STYLES[_choice(rng, [bald, 0.2, 0.3, 0.2, 0.12, 0.1, 0.02, 0.04, 0.02])]
-    return HAIR_STYLES[_choice(rng, [0.004, 0.01, 0.05, 0.07, 0.08, 0.12, 0.2, 0.35, 0.2])]
+    return HAIR_STYLES[_choice(rng, [0.004, 0.01, 0.05, 0.07, 0.11, 0.12, 0.2, 0.35, 0.17])]

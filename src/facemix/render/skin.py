@@ -31,14 +31,15 @@ PIGMENTS = np.array([[0.5, -1.6, -1.3], [-0.7, -1.1, -1.4], [-0.9, -1.1, -1.0], 
 
 # Hollows, as nostrils, corners of the mouth and the folds of a smile, are darker than three bounces of light show.
 HOLLOW_REACH, HOLLOW_DEPTH = 8, 0.02  # neighbours; decimetres
-HOLLOW_SHADE, NOSTRIL_SHADE = 0.6, 4.5  # of the logarithm of the colour
+HOLLOW_SHADE, NOSTRIL_SHADE = 0.25, 2.6  # of the logarithm of the colour
 
 # How dark the roots of a beard make the skin, least and most: of a shaved face, of stubble, under a beard.
-SHAVED = {"none": (0.0, 0.15), "stubble": (0.1, 0.35)}
+SHAVED = {"none": (0.0, 0.1), "stubble": (0.1, 0.35)}
 GROWN = (0.05, 0.25)
 
 BROW_SHADE = (0.9, 0.8, 0.6, 0.2, 0.4, 0.7)  # of the skin between the hairs, by Person.hair_tone
-NECK_SHADE, FOREHEAD_SHADE = (0.1, 0.9), (0.0, 0.3)  # of the logarithm of the colour
+UPPER_LIP_SHADE = 0.4  # under the nose
+NECK_SHADE, FOREHEAD_SHADE = (0.0, 0.7), (0.0, 0.2)  # of the logarithm of the colour
 
 # Folds of the template's skin, decimetres.
 LAUGH_LINE = np.array([[0.165, 6.92], [0.23, 6.85], [0.305, 6.73], [0.345, 6.59]])
@@ -76,7 +77,9 @@ class Canvas:
         self.cheeks = self.spot(0.38, 7.0, 0.2) * (self.rest[..., 2] > 0.9) > 0.5
         self.bare = self._bare()
         self.laugh_lines = self._stroke(LAUGH_LINE, 0.02) + 0.5 * self._stroke(LAUGH_LINE, 0.05)
-        self.brows = self._stroke(np.abs(head.landmark_rest[22:27, :2]), 0.05)
+        brow = np.abs(head.landmark_rest[22:27, :2])
+        brow[0] += 0.4 * (brow[1] - brow[0])  # inner ends are thin
+        self.brows = self._stroke(brow, 0.045)
         self.lid_creases, self.eye_bags = self._stroke(LID_CREASE, 0.012), self._stroke(EYE_BAG, 0.014)
 
     def painted(self, values: Image) -> Image:
@@ -136,11 +139,12 @@ def skin(person: Person, shape: Shape, canvas: Canvas, noise: Noise) -> SkinText
     blood -= 0.04 * canvas.spot(0.0, 7.6, 0.35)
     melanin = (0.03 + 0.03 * old) * grain(32, 4) + 0.02 * grain(2, 2)
     if rng.random() < 0.3 and person.melanin < 0.45:
-        freckles = np.clip(grain(2) - 1.3, 0, 1) * (canvas.spot(0.2, 7.0, 0.35) + 0.2) * rng.uniform(0.1, 0.45)
+        freckles = np.clip(grain(1) - 1.2, 0, 1) * (canvas.spot(0.2, 7.0, 0.35) + 0.2) * rng.uniform(0.1, 0.4)
         melanin += freckles * smoothstep(z, 0.8, 1.1)
     shadow = rng.uniform(0.03, 0.3) * (0.6 + old) * canvas.spot(0.3, 7.16, 0.1) * smoothstep(z, 0.95, 1.1)
     shadow += 0.1 * canvas.masks["eyelids"] * rng.uniform(0, 1)
     shadow += _folds(person, canvas, rng, old)
+    shadow += rng.uniform(0, UPPER_LIP_SHADE) * canvas.spot(0.08, 6.755, 0.09)
     hairs = BROW_SHADE[person.hair_tone] * (1 - 0.7 * person.grey_hair) * person.brow_growth
     shadow += rng.uniform(0.1, 0.6) * hairs * canvas.brows
     # Chest, hair and jaw keep more light off the neck and the forehead than a bare head under a panorama shows.
@@ -207,12 +211,12 @@ def _lips(
     colour: Image, tone: NDArray, person: Person, canvas: Canvas, rng: np.random.Generator, lines: Image
 ) -> Image:
     mask = cv2.GaussianBlur(canvas.masks["lips"], (0, 0), 0.006 * canvas.shape[1])[..., None]
-    natural = tone * np.array([0.86, 0.44, 0.44]) * rng.uniform(0.75, 1.1)
+    natural = tone * np.array([0.9, 0.5, 0.5]) * rng.uniform(0.8, 1.15)
     strength = rng.uniform(0.7, 1.0)
-    if person.makeup and rng.random() < 0.7:
+    if person.makeup and rng.random() < 0.6:
         natural = (
             np.array([0.5, 0.07, 0.09])
-            * rng.uniform(0.4, 1.3)
+            * rng.uniform(0.6, 1.4)
             * np.array([1, rng.uniform(0.4, 3), rng.uniform(0.6, 2.5)])
         )
         strength = rng.uniform(0.6, 0.95)
