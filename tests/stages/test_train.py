@@ -17,7 +17,7 @@ import torch
 
 import facemix
 import toy
-from facemix import config, tasks
+from facemix import cli, config, tasks
 from facemix.faces import packs
 from facemix.faces.face import STAND_IN
 from facemix.learning import evaluation
@@ -341,3 +341,9 @@ def test_a_network_of_another_architecture_is_not_fine_tuned(project: Path, para
     task = tasks.gather(STRATEGIES["fine_tuning"], 0, wider)
     with pytest.raises(ValueError, match="models/synthetic_only/seed-0: found the network .*run `dvc repro`"):
         tasks.new_network(task)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32])
+def test_a_seed_out_of_range_is_refused(seed: int) -> None:
+    with pytest.raises(SystemExit, match=rf"--seed: found {seed}, expected a number from 0 to 2\^32 - 1"):
+        cli.main(["train", "real_only", "--seed", str(seed)])

@@ -96,15 +96,8 @@ class Studio:
     def photograph(self, sitting: Sitting, labels: str, lap: Callable[[str], None] = lambda _: None) -> RenderedFace:
         """Takes the picture of one person; arguments as of `shoot`."""
         person_, camera = sitting.person, sitting.camera
-        lap("head")
-        painted = skin(person_, sitting.shape, self.canvas, self.noise)
-        lap("skin")
-        meshes = self._meshes(sitting, lap)
-        light = environment(person_, self.noise)
-        lap("light")
-        rendering = self.renderer.render(meshes, painted, light, camera, seed=person_.index)
-        lap("render")
-        glass = panes(meshes["lenses"], camera, rendering.depth)
+        rendering, lenses, light = self._rendered(sitting, lap)
+        glass = panes(lenses, camera, rendering.depth)
         rendering = _behind_dark_glass(rendering, glass)
         points = landmarks(sitting, labels, self.outline)
         radiance = self._exposed(rendering, sitting)
@@ -116,11 +109,20 @@ class Studio:
 
     def cut_out(self, sitting: Sitting) -> Image:
         """The person alone, (S, S, 4): linear RGB times the share of each pixel that they cover, and that share."""
-        painted = skin(sitting.person, sitting.shape, self.canvas, self.noise)
-        light = environment(sitting.person, self.noise)
-        meshes = self._meshes(sitting, lambda _: None)
-        rendering = self.renderer.render(meshes, painted, light, sitting.camera, seed=sitting.person.index)
+        rendering, _, _ = self._rendered(sitting, lambda _: None)
         return np.dstack([self._exposed(rendering, sitting), rendering.cover])
+
+    def _rendered(self, sitting: Sitting, lap: Callable[[str], None]) -> tuple[Rendering, Mesh, Image]:
+        """What the renderer gives, the lenses, posed, and the light around."""
+        lap("head")
+        painted = skin(sitting.person, sitting.shape, self.canvas, self.noise)
+        lap("skin")
+        meshes = self._meshes(sitting, lap)
+        light = environment(sitting.person, self.noise)
+        lap("light")
+        rendering = self.renderer.render(meshes, painted, light, sitting.camera, seed=sitting.person.index)
+        lap("render")
+        return rendering, meshes["lenses"], light
 
     def _meshes(self, sitting: Sitting, lap: Callable[[str], None]) -> dict[str, Mesh]:
         """All that stands before the camera, posed, one mesh a material."""
