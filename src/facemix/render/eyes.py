@@ -25,6 +25,7 @@ IRISES = np.array(
 RINGS, SPOKES = 40, 40
 LASH_SHADE = 0.55
 FIRST_TEETH = 0.9  # years
+TOOTH = 0.082  # decimetres: its width
 LIP = 0.04  # decimetres: how thick lips are
 AROUND_MOUTH = (0.6, 0.6, 0.8)  # decimetres
 
@@ -85,9 +86,9 @@ def mouth(person: Person, shape: Shape) -> list[Mesh]:
         points = points + move
         colours = np.tile(colour, (len(points), 1))
         if name != "tongue":
-            gaps = np.exp(-(((np.mod(points[:, 0] / 0.082 + 0.5, 1) - 0.5) / 0.12) ** 2))
+            gaps = np.exp(-(((np.mod(points[:, 0] / TOOTH + 0.5, 1) - 0.5) / 0.09) ** 2))
             far = smoothstep(np.abs(points[:, 0]), 0.1, 0.3)  # little light reaches the teeth beside the cheeks
-            colours *= ((1 - 0.4 * gaps) * (1 - 0.35 * far))[:, None]
+            colours *= ((1 - 0.6 * gaps) * (1 - 0.35 * far))[:, None]
         rest, _ = surface.shaped(head.vertices)
         meshes.append(Mesh(_behind_lips(points, shape), normals, surface.triangles, rest, colours))
     return meshes

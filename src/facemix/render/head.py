@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from facemix.render.surfaces import Array, Surface, smoothstep, unit
 
 NECK = np.array([0.0, 6.1, 0.2])  # where the neck bends
-LEVELS = 1  # of subdivision
+LEVELS = {"upper_teeth": 3, "lower_teeth": 3}  # of subdivision, else 1: teeth are coloured by the point
 LINING_BELOW = 0.15  # the texture of the mouth's inside lies below this v
 
 
@@ -43,7 +43,7 @@ class Head:
                 for key in data.files
                 if key.startswith("mask_")
             }
-        self.parts = {name: Surface(*part, uv, LEVELS) for name, part in quads.items()}
+        self.parts = {name: Surface(*part, uv, LEVELS.get(name, 1)) for name, part in quads.items()}
 
     @cached_property
     def skin_rest(self) -> tuple[Array, Array]:

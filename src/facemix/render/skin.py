@@ -31,14 +31,14 @@ PIGMENTS = np.array([[0.5, -1.6, -1.3], [-0.7, -1.1, -1.4], [-0.9, -1.1, -1.0], 
 
 # Hollows, as nostrils, corners of the mouth and the folds of a smile, are darker than three bounces of light show.
 HOLLOW_REACH, HOLLOW_DEPTH = 8, 0.02  # neighbours; decimetres
-HOLLOW_SHADE, NOSTRIL_SHADE = 0.25, 2.6  # of the logarithm of the colour
+HOLLOW_SHADE, NOSTRIL_SHADE = 0.4, 2.8  # of the logarithm of the colour
 
 # How dark the roots of a beard make the skin, least and most: of a shaved face, of stubble, under a beard.
 SHAVED = {"none": (0.0, 0.1), "stubble": (0.1, 0.35)}
 GROWN = (0.05, 0.25)
 
 BROW_SHADE = (0.9, 0.8, 0.6, 0.2, 0.4, 0.7)  # of the skin between the hairs, by Person.hair_tone
-UPPER_LIP_SHADE = 0.4  # under the nose
+UPPER_LIP_SHADE, SEAM_SHADE = 0.4, (0.2, 1.1)  # under the nose; between the lips
 NECK_SHADE, FOREHEAD_SHADE = (0.0, 0.7), (0.0, 0.2)  # of the logarithm of the colour
 
 # Folds of the template's skin, decimetres.
@@ -80,6 +80,7 @@ class Canvas:
         brow = np.abs(head.landmark_rest[22:27, :2])
         brow[0] += 0.4 * (brow[1] - brow[0])  # inner ends are thin
         self.brows = self._stroke(brow, 0.045)
+        self.seam = self._stroke(head.landmark_rest[[62, 63, 64], :2], 0.014)
         self.lid_creases, self.eye_bags = self._stroke(LID_CREASE, 0.012), self._stroke(EYE_BAG, 0.014)
 
     def painted(self, values: Image) -> Image:
@@ -210,7 +211,7 @@ def skin_tone(melanin: float) -> NDArray[np.float64]:
 def _lips(
     colour: Image, tone: NDArray, person: Person, canvas: Canvas, rng: np.random.Generator, lines: Image
 ) -> Image:
-    mask = cv2.GaussianBlur(canvas.masks["lips"], (0, 0), 0.006 * canvas.shape[1])[..., None]
+    mask = cv2.GaussianBlur(canvas.masks["lips"], (0, 0), 0.004 * canvas.shape[1])[..., None]
     natural = tone * np.array([0.9, 0.5, 0.5]) * rng.uniform(0.8, 1.15)
     strength = rng.uniform(0.7, 1.0)
     if person.makeup and rng.random() < 0.6:
@@ -220,7 +221,8 @@ def _lips(
             * np.array([1, rng.uniform(0.4, 3), rng.uniform(0.6, 2.5)])
         )
         strength = rng.uniform(0.6, 0.95)
-    return colour * (1 - strength * mask) + strength * mask * natural * (1 + 0.07 * lines)[..., None]
+    seam = np.exp(-rng.uniform(*SEAM_SHADE) * canvas.seam)[..., None]
+    return seam * (colour * (1 - strength * mask) + strength * mask * natural * (1 + 0.07 * lines)[..., None])
 
 
 def _makeup(colour: Image, canvas: Canvas, rng: np.random.Generator) -> Image:
