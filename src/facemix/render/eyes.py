@@ -71,7 +71,7 @@ def mouth(person: Person, shape: Shape) -> list[Mesh]:
     """Teeth and tongue. The template's lips hide its teeth, so these are moved to where a smile shows them."""
     rng = person.rng("mouth")
     # Brighter than enamel is: three bounces of light leave the mouth too dark.
-    enamel = np.array([1.0, 0.9, 0.75]) * rng.uniform(0.85, 1.1) * np.array([1, 1, rng.uniform(0.8, 1.1)])
+    enamel = np.array([1.0, 0.9, 0.75]) * rng.uniform(0.9, 1.15) * np.array([1, 1, rng.uniform(0.8, 1.1)])
     head = shape.head
     meshes = []
     for name, move, colour in (

@@ -44,6 +44,7 @@ NECK_SHADE, FOREHEAD_SHADE = (0.0, 0.7), (0.0, 0.2)  # of the logarithm of the c
 # Folds of the template's skin, decimetres.
 LAUGH_LINE = np.array([[0.165, 6.92], [0.23, 6.85], [0.305, 6.73], [0.345, 6.59]])
 LID_CREASE = np.array([[0.19, 7.305], [0.25, 7.36], [0.32, 7.378], [0.40, 7.35], [0.455, 7.3]])
+NOSE_WING = np.array([[0.11, 6.815], [0.15, 6.83], [0.175, 6.88], [0.155, 6.95]])
 EYE_BAG = np.array([[0.19, 7.2], [0.27, 7.165], [0.36, 7.175], [0.42, 7.22]])
 
 
@@ -81,6 +82,7 @@ class Canvas:
         brow[0] += 0.4 * (brow[1] - brow[0])  # inner ends are thin
         self.brows = self._stroke(brow, 0.045)
         self.seam = self._stroke(head.landmark_rest[[62, 63, 64], :2], 0.014)
+        self.nose_wings = self._stroke(NOSE_WING, 0.012)
         self.lid_creases, self.eye_bags = self._stroke(LID_CREASE, 0.012), self._stroke(EYE_BAG, 0.014)
 
     def painted(self, values: Image) -> Image:
@@ -191,12 +193,13 @@ def skin(person: Person, shape: Shape, canvas: Canvas, noise: Noise) -> SkinText
 
 
 def _folds(person: Person, canvas: Canvas, rng: np.random.Generator, old: float) -> Image:
-    """The shade (rows, columns) of folds that are finer than the mesh: beside the mouth, above and below the eyes."""
+    """The shade (rows, columns) of folds that are finer than the mesh: beside mouth and nose, above and below the eyes."""
     smile = min(1.0, person.expression.get("expression/mouthSmileLeft", 0.0))
     shade = (0.03 + 0.3 * old + 0.35 * smile) * rng.uniform(0.1, 1.2) * canvas.laugh_lines
     single = 0.8 * person.ancestry[1]  # lids without a crease are most common in East Asia
     shade += max(0.0, rng.uniform(0.2, 1.1) - single) * canvas.lid_creases
     shade += (0.1 + 0.5 * old + 0.3 * smile) * rng.uniform(0, 1) * canvas.eye_bags
+    shade += rng.uniform(0.1, 0.6) * canvas.nose_wings
     return shade
 
 
