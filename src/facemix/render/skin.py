@@ -193,7 +193,7 @@ def skin(person: Person, shape: Shape, canvas: Canvas, noise: Noise) -> SkinText
 
 
 def _folds(person: Person, canvas: Canvas, rng: np.random.Generator, old: float) -> Image:
-    """The shade (rows, columns) of folds that are finer than the mesh: beside mouth and nose, above and below the eyes."""
+    """The shade (rows, columns) of folds that are finer than the mesh: beside mouth and nose, around the eyes."""
     smile = min(1.0, person.expression.get("expression/mouthSmileLeft", 0.0))
     shade = (0.03 + 0.3 * old + 0.35 * smile) * rng.uniform(0.1, 1.2) * canvas.laugh_lines
     single = 0.8 * person.ancestry[1]  # lids without a crease are most common in East Asia
