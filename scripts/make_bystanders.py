@@ -1,6 +1,6 @@
 """Makes src/facemix/render/data/bystanders/*.webp: people who stand behind others, rendered by the generator itself.
 
-python scripts/make_bystanders.py
+Run without arguments; the same people come out again, looking as the generator makes them by then.
 """
 
 import dataclasses
