@@ -33,7 +33,7 @@ FRONTAL = 0.12  # the tip of the nose lies no farther from the middle between th
 
 # Frontal faces are laid over each other with eyes and mouth at these places of a square; what is measured in it: x, y,
 # and how far it reaches to either side. Both halves of the face are taken together.
-SIDE = 107
+SIDE = 109
 EYES_AND_MOUTH = np.array([[38, 38], [70, 38], [54, 75]], np.float32)
 PLACES = {
     "between the brows": (54, 29, 4, 3),

@@ -10,7 +10,6 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from facemix.render.head import Head
 from facemix.render.light import BYSTANDER
 from facemix.render.population import Population, person
 from facemix.render.studio import Studio, sit
@@ -33,12 +32,12 @@ def clothed_further_down(image: npt.NDArray[np.float32]) -> npt.NDArray[np.float
 
 def main() -> None:
     OUT.mkdir(exist_ok=True)
-    studio, head = Studio(SIZE), Head()
+    studio = Studio(SIZE)
     for index in range(PEOPLE):
         one = dataclasses.replace(
             person(POPULATION, SEED, index), face_share=0.9 * BYSTANDER, shift_x=0.0, shift_y=0.0, field_of_view=22.0
         )
-        image = clothed_further_down(studio.cut_out(sit(head, one, SIZE)))
+        image = clothed_further_down(studio.cut_out(sit(studio.head, one, SIZE)))
         cover = np.clip(image[..., 3:], 0, 1)
         colour = np.clip(image[..., :3] / np.maximum(cover, 1e-3), 0, 1) ** (1 / 2.2) * (cover > 0)
         encoded = np.round(255 * np.dstack([colour[..., ::-1], cover])).astype(np.uint8)
