@@ -10,7 +10,7 @@ import pytest
 
 from facemix.render.hair import HAT_LINE, Groom, brows, hair
 from facemix.render.head import Head, Shape, shaped
-from facemix.render.population import HAIR_STYLES, POPULATIONS, Person, person
+from facemix.render.population import HAIR_STYLES, POPULATIONS, WIGS, Person, changed, person
 
 AHEAD = np.array([0.0, 0, 1])
 SINKING = -0.03  # decimetres: what the grid of distances may be wrong by
@@ -43,7 +43,7 @@ def test_the_same_person_has_the_same_hair() -> None:
     np.testing.assert_array_equal(hair_points(someone(hair="curly")), hair_points(someone(hair="curly")))
 
 
-@pytest.mark.parametrize("style", HAIR_STYLES)
+@pytest.mark.parametrize("style", HAIR_STYLES + WIGS)
 def test_no_strand_grows_into_the_head(style: str) -> None:
     points = hair_points(someone(hair=style, male=1.0, age=60.0))
     if len(points):
@@ -55,6 +55,27 @@ def test_no_strand_grows_into_the_head(style: str) -> None:
 def test_long_hair_leaves_the_face_free(style: str) -> None:
     x, y, z = hair_points(someone(hair=style)).T
     assert not ((np.abs(x) < 0.35) & (y > 6.4) & (y < 7.5) & (z > 1.1)).any()
+
+
+@pytest.mark.parametrize("style", WIGS)
+def test_wigs_cover_the_crown_and_leave_chin_and_nose_free(style: str) -> None:
+    x, y, z = hair_points(someone(hair=style, hair_tone=0)).T
+    assert y.max() > 8.4
+    assert not ((np.abs(x) < 0.12) & (y > 6.3) & (y < 6.8) & (z > 1.1)).any()
+
+
+def test_wigs_follow_the_head_they_are_worn_on() -> None:
+    head, groom = head_and_groom()
+    who = someone(hair="short04")
+    wide = shaped(head, {"head/head-scale-horiz-incr": 1.0}, {})
+    usual, worn = (hair(who, shape, groom, AHEAD, HALF)[1].points for shape in (template(), wide))
+    assert np.ptp(worn[:, 0]) > np.ptp(usual[:, 0]) + 0.05
+
+
+def test_nobody_wears_a_wig_under_a_hat_and_all_do_where_asked_for() -> None:
+    everybody = changed(POPULATIONS["synthetic"], {"wigs": 1.0, "hat": 0.5, "children": 0})
+    for who in (person(everybody, 0, index) for index in range(200)):
+        assert (who.hair in WIGS) == (who.hat == "none" and who.hair not in ("bald", "buzz"))
 
 
 def test_a_bald_head_has_no_hair_in_front() -> None:

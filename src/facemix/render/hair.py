@@ -12,7 +12,7 @@ from facemix.render.beard import beard
 from facemix.render.brows import brows
 from facemix.render.cuts import COUNTS, STYLES, Cut
 from facemix.render.head import Shape
-from facemix.render.population import Person
+from facemix.render.population import WIGS, Person
 from facemix.render.skin import skin_tone
 from facemix.render.strands import (
     DOWN,
@@ -29,6 +29,7 @@ from facemix.render.strands import (
     trimmed,
 )
 from facemix.render.surfaces import Array, Mesh, smoothstep, unit
+from facemix.render.wigs import wig
 
 __all__ = ["Groom", "brows", "hair"]
 
@@ -66,6 +67,10 @@ def _scalp(person: Person, shape: Shape, groom: Groom, view: Array, detail: floa
         thickness = rng.uniform(0.35, 0.8)
     if person.hat != "none":
         density = density * (groom.points[:, 1] < HAT_LINE)
+    if person.hair in WIGS:
+        under = _under(person, shape, groom, smoothstep(depth, 0.05, 0.3) * (groom.ears < 0.3), colour)
+        worn = wig(person, shape, groom, view, detail)
+        return [under, replace(worn, triangles=worn.triangles[~_behind_skull(worn.rest, view)[worn.triangles].all(1)])]
     fewer = float(np.clip(detail, 0.3, 1.2)) ** 1.5
     roots = groom.sown(rng, density, int(COUNTS[person.hair] * fewer))
     if len(roots) == 0:
@@ -165,7 +170,8 @@ def _styled(cut: Cut, roots: Roots, groom: Groom, rng: np.random.Generator) -> P
         k = cut.steps
         flat = _beside_face(strands[:, 1:].reshape(-1, 3), np.repeat(width, k), np.repeat(side, k))
         strands[:, 1:] = flat.reshape(n, k, 3)
-    return freed(groom, strands, np.full(layers.shape, 0.01, np.float32))
+    strands[:, 1:] = freed(groom, strands[:, 1:].reshape(-1, 3), 0.01).reshape(n, cut.steps, 3)  # roots stay
+    return strands
 
 
 def _tieward(points: Points, tie: Points) -> Points:

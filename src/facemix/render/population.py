@@ -14,9 +14,11 @@ from facemix.render.expression import EXPRESSIONS, expression_units, gaze_units
 from facemix.render.identity import identity
 
 HAIR_STYLES = ("bald", "buzz", "short", "side", "fringe", "curly", "bob", "long", "tied")
+WIGS = ("afro01", "bob02", "long01", "ponytail01", "short01", "short02", "short03", "short04")
 BEARDS = ("none", "stubble", "moustache", "goatee", "full")
 HATS = ("none", "cap", "beanie", "brim", "hood")
 OCCLUDERS = ("none", "hand", "phone", "microphone", "cup")
+FAR_SHARE, FAR = 0.12, 2.2
 LIGHTS = ("panorama", "studio", "flash", "sun")
 BACKGROUNDS = ("panorama", "wall", "clutter")
 LAMPS = (
@@ -36,17 +38,17 @@ class Population:
     people: int = 0  # sets of other `people` share no one, whatever their seeds
     ancestry: Mapping[str, float] = field(default_factory=lambda: {"european": 0.55, "asian": 0.23, "african": 0.22})
     male: float = 0.5
-    children: float = 0.09  # up to 15 years, babies among them
+    children: float = 0.16  # up to 15 years, babies among them
     age_mean: float = 36.0  # years, of adults
     age_sd: float = 14.0
-    shape_sd: float = 0.24  # of each local morph target
-    asymmetry_sd: float = 0.2
-    yaw_sd: float = 14.0
+    shape_sd: float = 0.28  # of each local morph target
+    asymmetry_sd: float = 0.25
+    yaw_sd: float = 15.0  # of most heads: FAR_SHARE of them are held FAR times as far from straight
     yaw_limit: float = 75.0
-    pitch_mean: float = -5.0  # down; people lift their chins for a camera
-    pitch_sd: float = 7.5
+    pitch_mean: float = -3.0  # down; people lift their chins for a camera
+    pitch_sd: float = 7.0
     pitch_limit: float = 32.0
-    roll_sd: float = 7.0
+    roll_sd: float = 6.5
     roll_limit: float = 40.0
     gaze_sd: float = 11.0  # away from the camera
     expressions: Mapping[str, float] = field(
@@ -65,13 +67,14 @@ class Population:
     eyes_closed: float = 0.05
     wink: float = 0.015
     makeup: float = 0.45  # of women
-    beard: float = 0.4  # of men
+    beard: float = 0.3  # of men
     glasses: float = 0.14
     sunglasses: float = 0.03
     hat: float = 0.12
-    occluder: float = 0.03
+    wigs: float = 0.35  # share of modelled hair, beside hair that is grown
+    occluder: float = 0.08
     lights: Mapping[str, float] = field(
-        default_factory=lambda: {"panorama": 0.5, "studio": 0.25, "flash": 0.1, "sun": 0.15}
+        default_factory=lambda: {"panorama": 0.36, "studio": 0.34, "flash": 0.08, "sun": 0.22}
     )
     panoramas: tuple[str, ...] = LAMPS
     backgrounds: Mapping[str, float] = field(default_factory=lambda: {"panorama": 0.5, "wall": 0.2, "clutter": 0.3})
@@ -113,7 +116,7 @@ _CHOICES = {
     "backgrounds": BACKGROUNDS,
 }
 _SHARES = tuple(
-    "male children eyes_closed wink makeup beard glasses sunglasses hat occluder blur grey".split()  # noqa: SIM905
+    "male children eyes_closed wink makeup beard glasses sunglasses hat wigs occluder blur grey".split()  # noqa: SIM905
 )
 _RANGES: dict[str, tuple[float, float]] = dict.fromkeys(_SHARES, (0, 1)) | {
     "age_mean": (16, 90),
@@ -273,6 +276,10 @@ def person(population: Population, seed: int, index: int) -> Person:
     wide = float(
         np.clip(population.field_of_view_median * np.exp(rng.normal(0, population.field_of_view_spread)), 8, 70)
     )
+    hat = str(rng.choice(HATS[1:])) if rng.random() < population.hat else "none"
+    hair = _hair(rng, male, age, child)
+    if rng.random() < population.wigs and hat == "none" and hair not in ("bald", "buzz") and age >= 3:
+        hair = _wig(rng, male, ancestry[2])
     return Person(
         seed=seed,
         index=index,
@@ -294,11 +301,11 @@ def person(population: Population, seed: int, index: int) -> Person:
         roll=_clipped(rng, population.roll_sd, population.roll_limit),
         torso_yaw=0.55 * yaw + float(rng.normal(0, 6)),
         makeup=bool(woman and rng.random() < population.makeup),
-        hair=_hair(rng, male, age, child),
+        hair=hair,
         beard=beard,
         glasses="sun" if sun else "clear" if clear else "none",
-        hat=str(rng.choice(HATS[1:])) if rng.random() < population.hat else "none",
-        occluder=str(rng.choice(OCCLUDERS[1:], p=[0.4, 0.2, 0.25, 0.15]))
+        hat=hat,
+        occluder=str(rng.choice(OCCLUDERS[1:], p=[0.64, 0.1, 0.16, 0.1]))
         if rng.random() < population.occluder
         else "none",
         light=light,
@@ -334,7 +341,8 @@ def _up_to(rng: np.random.Generator, limit: float, least: float) -> float:
 
 
 def _clipped(rng: np.random.Generator, sd: float, limit: float, mean: float = 0.0) -> float:
-    return float(np.clip(rng.normal(mean, sd), -limit, limit))
+    far = FAR if rng.random() < FAR_SHARE else 1.0
+    return float(np.clip(rng.normal(mean, far * sd), -limit, limit))
 
 
 def _hair(rng: np.random.Generator, male: float, age: float, child: bool) -> str:
@@ -342,5 +350,13 @@ def _hair(rng: np.random.Generator, male: float, age: float, child: bool) -> str
         return HAIR_STYLES[_choice(rng, [0.35, 0.25, 0.25, 0.1, 0.05])]
     if male > 0.5:
         bald = 0.0 if child else 0.04 + 0.25 * max(0.0, (age - 30) / 50)
-        return HAIR_STYLES[_choice(rng, [bald, 0.2, 0.3, 0.2, 0.12, 0.1, 0.02, 0.04, 0.02])]
-    return HAIR_STYLES[_choice(rng, [0.004, 0.01, 0.05, 0.07, 0.11, 0.12, 0.2, 0.35, 0.17])]
+        return HAIR_STYLES[_choice(rng, [bald, 0.18, 0.25, 0.2, 0.2, 0.1, 0.02, 0.04, 0.02])]
+    return HAIR_STYLES[_choice(rng, [0.004, 0.01, 0.05, 0.07, 0.2, 0.12, 0.18, 0.31, 0.15])]
+
+
+def _wig(rng: np.random.Generator, male: float, african: float) -> str:
+    """One of WIGS. `bob02` and `short03` can cover an eye, so they are rarer than the others."""
+    afro = 0.05 + 0.6 * african
+    if male > 0.5:
+        return WIGS[_choice(rng, [afro, 0, 0.02, 0.02, 0.35, 0.3, 0.06, 0.35])]
+    return WIGS[_choice(rng, [afro, 0.1, 0.45, 0.25, 0.05, 0.03, 0.12, 0.05])]

@@ -157,12 +157,15 @@ class Groom:
 
     def carried(self, strands: Points, roots: Roots, shape: Shape) -> Points:
         """Template strands (n, k, 3) on the person's head: their roots exactly, the rest with the head around them."""
-        moved = shape.skin[0] - self.points
-        field = np.asarray(self._carry @ moved, np.float32)
-        shift = self._coarse.read(field, strands.reshape(-1, 3)).reshape(strands.shape)
-        miss = roots.of(moved).astype(np.float32) - shift[:, 0]
+        shift = self.drift(strands.reshape(-1, 3), shape).reshape(strands.shape)
+        miss = roots.of(shape.skin[0] - self.points).astype(np.float32) - shift[:, 0]
         fade = np.linspace(1, 0, strands.shape[1], dtype=np.float32)[:, None]
         return np.asarray(strands + shift + miss[:, None] * fade)
+
+    def drift(self, points: Points, shape: Shape) -> Points:
+        """How far template points (n, 3) move with the head around them, (n, 3)."""
+        field = np.asarray(self._carry @ (shape.skin[0] - self.points), np.float32)
+        return self._coarse.read(field, points)
 
     def sown(self, rng: np.random.Generator, density: Array, count: int) -> Roots:
         """`count` places, as evenly spread as the density (p,) at the skin's points allows."""
@@ -260,13 +263,10 @@ def grown(
     return strands
 
 
-def freed(groom: Groom, strands: Points, layers: Points) -> Points:
-    """Strands (n, k, 3) with every point but the root moved out to its layer (n, k - 1)."""
-    distance, away = groom.around(strands[:, 1:].reshape(-1, 3))
-    out = np.maximum(layers.ravel() - distance, 0)[:, None] * away
-    free = strands.copy()
-    free[:, 1:] += out.reshape(free[:, 1:].shape)
-    return free
+def freed(groom: Groom, points: Points, height: float) -> Points:
+    """Template points (n, 3) moved out to this height above the skin where they lie deeper."""
+    distance, away = groom.around(points)
+    return points + np.maximum(height - distance, 0)[:, None] * away
 
 
 def trimmed(strands: Points, share: Points) -> Points:
