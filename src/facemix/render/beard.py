@@ -40,13 +40,14 @@ def beard(person: Person, shape: Shape, groom: Groom, view: Array, detail: float
     colour = hair_colour(person) * [1.2, 0.97, 0.9]
     grey = min(1.0, 1.15 * person.grey_hair)
     own = strand_colours(colour, grey, n, k, rng)
-    sheer = (0.35 if person.beard == "stubble" else rng.uniform(0.1, 0.3)) + 0.3 * (1 - thick)[:, None, None]
+    sheer = (0.35 if person.beard == "stubble" else rng.uniform(0.1, 0.45)) + 0.3 * (1 - thick)[:, None, None]
+    sheer = np.minimum(sheer + 0.2 * on_lip[:, None, None], 0.7)
     colours = own * (1 - sheer) + sheer * 0.7 * skin_tone(person.melanin)
     meshes = [on_skin(strands.astype(np.float32), widths, colours, roots, shape, groom, view, roundness=0.9)]
     if person.beard == "full":
         share = 0.7 * smoothstep(area, 0.45, 1.0)[:, None]
         under = share * 0.6 * (colour + grey * (GREY - colour)) + (1 - share) * 0.8 * skin_tone(person.melanin)
-        meshes.append(cap(groom, shape, smoothstep(area, 0.3, 1.0), 0.005, under))
+        meshes.append(cap(groom, shape, smoothstep(area, 0.6, 1.0), 0.005, under))
     return meshes
 
 

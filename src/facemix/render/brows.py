@@ -23,7 +23,7 @@ def _brows(person: Person, shape: Shape, groom: Groom, view: Array, detail: floa
     grown = person.brow_growth
     thickness = grown * (rng.uniform(0.036, 0.066) + 0.018 * person.male - 0.008 * person.makeup)
     fewer = min(1.0, detail) ** 0.7
-    count = int(rng.uniform(180, 330) * grown * (0.8 + 0.3 * person.male) * fewer)
+    count = int(rng.uniform(130, 320) * grown * (0.8 + 0.3 * person.male) * fewer)
     spread = 0.32 if person.makeup else 0.45  # of the hairs within the band: painted brows have sharper edges
     sides = [_sown_brow(groom, side, count, thickness, spread, rng) for side in (-1, 1)]
     at, heading, along = (np.concatenate(both) for both in zip(*sides, strict=True))
@@ -45,12 +45,12 @@ def _sown_brow(
 ) -> tuple[Array, Array, Array]:
     """Roots (count, 3) of a brow on the template, where its hairs point, their place along it: 0 tail, 1 inner end."""
     curve = groom.brow_landmarks[:5] if side < 0 else groom.brow_landmarks[9:4:-1]
-    along = rng.beta(1.0, 1.15, count)
-    band = thickness * np.interp(along, [0, 0.3, 0.75, 1], [0.55, 0.95, 0.9, 0.45])
+    along = rng.beta(1.7, 1.35, count)
+    band = thickness * np.interp(along, [0, 0.35, 0.75, 1], [0.3, 0.85, 1.05, 0.85])
     across = np.clip(rng.normal(0, spread, count), -1, 1)
     at = np.stack([np.interp(along * 4, range(5), curve[:, axis]) for axis in range(3)], 1)
     at[:, 1] += across * band * 0.5
-    up = np.interp(along, [0, 0.5, 0.85, 1], [-0.35, 0.12, 0.55, 1.3])
+    up = np.interp(along, [0, 0.5, 0.85, 1], [-0.35, 0.12, 0.5, 0.9])
     up -= 0.35 * across  # upper hairs sink, lower ones rise
     heading = np.stack([np.full(count, float(side)), up, np.zeros(count)], 1) + rng.normal(0, 0.12, (count, 3))
     at -= 0.025 * unit(heading)  # the hairs' middles lie on the curve

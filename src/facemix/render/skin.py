@@ -35,11 +35,15 @@ HOLLOW_SHADE, NOSTRIL_SHADE = 0.4, 2.8  # of the logarithm of the colour
 
 # How dark the roots of a beard make the skin, least and most: of a shaved face, of stubble, under a beard.
 SHAVED = {"none": (0.0, 0.1), "stubble": (0.1, 0.35)}
-GROWN = (0.05, 0.25)
+GROWN = (0.15, 0.4)
 
 BROW_SHADE = (0.9, 0.8, 0.6, 0.2, 0.4, 0.7)  # of the skin between the hairs, by Person.hair_tone
 UPPER_LIP_SHADE, SEAM_SHADE = 0.4, (0.2, 1.1)  # under the nose; between the lips
-NECK_SHADE, FOREHEAD_SHADE = (0.0, 0.7), (0.0, 0.2)  # of the logarithm of the colour
+NECK_SHADE, FOREHEAD_SHADE = (0.45, 0.45), (0.0, 0.2)  # of the logarithm of the colour: mean, deviation; least, most
+
+# No face is as smooth as a mesh: waves of some 3 and 15 cm, and folds: least and most, decimetres.
+DIMPLES, FLESH, FOLD_DEPTH = (0.003, 0.016), (0.01, 0.05), (0.02, 0.1)
+FURROWED = ((5, 18, 35, 75), (0.1, 0.3, 0.5, 1.3))  # years; how strong the waves are
 
 # Folds of the template's skin, decimetres.
 LAUGH_LINE = np.array([[0.165, 6.92], [0.23, 6.85], [0.305, 6.73], [0.345, 6.59]])
@@ -79,7 +83,8 @@ class Canvas:
         self.bare = self._bare()
         self.laugh_lines = self._stroke(LAUGH_LINE, 0.02) + 0.5 * self._stroke(LAUGH_LINE, 0.05)
         brow = np.abs(head.landmark_rest[22:27, :2])
-        brow[0] += 0.4 * (brow[1] - brow[0])  # inner ends are thin
+        brow[0] += 0.4 * (brow[1] - brow[0])  # both ends are thin
+        brow[4] += 0.7 * (brow[3] - brow[4])
         self.brows = self._stroke(brow, 0.045)
         self.seam = self._stroke(head.landmark_rest[[62, 63, 64], :2], 0.014)
         self.nose_wings = self._stroke(NOSE_WING, 0.012)
@@ -146,12 +151,13 @@ def skin(person: Person, shape: Shape, canvas: Canvas, noise: Noise) -> SkinText
         melanin += freckles * smoothstep(z, 0.8, 1.1)
     shadow = rng.uniform(0.03, 0.3) * (0.6 + old) * canvas.spot(0.3, 7.16, 0.1) * smoothstep(z, 0.95, 1.1)
     shadow += 0.1 * canvas.masks["eyelids"] * rng.uniform(0, 1)
-    shadow += _folds(person, canvas, rng, old)
+    folds = _folds(person, canvas, rng, old)
+    shadow += folds
     shadow += rng.uniform(0, UPPER_LIP_SHADE) * canvas.spot(0.08, 6.755, 0.09)
     hairs = BROW_SHADE[person.hair_tone] * (1 - 0.7 * person.grey_hair) * person.brow_growth
     shadow += rng.uniform(0.1, 0.6) * hairs * canvas.brows
     # Chest, hair and jaw keep more light off the neck and the forehead than a bare head under a panorama shows.
-    shadow += rng.uniform(*NECK_SHADE) * canvas.neck
+    shadow += np.clip(rng.normal(*NECK_SHADE), -0.5, 1.6) * canvas.neck
     shadow += rng.uniform(*FOREHEAD_SHADE) * canvas.spot(0.0, 7.75, 0.45) * smoothstep(z, 0.7, 1.0)
     for row, column in canvas.face[rng.integers(0, len(canvas.face), rng.integers(0, 4))]:
         distance = ((canvas.rest - canvas.rest[row, column]) ** 2).sum(2)
@@ -184,10 +190,14 @@ def skin(person: Person, shape: Shape, canvas: Canvas, noise: Noise) -> SkinText
     relief = 0.35 * pores + 0.35 * grain(2) + 0.3 * grain(4, 2)
     if old > 0:
         relief += old * _wrinkles(canvas, noise, rng)
+    relief *= rng.uniform(0.0003, 0.0012) * (0.6 + 0.4 * person.male)
+    furrowed = np.interp(person.age, *FURROWED)
+    relief += furrowed * (rng.uniform(*DIMPLES) * grain(8, 3) + rng.uniform(*FLESH) * grain(32, 2))
+    relief -= rng.uniform(*FOLD_DEPTH) * folds
     relief *= 1 - 0.7 * canvas.masks["eyelids"]
     return SkinTexture(
         colour=np.clip(colour, 0.003, 0.92).astype(np.float32),
-        relief=(rng.uniform(0.0003, 0.0012) * (0.6 + 0.4 * person.male) * relief).astype(np.float32),
+        relief=relief.astype(np.float32),
         roughness=float(rng.uniform(0.36, 0.56)),
     )
 
@@ -197,7 +207,8 @@ def _folds(person: Person, canvas: Canvas, rng: np.random.Generator, old: float)
     smile = min(1.0, person.expression.get("expression/mouthSmileLeft", 0.0))
     shade = (0.03 + 0.3 * old + 0.35 * smile) * rng.uniform(0.1, 1.2) * canvas.laugh_lines
     single = 0.8 * person.ancestry[1]  # lids without a crease are most common in East Asia
-    shade += max(0.0, rng.uniform(0.2, 1.1) - single) * canvas.lid_creases
+    closed = max(person.expression.get(f"expression/eyeBlink{side}", 0.0) for side in ("Left", "Right"))
+    shade += max(0.0, rng.uniform(0.2, 1.1) - single) * max(0.0, 1 - 1.5 * closed) * canvas.lid_creases
     shade += (0.1 + 0.5 * old + 0.3 * smile) * rng.uniform(0, 1) * canvas.eye_bags
     shade += rng.uniform(0.1, 0.6) * canvas.nose_wings
     return shade
@@ -248,7 +259,7 @@ def _wrinkles(canvas: Canvas, noise: Noise, rng: np.random.Generator) -> Image:
 def beard_area(rest: Image) -> Image:
     """Where a full beard grows, 0 to 1, for points (..., 3) of the template's skin."""
     x, y, z = np.abs(rest[..., 0]), rest[..., 1], rest[..., 2]
-    below_cheek = 1 - smoothstep(y - 0.35 * (x / 0.55) ** 2, 6.70, 6.80)
+    below_cheek = 1 - smoothstep(y - 0.35 * (x / 0.55) ** 2, 6.50, 6.74)
     moustache = (
         smoothstep(y, 6.76, 6.80)
         * (1 - smoothstep(y, 6.86, 6.90))
