@@ -179,7 +179,8 @@ def test_teeth_stay_behind_the_lips(head: Head) -> None:
     for sitting in sittings(head, 20, laughing):
         skin = sitting.shape.skin[0][~head.inside_mouth]
         skin = skin[skin[:, 2] > 0.8]  # the front
-        for mesh in mouth(sitting.person, sitting.shape):
+        tongue_out = "expression/tongueOut" in sitting.person.expression
+        for mesh in mouth(sitting.person, sitting.shape)[: -1 if tongue_out else None]:
             for point in mesh.points[::3]:
                 aside = np.linalg.norm(skin[:, :2] - point[:2], axis=1)
                 assert aside.min() > 0.02 or point[2] < skin[aside < 0.04, 2].max() - 0.01

@@ -13,11 +13,13 @@ def expression_units(name: str, rng: np.random.Generator, eyes_closed: float, wi
     units: dict[str, float] = {}
     draw = rng.uniform
 
-    def both(unit: str, amount: float, spread: float = 0.12) -> None:
+    def both(unit: str, amount: float, spread: float = 0.2) -> None:
         for side in ("Left", "Right"):
             units[unit + side] = float(np.clip(amount * (1 + rng.normal(0, spread)), 0, STRONGEST))
 
-    if name in ("smile", "laugh"):
+    if name == "neutral":
+        both("mouthSmile", draw(0, 0.2))  # few look sad when a camera looks
+    elif name in ("smile", "laugh"):
         # The broader, the more open: in photographs the width of the mouth and its opening go together.
         strength = draw(0.2, 0.8) if name == "smile" else draw(0.7, STRONGEST)
         both("mouthSmile", strength)
@@ -40,6 +42,8 @@ def expression_units(name: str, rng: np.random.Generator, eyes_closed: float, wi
         both("mouthStretch", draw(0, 0.6))
         both("mouthUpperUp", draw(0.1, 0.6))
         both("eyeSquint", draw(0, 0.6))
+        if draw() < 0.25:
+            units["tongueOut"] = draw(0.5, 1)
     elif name == "surprise":
         units |= {"jawOpen": draw(0.1, 0.7), "browInnerUp": draw(0.3, 1)}
         both("browOuterUp", draw(0.2, 1))
@@ -58,6 +62,9 @@ def expression_units(name: str, rng: np.random.Generator, eyes_closed: float, wi
     if name not in ("surprise", "frown") and draw() < 0.3:
         units["browInnerUp"] = draw(0, 0.6)
         both("browOuterUp", draw(0, 0.5))
+    for unit in OWN_UNITS:  # no two people smile alike, and no face is the same on both sides
+        if draw() < 0.3:
+            units[unit] = units.get(unit, 0.0) + abs(rng.normal(0, 0.1))
     chance = draw()
     if chance < eyes_closed:
         both("eyeBlink", draw(0.85, 1), 0.01)
@@ -82,6 +89,16 @@ def gaze_units(yaw: float, pitch: float) -> dict[str, float]:
     }
     return {f"expression/{unit}": amount for unit, amount in amounts.items() if amount > 0}
 
+
+OWN_UNITS = tuple(
+    """
+    browDownLeft browDownRight browInnerUp browOuterUpLeft browOuterUpRight cheekSquintLeft cheekSquintRight
+    eyeSquintLeft eyeSquintRight eyeWideLeft eyeWideRight jawForward jawLeft jawRight mouthDimpleLeft
+    mouthDimpleRight mouthFunnel mouthLeft mouthLowerDownLeft mouthLowerDownRight mouthPressLeft mouthPressRight
+    mouthPucker mouthRight mouthRollLower mouthRollUpper mouthShrugLower mouthShrugUpper mouthStretchLeft
+    mouthStretchRight mouthUpperUpLeft mouthUpperUpRight noseSneerLeft noseSneerRight
+    """.split()  # noqa: SIM905
+)
 
 RANDOM_UNITS = (
     "mouthLeft",

@@ -90,7 +90,9 @@ def mouth(person: Person, shape: Shape) -> list[Mesh]:
             far = smoothstep(np.abs(points[:, 0]), 0.1, 0.3)  # little light reaches the teeth beside the cheeks
             colours *= ((1 - 0.6 * gaps) * (1 - 0.35 * far))[:, None]
         rest, _ = surface.shaped(head.vertices)
-        meshes.append(Mesh(_behind_lips(points, shape), normals, surface.triangles, rest, colours))
+        out = name == "tongue" and "expression/tongueOut" in person.expression
+        points = points if out else _behind_lips(points, shape)
+        meshes.append(Mesh(points, normals, surface.triangles, rest, colours))
     return meshes
 
 

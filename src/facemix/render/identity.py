@@ -29,8 +29,8 @@ def identity(
     """
     weights: dict[str, float] = {}
     old = float(np.clip((age - 28) / 50, 0, 1))
-    baby = float(np.clip((6 - age) / 5, 0, 1))
-    child = (1 - baby) * float(np.clip((18 - age) / 12, 0, 0.8))
+    baby = float(np.clip((10 - age) / 9, 0, 1))  # MakeHuman's babies are one year old, its children ten
+    child = (1 - baby) * float(np.clip((18 - age) / 8, 0, 1))
     grown = 1 - baby - child
     ages = {"baby": baby, "child": child, "young": grown * (1 - old), "old": grown * old}
     muscle, fat = rng.uniform(-0.8, 0.8), np.clip(rng.normal(0.1, 0.5), -0.9, 1)
