@@ -14,7 +14,7 @@ from facemix.render.surfaces import Array, smoothstep
 
 Image = NDArray[np.floating[Any]]
 BURNT = 1.1  # light above this loses its colour and form
-HARSH = 0.15  # share of pictures whose brightest part may burn, up to e times
+HARSH = 0.25  # share of pictures whose brightest part may burn, up to e times
 
 
 @dataclass(frozen=True)

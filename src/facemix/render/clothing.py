@@ -21,11 +21,11 @@ from facemix.render.solids import ellipsoid, lattice, solid, tube
 from facemix.render.surfaces import Array, Mesh, mesh_normals, smoothstep, unit
 
 GARMENTS = {
-    "tshirt": 0.3,
+    "tshirt": 0.24,
     "vneck": 0.1,
     "shirt": 0.2,
-    "hoodie": 0.12,
-    "turtleneck": 0.08,
+    "hoodie": 0.14,
+    "turtleneck": 0.12,
     "suit": 0.12,
     "tank": 0.05,
     "bare": 0.03,

@@ -118,8 +118,8 @@ def _fringe(person: Person, p: Array, rng: np.random.Generator) -> Cut:
     behind = _short if person.male > 0.5 else _bob if rng.random() < 0.5 else _long
     base = behind(person, p, rng)
     front = smoothstep(p[:, 2] + 0.6 * (p[:, 1] - 8), 0.62, 0.8) * (np.abs(p[:, 0]) < 0.52)
-    end = rng.uniform(7.5, 7.68)
-    swept = rng.normal(0, 0.25)
+    end = rng.uniform(7.4, 7.7)
+    swept = rng.normal(0, 0.45)
     comb = np.where(front[:, None] > 0.5, [swept, 0.0, 1.0], base.comb) + 0.25 * front[:, None] * p * [1, 0, 0]
     floor = np.where(front > 0.5, end + 0.25 * np.maximum(0, 0.2 - np.abs(p[:, 0])) * rng.uniform(-1, 1), base.floor)
     length = np.where(front > 0.5, 1.5 * np.hypot(p[:, 1] - end, 1.5 - p[:, 2]) + 0.1, base.length)
@@ -183,7 +183,7 @@ def _falling(_: Person, p: Array, rng: np.random.Generator, floor: float) -> Cut
         curl=rng.uniform(0.02, 0.05) * wavy,
         wave=rng.uniform(0.7, 1.3),
         floor=floor + rng.normal(0, 0.035, len(p)),
-        face=rng.uniform(0.42, 0.68),
+        face=np.where(p[:, 0] < 0, rng.uniform(0.34, 0.68), rng.uniform(0.34, 0.68)),
     )
 
 

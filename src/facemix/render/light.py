@@ -17,10 +17,11 @@ from facemix.render.scene import LIGHT_SHAPE
 Image = NDArray[np.floating[Any]]
 STOPS = 16.0  # the panoramas' files hold log2(1 + 32 radiance / mean) / STOPS
 ROWS, COLUMNS = LIGHT_SHAPE
-BELOW = 0.4  # share of the light from straight below that gets past the body
+BELOW = (0.1, 0.7)  # share of the light from straight below that gets past the body, or comes off a white shirt
 ADAPTED = 0.75  # share of the light's colour that cameras take out by themselves
 COLOURED = 0.08  # share of light of a strong colour
 FILL = (-3.2, 0.0)  # logarithm of the light from everywhere beside lamps or the sun: least and most
+ASIDE, AHEAD = 0.45, (0.2, 0.3)  # logarithm of how much more light comes from one side, and from the front
 PEOPLE = 0.6  # share of clutter with other people in it
 BYSTANDER = 0.22  # width of a bystander's head / side of the picture of them
 
@@ -67,14 +68,23 @@ def environment(person: Person, noise: Noise) -> Image:
                 rng.uniform(-130, 130), rng.uniform(0, 70), rng.uniform(8, 25), rng.uniform(3, 20)
             )
     cast = light.mean((0, 1)) / light.mean()
-    light = light * tint / cast**ADAPTED * _above_the_body()
+    light = light * tint / cast**ADAPTED * _above_the_body(rng.uniform(*BELOW))
+    light = light * _uneven(rng.normal(0, ASIDE), rng.normal(*AHEAD))
     return (light / light.mean()).astype(np.float32)
 
 
-def _above_the_body() -> Image:
-    """Share of the light that comes past the body, (ROWS, 1, 1): the chest keeps off most from below."""
+def _uneven(aside: float, ahead: float) -> Image:
+    """What walls, windows and photographers do to light: factors (ROWS, COLUMNS, 1) towards the right and the front."""
+    lon = np.radians((np.arange(COLUMNS) + 0.5) / COLUMNS * 360 - 180)[None, :]
+    level = np.cos(np.radians(90 - (np.arange(ROWS) + 0.5) / ROWS * 180))[:, None]
+    factors: Image = np.exp(level * (aside * np.sin(lon) + ahead * np.cos(lon)))[..., None]
+    return factors
+
+
+def _above_the_body(below: float) -> Image:
+    """Share of the light that comes past the body, (ROWS, 1, 1): the chest keeps off all but `below` from below."""
     height = np.linspace(90, -90, ROWS)
-    return (BELOW + (1 - BELOW) / (1 + np.exp(-(height + 5) / 6)))[:, None, None]
+    return (below + (1 - below) / (1 + np.exp(-(height + 5) / 6)))[:, None, None]
 
 
 def _lamp(yaw: float, height: float, radius: float, radiance: float) -> Image:

@@ -150,7 +150,7 @@ class Renderer:
         else:
             scene = self._changed(meshes, skin, light, camera)
         image = np.array(mi.render(scene, integrator=self._image, spp=SAMPLES, seed=seed))
-        guides = np.array(mi.render(scene, integrator=self._guides, spp=SAMPLES, seed=seed))
+        guides = np.nan_to_num(np.array(mi.render(scene, integrator=self._guides, spp=SAMPLES, seed=seed)))
         first_hit = np.array(mi.render(scene, integrator=self._first_hit, spp=1, seed=seed))
         albedo, normal = guides[..., -6:-3], guides[..., -3:]
         radiance, cover = cut_out(denoised(image[..., :3], albedo, normal), np.clip(image[..., 3], 0, 1))

@@ -40,7 +40,7 @@ SEGMENT_OF = {
     "lenses": "accessory",
     "occluder": "accessory",
 }
-LINING = np.array([0.13, 0.03, 0.028])  # linear RGB
+LINING = np.array([0.2, 0.055, 0.05])  # linear RGB
 HIDDEN_BY = 0.08  # decimetres that may lie before a visible point: hairs, and the roundness of the skin
 
 
