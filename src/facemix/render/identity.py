@@ -49,7 +49,7 @@ def identity(
                     )
     for name in LOCAL_TARGETS:
         usual = USUAL.get(name, 0) + (1 - grown) * YOUNG.get(name, 0)
-        amount = float(np.clip(rng.normal(usual, shape_sd), -0.75, 0.75))
+        amount = float(np.clip(rng.normal(usual, shape_sd * SPREAD.get(name, 1.0)), -0.75, 0.75))
         if name.startswith(("head/", "neck/")):
             amount *= 0.6
         stem, end = name.rsplit("-", 1)
@@ -85,13 +85,27 @@ USUAL = {
     "eyes/l-eye-trans-in": 0.15,
     "mouth/mouth-scale-vert-incr": -0.13,
     "eyes/l-eye-trans-up": 0.09,
-    "nose/nose-point-up": 0.15,
+    "nose/nose-point-up": 0.4,
+    "nose/nose-scale-vert-incr": 0.1,
     "eyes/l-eye-height3-incr": 0.08,
     "nose/nose-nostrils-width-incr": -0.08,
     "head/head-fat-incr": -0.5,
     "chin/chin-bones-incr": -0.35,
     "chin/chin-width-incr": -0.33,
     "chin/chin-jaw-drop-incr": -0.3,
+}
+
+# Targets in which people differ less than in others: factors of their standard deviation, so that the points of nose,
+# mouth and chin lie as far apart as in photographs.
+SPREAD = {
+    "chin/chin-height-incr": 0.6,
+    "mouth/mouth-angles-up": 0.6,
+    "mouth/mouth-trans-up": 0.7,
+    "nose/nose-base-up": 0.5,
+    "nose/nose-hump-incr": 0.6,
+    "nose/nose-point-up": 0.6,
+    "nose/nose-scale-vert-incr": 0.6,
+    "nose/nose-trans-up": 0.5,
 }
 
 # What the targets of childhood lack, to full height at six years.

@@ -68,7 +68,7 @@ class Population:
     wink: float = 0.015
     makeup: float = 0.45  # of women
     beard: float = 0.3  # of men
-    glasses: float = 0.14
+    glasses: float = 0.18
     sunglasses: float = 0.03
     hat: float = 0.12
     wigs: float = 0.35  # share of modelled hair, beside hair that is grown
@@ -276,6 +276,7 @@ def person(population: Population, seed: int, index: int) -> Person:
     wide = float(
         np.clip(population.field_of_view_median * np.exp(rng.normal(0, population.field_of_view_spread)), 8, 70)
     )
+    near = min(float(np.interp(age, [3, 8], [0.62, 0.3])), population.face_share_high)  # the bust of a baby is short
     hat = str(rng.choice(HATS[1:])) if rng.random() < population.hat else "none"
     hair = _hair(rng, male, age, child)
     if rng.random() < population.wigs and hat == "none" and hair not in ("bald", "buzz") and age >= 3:
@@ -313,7 +314,7 @@ def person(population: Population, seed: int, index: int) -> Person:
         light_yaw=float(rng.uniform(0, 360)),
         background=str(rng.choice(*_weighted(population.backgrounds))),
         field_of_view=wide,
-        face_share=float(rng.uniform(population.face_share_low, population.face_share_high)),
+        face_share=max(float(rng.uniform(population.face_share_low, population.face_share_high)), near),
         shift_x=float(rng.normal(0, 0.04)),
         shift_y=float(rng.normal(0, 0.04)),
         exposure=float(np.exp(rng.normal(0, population.exposure_sd))),

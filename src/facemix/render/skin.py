@@ -211,7 +211,7 @@ def _folds(person: Person, canvas: Canvas, rng: np.random.Generator, old: float)
     shade += max(0.0, rng.uniform(0.2, 1.1) - single) * max(0.0, 1 - 1.5 * closed) * canvas.lid_creases
     shade += (0.1 + 0.5 * old + 0.3 * smile) * rng.uniform(0, 1) * canvas.eye_bags
     shade += rng.uniform(0.1, 0.6) * canvas.nose_wings
-    return shade
+    return shade * np.interp(person.age, [2, 18], [0.35, 1.0])
 
 
 def skin_tone(melanin: float) -> NDArray[np.float64]:
