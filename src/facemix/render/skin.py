@@ -42,8 +42,8 @@ UPPER_LIP_SHADE, SEAM_SHADE = 0.4, (0.2, 1.1)  # under the nose; between the lip
 NECK_SHADE, FOREHEAD_SHADE = (0.45, 0.45), (0.0, 0.2)  # of the logarithm of the colour: mean, deviation; least, most
 
 # No face is as smooth as a mesh: waves of some 3 and 15 cm, and folds: least and most, decimetres.
-DIMPLES, FLESH, FOLD_DEPTH = (0.003, 0.016), (0.01, 0.05), (0.02, 0.1)
-FURROWED = ((5, 18, 35, 75), (0.1, 0.3, 0.5, 1.3))  # years; how strong the waves are
+DIMPLES, FLESH, FOLD_DEPTH = (0.003, 0.012), (0.01, 0.05), (0.02, 0.1)
+FURROWED = ((5, 18, 35, 75), (0.1, 0.3, 0.45, 1.2))  # years; how strong the waves are
 
 # Folds of the template's skin, decimetres.
 LAUGH_LINE = np.array([[0.165, 6.92], [0.23, 6.85], [0.305, 6.73], [0.345, 6.59]])
@@ -192,7 +192,7 @@ def skin(person: Person, shape: Shape, canvas: Canvas, noise: Noise) -> SkinText
         relief += old * _wrinkles(canvas, noise, rng)
     relief *= rng.uniform(0.0003, 0.0012) * (0.6 + 0.4 * person.male)
     furrowed = np.interp(person.age, *FURROWED)
-    relief += furrowed * (rng.uniform(*DIMPLES) * grain(8, 3) + rng.uniform(*FLESH) * grain(32, 2))
+    relief += furrowed * (rng.uniform(*DIMPLES) * grain(10, 2) + rng.uniform(*FLESH) * grain(32, 2))
     relief -= rng.uniform(*FOLD_DEPTH) * folds
     relief *= 1 - 0.7 * canvas.masks["eyelids"]
     return SkinTexture(
