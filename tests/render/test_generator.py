@@ -23,6 +23,7 @@ from facemix.render.head import Head, Pose, shaped
 from facemix.render.identity import identity
 from facemix.render.light import bystanders
 from facemix.render.population import POPULATIONS, Population, changed, person
+from facemix.render.skin import skin
 from facemix.render.studio import SEGMENTS, RenderedFace, Sitting, Studio, landmarks, sit
 from facemix.render.surfaces import subdivided
 
@@ -94,6 +95,13 @@ def test_what_belongs_together_is_drawn_together() -> None:
         np.mean([one.grey_hair for one in drawn if one.age > 65])
         > np.mean([one.grey_hair for one in drawn if one.age < 40]) + 0.4
     )
+
+
+def test_babies_fill_the_picture_as_far_as_the_population_lets_them() -> None:
+    for high in (0.5, 0.68):
+        population = changed(SYNTHETIC, {"children": 1, "face_share_low": 0.4, "face_share_high": high})
+        babies = [one for one in (person(population, 0, index) for index in range(100)) if one.age < 3]
+        assert babies and all(min(0.62, high) <= one.face_share <= high for one in babies)
 
 
 @pytest.mark.parametrize(
@@ -440,6 +448,16 @@ def test_bystanders_are_lit_only_where_they_stand() -> None:
         assert cover[0].max() == 0, "nothing above the head"
         assert cover[len(cover) // 2, len(cover) // 2] > 0.9, "the head in the middle"
         assert cover[-1].max() > 0.9, "clothing down to the edge"
+
+
+def test_skin_is_the_more_uneven_the_older(studio: Studio) -> None:
+    def relief(age: float, index: int) -> float:
+        someone = dataclasses.replace(person(SYNTHETIC, 0, index), age=age)
+        painted = skin(someone, shaped(studio.head, {}, {}), studio.canvas, studio.noise)
+        return float(painted.relief[studio.canvas.bare[..., 0] > 0.5].std())
+
+    child, adult, old = (np.mean([relief(age, index) for index in range(5)]) for age in (6.0, 30.0, 75.0))
+    assert child < adult < old
 
 
 def test_every_person_has_a_complexion_that_leaves_the_cheeks_as_they_are() -> None:
