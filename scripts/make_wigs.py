@@ -79,16 +79,15 @@ def faces(numbers: list[int]) -> tuple[np.ndarray, np.ndarray]:
     while at < len(numbers):
         kind = numbers[at]
         count = 4 if kind & 1 else 3
-        points.append(
-            (numbers[at + 1 : at + 1 + count] * 2)[:4] if count == 4 else [*numbers[at + 1 : at + 4], numbers[at + 3]]
-        )
+        own = numbers[at + 1 : at + 1 + count]
+        points.append([*own, own[-1]][:4])
         at += 1 + count
         for bit, following in FOLLOWING.items():
             if kind & bit:
                 size = count if following == "n" else 1
                 if bit == 8:
                     own = numbers[at : at + size]
-                    corners.append(own if count == 4 else [*own, own[-1]])
+                    corners.append([*own, own[-1]][:4])
                 at += size
     return np.array(points), np.array(corners)
 
