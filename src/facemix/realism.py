@@ -23,7 +23,7 @@ from facemix.faces.face import Face
 from facemix.faces.packs import Pack
 from facemix.learning import evaluation
 from facemix.learning.predict import Landmarker
-from facemix.stages.prepare import assign
+from facemix.stages.prepare import assign, split_path
 from facemix.strategies import STRATEGIES
 from facemix.tasks import Rows, Task
 
@@ -176,9 +176,10 @@ def _read(argument: str, folder: Folder) -> list[Face]:
 
 
 def _pack_real(place: Path, real: Folder, params: Params) -> Pack:
-    """A pack of the real training and validation faces."""
+    """A pack of the real training and validation faces; says how many there are and what decided which validate."""
     faces = _read("--real", real)
-    assigned = assign(config.Source(name=real.name, format=real.format), faces)
+    source = config.Source(name=real.name, format=real.format)
+    assigned = assign(source, faces)
     for split in ("train", "validation"):
         if split not in assigned:
             raise ValueError(f"--real: {real.path}: found no {split} faces among {len(faces)}, expected some")
@@ -187,6 +188,14 @@ def _pack_real(place: Path, real: Folder, params: Params) -> Pack:
         for face, split in zip(faces, assigned, strict=True)
         if split in ("train", "validation")
     ]
+    file = split_path(source, "real")
+    listed = set(splits.read_split_file(file).validation) if file.exists() else set()
+    validation = {face.id for face, split in zip(faces, assigned, strict=True) if split == "validation"}
+    print(
+        f"{real.name}: {assigned.count('train')} training and {len(validation)} validation faces, "
+        + (f"those of {file}" if validation <= listed else f"drawn by hash, as no {file} lists them"),
+        flush=True,
+    )
     packs.write(place, entries, size=params.pack.crop_size, margin=params.pack.margin)
     return packs.read(place)
 
