@@ -46,7 +46,7 @@ class Population:
     yaw_sd: float = 15.0  # of most heads: FAR_SHARE of them are held FAR times as far from straight
     yaw_limit: float = 75.0
     pitch_mean: float = -3.0  # down; people lift their chins for a camera
-    pitch_sd: float = 7.0
+    pitch_sd: float = 9.0
     pitch_limit: float = 32.0
     roll_sd: float = 6.5
     roll_limit: float = 40.0
@@ -74,18 +74,18 @@ class Population:
     wigs: float = 0.35  # share of modelled hair, beside hair that is grown
     occluder: float = 0.08
     lights: Mapping[str, float] = field(
-        default_factory=lambda: {"panorama": 0.36, "studio": 0.34, "flash": 0.08, "sun": 0.22}
+        default_factory=lambda: {"panorama": 0.34, "studio": 0.26, "flash": 0.2, "sun": 0.2}
     )
     panoramas: tuple[str, ...] = LAMPS
     backgrounds: Mapping[str, float] = field(default_factory=lambda: {"panorama": 0.5, "wall": 0.2, "clutter": 0.3})
-    field_of_view_median: float = 22.0  # of the picture's side
+    field_of_view_median: float = 26.0  # of the picture's side
     field_of_view_spread: float = 0.4  # standard deviation of its logarithm
     face_share_low: float = 0.42  # side of the landmark box / side of the picture
     face_share_high: float = 0.68
     exposure_sd: float = 0.35  # of the logarithm
     white_balance_sd: float = 0.08
     noise_limit: float = 0.02  # standard deviation, of white
-    blur: float = 0.14  # share of blurred pictures
+    blur: float = 0.05  # share of blurred pictures
     blur_limit: float = 0.006  # standard deviation / side of the picture
     jpeg_low: int = 55
     grey: float = 0.09  # share of grey pictures
