@@ -102,7 +102,7 @@ def extremes(studio: Studio) -> None:
 
 def plain_person() -> Person:
     """Nothing that hides the face, even light, and a head that looks at the camera."""
-    drawn = person(POPULATIONS["synthetic"], SEED, 0)
+    drawn = person(POPULATIONS["synthetic"], SEED, 1)
     return dataclasses.replace(
         drawn,
         age=30.0,
@@ -121,7 +121,8 @@ def plain_person() -> Person:
         glasses="none",
         hat="none",
         occluder="none",
-        light="studio",
+        light="panorama",
+        panorama="studio",
         background="wall",
         field_of_view=20.0,
         face_share=0.7,
