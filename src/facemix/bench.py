@@ -47,7 +47,8 @@ def step(params: Params) -> None:
     group = Group(device)
     torch.manual_seed(0)
     network = LandmarkNet(model.backbone, model.input_size, model.width)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, training.core_spared(device):
+        machine = _machine(device)
         recipe = _recipe(_noise_batches(Path(folder), params), params)
         load = training.inputs(recipe, group)
         state = training.State.begin(network, recipe, group)
@@ -70,7 +71,7 @@ def step(params: Params) -> None:
     bare_s, real_s = np.median(pairs, axis=0)
     ratio = float(np.median([bare_ / real_ for bare_, real_ in pairs]))
     faces = steps * settings.batch_size
-    print(f"{model.backbone}, {model.input_size} px, batch {settings.batch_size}, {_machine(device)}")
+    print(f"{model.backbone}, {model.input_size} px, batch {settings.batch_size}, {machine}")
     print(f"bare step      {faces / bare_s:8.1f} images/s")
     print(f"real training  {faces / real_s:8.1f} images/s")
     print(f"ratio          {ratio:8.3f}")

@@ -36,6 +36,27 @@ def test_the_same_seed_gives_the_same_weights_bit_for_bit(tmp_path: Path, undist
     assert not same(run(tmp_path / "b.pt", seed=1).weights, undisturbed.weights)
 
 
+@pytest.mark.parametrize(
+    ("cores", "asked", "threads"), [(1, None, 1), (2, None, 1), (4, None, 3), (64, None, 4), (2, "4", 4)]
+)
+def test_a_training_leaves_a_core_to_the_next_batch_unless_threads_are_asked_for(
+    cores: int, asked: str | None, threads: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if asked:
+        monkeypatch.setenv("OMP_NUM_THREADS", asked)
+    seen: list[int] = []
+    before = torch.get_num_threads()
+    torch.set_num_threads(4)
+    try:
+        run(tmp_path / "checkpoint.pt", before_step=lambda _: seen.append(torch.get_num_threads()))
+        assert set(seen) == {threads}
+        assert torch.get_num_threads() == 4
+    finally:
+        torch.set_num_threads(before)
+
+
 @pytest.mark.parametrize("step", range(7))
 def test_killed_before_any_step_and_started_again_ends_in_the_same_weights(
     step: int, tmp_path: Path, undisturbed: Result

@@ -120,7 +120,11 @@ def train(
         if first:
             write_checkpoint(checkpoint, {"identity": dict(identity), **state.content()})
 
-    with stop_signals(group) as stopped, explained_failures(state, recipe, checkpoint, save, group):
+    with (
+        core_spared(group.device),
+        stop_signals(group) as stopped,
+        explained_failures(state, recipe, checkpoint, save, group),
+    ):
         if (content := group.read(checkpoint)) is not None:
             state.restore(read_checkpoint(checkpoint, content, identity, group.device), checkpoint)
         for row in state.history if first else []:
@@ -297,6 +301,22 @@ def inputs(recipe: Recipe, group: Group) -> Load:
 
     # A GPU augments in no time, and the host runs ahead of it anyway.
     return ahead(augmented) if group.device.type == "cpu" else augmented
+
+
+@contextmanager
+def core_spared(device: torch.device) -> Iterator[None]:
+    """Leaves one core of a CPU to the next batch, which is made ready beside the step.
+
+    Threads that wait for each other on cores that are taken cost more than they bring: on two cores a training is a
+    tenth to a third faster on one thread than on two. Where OMP_NUM_THREADS is set, that many are used.
+    """
+    before = torch.get_num_threads()
+    if device.type == "cpu" and "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(max(1, min(before, (os.cpu_count() or 1) - 1)))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @contextmanager
