@@ -17,11 +17,11 @@ NOTHING = Augmentation(rotation=0, scale=0, shift=0, mirror=0, colour=0, grey=0,
 STRONG = Augmentation(
     rotation=30, scale=0.2, shift=0.1, mirror=0.5, colour=0.4, grey=0.4, blur=0.5, noise=0.5, occlusion=0.5
 )
-CROP, FIELD, SIZE = 64, 41.6, 32
+CROP, SIZE = 64, 32
 TO_CROP = geometry.crop_transform(geometry.landmark_box(toy.template()), CROP, 2.0)
 LANDMARKS = geometry.apply(TO_CROP, toy.template()).astype(np.float32)
 CONTEXT = 1.3
-"""FIELD / longer side of the box."""
+"""Side of the field of view / longer side of the box."""
 
 
 def one_by_one(
@@ -41,7 +41,8 @@ def as_a_batch(
     crops = torch.from_numpy(np.repeat(picture[None], n, axis=0))
     landmarks = torch.from_numpy(np.repeat(LANDMARKS[None], n, axis=0))
     generator = torch.Generator().manual_seed(0)
-    changes = augment.draw(len(crops), crops.shape[1], field=FIELD, size=SIZE, settings=settings, generator=generator)
+    boxes = torch.from_numpy(geometry.landmark_box(landmarks.numpy()).astype(np.float32))
+    changes = augment.draw(boxes, crops.shape[1], context=CONTEXT, size=SIZE, settings=settings, generator=generator)
     images, points = augment.apply(crops, landmarks, changes, SIZE)
     return images.numpy(), points.numpy()
 

@@ -1,3 +1,4 @@
+import dataclasses
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -178,3 +179,12 @@ def test_dotted_keys_are_looked_up_and_changed_in_a_copy() -> None:
     for key in ("beta", "training.step", "alpha.steps"):
         with pytest.raises(KeyError, match=key):
             config.changed(plain, {key: 1})
+
+
+@pytest.mark.parametrize(("steps", "expected"), [(600, (600, 30, 60)), (4800, (4800, 240, 480)), (1, (1, 0, 1))])
+def test_another_number_of_steps_keeps_the_shares_of_warm_up_and_evaluations(
+    steps: int, expected: tuple[int, int, int], params: config.Params
+) -> None:
+    training = dataclasses.replace(params.training, steps=2400, warmup_steps=120, evaluate_every=240)
+    changed = training.lasting(steps)
+    assert (changed.steps, changed.warmup_steps, changed.evaluate_every) == expected

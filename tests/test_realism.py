@@ -125,12 +125,6 @@ def test_the_faces_are_those_of_the_experiment_and_nested(params: config.Params,
     assert set(drawn[0]) < set(drawn[1])
 
 
-def test_fewer_steps_keep_the_shares_of_warm_up_and_evaluations(params: config.Params) -> None:
-    training = dataclasses.replace(params.training, steps=2400, warmup_steps=120, evaluate_every=240)
-    shorter = realism._with_steps(training, 600)
-    assert (shorter.steps, shorter.warmup_steps, shorter.evaluate_every) == (600, 30, 60)
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

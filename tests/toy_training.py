@@ -66,7 +66,7 @@ def run(
 
     recipe = training.Recipe(
         batches=batches,
-        field=42.0,
+        context=1.2,
         input_size=48,
         settings=settings,
         augmentation=PARAMS.augmentation,

@@ -149,7 +149,7 @@ def _recipe(faces: MixedBatches, params: Params) -> training.Recipe:
     """A training on these faces, as params say."""
     return training.Recipe(
         batches=faces,
-        field=params.model.context / params.pack.margin * params.pack.crop_size,
+        context=params.model.context,
         input_size=params.model.input_size,
         settings=params.training,
         augmentation=params.augmentation,

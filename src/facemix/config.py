@@ -172,6 +172,15 @@ class Training:
         _choice(self.device, "training.device", ("auto", "cpu", "cuda"))
         _choice(self.precision, "training.precision", ("float32", "bfloat16"))
 
+    def lasting(self, steps: int) -> "Training":
+        """The same over another number of steps: warm-up and the distance of evaluations keep their share of them."""
+        return dataclasses.replace(
+            self,
+            steps=steps,
+            warmup_steps=self.warmup_steps * steps // self.steps,
+            evaluate_every=max(1, self.evaluate_every * steps // self.steps),
+        )
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FineTuning:
@@ -222,6 +231,8 @@ class Params:
     n_real: Count
     n_synthetic: Count
     seeds: tuple[int, ...]
+    control_seeds: tuple[int, ...]
+    """Seeds of the control, `real_only` with as many faces seen as the strategies that need two trainings."""
     sources: Sources
     render: Render
     pack: Pack
@@ -242,6 +253,8 @@ class Params:
         _require(len(set(self.seeds)) == len(self.seeds), "seeds", list(self.seeds), "each seed once")
         usable = all(0 <= seed < 2**32 for seed in self.seeds)
         _require(usable, "seeds", list(self.seeds), "seeds from 0 to 2^32 - 1")
+        unknown = [seed for seed in self.control_seeds if self.control_seeds.count(seed) > 1 or seed not in self.seeds]
+        _require(not unknown, "control_seeds", list(self.control_seeds), f"some of seeds ({list(self.seeds)}), or []")
         real = ", ".join(source.name for source in self.sources.real)
         _require(
             not real or self.render.stand_in.n == 0,

@@ -114,7 +114,7 @@ def realism(
         ValueError: an argument, a face or the CSV cannot be used.
     """
     _check(counts, seeds, steps)
-    params = params if steps is None else dataclasses.replace(params, training=_with_steps(params.training, steps))
+    params = params if steps is None else dataclasses.replace(params, training=params.training.lasting(steps))
     known = {row.training: row for row in read_rows(out)} if out else {}
     rows: list[Row] = []
     faces: dict[str, list[Face]] = {}
@@ -154,16 +154,6 @@ def _check(counts: Sequence[int], seeds: int, steps: int | None) -> None:
     for argument, value in [*(("--n", n) for n in counts), ("--seeds", seeds), ("--steps", steps)]:
         if value is not None and value < 1:
             raise ValueError(f"{argument}: found {value}, expected at least 1")
-
-
-def _with_steps(training: config.Training, steps: int) -> config.Training:
-    share = steps / training.steps
-    return dataclasses.replace(
-        training,
-        steps=steps,
-        warmup_steps=int(training.warmup_steps * share),
-        evaluate_every=max(1, int(training.evaluate_every * share)),
-    )
 
 
 def _read(argument: str, folder: Folder) -> list[Face]:
@@ -220,6 +210,7 @@ def _task(real: Pack, synthetic: Pack, rows: Rows, seed: int, params: Params) ->
         synthetic_rows=rows,
         base=None,
         adapter=None,
+        behind={},
         inputs={"real": real.digest, "synthetic": synthetic.digest},
     )
 
@@ -236,10 +227,16 @@ def _digest(task: Task) -> str:
 
 def _train(task: Task, name: str, checkpoint: Path) -> Row:
     trained = tasks.train_network(task, checkpoint, lambda _row: None).landmarker
+    faces_seen = trained.about["training"]["faces_seen"]
     checkpoint.unlink()
     adapted = tasks.fit_adapter(
         dataclasses.replace(
-            task, strategy=STRATEGIES["label_adaptation"], synthetic=None, real_rows=_pairs(task), base=trained
+            task,
+            strategy=STRATEGIES["label_adaptation"],
+            synthetic=None,
+            real_rows=_pairs(task),
+            base=trained,
+            behind=faces_seen,
         )
     ).landmarker
     assert task.synthetic_rows is not None

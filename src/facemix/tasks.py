@@ -50,6 +50,8 @@ class Task:
     """The trained detector that this one starts from, or whose network it shares."""
     adapter: LabelAdapter | None
     """Adapts the labels of the synthetic faces."""
+    behind: Mapping[str, int]
+    """Faces seen by each other network that the detector owes something to: the base, and the adapter's."""
     inputs: Mapping[str, str]
     """Digests of packs and models: with the parameters, all that the result depends on."""
 
@@ -58,10 +60,9 @@ class Task:
 
     def identity(self) -> dict[str, Any]:
         """All that the trained weights depend on. Two tasks of equal identity are the same training."""
-        params = self.params
-        sections = ["adaptation"] if self.strategy.shares_network_of else ["model", "augmentation", "training"]
-        if self.strategy.starts_from:
-            sections.append("fine_tuning")
+        params, strategy = self.params, self.strategy
+        sections = ["model", "augmentation"] if strategy.trains else []
+        sections += ["adaptation"] if strategy.adapts_predictions else []
         return {
             "strategy": self.strategy.name,
             "seed": self.seed,
@@ -69,6 +70,7 @@ class Task:
             "n_real": 0 if self.real_rows is None else len(self.real_rows),
             "n_synthetic": 0 if self.synthetic_rows is None else len(self.synthetic_rows),
             **{section: plain(getattr(params, section)) for section in sections},
+            **({"training": plain(strategy.training(params))} if strategy.trains else {}),
             "evaluation": plain(params.evaluation),
             "inputs": dict(self.inputs),
             "code": code(Path(__file__).parent),
@@ -100,18 +102,21 @@ def code(package: Path) -> str:
 def gather(strategy: Strategy, seed: int, params: Params) -> Task:
     """Opens what a strategy needs; a set of faces that it does not train on is not even opened."""
     alpha = strategy.alpha(params)
-    trains = strategy.shares_network_of is None
     real = packs.read(packs.FOLDER / "real")
-    synthetic = packs.read(packs.FOLDER / "synthetic") if trains and alpha > 0 else None
+    synthetic = packs.read(packs.FOLDER / "synthetic") if strategy.trains and alpha > 0 else None
     inputs = {"real": real.digest} | ({"synthetic": synthetic.digest} if synthetic else {})
     base, adapter = None, None
+    behind: dict[str, int] = {}
     if needed := strategy.starts_from or strategy.shares_network_of:
         # A network that is shared is used as it is; one to start from is copied to the device by the training.
         device = "cpu" if strategy.starts_from else str(processes.choose_device(params.training.device))
         base = _load_model(needed, seed, inputs, device)
-    if synthetic and strategy.adapts_labels:
-        adapter = _load_model(ADAPTER_FROM, seed, inputs).adapter
+        behind |= base.about["training"]["faces_seen"]
+    if strategy.needs_adapter(params):
+        adapting = _load_model(ADAPTER_FROM, seed, inputs)
+        adapter = adapting.adapter
         assert adapter is not None
+        behind |= adapting.about["training"]["faces_seen"]
     return Task(
         strategy=strategy,
         seed=seed,
@@ -119,10 +124,11 @@ def gather(strategy: Strategy, seed: int, params: Params) -> Task:
         alpha=alpha,
         real=real,
         synthetic=synthetic,
-        real_rows=choose(real, params.n_real, seed, "n_real") if not trains or alpha < 1 else None,
+        real_rows=choose(real, params.n_real, seed, "n_real") if strategy.uses_real(params) else None,
         synthetic_rows=choose(synthetic, params.n_synthetic, seed, "n_synthetic") if synthetic else None,
         base=base,
         adapter=adapter,
+        behind=behind,
         inputs=inputs,
     )
 
@@ -155,13 +161,13 @@ def train_network(task: Task, checkpoint: Path, report: Callable[[training.Row],
         checkpoint: file to go on from.
         report: called by the first process for each row of the history.
     """
-    params, model = task.params, task.params.model
+    params, model, settings = task.params, task.params.model, task.strategy.training(task.params)
     network = new_network(task)
     batches = MixedBatches(
-        None if task.real_rows is None else _training_set(task.real, task.real_rows, None),
+        None if task.alpha == 1 else _training_set(task.real, task.real_rows, None),
         None if task.synthetic is None else _training_set(task.synthetic, task.synthetic_rows, task.adapter),
         alpha=task.alpha,
-        batch_size=params.training.batch_size,
+        batch_size=settings.batch_size,
         seed=task.seed,
     )
     validation = task.split("validation")
@@ -172,14 +178,13 @@ def train_network(task: Task, checkpoint: Path, report: Callable[[training.Row],
         return float(errors.nme.mean())
 
     about = _about(task)
-    field = model.context / params.pack.margin * params.pack.crop_size
     recipe = training.Recipe(
         batches=batches,
-        field=field,
+        context=model.context,
         input_size=model.input_size,
-        settings=params.training,
+        settings=settings,
         augmentation=params.augmentation,
-        learning_rate=task.strategy.learning_rate(params),
+        learning_rate=settings.learning_rate,
         seed=task.seed,
     )
     with processes.joined(params.training.device) as group:
@@ -193,12 +198,10 @@ def train_network(task: Task, checkpoint: Path, report: Callable[[training.Row],
             group=group,
         )
     network.load_state_dict(result.weights)
-    seen = params.training.steps * params.training.batch_size
     budget = {
-        "steps": params.training.steps,
+        "steps": settings.steps,
         "best_step": result.best_step,
-        "faces_seen": seen,
-        "pretraining_faces_seen": task.base.about["training"]["faces_seen"] if task.base else 0,
+        "faces_seen": {task.strategy.name: settings.steps * settings.batch_size, **task.behind},
     }
     return Outcome(
         landmarker=Landmarker(network, model.context, about | {"training": budget}),
@@ -229,12 +232,18 @@ def _training_set(pack: Pack, rows: Rows | None, adapter: LabelAdapter | None) -
     return TrainingSet(images=pack.images, landmarks=labels, ids=pack.ids, rows=rows)
 
 
-def fit_adapter(task: Task) -> Outcome:
-    """Fits the label adapter on what the synthetic-trained network predicts on real training faces."""
-    assert task.base is not None and task.real_rows is not None
+def fit_adapter(task: Task, trained: Outcome | None = None) -> Outcome:
+    """Fits the label adapter on what a network predicts on real training faces.
+
+    Args:
+        task: the strategy, whose predictions the adapter adapts.
+        trained: the task's own network; without it that of the strategy whose network it shares.
+    """
+    base = trained.landmarker if trained else task.base
+    assert base is not None and task.real_rows is not None
     real, validation = task.real, task.split("validation")
-    pairs = evaluation.predict_pack(task.base, real, task.real_rows)
-    unadapted = evaluation.predict_pack(task.base, real, validation)
+    pairs = evaluation.predict_pack(base, real, task.real_rows)
+    unadapted = evaluation.predict_pack(base, real, validation)
 
     def validate(adapter: LabelAdapter) -> float:
         adapted = adaptation.adapt(adapter, unadapted)
@@ -244,20 +253,20 @@ def fit_adapter(task: Task) -> Outcome:
         pairs, real.landmarks[task.real_rows], settings=task.params.adaptation, seed=task.seed, validate=validate
     )
     gap = adaptation.label_gap(fitted.adapter, pairs)
-    budget = task.base.about["training"]
+    budget = base.about["training"]
     about = (
-        task.base.about
+        base.about
         | _about(task)
         | {
-            "network": task.base.about["network"],
+            "network": base.about["network"],
             "adapter": {"hidden": task.params.adaptation.hidden},
             "training": budget,
         }
     )
     before, after = fitted.history[0]["val_nme"], fitted.history[fitted.best_epoch]["val_nme"]
     return Outcome(
-        landmarker=Landmarker(task.base.network, task.base.context, about, fitted.adapter),
-        history=fitted.history,
+        landmarker=Landmarker(base.network, base.context, about, fitted.adapter),
+        history=trained.history if trained else fitted.history,
         metrics={
             "training": budget,
             "adaptation": {
@@ -269,6 +278,7 @@ def fit_adapter(task: Task) -> Outcome:
             },
         },
         label_gap=[{"point": i, "dx": x, "dy": y} for i, (x, y) in enumerate(gap.tolist())],
+        picture=trained.picture if trained else None,
     )
 
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from facemix.config import Augmentation
+from facemix.faces import geometry
 from facemix.faces.landmarks import MIRROR
 from facemix.learning import augment
 
@@ -33,7 +34,8 @@ def run(settings: Augmentation, seed: int = 0, n: int = 12) -> tuple[torch.Tenso
 
 def changes(settings: Augmentation, n: int, seed: int = 0) -> augment.Changes:
     generator = torch.Generator().manual_seed(seed)
-    return augment.draw(n, 96, field=64.0, size=64, settings=settings, generator=generator)
+    boxes = torch.tensor([[16.0, 25.0, 80.0, 71.0]]).expand(n, 4) - 0.5  # around the middle of a crop of 96 pixels
+    return augment.draw(boxes, 96, context=1.0, size=64, settings=settings, generator=generator)
 
 
 def centroids(images: torch.Tensor) -> torch.Tensor:
@@ -87,6 +89,19 @@ def test_a_mirrored_face_has_its_points_renamed() -> None:
     expected = landmarks[:, torch.from_numpy(MIRROR.copy())] - 16
     expected[..., 0] = 63 - expected[..., 0]
     torch.testing.assert_close(moved, expected)
+
+
+@pytest.mark.parametrize("context", [1.0, 1.2])
+def test_undisturbed_a_face_fills_what_evaluation_shows_of_it(context: float) -> None:
+    crops = torch.randint(0, 256, (3, 96, 96, 3), dtype=torch.uint8)
+    boxes = torch.tensor([[30.0, 35.0, 70.0, 60.0], [20.0, 40.0, 50.0, 75.0], [28.0, 28.0, 66.0, 66.0]])
+    drawn = augment.draw(
+        boxes, 96, context=context, size=48, settings=NOTHING, generator=torch.Generator().manual_seed(0)
+    )
+    points = torch.stack([boxes[:, :2], boxes[:, 2:]], dim=1).repeat(1, 34, 1)
+    _, moved = augment.apply(crops, points, drawn, 48)
+    expected = geometry.apply(geometry.crop_transform(boxes.numpy(), 48, context), points.numpy())
+    np.testing.assert_allclose(moved.numpy(), expected, atol=1e-4)
 
 
 def test_the_same_seed_gives_the_same_batch_bit_for_bit() -> None:

@@ -59,17 +59,18 @@ def test_a_peaked_heatmap_gives_its_cell_plus_the_offset() -> None:
     heatmaps, offsets = torch.zeros(1, 68, 6, 6), torch.zeros(1, 136, 6, 6)
     heatmaps[0, :, 2, 4] = 100
     offsets[0, 0::2], offsets[0, 1::2] = 0.25, -1.0  # cells
-    heatmaps, places = net._decode(heatmaps, offsets)
-    points = (places @ heatmaps[..., None]).squeeze(-1)
+    heatmaps, seen = net._decode(heatmaps, offsets)
+    points = (heatmaps[:, :, None] * seen).sum(dim=-1) + net.centre
     x, y = 4 * 8 + 3.5 + 0.25 * 8, 2 * 8 + 3.5 - 8
     torch.testing.assert_close(points[0, 10], torch.tensor([x, y]))
 
 
 def test_what_the_cells_see_is_averaged_and_its_variance_told_in_training() -> None:
     net, images = network(), torch.rand(2, 3, 48, 48)
-    heatmaps, places = (part.double() for part in net._seen(images))
-    mean = (heatmaps[:, :, None] * places).sum(-1)
-    variance = (heatmaps[:, :, None] * places**2).sum(-1) - mean**2
+    heatmaps, seen = (part.double() for part in net._seen(images))
+    mean = (heatmaps[:, :, None] * seen).sum(-1)
+    variance = (heatmaps[:, :, None] * (seen - mean[..., None]) ** 2).sum(-1)
+    mean += net.centre
     found = net(images)  # batch normalisation sees the same batch
     torch.testing.assert_close([part.double() for part in found], [mean, variance], rtol=1e-4, atol=1e-4)
 

@@ -34,7 +34,7 @@ def test_the_paper_preset_trains_its_backbone_down_to_the_stem(tmp_path: Path, m
     )
     recipe = training.Recipe(
         batches=MixedBatches(faces, None, alpha=0, batch_size=2, seed=0),
-        field=field,
+        context=model.context,
         input_size=model.input_size,
         settings=settings,
         augmentation=params.augmentation,

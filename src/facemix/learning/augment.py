@@ -71,19 +71,22 @@ class Changes:
 
 
 def draw(
-    n: int, crop_size: int, *, field: float, size: int, settings: Augmentation, generator: torch.Generator
+    boxes: Tensor, crop_size: int, *, context: float, size: int, settings: Augmentation, generator: torch.Generator
 ) -> Changes:
     """Random changes of n faces.
 
+    Undisturbed, a face is shown as evaluation shows it: around the tight box of the points that it is trained on.
+
     Args:
-        n: number of faces.
-        crop_size: side of their crops in pixels.
-        field: side of the undisturbed field of view in pixels of the crop.
+        boxes: (n, 4) xyxy, tight around the landmarks of each face, pixels of its crop; on the CPU.
+        crop_size: side of the crops in pixels.
+        context: side of the undisturbed field of view / longer side of the box.
         size: side of the network's input in pixels.
         settings: strengths and probabilities.
         generator: on the CPU; the same state gives the same changes.
     """
-    inward = _input_to_crop(n, crop_size, field, size, settings, generator)
+    n = len(boxes)
+    inward = _input_to_crop(boxes, crop_size, context, size, settings, generator)
     mirrored = torch.rand(n, generator=generator) < settings.mirror
     inward[mirrored, :, 0] *= -1  # the picture is read from right to left
     colour_matrix, colour_shift = _colours(n, settings, generator)
@@ -143,12 +146,15 @@ def _uniform(shape: tuple[int, ...], limit: float, generator: torch.Generator) -
 
 
 def _input_to_crop(
-    n: int, crop_size: int, field: float, size: int, settings: Augmentation, generator: torch.Generator
+    boxes: Tensor, crop_size: int, context: float, size: int, settings: Augmentation, generator: torch.Generator
 ) -> Tensor:
     """Similarity transforms (n, 2, 3) from centred pixels of the input to centred pixels of the crop."""
+    n = len(boxes)
+    field = context * (boxes[:, 2:] - boxes[:, :2]).amax(dim=1)  # side of the field of view in pixels of the crop
+    centre = (boxes[:, :2] + boxes[:, 2:]) / 2 - (crop_size - 1) / 2
     angle = _uniform((n,), math.radians(settings.rotation), generator)
     zoom = field / size * torch.exp(_uniform((n,), settings.scale, generator))
-    shift = _uniform((n, 2), settings.shift, generator) * field
+    shift = centre + _uniform((n, 2), settings.shift, generator) * field[:, None]
     room = ((crop_size - zoom * size) / 2).clamp(min=0)[:, None]
     shift = torch.maximum(torch.minimum(shift, room), -room)  # the field of view stays on the crop
     transform = torch.zeros(n, 2, 3)

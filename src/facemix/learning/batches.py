@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from facemix.faces import packs
+from facemix.faces.geometry import landmark_box
 from facemix.faces.landmarks import N_POINTS
 
 REAL, SYNTHETIC = 0, 1
@@ -110,6 +111,11 @@ class MixedBatches:
             here = epochs == epoch
             drawn[here] = order[places[here] % n]
         return faces.rows[drawn]
+
+    def boxes(self, step: int) -> npt.NDArray[np.float32]:
+        """The tight boxes (batch_size, 4) xyxy around the landmarks of one batch, pixels of the crops."""
+        points = [faces.landmarks[row] for d, row in zip(*self.draw(step), strict=True) if (faces := self.sets[d])]
+        return landmark_box(np.stack(points)).astype(np.float32)
 
     def names(self, step: int) -> list[str]:
         """What the faces of one batch are called."""

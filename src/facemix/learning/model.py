@@ -43,6 +43,7 @@ class LandmarkNet(nn.Module):
         """
         super().__init__()
         self.input_size, self.mirror = input_size, mirror
+        self.centre = (input_size - 1) / 2
         self.backbone = backbones.create(backbone, weights)
         info: Any = self.backbone.feature_info
         strides = list(info.reduction())
@@ -62,7 +63,7 @@ class LandmarkNet(nn.Module):
         self.register_buffer("mean", torch.tensor(mean)[:, None, None], persistent=False)
         self.register_buffer("deviation", torch.tensor(deviation)[:, None, None], persistent=False)
         side = -(-input_size // STRIDE)
-        centres = torch.arange(side, dtype=torch.float32) * STRIDE + (STRIDE - 1) / 2
+        centres = torch.arange(side, dtype=torch.float32) * STRIDE + (STRIDE - 1) / 2 - self.centre
         y, x = torch.meshgrid(centres, centres, indexing="ij")
         self.register_buffer("mirror_order", torch.from_numpy(MIRROR.copy()), persistent=False)
         self.register_buffer("cells", torch.stack([x.ravel(), y.ravel()], dim=-1), persistent=False)
@@ -72,18 +73,25 @@ class LandmarkNet(nn.Module):
 
         When training also their variance (n, 68, 2) in x and y, square pixels: see `landmark_loss`.
         """
-        heatmaps, places = self._seen(images)
-        points = _mean(places, heatmaps)
-        if self.training:
-            return points, _mean((places - points[..., None]).square(), heatmaps)
+        heatmaps, seen = self._seen(images)
+        with torch.autocast(images.device.type, enabled=False):
+            centred = _mean(seen, heatmaps)
+            points = centred + self.centre
+            if self.training:
+                return points, _mean(seen.square(), heatmaps) - centred.square()
         if not self.mirror:
             return points
-        heatmaps, places = self._seen(images.flip(-1))
-        x, y = _mean(places, heatmaps)[:, self.mirror_order].unbind(dim=-1)
-        return (points + torch.stack([self.input_size - 1 - x, y], dim=-1)) / 2
+        heatmaps, seen = self._seen(images.flip(-1))
+        with torch.autocast(images.device.type, enabled=False):
+            x, y = _mean(seen, heatmaps)[:, self.mirror_order].unbind(dim=-1)
+        return (points + torch.stack([self.centre - x, y + self.centre], dim=-1)) / 2
 
     def _seen(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Heatmaps (n, 68, cells) that sum to 1, and where each cell sees each landmark (n, 68, 2, cells) in pixels."""
+        """Heatmaps (n, 68, cells) that sum to 1, and where each cell sees each landmark (n, 68, 2, cells).
+
+        Places are in pixels from the middle of the input: small numbers, so that the mean of their squares less the
+        square of their mean is exact enough.
+        """
         features = self.backbone((images - self.mean) / self.deviation)[self.first :]
         x: Tensor | None = None
         for feature, lateral, merge in zip(
@@ -100,15 +108,15 @@ class LandmarkNet(nn.Module):
         # Coordinates stay in float32 under autocast: bfloat16 has too few digits for a fraction of a pixel.
         heatmaps = heatmaps.flatten(2).float().softmax(dim=-1)
         offsets = offsets.float().reshape(len(heatmaps), N_POINTS, 2, heatmaps.shape[-1])
-        return heatmaps, self.cells.T + STRIDE * offsets
+        return heatmaps, torch.add(self.cells.T, offsets, alpha=STRIDE)
 
 
 def _mean(values: Tensor, heatmaps: Tensor) -> Tensor:
-    """The mean (n, 68, 2) of values (n, 68, 2, cells) under heatmaps (n, 68, cells).
+    """The mean (n, 68, 2) of values (n, 68, 2, cells) under heatmaps (n, 68, cells), as a matrix product.
 
-    No matrix product: autocast would take it to bfloat16.
+    Call it outside of autocast, which would take the product to bfloat16.
     """
-    return (values * heatmaps[:, :, None]).sum(dim=-1)
+    return (values @ heatmaps[..., None]).squeeze(-1)
 
 
 def _separable(width: int) -> nn.Sequential:

@@ -45,8 +45,8 @@ class Recipe:
 
     batches: MixedBatches
     """The faces of each step."""
-    field: float
-    """Side of the undisturbed field of view in pixels of a crop."""
+    context: float
+    """Side of the undisturbed field of view / longer side of a face's box."""
     input_size: int
     """Side of the network's input in pixels."""
     settings: Training
@@ -59,9 +59,9 @@ class Recipe:
     def changes(self, step: int, crop_size: int) -> augment.Changes:
         """How the faces of a step are augmented."""
         return augment.draw(
-            self.settings.batch_size,
+            torch.from_numpy(self.batches.boxes(step)),
             crop_size,
-            field=self.field,
+            context=self.context,
             size=self.input_size,
             settings=self.augmentation,
             generator=torch.Generator().manual_seed(step_seed(self.seed, step)),
@@ -221,7 +221,9 @@ class State:
 
     def evaluate(self, val_nme: float) -> Row:
         """Adds a row to the history and keeps the weights if they are the best so far."""
-        if not self.history or val_nme < min(row["val_nme"] for row in self.history):
+        # A NaN is never the best, but the first evaluation is kept until there is a better one.
+        so_far = [row["val_nme"] for row in self.history if math.isfinite(row["val_nme"])]
+        if not self.best or (math.isfinite(val_nme) and val_nme < min(so_far, default=math.inf)):
             self.best, self.best_step = _copy(self.averaged.state_dict()), self.step
         row = {
             "step": float(self.step),

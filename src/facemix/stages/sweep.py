@@ -141,7 +141,8 @@ def read_inputs(root: Path, seed: int) -> dict[str, Inputs]:
         graph = repo.index.graph
         stages = {getattr(stage, "name", None): stage for stage in graph}
         for name in STRATEGIES:
-            stage = stages[f"{name}@{seed}"]
+            if (stage := stages.get(f"{name}@{seed}")) is None:
+                continue
             upstream = {stage, *descendants(graph, stage)}
             made = {out.fs_path for one in upstream if one.cmd for out in one.outs}
             dependencies = [dependency for one in upstream for dependency in one.deps]
@@ -160,7 +161,9 @@ def read_inputs(root: Path, seed: int) -> dict[str, Inputs]:
                         }
                     )
                 ),
-                needs=tuple(other for other in STRATEGIES if other != name and stages[f"{other}@{seed}"] in upstream),
+                needs=tuple(
+                    other for other in STRATEGIES if other != name and stages.get(f"{other}@{seed}") in upstream
+                ),
             )
     return found
 
@@ -383,7 +386,8 @@ def _prepare(root: Path, clone: Path, running: _Running, log: Path, axes: Axes, 
 def _train_point(root: Path, clone: Path, commit: str, point: Point, name: str, running: _Running, log: Path) -> float:
     """Trains a point in a clone and brings its experiment home; returns its test NME."""
     _git(clone, "reset", "--quiet", "--hard", commit)
-    config.update_params(clone / PARAMS_FILE, {**dict(point.settings), "seeds": [point.seed]})
+    seeds = {"seeds": [point.seed], "control_seeds": [point.seed]}
+    config.update_params(clone / PARAMS_FILE, {**dict(point.settings), **seeds})
 
     def dvc(*arguments: str) -> None:
         about = {"DVC_EXP_NAME": name, "DVC_EXP_BASELINE_REV": commit}

@@ -39,7 +39,7 @@ def train(strategy: Strategy, seed: int, params: Params, resume: Path | None = N
     """
     task = tasks.gather(strategy, seed, params)
     if processes.rank() > 0:
-        if strategy.shares_network_of is None:
+        if strategy.trains:
             tasks.train_network(task, checkpoint_path(task), lambda _row: None)
         return
     identity = task.identity()
@@ -58,10 +58,10 @@ def train(strategy: Strategy, seed: int, params: Params, resume: Path | None = N
     ):
         if resume:
             adopt(resume, checkpoint, identity)
-        if strategy.shares_network_of:
-            outcome = tasks.fit_adapter(task)
-        else:
-            outcome = tasks.train_network(task, checkpoint, lambda row: _report(row, run))
+        outcome = tasks.train_network(task, checkpoint, lambda row: _report(row, run)) if strategy.trains else None
+        if strategy.adapts_predictions:
+            outcome = tasks.fit_adapter(task, outcome)
+        assert outcome is not None
         metrics = write_outputs(folder, task, outcome)
         run.metrics(_numbers(metrics))
         for file in sorted(folder.iterdir()):

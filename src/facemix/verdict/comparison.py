@@ -16,7 +16,7 @@ from facemix.strategies import STRATEGIES
 from facemix.verdict import bootstrap
 
 BASELINE = "real_only"
-COMBINED = tuple(name for name in STRATEGIES if name not in (BASELINE, "synthetic_only"))
+COMBINED = tuple(name for name in STRATEGIES if name not in (BASELINE, "synthetic_only", "control"))
 """What the headline question is about: the strategies that learn from real and synthetic faces."""
 CED_THRESHOLDS = np.linspace(0, 20, 101)
 
@@ -36,11 +36,10 @@ class Trained:
     """Level of box jitter -> NME of the test faces in %; 0: in tight boxes."""
     history: list[dict[str, float]]
     faces_seen: int
-    """By all training steps behind it: its own, and those of the network that it started from."""
+    """By every network behind it: its own, the one that it started from, and the one behind its label adapter."""
 
 
 _EQUAL: Mapping[str, Callable[[Mapping[str, Any]], object]] = {
-    "the budget, faces seen in training,": lambda metrics: metrics["training"]["faces_seen"],
     "the validation faces": lambda metrics: metrics.get("validation_faces"),
     "the sets of faces": lambda metrics: sorted({"val", "test", "challenging", "full"} & metrics.keys()),
     "the levels of box jitter": lambda metrics: sorted(metrics["test"]["box_jitter"]),
@@ -123,7 +122,7 @@ def _read_one(folder: Path, strategy: str, seed: int) -> Trained:
         photos = {row["face"]: row.get("photo", row["face"]) for row in rows}
         with (folder / "history.csv").open(encoding="utf-8", newline="") as file:
             history = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
-        faces_seen = sum(int(content["training"][key]) for key in ("faces_seen", "pretraining_faces_seen"))
+        faces_seen = sum(int(seen) for seen in content["training"]["faces_seen"].values())
         _check_numbers(content)
     except FileNotFoundError as error:
         missing = Path(error.filename).name

@@ -315,7 +315,7 @@ def estimate(missing: Iterable[Point], seconds: Mapping[str, Sequence[float]], j
             network.
     """
     medians = {name: float(np.median(values)) for name, values in seconds.items() if len(values)}
-    trained = [time for name, time in medians.items() if not STRATEGIES[name].shares_network_of]
+    trained = [time for name, time in medians.items() if STRATEGIES[name].trains]
     if not trained:
         return None
     return sum(medians.get(point.strategy, max(trained)) for point in missing) / jobs
