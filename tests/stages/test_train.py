@@ -82,7 +82,7 @@ def save_shared(params: config.Params) -> None:
     about: dict[str, Any] = {
         "network": tasks.architecture(params),
         "adapter": None,
-        "training": {"steps": 4, "faces_seen": 32},
+        "training": {"steps": 4, "faces_seen": {"synthetic_only": 32}},
     }
     model = params.model
     net = LandmarkNet(model.backbone, model.input_size, model.width)
@@ -194,7 +194,7 @@ def test_a_trained_strategy_writes_all_its_files(project: Path, params: config.P
     assert tuned["training"] == {
         "steps": 4,
         "best_step": tuned["training"]["best_step"],
-        "faces_seen": 32,
+        "faces_seen": {"synthetic_only": 32},
         "pretraining_faces_seen": 32,
     }
     assert (project / "models/fine_tuning/seed-0/batch.png").exists()
