@@ -23,12 +23,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from facemix import config, tasks
-from facemix.bench import step_flops
+from facemix import config
+from facemix.benchmarks.speed import step_flops
 from facemix.faces.landmarks import N_POINTS
-from facemix.learning import training
-from facemix.learning.model import STRIDE, LandmarkNet
 from facemix.strategies import STRATEGIES
+from facemix.training import loop, tasks
+from facemix.training.model import STRIDE, LandmarkNet
 
 RESULTS = Path("reports/ablation.csv")
 COLUMNS = ("row", "steps", "seed", "val_nme", "cost")
@@ -93,14 +93,14 @@ def wing(points: Tensor, _variance: Tensor, targets: Tensor, input_size: int) ->
 def gaussian(points: Tensor, variance: Tensor, targets: Tensor, input_size: int) -> Tensor:
     """The likelihood of a normal distribution as wide as the heatmap."""
     per_cent = 100 / input_size
-    variance = variance * per_cent**2 + training.SHARPEST**2
+    variance = variance * per_cent**2 + loop.SHARPEST**2
     return (((points - targets) * per_cent).square() / variance + variance.log()).mean() / 2
 
 
 def radial(points: Tensor, variance: Tensor, targets: Tensor, input_size: int) -> Tensor:
     """The likelihood of the distance to the point, one scale for both directions."""
     per_cent = 100 / input_size
-    scale = (variance.mean(dim=-1) * per_cent**2 + training.SHARPEST**2).sqrt()
+    scale = (variance.mean(dim=-1) * per_cent**2 + loop.SHARPEST**2).sqrt()
     distance = (((points - targets) * per_cent).square().sum(dim=-1) + 1e-6).sqrt()
     return (distance / scale + 2 * scale.log()).mean()
 
@@ -141,8 +141,8 @@ class Row:
     changes: Mapping[str, Any] = field(default_factory=dict)
     """Dotted keys of params.yaml."""
     network: type[LandmarkNet] = LandmarkNet
-    loss: Callable[[Tensor, Tensor, Tensor, int], Tensor] = training.landmark_loss
-    schedule: Callable[[int, int, int], float] = training.schedule
+    loss: Callable[[Tensor, Tensor, Tensor, int], Tensor] = loop.landmark_loss
+    schedule: Callable[[int, int, int], float] = loop.schedule
 
 
 AUGMENTATION = {
@@ -197,7 +197,7 @@ def train(name: str, steps: int, seed: int) -> dict[str, Any]:
     params = config.parse(config.changed(config.plain(config.load()), changes))
     # The package has no switch for what it did not choose.
     tasks.LandmarkNet = row.network
-    training.landmark_loss, training.schedule = row.loss, row.schedule
+    loop.landmark_loss, loop.schedule = row.loss, row.schedule
     task = tasks.gather(STRATEGIES["real_only"], seed, params)
     checkpoint = Path("checkpoints/ablation") / f"{name}-{steps}-{seed}.pt"
     checkpoint.parent.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,8 @@ import argparse
 import numpy as np
 import numpy.typing as npt
 
-from facemix.verdict import bootstrap, simulation, sweep
+from facemix.sweeps import grid
+from facemix.verdict import bootstrap, simulation
 
 Doubles = npt.NDArray[np.float64]
 Effects = dict[str, float]
@@ -86,7 +87,7 @@ def sweep_coverage(n_seeds: int, n_photos: int, repetitions: int, effects: Effec
         found = bootstrap.compare(errors, photo_of, resamples=RESAMPLES, seed=repetition)
         means_held += [one.low <= mean <= one.high for one, mean in zip(found, CURVE, strict=True)]
         real, targets = np.split(errors, [len(COUNTS)])
-        worth = sweep.worth_intervals(COUNTS, real, targets, photo_of, resamples=RESAMPLES, seed=repetition)
+        worth = grid.worth_intervals(COUNTS, real, targets, photo_of, resamples=RESAMPLES, seed=repetition)
         worths_held += ((worth[:, 1] <= WORTHS) & (worth[:, 2] >= WORTHS)).tolist()
     return float(np.mean(means_held)), float(np.mean(worths_held))
 

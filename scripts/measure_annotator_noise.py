@@ -28,7 +28,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from facemix import metrics
+from facemix.evaluation import metrics
 from facemix.faces import contours, formats, geometry
 from facemix.faces.face import Face
 from facemix.faces.images import read_image

@@ -18,12 +18,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from facemix import metrics
+from facemix.evaluation import metrics
+from facemix.evaluation.measure import predict_pack
 from facemix.faces import geometry, packs
 from facemix.faces.landmarks import mirror
 from facemix.faces.packs import Pack
-from facemix.learning.evaluation import predict_pack
-from facemix.learning.predict import Landmarker
+from facemix.training.landmarker import Landmarker
 
 
 def offsets(

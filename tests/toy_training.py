@@ -22,11 +22,11 @@ import torch
 
 import toy
 from facemix import config
-from facemix.learning import processes, training
-from facemix.learning.batches import MixedBatches, TrainingSet
-from facemix.learning.model import LandmarkNet
-from facemix.learning.processes import Group
-from facemix.learning.training import Result
+from facemix.training import loop, processes
+from facemix.training.batches import MixedBatches, TrainingSet
+from facemix.training.loop import Result
+from facemix.training.model import LandmarkNet
+from facemix.training.processes import Group
 
 PARAMS = config.load(Path(__file__).resolve().parents[1] / "params.yaml")
 SETTINGS = dataclasses.replace(
@@ -50,7 +50,7 @@ def run(
     identity: dict[str, Any] | None = None,
     before_step: Callable[[int], object] = lambda _: None,
     validate: Callable[[LandmarkNet], float] | None = None,
-    rows: list[training.Row] | None = None,
+    rows: list[loop.Row] | None = None,
     faces: TrainingSet = FACES,
     width: int = 16,
     group: Group | None = None,
@@ -58,13 +58,13 @@ def run(
     torch.manual_seed(seed)
     model = LandmarkNet("mobilenetv3_small_050", 48, width)
     batches = MixedBatches(faces, faces, alpha=0.5, batch_size=settings.batch_size, seed=seed)
-    advance = training.State.advance
+    advance = loop.State.advance
 
-    def disturbed_advance(state: training.State, *arguments: Any) -> None:
+    def disturbed_advance(state: loop.State, *arguments: Any) -> None:
         before_step(state.step)
         advance(state, *arguments)
 
-    recipe = training.Recipe(
+    recipe = loop.Recipe(
         batches=batches,
         context=1.2,
         input_size=48,
@@ -73,8 +73,8 @@ def run(
         learning_rate=settings.learning_rate,
         seed=seed,
     )
-    with mock.patch.object(training.State, "advance", disturbed_advance):
-        return training.train(
+    with mock.patch.object(loop.State, "advance", disturbed_advance):
+        return loop.train(
             model,
             recipe,
             validate=validate or (lambda net: float(next(net.parameters()).detach().abs().mean())),

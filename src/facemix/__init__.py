@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from facemix.learning.predict import Landmarker
+    from facemix.training.landmarker import Landmarker
 
 __all__ = ["Landmarker"]
 
@@ -11,7 +11,7 @@ __all__ = ["Landmarker"]
 def __getattr__(name: str) -> Any:
     # Late, so that `facemix --help` and everything else that needs no network does not wait for torch.
     if name == "Landmarker":
-        from facemix.learning.predict import Landmarker
+        from facemix.training.landmarker import Landmarker
 
         return Landmarker
     raise AttributeError(f"module 'facemix' has no attribute {name!r}")

@@ -2,15 +2,13 @@
 
 import argparse
 import sys
-import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from facemix import config
+from facemix.errors import FacemixError
 from facemix.strategies import STRATEGIES
-
-PACKAGE = Path(__file__).parent
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -18,16 +16,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
     try:
         options.run(options)
-    except (ValueError, RuntimeError, OSError, ArithmeticError) as error:
-        if not isinstance(error, OSError) and not _is_ours(error):
-            raise
+    except (FacemixError, OSError) as error:
         sys.exit(f"facemix {options.command}: {error}")
-
-
-def _is_ours(error: BaseException) -> bool:
-    """Whether facemix itself raised it, as a message; what a library raises is a fault, and shows its traceback."""
-    frames = traceback.extract_tb(error.__traceback__)
-    return bool(frames) and Path(frames[-1].filename).is_relative_to(PACKAGE)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -242,7 +232,7 @@ def _render(options: argparse.Namespace) -> None:
         if options.stage is None:
             render.render_folder(**{key: getattr(options, key) for key in given})
         elif given:
-            raise ValueError(f"--stage takes its settings from params.yaml; leave out --{', --'.join(sorted(given))}")
+            raise FacemixError(f"--stage takes its settings from params.yaml; leave out --{', --'.join(sorted(given))}")
         else:
             render.render_stage(options.stage, config.load())
     except KeyboardInterrupt:
@@ -262,12 +252,12 @@ def _leaks(options: argparse.Namespace) -> None:
 
 
 def _train(options: argparse.Namespace) -> None:
-    from facemix.learning import processes
-    from facemix.learning.training import Stopped
     from facemix.stages.train import train
+    from facemix.training import processes
+    from facemix.training.loop import Stopped
 
     if not 0 <= options.seed < 2**32:
-        raise ValueError(f"--seed: found {options.seed}, expected a number from 0 to 2^32 - 1")
+        raise FacemixError(f"--seed: found {options.seed}, expected a number from 0 to 2^32 - 1")
     try:
         train(STRATEGIES[options.strategy], options.seed, config.load(), options.resume)
     except Stopped as stopped:
@@ -289,7 +279,7 @@ def _report(_options: argparse.Namespace) -> None:
 
 
 def _sweep(options: argparse.Namespace) -> None:
-    from facemix.stages.sweep import run_sweep
+    from facemix.sweeps.run import run_sweep
 
     run_sweep(options.axes, config.load(), jobs=options.jobs, yes=options.yes)
 
@@ -298,7 +288,7 @@ def _deliver(_options: argparse.Namespace) -> None:
     from facemix import tracking
 
     if left := tracking.deliver():
-        raise RuntimeError(f"{left} run(s) could not be sent and are kept; try again when MLflow answers")
+        raise FacemixError(f"{left} run(s) could not be sent and are kept; try again when MLflow answers")
     print(f"MLflow has every run ({tracking.shown_uri()})")
 
 
@@ -322,20 +312,20 @@ def _preset(options: argparse.Namespace) -> None:
 
 
 def _bench(options: argparse.Namespace) -> None:
-    from facemix import bench
+    from facemix.benchmarks import speed
 
     if options.what == "render":
-        bench.render(options.size, options.n, options.backend)
+        speed.render(options.size, options.n, options.backend)
     elif options.what == "compare":
-        bench.compare()
+        speed.compare()
     else:
-        benches = {"step": bench.step, "loader": bench.loader, "prepare": bench.prepare, "memory": bench.memory}
+        benches = {"step": speed.step, "loader": speed.loader, "prepare": speed.prepare, "memory": speed.memory}
         benches[options.what](config.load())
 
 
 def _realism(options: argparse.Namespace) -> None:
-    from facemix.learning.training import Stopped
-    from facemix.realism import parse_real, parse_set, realism
+    from facemix.benchmarks.realism import parse_real, parse_set, realism
+    from facemix.training.loop import Stopped
 
     sets = [parse_set(text) for text in options.set]
     try:

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from facemix.errors import FacemixError
+from facemix.evaluation.metrics import NORMALIZERS
 from facemix.files import whole_file
-from facemix.metrics import NORMALIZERS
 
 PARAMS_FILE = Path("params.yaml")
 
@@ -20,7 +21,7 @@ RENDERED = {"real": "stand_in", "synthetic": "rendered"}
 Count = int | Literal["all"]
 
 
-class ConfigError(ValueError):
+class ConfigError(FacemixError):
     """A key of params.yaml that cannot be used."""
 
 

@@ -10,11 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from facemix import bench
+from facemix.benchmarks import speed
 from facemix.config import Adaptation
+from facemix.evaluation.metrics import nme
 from facemix.faces.landmarks import MIRROR
-from facemix.learning.adaptation import LabelAdapter, adapt, fit
-from facemix.metrics import nme
 from facemix.render import labels, scene
 from facemix.render.camera import Camera
 from facemix.render.complexions import complexion
@@ -26,6 +25,7 @@ from facemix.render.population import POPULATIONS, Population, changed, person
 from facemix.render.skin import skin
 from facemix.render.studio import SEGMENTS, RenderedFace, Sitting, Studio, landmarks, sit
 from facemix.render.surfaces import subdivided
+from facemix.training.adaptation import LabelAdapter, adapt, fit
 
 SYNTHETIC, STAND_IN = POPULATIONS["synthetic"], POPULATIONS["stand_in"]
 FRONTAL = Pose(0.0, 0.0, 0.0, 0.0)
@@ -435,9 +435,9 @@ def test_an_unknown_backend_is_refused() -> None:
 
 
 def test_the_bench_prints_every_stage_and_all_cores(capsys: pytest.CaptureFixture[str]) -> None:
-    bench.render(size=32, n=2, backend="scalar")
+    speed.render(size=32, n=2, backend="scalar")
     printed = capsys.readouterr().out
-    assert all(f"\n{stage} " in printed for stage in (*bench.RENDER_STAGES, "one process", "peak memory"))
+    assert all(f"\n{stage} " in printed for stage in (*speed.RENDER_STAGES, "one process", "peak memory"))
     assert "all cores, 2 pictures written" in printed
 
 

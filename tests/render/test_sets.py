@@ -22,6 +22,7 @@ import pyarrow.parquet as parquet
 import pytest
 
 import toy_studio
+from facemix.errors import FacemixError
 from facemix.faces import formats
 from facemix.render import sets
 
@@ -225,14 +226,14 @@ def test_a_smaller_set_after_a_full_disk_holds_its_faces_alone(tmp_path: Path) -
 
 
 def test_a_process_that_is_killed_ends_the_run_with_its_reason(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError, match="face 2: the process that rendered it ended with exit code -9, killed"):
+    with pytest.raises(FacemixError, match="face 2: the process that rendered it ended with exit code -9, killed"):
         sets.render_set(tmp_path, 4, settings(dies_at=2), 1)
     assert sorted(path.name for path in tmp_path.glob("*.png")) == ["000000.png", "000001.png"]
     assert multiprocessing.active_children() == []
 
 
 def test_a_failure_of_the_generator_shows_where_it_came_from(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError, match=r"face 1: could not be rendered\n(.|\n)*in shoot(.|\n)*no such hair"):
+    with pytest.raises(FacemixError, match=r"face 1: could not be rendered\n(.|\n)*in shoot(.|\n)*no such hair"):
         sets.render_set(tmp_path, 4, settings(fails_at=1), 2)
 
 
@@ -269,7 +270,7 @@ def test_a_folder_with_other_things_in_it_is_refused(tmp_path: Path) -> None:
 def test_a_second_process_is_kept_from_the_same_folder(tmp_path: Path) -> None:
     process = start(tmp_path, 8, seconds=0.5)
     wait_for(tmp_path, 1)
-    with pytest.raises(RuntimeError, match="another process renders into this folder"):
+    with pytest.raises(FacemixError, match="another process renders into this folder"):
         sets.render_set(tmp_path, 8, settings(seconds=0.5), 1)
     process.terminate()
     process.communicate(timeout=30)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from facemix import config
+from facemix.errors import FacemixError
 from facemix.faces.formats import read
 from facemix.stages import import_source as stage
 from facemix.stages.import_source import import_source, summary
@@ -198,7 +199,7 @@ def test_of_two_imports_at_once_none_is_lost(project, source, monkeypatch):
 
 def test_failing_dvc_leaves_nothing(project, source):
     before = tree(project)
-    with pytest.raises(RuntimeError, match="not inside of a DVC repository"):
+    with pytest.raises(FacemixError, match="not inside of a DVC repository"):
         import_source("300w", source, root=project)
     assert tree(project) == before
     assert list((project / "data/sources").iterdir()) == []

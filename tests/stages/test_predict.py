@@ -14,10 +14,10 @@ import torch
 from facemix import cli
 from facemix.faces.drawing import BOX, POINT
 from facemix.faces.images import read_image
-from facemix.learning.adaptation import LabelAdapter
-from facemix.learning.model import LandmarkNet
-from facemix.learning.predict import Landmarker
 from facemix.stages import predict as stage
+from facemix.training.adaptation import LabelAdapter
+from facemix.training.landmarker import Landmarker
+from facemix.training.model import LandmarkNet
 
 SIZE, CONTEXT = 48, 1.2
 MIDDLE = "60,50,140,130"

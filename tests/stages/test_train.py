@@ -17,16 +17,17 @@ import torch
 
 import facemix
 import toy
-from facemix import cli, config, tasks
+from facemix import cli, config
+from facemix.evaluation import measure
 from facemix.faces import packs
 from facemix.faces.face import STAND_IN
-from facemix.learning import evaluation
-from facemix.learning.adaptation import LabelAdapter
-from facemix.learning.model import LandmarkNet
-from facemix.learning.predict import Landmarker
 from facemix.stages import train as stage
 from facemix.stages.prepare import prepare
 from facemix.strategies import STRATEGIES
+from facemix.training import tasks
+from facemix.training.adaptation import LabelAdapter
+from facemix.training.landmarker import Landmarker
+from facemix.training.model import LandmarkNet
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -269,8 +270,8 @@ def test_a_saved_model_measures_what_its_metrics_say(project: Path, params: conf
     folder = project / "models/real_only/seed-0"
     real = packs.read(Path("data/packs/real"))
     rows = np.flatnonzero(real.splits == "test")
-    predicted = evaluation.predict_pack(facemix.Landmarker.load(folder), real, rows)
-    errors = evaluation.measure(predicted, real, rows, "outer_eye")
+    predicted = measure.predict_pack(facemix.Landmarker.load(folder), real, rows)
+    errors = measure.measure(predicted, real, rows, "outer_eye")
     assert errors.nme.mean() == pytest.approx(json.loads((folder / "metrics.json").read_text())["test"]["nme"])
 
 

@@ -13,8 +13,9 @@ from ruamel.yaml import YAML
 
 from facemix import config
 from facemix.files import write_table
+from facemix.reporting import figures
 from facemix.stages import compare as stage
-from facemix.verdict import comparison, figures, leaks
+from facemix.verdict import comparison
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 FACES = [f"300w/lfpw/testset/{i}" for i in range(40)]
@@ -316,7 +317,7 @@ def test_leaking_test_faces_and_the_human_floor_are_told(
     capsys.readouterr()
     splits = {FACES[0]: "test", FACES[1]: "test", "a": "train", "b": "synthetic"}
     pairs = [(FACES[0], "a"), (FACES[0], "b"), (FACES[1], FACES[0])]
-    write_table(Path("reports/leaks.csv"), [leaks.row("near", pair, splits, 0.9) for pair in pairs])
+    write_table(Path("reports/leaks.csv"), [pairs.row("near", pair, splits, 0.9) for pair in pairs])
     Path("reports/human_floor.json").write_text(json.dumps({"normalizer": "outer_eye", "nme": 2.5}))
     stage.compare(params)
     summary = json.loads(Path("reports/metrics.json").read_text())

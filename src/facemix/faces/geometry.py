@@ -8,6 +8,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from facemix.errors import FacemixError
+
 Floats = npt.NDArray[np.floating]
 
 
@@ -36,11 +38,11 @@ def crop_transform(box: Floats, size: int, margin: float) -> npt.NDArray[np.floa
         margin: side of the square / longer side of the box.
 
     Raises:
-        ValueError: a box without extent.
+        FacemixError: a box without extent.
     """
     side = square_side(box) * margin
     if not np.all(side > 0):
-        raise ValueError(f"a face box must have a positive extent, found {np.asarray(box).tolist()}")
+        raise FacemixError(f"a face box must have a positive extent, found {np.asarray(box).tolist()}")
     scale = size / side
     centre = (box[..., :2] + box[..., 2:]) / 2
     transform = np.zeros((*side.shape, 2, 3))

@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from facemix.errors import FacemixError
 from facemix.faces import geometry
 from facemix.faces.drawing import draw_points
 from facemix.faces.face import BrokenFace, Face
@@ -61,7 +62,7 @@ def read(folder: Path) -> Pack:
     """Opens a pack.
 
     Raises:
-        ValueError: a file of it is missing, or its files do not belong together.
+        FacemixError: a file of it is missing, or its files do not belong together.
     """
     import pyarrow.parquet as parquet
 
@@ -71,10 +72,10 @@ def read(folder: Path) -> Pack:
         landmarks = np.load(folder / "landmarks.npy", allow_pickle=False)
         table = parquet.read_table(folder / "faces.parquet")
     except (OSError, ValueError, KeyError) as error:
-        raise ValueError(f"{folder}: not a readable pack ({error}); make it again with `facemix prepare`") from error
+        raise FacemixError(f"{folder}: not a readable pack ({error}); make it again with `facemix prepare`") from error
     n = len(table)
     if not (len(images) == len(landmarks) == n == about["faces"]):
-        raise ValueError(
+        raise FacemixError(
             f"{folder}: images.npy holds {len(images)} faces, landmarks.npy {len(landmarks)}, faces.parquet {n}, "
             f"pack.json says {about['faces']}; make it again with `facemix prepare`"
         )
@@ -129,11 +130,11 @@ def write(folder: Path, entries: Sequence[Entry], *, size: int, margin: float) -
         margin: side of a crop / longer side of the landmark box.
 
     Raises:
-        ValueError: no faces, or broken ones: all of them are listed, and nothing is written.
+        FacemixError: no faces, or broken ones: all of them are listed, and nothing is written.
         OSError: the disk is full or read-only; nothing half written stays.
     """
     if not entries:
-        raise ValueError(f"{folder}: no faces to pack")
+        raise FacemixError(f"{folder}: no faces to pack")
     with whole_folder(folder) as beside:
         _write(beside, entries, size, margin)
 
@@ -185,7 +186,7 @@ def raise_broken(broken: Sequence[BrokenFace], n_faces: int) -> None:
     """Raises one ValueError that lists every broken face, if there are any."""
     if broken:
         listed = "\n".join(f"  {error}" for error in broken)
-        raise ValueError(f"{len(broken)} of {n_faces} faces are broken; repair or remove their files:\n{listed}")
+        raise FacemixError(f"{len(broken)} of {n_faces} faces are broken; repair or remove their files:\n{listed}")
 
 
 def _reserve(path: Path) -> None:

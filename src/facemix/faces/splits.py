@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from facemix.errors import FacemixError
 from facemix.faces.face import Face
 from facemix.files import whole_file
 
@@ -36,7 +37,7 @@ def read_split_file(path: Path) -> SplitFile:
     """Reads a split file: a YAML mapping of `validation` and `excluded` to lists of face ids.
 
     Raises:
-        ValueError: another structure, or an id under both.
+        FacemixError: another structure, or an id under both.
     """
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
@@ -44,15 +45,17 @@ def read_split_file(path: Path) -> SplitFile:
     try:
         content = YAML(typ="safe").load(path)
     except (YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not YAML ({' '.join(str(error).split())}); correct it") from None
+        raise FacemixError(f"{path}: not YAML ({' '.join(str(error).split())}); correct it") from None
     keys = ("validation", "excluded")
     if not isinstance(content, Mapping) or not all(
         isinstance(content.get(key), list) and all(isinstance(id_, str) for id_ in content[key]) for key in keys
     ):
-        raise ValueError(f"{path}: expected the keys validation and excluded, each with a list of face ids")
+        raise FacemixError(f"{path}: expected the keys validation and excluded, each with a list of face ids")
     both = set(content["validation"]) & set(content["excluded"])
     if both:
-        raise ValueError(f"{path}: {sorted(both)[0]} stands under validation and excluded; expected under one of them")
+        raise FacemixError(
+            f"{path}: {sorted(both)[0]} stands under validation and excluded; expected under one of them"
+        )
     return SplitFile(validation=tuple(content["validation"]), excluded=tuple(content["excluded"]))
 
 
@@ -60,7 +63,7 @@ def exclude(path: Path, ids: Sequence[str]) -> None:
     """Adds faces to the `excluded` of a split file, which need not be there yet; all else in it stays, comments too.
 
     Raises:
-        ValueError: the file has another structure, or lists one of the faces under validation; it is then untouched.
+        FacemixError: the file has another structure, or lists one of the faces under validation; it is then untouched.
         OSError: it cannot be written.
     """
     from ruamel.yaml import YAML

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from facemix.errors import FacemixError
 from facemix.render.expression import EXPRESSIONS, expression_units, gaze_units
 from facemix.render.identity import identity
 
@@ -32,7 +33,7 @@ class Population:
     """Every distribution of the generator. Shares are probabilities, angles degrees, weights need not add up to 1.
 
     Raises:
-        ValueError: a value is out of its range; names the key.
+        FacemixError: a value is out of its range; names the key.
     """
 
     people: int = 0  # sets of other `people` share no one, whatever their seeds
@@ -96,14 +97,14 @@ class Population:
         for key, (low, high) in _RANGES.items():
             value = getattr(self, key)
             if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-                raise ValueError(f"population.{key}: found {value!r}; expected a number from {low} to {high}")
+                raise FacemixError(f"population.{key}: found {value!r}; expected a number from {low} to {high}")
         if isinstance(self.people, bool) or not isinstance(self.people, int) or not 0 <= self.people < 2**63:
-            raise ValueError(f"population.people: found {self.people!r}; expected a whole number from 0 to 2^63 - 1")
+            raise FacemixError(f"population.people: found {self.people!r}; expected a whole number from 0 to 2^63 - 1")
         listed = isinstance(self.panoramas, tuple | list) and all(isinstance(name, str) for name in self.panoramas)
         if not listed or not self.panoramas or not set(self.panoramas) <= set(LAMPS):
-            raise ValueError(f"population.panoramas: found {self.panoramas!r}; expected some of {', '.join(LAMPS)}")
+            raise FacemixError(f"population.panoramas: found {self.panoramas!r}; expected some of {', '.join(LAMPS)}")
         if self.face_share_low > self.face_share_high:
-            raise ValueError(
+            raise FacemixError(
                 f"population.face_share_low: found {self.face_share_low}; expected at most face_share_high, "
                 f"{self.face_share_high}"
             )
@@ -146,12 +147,12 @@ _RANGES: dict[str, tuple[float, float]] = dict.fromkeys(_SHARES, (0, 1)) | {
 def _check_weights(key: str, weights: object, names: tuple[str, ...]) -> None:
     known = f"expected weights of at least 0, not all 0, for some of {', '.join(names)}"
     if not isinstance(weights, Mapping) or not weights or not set(weights) <= set(names):
-        raise ValueError(f"population.{key}: found {weights!r}; {known}")
+        raise FacemixError(f"population.{key}: found {weights!r}; {known}")
     values = list(weights.values())
     if any(isinstance(v, bool) or not isinstance(v, int | float) or not 0 <= v < math.inf for v in values) or not (
         0 < sum(values) < math.inf
     ):
-        raise ValueError(f"population.{key}: found {dict(weights)!r}; {known}")
+        raise FacemixError(f"population.{key}: found {dict(weights)!r}; {known}")
 
 
 _STAND_IN_LAMPS = ("apartment", "dawn", "hall", "night", "park", "venice")
@@ -181,12 +182,12 @@ def changed(population: Population, changes: Mapping[str, object]) -> Population
     """The population with some keys replaced.
 
     Raises:
-        ValueError: a key is unknown or a value out of its range.
+        FacemixError: a key is unknown or a value out of its range.
     """
     known = [entry.name for entry in dataclasses.fields(Population)]
     for key in changes:
         if key not in known:
-            raise ValueError(f"population.{key}: no such distribution; expected one of {', '.join(known)}")
+            raise FacemixError(f"population.{key}: no such distribution; expected one of {', '.join(known)}")
     values = {key: tuple(value) if isinstance(value, list) else value for key, value in changes.items()}
     return dataclasses.replace(population, **values)  # type: ignore[arg-type]
 

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from facemix.errors import FacemixError
 from facemix.render.camera import Camera
 from facemix.render.surfaces import Mesh, joined
 
@@ -48,10 +49,10 @@ def choose_backend(backend: str) -> tuple[str, str | None]:
     """The backend to use, `llvm` or `scalar`, and what the user should be told about the choice, if anything.
 
     Raises:
-        ValueError: unknown, or `llvm` is asked for and cannot be had.
+        FacemixError: unknown, or `llvm` is asked for and cannot be had.
     """
     if backend not in BACKENDS:
-        raise ValueError(f"backend {backend!r}: expected one of {', '.join(BACKENDS)}")
+        raise FacemixError(f"backend {backend!r}: expected one of {', '.join(BACKENDS)}")
     if backend == "scalar":
         return "scalar", None
     missing = _missing_llvm()
@@ -59,7 +60,7 @@ def choose_backend(backend: str) -> tuple[str, str | None]:
         return "llvm", None
     advice = f"{missing}; install libLLVM {OLDEST_LLVM} or newer (Debian: libllvm19)"
     if backend == "llvm":
-        raise ValueError(f"backend 'llvm': {advice}, or choose scalar")
+        raise FacemixError(f"backend 'llvm': {advice}, or choose scalar")
     return "scalar", f"rendering without LLVM, which takes several times as long: {advice}"
 
 

@@ -42,6 +42,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from facemix.errors import FacemixError
 from facemix.files import whole_file
 from facemix.render.scene import BACKENDS
 
@@ -78,7 +79,7 @@ class Settings:
     """All that decides the pixels of a set, besides the generator's version.
 
     Raises:
-        ValueError: a value that cannot be used; names it, and what was expected.
+        FacemixError: a value that cannot be used; names it, and what was expected.
     """
 
     seed: int
@@ -100,7 +101,7 @@ class Settings:
 
 def _require(condition: bool, key: str, found: object, expected: str) -> None:
     if not condition:
-        raise ValueError(f"{key}: found {found!r}, expected {expected}")
+        raise FacemixError(f"{key}: found {found!r}, expected {expected}")
 
 
 def render_set(out: Path, n: int, settings: Settings, processes: int | None = None) -> None:
@@ -113,9 +114,9 @@ def render_set(out: Path, n: int, settings: Settings, processes: int | None = No
         processes: by default one for each core that this process may use.
 
     Raises:
-        ValueError: n or processes out of range; the folder holds something else, another set, or more than n faces.
+        FacemixError: n or processes out of range; the folder holds something else, another set, or more than n faces.
         OSError: the disk is full or read-only; the faces that were finished stay.
-        RuntimeError: the generator failed or a process died, or another process renders into the folder.
+        FacemixError: the generator failed or a process died, or another process renders into the folder.
     """
     processes = len(os.sched_getaffinity(0)) if processes is None else processes
     _require(1 <= n <= _MOST, "n", n, f"1 to {_MOST} faces")
@@ -125,7 +126,7 @@ def render_set(out: Path, n: int, settings: Settings, processes: int | None = No
         _take_over(out, about)
         there = _finished(out, settings.segmentation)
         if there and max(there) >= n:
-            raise ValueError(
+            raise FacemixError(
                 f"{out}: found faces up to {max(there):06d}, which is more than n = {n}; ask for {max(there) + 1} "
                 "faces or more, or take another folder"
             )
@@ -207,7 +208,7 @@ def _sole_user(out: Path) -> Iterator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise RuntimeError(f"{out}: another process renders into this folder; wait until it has ended") from None
+            raise FacemixError(f"{out}: another process renders into this folder; wait until it has ended") from None
         yield
     finally:
         os.close(descriptor)
@@ -223,9 +224,11 @@ def _take_over(out: Path, expected: Mapping[str, Any]) -> None:
         different = _differences(found, expected)
         if different:
             listed = "; ".join(f"{key}: found {a!r}, expected {b!r}" for key, a, b in different)
-            raise ValueError(f"{out}: holds a set of other settings: {listed}; take another folder, or remove this one")
+            raise FacemixError(
+                f"{out}: holds a set of other settings: {listed}; take another folder, or remove this one"
+            )
     elif len(files) > len(debris):
-        raise ValueError(f"{out}: not empty, and no {MANIFEST} in it; take another folder")
+        raise FacemixError(f"{out}: not empty, and no {MANIFEST} in it; take another folder")
     for file in debris:
         file.unlink(missing_ok=True)
     if not path.exists():
@@ -273,7 +276,7 @@ def _rows(out: Path) -> dict[int, Row]:
     try:
         rows: list[Row] = parquet.read_table(out / TABLE).to_pylist() if (out / TABLE).exists() else []
     except ValueError as error:
-        raise ValueError(f"{out / TABLE}: damaged ({error}); remove the folder and render it again") from None
+        raise FacemixError(f"{out / TABLE}: damaged ({error}); remove the folder and render it again") from None
     rows += [_read_json(path) for path in (out / _ROWS).glob("*.json")]
     return {row["index"]: row for row in rows}
 
@@ -282,9 +285,9 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(content, dict):
-            raise ValueError(f"found {type(content).__name__}, expected an object")
+            raise FacemixError(f"found {type(content).__name__}, expected an object")
     except ValueError as error:
-        raise ValueError(f"{path}: damaged ({error}); remove the folder and render it again") from None
+        raise FacemixError(f"{path}: damaged ({error}); remove the folder and render it again") from None
     return content
 
 

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from facemix.errors import FacemixError
 from facemix.render.camera import Camera, developed, exposed, framed, scattered
 from facemix.render.clothing import clothing
 from facemix.render.eyes import eyes, mouth
@@ -173,13 +174,13 @@ def landmarks(sitting: Sitting, labels: str, outline: Outline) -> Array:
     """The 68 points (68, 2), pixels, by a convention of CONVENTIONS.
 
     Raises:
-        ValueError: no such convention.
+        FacemixError: no such convention.
     """
     if labels == "mesh":
         return mesh_labels(sitting.shape, sitting.pose, sitting.camera)
     if labels == "annotator":
         return annotator_labels(sitting.person, sitting.shape, sitting.pose, sitting.camera, outline)
-    raise ValueError(f"labels {labels!r}: expected one of {', '.join(CONVENTIONS)}")
+    raise FacemixError(f"labels {labels!r}: expected one of {', '.join(CONVENTIONS)}")
 
 
 def _posed(mesh: Mesh, pose: Pose) -> Mesh:

@@ -10,13 +10,14 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from facemix import tracking
+from facemix.checks.pairs import leaking
 from facemix.config import Params
 from facemix.files import whole_file, write_table
+from facemix.reporting import figures
 from facemix.stages import leaks
 from facemix.stages.leaks import REPORTS
 from facemix.strategies import MODELS, STRATEGIES
-from facemix.verdict import comparison, figures
-from facemix.verdict.leaks import leaking
+from facemix.verdict import comparison
 
 SHOWN = {
     "rank": "rank",

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from facemix.learning import export as learning
-from facemix.learning.predict import Landmarker
+from facemix.errors import FacemixError
+from facemix.evaluation import export as learning
+from facemix.training.landmarker import Landmarker
 
 
 def export(model: Path, out: Path | None = None) -> None:
@@ -14,13 +15,13 @@ def export(model: Path, out: Path | None = None) -> None:
         out: the file; by default model.onnx in that folder.
 
     Raises:
-        ValueError: the folder holds no readable model, or the file is not called `.onnx`.
-        RuntimeError: it cannot be exported, or ONNX Runtime does not give what PyTorch does.
+        FacemixError: the folder holds no readable model, or the file is not called `.onnx`.
+        FacemixError: it cannot be exported, or ONNX Runtime does not give what PyTorch does.
         OSError: the disk is full or read-only.
     """
     out = out or model / "model.onnx"
     if out.suffix != ".onnx":
-        raise ValueError(f"--out {out}: expected a file that ends in .onnx")
+        raise FacemixError(f"--out {out}: expected a file that ends in .onnx")
     exported = learning.export(Landmarker.load(model), out)
     print(f"{out}: {exported.megabytes:.2f} MB, at most {exported.difference:.1e} px from PyTorch")
     print(f"one face with one thread: {exported.onnx_ms:.2f} ms in ONNX Runtime, {exported.torch_ms:.2f} ms in PyTorch")

@@ -11,6 +11,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from facemix import config
+from facemix.errors import FacemixError
 from facemix.faces.face import Face
 from facemix.faces.formats import DEFAULT_ROLES, OFFICIAL_300W, check, read
 from facemix.files import alone, whole_folder
@@ -50,8 +51,8 @@ def import_source(
         The folder of the source.
 
     Raises:
-        ValueError: the arguments do not fit, the source exists, or faces are broken: then all of them are listed.
-        RuntimeError: DVC failed.
+        FacemixError: the arguments do not fit, the source exists, or faces are broken: then all of them are listed.
+        FacemixError: DVC failed.
     """
     faces, broken = read(format, path)
     name = name or (format if format == "300w" else path.resolve().name)
@@ -62,7 +63,7 @@ def import_source(
         broken += check(faces)
         if broken:
             lines = "".join(f"\n  {face}" for face in broken)
-            raise ValueError(f"{path}: {len(broken)} broken faces; correct them, nothing was imported:{lines}")
+            raise FacemixError(f"{path}: {len(broken)} broken faces; correct them, nothing was imported:{lines}")
         print("\n".join(summary(format, faces)))
         _take_in(path, _files(path, faces), folder, link)
         params, before = root / config.PARAMS_FILE, (root / config.PARAMS_FILE).read_bytes()
@@ -96,16 +97,16 @@ def summary(format: str, faces: Iterable[Face]) -> list[str]:  # noqa: A002
 def _changes(params: Path, folder: Path, name: str, role: str, format: str) -> dict[str, object]:  # noqa: A002
     """The keys of params.yaml that a new source changes, once it is certain that it can be added."""
     if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
-        raise ValueError(f"name {name!r}: expected letters, digits, '-' and '_' only; choose one with --name")
+        raise FacemixError(f"name {name!r}: expected letters, digits, '-' and '_' only; choose one with --name")
     if role not in ROLES:
-        raise ValueError(f"role {role!r}: expected one of {', '.join(ROLES)}")
+        raise FacemixError(f"role {role!r}: expected one of {', '.join(ROLES)}")
     if name in config.RENDERED.values():
-        raise ValueError(f"name {name!r}: rendered faces are called so; choose another with --name")
+        raise FacemixError(f"name {name!r}: rendered faces are called so; choose another with --name")
     before = config.load(params)
     sources = before.sources
     taken = any(source.name == name for source in sources.real + sources.synthetic)
     if taken or folder.exists() or _tracker(folder).exists():
-        raise ValueError(
+        raise FacemixError(
             f"{folder}: a source named {name!r} exists already; choose another with --name, or remove it first"
         )
     listed = sources.real if role == "real" else sources.synthetic
@@ -143,4 +144,4 @@ def _track(root: Path, folder: Path, link: bool) -> None:
     command = [sys.executable, "-m", "dvc", "add", *(["--no-relink"] if link else []), target]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise RuntimeError(f"dvc add {target} failed in {root.resolve()}, nothing was imported:\n{done.stderr.strip()}")
+        raise FacemixError(f"dvc add {target} failed in {root.resolve()}, nothing was imported:\n{done.stderr.strip()}")

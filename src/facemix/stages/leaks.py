@@ -12,13 +12,14 @@ import numpy as np
 import numpy.typing as npt
 
 from facemix import config
+from facemix.checks import duplicates, human_floor
+from facemix.checks import pairs as verdict
+from facemix.checks.duplicates import Pair
+from facemix.errors import FacemixError
 from facemix.faces import packs, splits
 from facemix.files import whole_file, write_table
 from facemix.render.population import POPULATIONS, changed
 from facemix.stages.prepare import SPLIT_FILES, split_path
-from facemix.verdict import duplicates, human_floor
-from facemix.verdict import leaks as verdict
-from facemix.verdict.duplicates import Pair
 
 REPORTS = Path("reports")
 TABLE = REPORTS / "leaks.csv"
@@ -38,7 +39,7 @@ def leaks(params: config.Params, exclude: bool = False) -> None:
         exclude: add the training faces that leak to the `excluded` of their split files.
 
     Raises:
-        ValueError: a pack is missing or damaged.
+        FacemixError: a pack is missing or damaged.
         OSError: an output cannot be written.
     """
     real, synthetic = (packs.read(packs.FOLDER / role) for role in ("real", "synthetic"))
@@ -120,16 +121,16 @@ def read_human_floor(normalizer: str) -> float | None:
     """NME between two annotators in %; None where no photograph was annotated twice, or the stage has not run.
 
     Raises:
-        ValueError: it was measured by another face size.
+        FacemixError: it was measured by another face size.
     """
     if not HUMAN_FLOOR.exists():
         return None
     try:
         floor = dict(json.loads(HUMAN_FLOOR.read_text(encoding="utf-8")))
     except (ValueError, TypeError) as error:
-        raise ValueError(f"{HUMAN_FLOOR}: damaged ({error}); run `dvc repro --force --single-item leaks`") from None
+        raise FacemixError(f"{HUMAN_FLOOR}: damaged ({error}); run `dvc repro --force --single-item leaks`") from None
     if floor.get("normalizer") != normalizer:
-        raise ValueError(
+        raise FacemixError(
             f"{HUMAN_FLOOR}: found NME by {floor.get('normalizer')}, expected {normalizer} as in models; "
             "run `dvc repro`"
         )

@@ -14,13 +14,14 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
+from facemix.errors import FacemixError
 from facemix.faces import geometry
 from facemix.faces.drawing import RADIUS, draw_box, draw_points
 from facemix.faces.face import BrokenFace
 from facemix.faces.images import check_inside, read_image
 from facemix.files import whole_file, write_table
-from facemix.learning.predict import Landmarker
-from facemix.learning.processes import choose_device
+from facemix.training.landmarker import Landmarker
+from facemix.training.processes import choose_device
 
 Boxes = npt.NDArray[np.float64]
 
@@ -65,17 +66,19 @@ def predict(
         overlay: a folder for the pictures with boxes and points drawn in.
 
     Raises:
-        ValueError: what cannot be used, with its name; all pictures that cannot are listed, and `out` is not written.
+        FacemixError: what cannot be used, with its name; all pictures that cannot are listed, and `out` is not written.
         OSError: the disk is full or read-only.
     """
     if out is not None and out.suffix not in SUFFIXES:
-        raise ValueError(f"--out {out}: found {out.suffix or 'no extension'}, expected one of {', '.join(SUFFIXES)}")
+        raise FacemixError(f"--out {out}: found {out.suffix or 'no extension'}, expected one of {', '.join(SUFFIXES)}")
     if odd := [image for image in images if _SURROGATES.search(str(image))]:
-        raise ValueError(f"{str(odd[0])!r}: found a name that is no text, expected one that can be written; rename it")
+        raise FacemixError(
+            f"{str(odd[0])!r}: found a name that is no text, expected one that can be written; rename it"
+        )
     places = [_place(image) for image in images]
     if len(set(places)) < len(places):
         twice = next(image for image, place in zip(images, places, strict=True) if places.count(place) > 1)
-        raise ValueError(f"{twice}: named twice; name each picture once, and its faces by boxes")
+        raise FacemixError(f"{twice}: named twice; name each picture once, and its faces by boxes")
     common = Path(os.path.commonpath([place.parent for place in places]))
     # The place below what all pictures share and the whole name: no two pictures come to one file.
     drawings = [
@@ -84,7 +87,7 @@ def predict(
     read = {*places, *([_place(boxes)] if boxes is not None else [])}
     for target in [*drawings, *([out] if out is not None else [])]:
         if _place(target) in read:
-            raise ValueError(f"{target}: is read, and would be written over; give another --out or --overlay")
+            raise FacemixError(f"{target}: is read, and would be written over; give another --out or --overlay")
     given = _given(images, places, box, boxes)
     landmarker = Landmarker.load(model, str(choose_device("auto")))
     if given is None:
@@ -106,7 +109,7 @@ def predict(
             _write_picture(drawings[places.index(place)], drawn(picture, found))
     if broken:
         listed = "\n".join(f"  {error}" for error in broken)
-        raise ValueError(f"{len(broken)} of {len(images)} images cannot be used; correct or leave out:\n{listed}")
+        raise FacemixError(f"{len(broken)} of {len(images)} images cannot be used; correct or leave out:\n{listed}")
     if out is None:
         print(as_json(predictions))
         return
@@ -154,19 +157,19 @@ def parse_box(values: Sequence[str], where: str) -> list[float]:
         where: what the message names.
 
     Raises:
-        ValueError: not four, not finite numbers, or no extent.
+        FacemixError: not four, not finite numbers, or no extent.
     """
     found = f"{where}: found {','.join(values)}"
     if len(values) != 4:
-        raise ValueError(f"{found}: {len(values)} values, expected 4: x0,y0,x1,y1 in pixels")
+        raise FacemixError(f"{found}: {len(values)} values, expected 4: x0,y0,x1,y1 in pixels")
     try:
         x0, y0, x1, y1 = box = [float(value) for value in values]
     except ValueError:
-        raise ValueError(f"{found}, expected four numbers: x0,y0,x1,y1 in pixels") from None
+        raise FacemixError(f"{found}, expected four numbers: x0,y0,x1,y1 in pixels") from None
     if not np.isfinite(box).all():
-        raise ValueError(f"{found}, expected finite numbers")
+        raise FacemixError(f"{found}, expected finite numbers")
     if x1 <= x0 or y1 <= y0:
-        raise ValueError(f"{found}: a box without extent, expected x0 < x1 and y0 < y1")
+        raise FacemixError(f"{found}: a box without extent, expected x0 < x1 and y0 < y1")
     return box
 
 
@@ -178,14 +181,14 @@ def _given(
         by_place = _read_boxes(boxes, set(places))
         missing = [image for image, place in zip(images, places, strict=True) if place not in by_place]
         if missing:
-            raise ValueError(
+            raise FacemixError(
                 f"{boxes}: no row for {missing[0]}" + _and_more(missing) + "; add its boxes, or leave the image out"
             )
         return by_place
     if not box:
         return None
     if len(images) != 1:
-        raise ValueError(f"--box is for one picture, found {len(images)}; give the boxes of several with --boxes CSV")
+        raise FacemixError(f"--box is for one picture, found {len(images)}; give the boxes of several with --boxes CSV")
     return {places[0]: np.array([parse_box(text.split(","), "--box") for text in box])}
 
 
@@ -196,10 +199,10 @@ def _read_boxes(path: Path, places: set[Path]) -> dict[Path, Boxes]:
             reader = csv.reader(file)
             lines = [(reader.line_num, row) for row in reader if row]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{path}: not a readable CSV ({error}), expected the header {','.join(HEADER)}") from None
+        raise FacemixError(f"{path}: not a readable CSV ({error}), expected the header {','.join(HEADER)}") from None
     header = lines[0][1] if lines else []
     if header != HEADER:
-        raise ValueError(f"{path}: found the header {','.join(header)!r}, expected {','.join(HEADER)!r}")
+        raise FacemixError(f"{path}: found the header {','.join(header)!r}, expected {','.join(HEADER)!r}")
     boxes: dict[Path, list[list[float]]] = {}
     unknown: list[str] = []
     for number, (image, *values) in lines[1:]:
@@ -210,7 +213,7 @@ def _read_boxes(path: Path, places: set[Path]) -> dict[Path, Boxes]:
         else:
             unknown.append(f"line {number} has {image}")
     if unknown:
-        raise ValueError(f"{path}: {unknown[0]}, which is not among the images" + _and_more(unknown))
+        raise FacemixError(f"{path}: {unknown[0]}, which is not among the images" + _and_more(unknown))
     return {place: np.array(found) for place, found in boxes.items()}
 
 

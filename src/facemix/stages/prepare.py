@@ -5,6 +5,7 @@ from collections import Counter
 from pathlib import Path
 
 from facemix import config
+from facemix.errors import FacemixError
 from facemix.faces import formats, packs, splits
 from facemix.faces.face import STAND_IN, STAND_IN_SHOWN, Face
 from facemix.render import sets
@@ -17,7 +18,7 @@ def prepare(role: str, params: config.Params) -> None:
     """Reads every source of a role and what is rendered for it, splits the real faces, and writes `data/packs/ROLE`.
 
     Raises:
-        ValueError: no sources, broken faces (all are listed), or no validation or test faces.
+        FacemixError: no sources, broken faces (all are listed), or no validation or test faces.
     """
     sources = _sources(role, params)
     entries: list[packs.Entry] = []
@@ -36,7 +37,7 @@ def prepare(role: str, params: config.Params) -> None:
     if role == "real":
         for split in ("validation", "train", "test"):
             if not counts[split]:
-                raise ValueError(
+                raise FacemixError(
                     f"sources.real: no {split} faces among {len(entries)}; expected some in each of validation, train "
                     f"and test: complete the source, or list validation faces in {SPLIT_FILES}/NAME.yaml"
                 )
@@ -54,10 +55,10 @@ def _sources(role: str, params: config.Params) -> list[tuple[config.Source, Path
     found = [(source, SOURCES / source.name) for source in imported]
     if rendered.n:
         if not folder.exists():
-            raise ValueError(f"{folder}: not rendered yet; run `dvc repro`, or `facemix render --stage {name}`")
+            raise FacemixError(f"{folder}: not rendered yet; run `dvc repro`, or `facemix render --stage {name}`")
         found.append((config.Source(name=config.RENDERED[role], format="facesynthetics"), folder))
     if not found:
-        raise ValueError(
+        raise FacemixError(
             f"params.yaml: sources.{role}: found no source; add one with `facemix import FORMAT PATH`, or render "
             f"faces: set render.{name}.n"
         )

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from facemix.config import PARAMS_FILE, ConfigError, load, update_params
+from facemix.errors import FacemixError
 
 PRESETS = Path("presets")
 
@@ -14,7 +15,7 @@ def preset(name: str, params_file: Path = PARAMS_FILE) -> dict[str, object]:
     Where real faces are imported, no stand-in is rendered, whatever the preset says.
 
     Raises:
-        ValueError: there is no such preset, or it names a key or value that params.yaml cannot have.
+        FacemixError: there is no such preset, or it names a key or value that params.yaml cannot have.
     """
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
@@ -22,20 +23,20 @@ def preset(name: str, params_file: Path = PARAMS_FILE) -> dict[str, object]:
     path = PRESETS / f"{name}.yaml"
     if not path.exists():
         known = ", ".join(sorted(file.stem for file in PRESETS.glob("*.yaml")))
-        raise ValueError(f"{path}: no such preset; there are: {known}")
+        raise FacemixError(f"{path}: no such preset; there are: {known}")
     try:
         content = YAML(typ="safe").load(path)
     except YAMLError as error:
-        raise ValueError(f"{path}: not valid YAML: {error}") from None
+        raise FacemixError(f"{path}: not valid YAML: {error}") from None
     if not isinstance(content, Mapping):
-        raise ValueError(f"{path}: found {content!r}, expected keys of params.yaml and their values")
+        raise FacemixError(f"{path}: found {content!r}, expected keys of params.yaml and their values")
     changes = dict(_leaves(content))
     if load(params_file).sources.real:
         changes["render.stand_in.n"] = 0
     try:
         update_params(params_file, changes)
     except ConfigError as error:
-        raise ValueError(f"{path}: {error}") from None
+        raise FacemixError(f"{path}: {error}") from None
     return changes
 
 

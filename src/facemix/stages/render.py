@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from facemix import config, tracking
+from facemix.errors import FacemixError
 from facemix.files import alone, whole_folder
 from facemix.render import sets
 from facemix.render.population import POPULATIONS, Population, changed
@@ -39,12 +40,12 @@ def render_folder(
         backend: of the renderer.
 
     Raises:
-        ValueError: what cannot be used, with its name; the folder holds something else.
+        FacemixError: what cannot be used, with its name; the folder holds something else.
         OSError: the disk is full or read-only.
-        RuntimeError: the generator failed, or a process of it died.
+        FacemixError: the generator failed, or a process of it died.
     """
     if out is None or n is None:
-        raise ValueError("found no --out or no --n, expected both: `facemix render --n 1000 --out DIR`")
+        raise FacemixError("found no --out or no --n, expected both: `facemix render --n 1000 --out DIR`")
     settings = sets.Settings(
         seed=seed,
         size=size,
@@ -65,13 +66,13 @@ def _changed(domain: str, path: Path) -> Population:
     try:
         content = YAML(typ="safe").load(path)
     except YAMLError as error:
-        raise ValueError(f"{path}: not valid YAML: {error}") from None
+        raise FacemixError(f"{path}: not valid YAML: {error}") from None
     if not isinstance(content, Mapping):
-        raise ValueError(f"{path}: found {content!r}, expected a mapping of keys to values, such as `glasses: 0.5`")
+        raise FacemixError(f"{path}: found {content!r}, expected a mapping of keys to values, such as `glasses: 0.5`")
     try:
         return changed(POPULATIONS[domain], content)
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+        raise FacemixError(f"{path}: {error}") from None
 
 
 def render_stage(name: str, params: config.Params) -> None:
@@ -81,9 +82,9 @@ def render_stage(name: str, params: config.Params) -> None:
     stopped run finds them again, and move when all are there.
 
     Raises:
-        ValueError: a key or value that a population cannot have.
+        FacemixError: a key or value that a population cannot have.
         OSError: the disk is full or read-only.
-        RuntimeError: the generator failed, or a process of it died.
+        FacemixError: the generator failed, or a process of it died.
     """
     wanted: config.RenderedSet = getattr(params.render, name)
     out = sets.FOLDER / name
@@ -95,7 +96,7 @@ def render_stage(name: str, params: config.Params) -> None:
     try:
         population = changed(POPULATIONS[name], wanted.population)
     except ValueError as error:
-        raise ValueError(f"params.yaml: render.{name}.{error}") from None
+        raise FacemixError(f"params.yaml: render.{name}.{error}") from None
     settings = sets.Settings(seed=wanted.seed, size=wanted.image_size, labels=sets.LABELS[name], population=population)
     identity = json.dumps([wanted.n, sets.manifest(settings)], sort_keys=True)
     digest = hashlib.sha256(identity.encode()).hexdigest()[:12]

@@ -5,11 +5,11 @@ from facemix.config import Params
 from facemix.faces import formats
 from facemix.faces.face import STAND_IN_SHOWN
 from facemix.files import whole_file, whole_folder
+from facemix.reporting import figures
+from facemix.reporting.page import Piece, Report, Section, html
+from facemix.reporting.sections import faces, provenance, results
+from facemix.reporting.sections.found import Found, read
 from facemix.stages.leaks import REPORTS
-from facemix.stages.sections import faces, provenance, results
-from facemix.stages.sections.found import Found, read
-from facemix.verdict import figures
-from facemix.verdict.report import Piece, Report, Section, html
 
 PAGE = REPORTS / "report.html"
 FIGURES = REPORTS / "figures"
@@ -19,7 +19,7 @@ def report(params: Params) -> None:
     """Writes reports/report.html and the figures that only it has, and tracks them.
 
     Raises:
-        ValueError: `facemix compare` has not run on the models that are there, or what it wrote is damaged.
+        FacemixError: `facemix compare` has not run on the models that are there, or what it wrote is damaged.
         OSError: an output cannot be written.
     """
     with whole_folder(FIGURES) as beside:

@@ -12,16 +12,18 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from facemix import tasks, tracking
+from facemix import tracking
 from facemix.config import Params
+from facemix.errors import FacemixError
+from facemix.evaluation import measure
+from facemix.evaluation.metrics import by_region
 from facemix.faces import packs
 from facemix.faces.face import STAND_IN, STAND_IN_SHOWN
 from facemix.faces.packs import Pack
 from facemix.files import alone, whole_folder, write_table
-from facemix.learning import evaluation, processes, training
-from facemix.metrics import by_region
 from facemix.strategies import MODELS, Strategy
-from facemix.tasks import Outcome, Rows, Task
+from facemix.training import loop, processes, tasks
+from facemix.training.tasks import Outcome, Rows, Task
 
 
 def train(strategy: Strategy, seed: int, params: Params, resume: Path | None = None) -> None:
@@ -34,7 +36,7 @@ def train(strategy: Strategy, seed: int, params: Params, resume: Path | None = N
         resume: another checkpoint of this very training to go on from.
 
     Raises:
-        ValueError: a setting or an input that cannot be used, or `resume` is a checkpoint of another configuration.
+        FacemixError: a setting or an input that cannot be used, or `resume` is a checkpoint of another configuration.
         OSError: an output cannot be written.
     """
     task = tasks.gather(strategy, seed, params)
@@ -77,10 +79,10 @@ def train(strategy: Strategy, seed: int, params: Params, resume: Path | None = N
 def write_outputs(folder: Path, task: Task, outcome: Outcome) -> dict[str, Any]:
     """Evaluates and writes a strategy's folder beside, then renames it; returns what metrics.json holds."""
     rows = task.split("validation", "test", "challenging")
-    predicted = evaluation.predict_pack(outcome.landmarker, task.real, rows)
+    predicted = measure.predict_pack(outcome.landmarker, task.real, rows)
     normalizer = task.params.evaluation.normalizer
-    errors = evaluation.measure(predicted, task.real, rows, normalizer)
-    jittered = evaluation.measure_jittered(outcome.landmarker, task.real, rows, normalizer)
+    errors = measure.measure(predicted, task.real, rows, normalizer)
+    jittered = measure.measure_jittered(outcome.landmarker, task.real, rows, normalizer)
     sets = {"val": ["validation"], "test": ["test"]}
     if np.any(task.real.splits == "challenging"):
         sets |= {"challenging": ["challenging"], "full": ["test", "challenging"]}
@@ -89,7 +91,7 @@ def write_outputs(folder: Path, task: Task, outcome: Outcome) -> dict[str, Any]:
         "validation_faces": which_faces(task.real, task.split("validation")),
     }
     metrics |= {
-        name: evaluation.summarize(errors.of(*names), {level: others.of(*names) for level, others in jittered.items()})
+        name: measure.summarize(errors.of(*names), {level: others.of(*names) for level, others in jittered.items()})
         for name, names in sets.items()
     }
     metrics |= outcome.metrics
@@ -113,7 +115,7 @@ def which_faces(pack: Pack, rows: Rows) -> str:
     return digest.hexdigest()[:12]
 
 
-def error_rows(errors: evaluation.Errors) -> list[dict[str, str]]:
+def error_rows(errors: measure.Errors) -> list[dict[str, str]]:
     """One row a face: its subset, NME, photograph, and NME by region, all in % of the face size."""
     columns = {"face": errors.ids, "subset": errors.subsets, "nme": _decimals(errors.nme), "photo": errors.photos}
     columns |= {name: _decimals(values) for name, values in by_region(errors.points).items()}
@@ -148,7 +150,7 @@ def _is_stand_in(task: Task) -> bool:
     return STAND_IN in task.real.subsets
 
 
-def _report(row: training.Row, run: tracking.Run) -> None:
+def _report(row: loop.Row, run: tracking.Run) -> None:
     step = int(row["step"])
     run.metrics({key: value for key, value in row.items() if key != "step"}, step=step)
     if not sys.stderr.isatty():  # a log file shows no progress bar: one line an evaluation instead
@@ -179,7 +181,7 @@ def checkpoint_path(task: Task) -> Path:
 def adopt(resume: Path, checkpoint: Path, identity: Mapping[str, Any]) -> None:
     """Makes a given checkpoint the one to go on from, after checking that it is of this very training."""
     if not resume.exists():
-        raise ValueError(f"--resume {resume}: no such file, expected a checkpoint of an earlier run of this training")
-    content = training.read_checkpoint(resume, resume.read_bytes(), identity, torch.device("cpu"))
+        raise FacemixError(f"--resume {resume}: no such file, expected a checkpoint of an earlier run of this training")
+    content = loop.read_checkpoint(resume, resume.read_bytes(), identity, torch.device("cpu"))
     if resume.resolve() != checkpoint:
-        training.write_checkpoint(checkpoint, content)
+        loop.write_checkpoint(checkpoint, content)

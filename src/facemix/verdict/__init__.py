@@ -1,1 +1,1 @@
-"""What the results say."""
+"""Statistics: what the results say."""

@@ -10,7 +10,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from facemix import metrics
+from facemix.errors import FacemixError
+from facemix.evaluation import metrics
 from facemix.faces.face import STAND_IN, STAND_IN_SHOWN
 from facemix.strategies import STRATEGIES
 from facemix.verdict import bootstrap
@@ -51,16 +52,16 @@ def read(models: Path, seeds: Sequence[int]) -> list[Trained]:
     """Every trained strategy at the seeds that all of them have, in the order of the table.
 
     Raises:
-        ValueError: nothing is there, no seed is common to all, a file is damaged, NMEs of different face sizes, or
+        FacemixError: nothing is there, no seed is common to all, a file is damaged, NMEs of different face sizes, or
             strategies that were judged on different faces or trained with different budgets.
     """
     names = _trained(models, seeds)
     if not names:
-        raise ValueError(f"{models}: no trained strategy, expected {models}/STRATEGY/seed-K; run `dvc repro`")
+        raise FacemixError(f"{models}: no trained strategy, expected {models}/STRATEGY/seed-K; run `dvc repro`")
     lacking = missing(models, seeds)
     common = [seed for seed in seeds if not any((name, seed) in lacking for name in names)]
     if not common:
-        raise ValueError(
+        raise FacemixError(
             f"{models}: no seed that every strategy was trained with, expected one at least; missing: "
             f"{named(lacking)}; run `dvc repro`"
         )
@@ -68,18 +69,18 @@ def read(models: Path, seeds: Sequence[int]) -> list[Trained]:
     first = found[0]
     for other in found[1:]:
         if other.metrics["normalizer"] != first.metrics["normalizer"]:
-            raise ValueError(
+            raise FacemixError(
                 f"{models}: {first.strategy} is measured by {first.metrics['normalizer']}, {other.strategy} by "
                 f"{other.metrics['normalizer']}; expected one face size for all: run `dvc repro`"
             )
         if other.errors.keys() != first.errors.keys():
-            raise ValueError(
+            raise FacemixError(
                 f"{models}: {first.strategy} seed {first.seed} and {other.strategy} seed {other.seed} were tested on "
                 f"different faces ({len(first.errors)} and {len(other.errors)}); run `dvc repro`"
             )
         for what, of in _EQUAL.items():
             if of(other.metrics) != of(first.metrics):
-                raise ValueError(
+                raise FacemixError(
                     f"{models}: {what} of {first.strategy} seed {first.seed}: found {of(first.metrics)}, of "
                     f"{other.strategy} seed {other.seed} {of(other.metrics)}; expected equal ones: run `dvc repro`"
                 )
@@ -126,14 +127,14 @@ def _read_one(folder: Path, strategy: str, seed: int) -> Trained:
         _check_numbers(content)
     except FileNotFoundError as error:
         missing = Path(error.filename).name
-        raise ValueError(f"{folder}: {missing} is missing; expected one for every seed: run `dvc repro`") from None
+        raise FacemixError(f"{folder}: {missing} is missing; expected one for every seed: run `dvc repro`") from None
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{folder}: damaged results ({error!r}); delete the folder and run `dvc repro`") from error
+        raise FacemixError(f"{folder}: damaged results ({error!r}); delete the folder and run `dvc repro`") from error
     if not errors:
-        raise ValueError(f"{folder / 'errors.csv'}: no test face; delete the folder and run `dvc repro`")
+        raise FacemixError(f"{folder / 'errors.csv'}: no test face; delete the folder and run `dvc repro`")
     for face, nme in errors.items():
         if not np.isfinite(nme):
-            raise ValueError(
+            raise FacemixError(
                 f"{folder / 'errors.csv'}: {face} has an NME of {nme}, expected a finite NME for every test face; "
                 "delete the folder and run `dvc repro`"
             )

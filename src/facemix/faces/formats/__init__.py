@@ -7,6 +7,7 @@ A new format is a new module and a new row here.
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from facemix.errors import FacemixError
 from facemix.faces.face import BrokenFace, Face
 from facemix.faces.formats import dgfaces, facesynthetics, w300
 from facemix.faces.formats.inspection import check
@@ -50,12 +51,12 @@ def read(format: str, root: Path) -> tuple[list[Face], list[BrokenFace]]:  # noq
     """The faces of a folder, sorted by id, and the broken ones.
 
     Raises:
-        ValueError: the format is unknown, or the folder holds nothing of that format.
+        FacemixError: the format is unknown, or the folder holds nothing of that format.
     """
     if format not in READERS:
-        raise ValueError(f"unknown format {format!r}, expected one of {', '.join(READERS)}")
+        raise FacemixError(f"unknown format {format!r}, expected one of {', '.join(READERS)}")
     if not root.is_dir():
-        raise ValueError(f"{root}: no such folder, expected {_EXPECTED[format]}; check the path")
+        raise FacemixError(f"{root}: no such folder, expected {_EXPECTED[format]}; check the path")
     faces: list[Face] = []
     broken: list[BrokenFace] = []
     for item in READERS[format](root):
@@ -65,7 +66,7 @@ def read(format: str, root: Path) -> tuple[list[Face], list[BrokenFace]]:  # noq
             broken.append(item)
     if not faces and not broken:
         found = f"no faces in the format {format}, expected {_EXPECTED[format]}"
-        raise ValueError(f"{root}: {found}; {_advice(format, root)}")
+        raise FacemixError(f"{root}: {found}; {_advice(format, root)}")
     return sorted(faces, key=lambda face: face.id), broken
 
 

@@ -1,0 +1,1 @@
+"""Speed, memory, and what synthetic sets are worth."""

@@ -1,0 +1,337 @@
+"""`facemix bench`: speed that a user can measure on any machine, as ratios within one process."""
+
+import itertools
+import json
+import os
+import resource
+import tempfile
+import time
+from collections.abc import Callable
+from multiprocessing import get_context
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from facemix.benchmarks import usual_loader
+from facemix.config import Params
+from facemix.errors import FacemixError
+from facemix.faces import packs
+from facemix.faces.face import Face
+from facemix.files import write_table
+from facemix.training import augment, batches, loop
+from facemix.training.batches import MixedBatches, TrainingSet
+from facemix.training.model import LandmarkNet
+from facemix.training.processes import Group, choose_device
+
+ROUNDS = 40
+STEPS = 2  # few: the two take turns often, so that a drift of the machine's speed hits both
+GPU_STEPS = 20  # more: the host runs ahead of a GPU, which it cannot in the first of them
+FACES = 512
+LOADER_ROUNDS = 10
+RENDER_WARM_UP = 3
+RENDER_STAGES = ("head", "skin", "eyes and teeth", "hair", "clothing", "light", "render", "develop")
+
+
+def step(params: Params) -> None:
+    """Prints images/s of the bare step and of real training, taken in turn, and their ratio.
+
+    The bare step is forward, backward and optimiser on one constant batch; real training also loads the batch from a
+    memory-mapped pack, augments it and keeps the moving average. Faces are noise: speed does not depend on them.
+    On a GPU also what share of its bfloat16 rate real training achieves.
+    """
+    model, settings = params.model, params.training
+    device = choose_device(settings.device)
+    group = Group(device)
+    torch.manual_seed(0)
+    network = LandmarkNet(model.backbone, model.input_size, model.width)
+    with tempfile.TemporaryDirectory() as folder, loop.core_spared(device):
+        machine = _machine(device)
+        recipe = _recipe(_noise_batches(Path(folder), params), params)
+        load = loop.inputs(recipe, group)
+        state = loop.State.begin(network, recipe, group)
+        images = torch.rand(settings.batch_size, 3, model.input_size, model.input_size, device=device)
+        targets = torch.rand(settings.batch_size, 68, 2, device=device) * model.input_size
+
+        def bare() -> None:
+            loop.optimize(state.forward, state.optimizer, images, targets, settings.precision, model.input_size, group)
+
+        def real() -> None:
+            state.advance(recipe, load, group)
+
+        for _ in range(3):  # warm-up
+            bare()
+            real()
+        steps = GPU_STEPS if device.type == "cuda" else STEPS
+        pairs = [(_seconds(bare, device, steps), _seconds(real, device, steps)) for _ in range(ROUNDS)]
+    bare_s, real_s = np.median(pairs, axis=0)
+    ratio = float(np.median([bare_ / real_ for bare_, real_ in pairs]))
+    faces = steps * settings.batch_size
+    print(f"{model.backbone}, {model.input_size} px, batch {settings.batch_size}, {machine}")
+    print(f"bare step      {faces / bare_s:8.1f} images/s")
+    print(f"real training  {faces / real_s:8.1f} images/s")
+    print(f"ratio          {ratio:8.3f}")
+    if device.type == "cuda":
+        rate, peak = steps * step_flops(network, images) / real_s, bfloat16_rate(device)
+        print(f"share of peak  {rate / peak:8.3f}: {rate / 1e12:.1f} of {peak / 1e12:.0f} TFLOP/s of bfloat16 products")
+
+
+def step_flops(network: torch.nn.Module, images: torch.Tensor) -> int:
+    """Floating-point operations of a training step: thrice those of forward, since backward takes twice as many."""
+    network.eval()
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        network(images)
+    return 3 * int(counter.get_total_flops())
+
+
+def bfloat16_rate(device: torch.device, side: int = 8192, times: int = 20) -> float:
+    """Operations per second of a product of two square bfloat16 matrices: what the device can do, as measured."""
+    a = torch.rand(side, side, device=device, dtype=torch.bfloat16)
+    product = torch.empty_like(a)
+    seconds = [_seconds(lambda: torch.mm(a, a, out=product), device, times) for _ in range(3)]  # the first warms up
+    return 2 * side**3 * times / min(seconds)
+
+
+def loader(params: Params, faces: int = FACES) -> None:
+    """Prints images/s of facemix's batches and of the field's usual loader, taken in turn, and their ratio.
+
+    Both bring the same faces to the training device at the same augmentation. The usual loader decodes JPEG photographs
+    of 400 x 400 pixels in each epoch; facemix decoded them once, in `facemix prepare`, which is not counted here.
+    """
+    model, size, batch_size = params.model, params.model.input_size, params.training.batch_size
+    if faces < batch_size:
+        raise FacemixError(
+            f"training.batch_size: found {batch_size}, expected at most {faces}, the faces of this bench"
+        )
+    device = choose_device(params.training.device)
+    with tempfile.TemporaryDirectory() as folder:
+        entries = _photographs(Path(folder), faces)
+        packs.write(Path(folder) / "pack", entries, size=params.pack.crop_size, margin=params.pack.margin)
+        pack = packs.read(Path(folder) / "pack")
+        everything = TrainingSet(images=pack.images, landmarks=pack.landmarks, ids=pack.ids, rows=np.arange(faces))
+        recipe = _recipe(MixedBatches(everything, None, alpha=0, batch_size=batch_size, seed=0), params)
+        load = batches.loader(recipe.batches, device, 0, batch_size)
+        photographs = usual_loader.Photographs(
+            [entry.face.image for entry in entries],
+            np.stack([entry.face.landmarks for entry in entries]),
+            size=size,
+            context=model.context,
+            settings=params.augmentation,
+        )
+        usual = usual_loader.batches(photographs, batch_size, pinned=device.type == "cuda")
+        steps = itertools.count()
+
+        def batch() -> None:
+            step = next(steps)
+            crops, landmarks = load(step)
+            augment.apply(crops, landmarks, recipe.changes(step, crops.shape[1]), size)
+
+        def epoch() -> None:
+            for images, points in usual:
+                images.to(device, non_blocking=True)
+                points.to(device, non_blocking=True)
+
+        batch()  # warm-up
+        epoch()
+        pairs = [(_seconds(epoch, device, 1), _seconds(batch, device, len(usual))) for _ in range(LOADER_ROUNDS)]
+    usual_s, ours_s = np.median(pairs, axis=0)
+    ratio = float(np.median([usual_ / ours_ for usual_, ours_ in pairs]))
+    images = len(usual) * batch_size
+    print(f"{size} px, batch {batch_size}, {_machine(device)}")
+    print(f"OpenCV by sample, {usual_loader.WORKERS} workers  {images / usual_s:8.1f} images/s")
+    print(f"facemix by batch             {images / ours_s:8.1f} images/s")
+    print(f"ratio                        {ratio:8.3f}")
+
+
+def _recipe(faces: MixedBatches, params: Params) -> loop.Recipe:
+    """A training on these faces, as params say."""
+    return loop.Recipe(
+        batches=faces,
+        context=params.model.context,
+        input_size=params.model.input_size,
+        settings=params.training,
+        augmentation=params.augmentation,
+        learning_rate=params.training.learning_rate,
+        seed=0,
+    )
+
+
+def _noise_batches(folder: Path, params: Params) -> MixedBatches:
+    size = params.pack.crop_size
+    rng = np.random.default_rng(0)
+    images = np.lib.format.open_memmap(folder / "images.npy", mode="w+", dtype=np.uint8, shape=(FACES, size, size, 3))
+    images[:] = rng.integers(0, 256, images.shape, dtype=np.uint8)
+    landmarks = (rng.random((FACES, 68, 2)) * size).astype(np.float32)
+    rows = np.arange(FACES)
+    faces = TrainingSet(images=images, landmarks=landmarks, ids=rows.astype(np.str_), rows=rows)
+    return MixedBatches(faces, faces, alpha=0.5, batch_size=params.training.batch_size, seed=0)
+
+
+def _seconds(work: Callable[[], object], device: torch.device, times: int) -> float:
+    start = time.perf_counter()
+    for _ in range(times):
+        work()
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def memory(params: Params, faces: int = FACES) -> None:
+    """Prints the peak memory of training on a pack of `faces` and on one ten times as large, and their ratio.
+
+    Each in a process of its own, for as many steps as show all faces of the larger pack once.
+    """
+    steps = -(-10 * faces // params.training.batch_size)
+    with get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
+        peaks = [pool.apply(_train_on_black, (params, n, steps)) for n in (faces, 10 * faces)]
+    crop = params.pack.crop_size**2 * 3 / 2**20
+    print(f"{steps} steps of {params.training.batch_size} faces, {_machine(choose_device(params.training.device))}")
+    for n, peak in zip((faces, 10 * faces), peaks, strict=True):
+        print(f"{n:6d} faces, {n * crop:7.1f} MiB  peak {peak:7.1f} MiB")
+    print(f"ratio                       {peaks[1] / peaks[0]:8.3f}")
+
+
+def _train_on_black(params: Params, faces: int, steps: int) -> float:
+    """Peak memory of this process, MiB, after training on black crops: a file of holes, which take no disk."""
+    device, size = choose_device(params.training.device), params.pack.crop_size
+    group = Group(device)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "images.npy"
+        np.lib.format.open_memmap(file, mode="w+", dtype=np.uint8, shape=(faces, size, size, 3))
+        landmarks = np.tile(np.linspace(0, size, 68, dtype=np.float32)[:, None], (faces, 1, 2))
+        rows = np.arange(faces)
+        images = np.load(file, mmap_mode="r", allow_pickle=False)
+        black = TrainingSet(images=images, landmarks=landmarks, ids=rows.astype(np.str_), rows=rows)
+        recipe = _recipe(MixedBatches(black, None, alpha=0, batch_size=params.training.batch_size, seed=0), params)
+        load = loop.inputs(recipe, group)
+        network = LandmarkNet(params.model.backbone, params.model.input_size, params.model.width)
+        state = loop.State.begin(network, recipe, group)
+        for _ in range(steps):
+            state.advance(recipe, load, group)
+    return _peak_memory()
+
+
+def prepare(params: Params) -> None:
+    """Prints faces/s of decoding and cropping JPEG photographs of 400 x 400 pixels into a pack, on all cores."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        entries = _photographs(root, FACES)
+        start = time.perf_counter()
+        packs.write(root / "pack", entries, size=params.pack.crop_size, margin=params.pack.margin)
+        seconds = time.perf_counter() - start
+    print(
+        f"{FACES} JPEG photographs of 400 px into crops of {params.pack.crop_size} px, {_machine(torch.device('cpu'))}"
+    )
+    print(f"{FACES / seconds:.0f} faces/s")
+
+
+def _photographs(folder: Path, n: int) -> list[packs.Entry]:
+    """JPEG photographs of 400 x 400 pixels, soft noise, with points in their inner half."""
+    rng = np.random.default_rng(0)
+    entries = []
+    for i in range(n):
+        picture = cv2.GaussianBlur(rng.integers(0, 256, (400, 400, 3), dtype=np.uint8), (0, 0), 3)
+        path = folder / f"{i}.jpg"
+        cv2.imwrite(str(path), picture)
+        points = (100 + 200 * rng.random((68, 2))).astype(np.float32)
+        face = Face(id=str(i), subset="", photo=str(i), image=path, landmarks=points, files=(path,))
+        entries.append(packs.Entry(face=face, source="bench", split="train"))
+    return entries
+
+
+def render(size: int, n: int, backend: str) -> None:
+    """Prints images/s by stage of one process on one core, its peak memory, and images/s of all cores that write a set.
+
+    The first pictures, in which LLVM compiles its kernels, do not count for the stages.
+    """
+    from facemix.render import sets
+    from facemix.render.population import POPULATIONS
+    from facemix.render.scene import choose_backend
+    from facemix.render.studio import Studio
+
+    if n < 2:
+        raise FacemixError(f"--n {n}: expected at least 2 pictures")
+    chosen, notice = choose_backend(backend)
+    print(f"{size} px, {chosen}, {_machine(torch.device('cpu'))}" + (f"; {notice}" if notice else ""))
+    studio, population = Studio(size, chosen), POPULATIONS["synthetic"]
+    for index in range(RENDER_WARM_UP):
+        studio.shoot(population, 1, index, "mesh")
+    early, spent = _peak_memory(), dict.fromkeys(RENDER_STAGES, 0.0)
+    last = time.perf_counter()
+
+    def lap(stage: str) -> None:
+        nonlocal last
+        now = time.perf_counter()
+        spent[stage] += now - last
+        last = now
+
+    for index in range(n):
+        studio.shoot(population, 0, index, "mesh", lap)
+    total = sum(spent.values())
+    for stage, seconds in spent.items():
+        print(f"{stage:16s} {1e3 * seconds / n:8.1f} ms {n / seconds:8.1f} images/s")
+    print(f"{'one process':16s} {1e3 * total / n:8.1f} ms {n / total:8.2f} images/s")
+    late = _peak_memory()
+    print(f"peak memory {early:.0f} MB after {RENDER_WARM_UP} pictures, {late:.0f} MB after {n + RENDER_WARM_UP}")
+    with tempfile.TemporaryDirectory() as folder:
+        start = time.perf_counter()
+        sets.render_set(
+            Path(folder) / "set",
+            n,
+            sets.Settings(seed=0, size=size, labels="mesh", population=population, backend=chosen),
+        )
+        seconds = time.perf_counter() - start
+    print(f"all cores, {n} pictures written, start included: {n / seconds:.2f} images/s")
+
+
+def compare() -> None:
+    """Prints the seconds that the verdict on six strategies, five seeds and 554 faces takes, on made-up errors."""
+    from facemix.strategies import STRATEGIES
+    from facemix.verdict import bootstrap, comparison, simulation
+
+    rng, n_seeds, n_faces, n_photos = np.random.default_rng(0), 5, 554, 522
+    photo_of = np.sort(np.concatenate([np.arange(n_photos), rng.integers(0, n_photos, n_faces - n_photos)]))
+    errors = simulation.errors(rng, np.linspace(4, 6, len(STRATEGIES)), n_seeds, photo_of)
+    with tempfile.TemporaryDirectory() as folder:
+        for name, of_strategy in zip(STRATEGIES, errors, strict=True):
+            for seed, of_seed in enumerate(of_strategy):
+                _write_errors(Path(folder) / name / f"seed-{seed}", of_seed, photo_of)
+        start = time.perf_counter()
+        trained = comparison.read(Path(folder), range(n_seeds))
+        middle = time.perf_counter()
+        comparison.rank(trained)
+        end = time.perf_counter()
+    print(
+        f"{len(STRATEGIES)} strategies, {n_seeds} seeds, {n_faces} faces, {bootstrap.RESAMPLES} resamples, "
+        f"{_machine(torch.device('cpu'))}"
+    )
+    print(f"read the files        {middle - start:6.2f} s")
+    print(f"rank, with intervals  {end - middle:6.2f} s")
+
+
+def _write_errors(folder: Path, errors: npt.NDArray[np.float64], photo_of: npt.NDArray[np.int64]) -> None:
+    """What `facemix compare` reads of a trained strategy."""
+    nme = float(errors.mean())
+    test = {"nme": nme, "fr8": 0, "fr10": 0, "auc8": 0, "regions": {}, "subsets": {"": nme}, "box_jitter": {}}
+    folder.mkdir(parents=True)
+    training = {"faces_seen": 1, "pretraining_faces_seen": 0}
+    metrics = {"normalizer": "outer_eye", "val": {"nme": nme}, "test": test, "training": training}
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+    rows = zip(errors.tolist(), photo_of.tolist(), strict=True)
+    table = [{"face": i, "subset": "", "nme": nme, "photo": photo} for i, (nme, photo) in enumerate(rows)]
+    write_table(folder / "errors.csv", table)
+    write_table(folder / "history.csv", [{"step": 1, "val_nme": nme}])
+
+
+def _peak_memory() -> float:
+    """Of this process, MiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def _machine(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"CPU, {os.cpu_count()} cores, {torch.get_num_threads()} threads"

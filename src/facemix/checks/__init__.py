@@ -1,0 +1,1 @@
+"""What the sets of faces hold twice, and how far two annotators lie apart."""

@@ -1,0 +1,75 @@
+"""The human floor: how far two people's annotations of one photograph lie apart.
+
+Where a benchmark holds a photograph twice, it was often annotated twice. No detector can be shown to be better than
+people agree: against another annotator of the same faces, a perfect one would measure about 1 / sqrt(2) of this NME.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from facemix.checks.duplicates import Pair
+from facemix.evaluation import metrics
+from facemix.faces import geometry
+from facemix.faces.landmarks import MIRROR, REGIONS
+
+COPIED = 0.5
+"""NME in % below which the annotation was copied with the photograph: what is left is the registration's error.
+
+Of 300-W's 158 pairs none has less than 1.3.
+"""
+
+
+def annotations(pairs: Sequence[Pair], points: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+    """Both annotations of each pair in pixels of its first patch: (2, n, 68, 2).
+
+    Args:
+        points: (m, 68, 2) pixels of the patches, as `duplicates.cut` gives them.
+    """
+    second = [
+        geometry.apply(pair.transform, points[pair.second][MIRROR] if pair.mirrored else points[pair.second])
+        for pair in pairs
+    ]
+    return np.array([[points[pair.first] for pair in pairs], second], dtype=np.float64).reshape(
+        2, -1, *points.shape[1:]
+    )
+
+
+def measure(pairs: Sequence[Pair], points: npt.NDArray[np.floating], normalizer: str) -> dict[str, Any]:
+    """NME between two annotators in %: mean and median over photographs, and the mean by region.
+
+    A photograph counts once, however many copies of it there are: as the mean over their pairs. Without photographs
+    that were annotated twice there is no NME among the keys.
+
+    Args:
+        points: as for `annotations`.
+        normalizer: the face size, a key of `metrics.NORMALIZERS`; measured on the first of each pair.
+    """
+    first, second = annotations(pairs, points)
+    errors = metrics.point_errors(second, first, normalizer)
+    twice = errors.mean(axis=1) >= COPIED
+    about: dict[str, Any] = {"normalizer": normalizer, "photographs": 0, "pairs": int(twice.sum())}
+    if not twice.any():
+        return about
+    by_photo = _mean_by_photo([pair for pair, kept in zip(pairs, twice, strict=True) if kept], errors[twice])
+    nme = by_photo.mean(axis=1)
+    return about | {
+        "photographs": len(nme),
+        "nme": round(float(nme.mean()), 4),
+        "median": round(float(np.median(nme)), 4),
+        "regions": {name: round(float(by_photo[:, list(part)].mean()), 4) for name, part in REGIONS.items()},
+    }
+
+
+def _mean_by_photo(pairs: Sequence[Pair], errors: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """The mean (k, 68) of errors (n, 68) over the pairs of each photograph; what pairs link is one photograph."""
+    first, second = np.array([(pair.first, pair.second) for pair in pairs]).T
+    size = second.max() + 1
+    _, photo = connected_components(
+        coo_array((np.ones(len(pairs)), (first, second)), shape=(size, size)), directed=False
+    )
+    return np.array([errors[photo[first] == one].mean(axis=0) for one in np.unique(photo[first])])

@@ -1,0 +1,1 @@
+"""What reads weights and predictions: errors, the ONNX export, the served model."""

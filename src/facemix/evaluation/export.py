@@ -1,0 +1,191 @@
+"""A trained detector as one ONNX file: network and label adapter together."""
+
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from facemix.errors import FacemixError
+from facemix.files import whole_file
+from facemix.training.landmarker import Landmarker
+
+PACKAGES = ("onnx", "onnxruntime", "onnxscript")
+TOLERANCE = 1e-3
+"""How far ONNX Runtime may be from PyTorch, pixels of the input."""
+BATCHES = (1, 3)
+"""Numbers of crops at which the two are compared: one, and one that is not what was traced."""
+WARM_UP, RUNS = 10, 50
+
+
+class Detector(nn.Module):
+    """Crops in, landmarks out, as `Landmarker` has them: the network, and the label adapter where there is one.
+
+    The adapter sees points relative to their own box. So it gives the same in pixels of the crop as in those of the
+    image, and may act before the points are taken back.
+    """
+
+    def __init__(self, landmarker: Landmarker) -> None:
+        """
+        Args:
+            landmarker: the trained detector.
+        """
+        super().__init__()
+        self.network = landmarker.network
+        self.adapter = landmarker.adapter
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Landmarks (n, 68, 2) in pixels of the input, for images (n, 3, S, S) of RGB in [0, 1]."""
+        points: Tensor = self.network(images)
+        if self.adapter is None:
+            return points
+        low, high = points.amin(dim=1, keepdim=True), points.amax(dim=1, keepdim=True)
+        centre, side = (low + high) / 2, (high - low).amax(dim=2, keepdim=True)
+        adapted: Tensor = centre + side * self.adapter((points - centre) / side)
+        return adapted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exported:
+    """What an export came to."""
+
+    megabytes: float
+    difference: float
+    """The largest between ONNX Runtime and PyTorch, pixels of the input."""
+    onnx_ms: float
+    """Of one face in ONNX Runtime, with one thread."""
+    torch_ms: float
+    """The same in PyTorch."""
+
+
+def export(landmarker: Landmarker, path: Path) -> Exported:
+    """Writes a detector as an ONNX file, once ONNX Runtime gives the landmarks that PyTorch does.
+
+    The file takes `images` (n, 3, S, S) float32 RGB in [0, 1] and gives `landmarks` (n, 68, 2) float32 in pixels of
+    that input. Its metadata say how a face is cropped. Equal detectors make equal files.
+
+    Args:
+        landmarker: a detector on the CPU.
+        path: the file; an older one is replaced.
+
+    Raises:
+        FacemixError: packages are missing, the network cannot be exported, or the two differ: then nothing is written.
+        OSError: the disk is full or read-only.
+    """
+    if missing := [name for name in PACKAGES if find_spec(name) is None]:
+        raise FacemixError(
+            f"export needs {', '.join(missing)}, not found here; `pip install -c constraints.txt -e '.[export]'` "
+            "in the project's folder installs what it needs"
+        )
+    detector = Detector(landmarker).eval()
+    size = int(landmarker.about["network"]["input_size"])
+    try:
+        model = _to_onnx(detector, size, metadata(landmarker))
+    except Exception as error:  # there is no end to what torch raises here
+        raise FacemixError(
+            f"{path}: {landmarker.about['network']['backbone']} with an input of {size} px cannot be exported "
+            f"({str(error).strip().partition(chr(10))[0]}); train another model.backbone or model.input_size"
+        ) from error
+    session = _session(model)
+    generator = torch.Generator().manual_seed(0)
+    differences = [_difference(session, detector, torch.rand(n, 3, size, size, generator=generator)) for n in BATCHES]
+    difference = float(np.max(differences))
+    if not difference <= TOLERANCE:  # NaN is no agreement either
+        raise FacemixError(
+            f"{path}: not written, because ONNX Runtime is up to {difference:.2g} px from PyTorch, expected at most "
+            f"{TOLERANCE:g} px; try the versions of constraints.txt"
+        )
+    with whole_file(path) as beside:
+        beside.write_bytes(model)
+    onnx_ms, torch_ms = _speed(session, detector, size)
+    return Exported(megabytes=len(model) / 1e6, difference=difference, onnx_ms=onnx_ms, torch_ms=torch_ms)
+
+
+def metadata(landmarker: Landmarker) -> dict[str, str]:
+    """What somebody needs who has nothing but the ONNX file, to crop as `Landmarker` does."""
+    about = landmarker.about
+    return {
+        "facemix": version("facemix"),
+        "strategy": str(about.get("strategy", "unknown")),
+        "backbone": str(about["network"]["backbone"]),
+        "input_size": str(about["network"]["input_size"]),
+        "context": str(landmarker.context),
+        "images": "(n, 3, input_size, input_size) float32 RGB, 0 to 1",
+        "landmarks": "(n, 68, 2) float32 x, y in pixels of the input: the 68 points of iBUG in its order, 0-based, "
+        "integers at pixel centres",
+        "crop": "the square around the centre of the face's tight landmark box, its side context x the box's longer "
+        "side, scaled to the input; beyond the picture its border is repeated. crop = (input_size - 1) / 2 + "
+        "(input_size / side) * (picture - centre)",
+    }
+
+
+def _to_onnx(detector: Detector, size: int, described: dict[str, str]) -> bytes:
+    import onnx
+
+    n = torch.export.Dim("n")
+    with warnings.catch_warnings():
+        # torch's own exporter calls what torch deprecates.
+        warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)` is deprecated", FutureWarning)
+        # Strict: only so does the `len` of a batch in the network stay a variable.
+        program = torch.export.export(detector, (torch.zeros(2, 3, size, size),), dynamic_shapes=({0: n},), strict=True)
+        exported: Any = torch.onnx.export(
+            program,
+            dynamo=True,
+            input_names=["images"],
+            output_names=["landmarks"],
+            dynamic_shapes=({0: "n"},),
+            verbose=False,
+        )
+    model = exported.model_proto
+    graph = model.graph
+    # Torch notes for each node where it came from, down to paths of this machine.
+    for part in (graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
+        part.ClearField("metadata_props")
+    onnx.helper.set_model_props(model, described)
+    onnx.checker.check_model(model)
+    return bytes(model.SerializeToString(deterministic=True))
+
+
+def _session(model: bytes) -> Any:
+    """ONNX Runtime with one thread."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+@torch.inference_mode()
+def _difference(session: Any, detector: Detector, images: Tensor) -> float:
+    """The largest distance in x or y between the landmarks of both, pixels."""
+    (found,) = session.run(["landmarks"], {"images": images.numpy()})
+    return float(np.abs(found - detector(images).numpy()).max())
+
+
+@torch.inference_mode()
+def _speed(session: Any, detector: Detector, size: int) -> tuple[float, float]:
+    """Milliseconds a face, one at a time and with one thread, in ONNX Runtime and in PyTorch."""
+    images = torch.rand(1, 3, size, size)
+    feed, channels_last = {"images": images.numpy()}, images.contiguous(memory_format=torch.channels_last)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return _median_ms(lambda: session.run(None, feed)), _median_ms(lambda: detector(channels_last))
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _median_ms(work: Callable[[], object]) -> float:
+    times = []
+    for _ in range(WARM_UP + RUNS):
+        start = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - start)
+    return 1e3 * float(np.median(times[WARM_UP:]))

@@ -1,1 +1,0 @@
-"""The detector: model, augmentation, batches, training, adaptation, evaluation. Knows neither DVC nor MLflow."""

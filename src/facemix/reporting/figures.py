@@ -1,0 +1,348 @@
+"""What the results say, as pictures."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+import numpy.typing as npt
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from facemix.strategies import STRATEGIES
+from facemix.sweeps import grid
+from facemix.verdict.comparison import BASELINE, Trained, faces_shown
+
+FACE_SIZES = {
+    "outer_eye": "outer-eye distance",
+    "inter_pupil": "inter-pupil distance",
+    "box_side": "box side",
+    "box_diagonal": "box diagonal",
+}
+EDGE = 1.5
+"""By which factor pictures of numbers of faces reach beyond the least and the greatest."""
+DPI = 150
+COLOURS = dict(zip(STRATEGIES, plt.get_cmap("tab10").colors, strict=False))  # type: ignore[attr-defined]
+
+
+def ranking(
+    path: Path,
+    ranked: Sequence[Mapping[str, Any]],
+    trained: Sequence[Trained],
+    normalizer: str,
+    human_floor: float | None = None,
+) -> None:
+    """Test NME of each strategy, the best on top; beside it the difference to `real_only` with its interval.
+
+    A ring for each seed where there are several. The interval of a tie is grey. Without `real_only` there are no
+    differences, and an interval without ends (one photograph) is not drawn.
+
+    Args:
+        human_floor: NME in % between two annotators, a dashed line.
+    """
+    compared = [(place, row) for place, row in enumerate(ranked) if row["verdict"]]
+    figure, panels = plt.subplots(
+        ncols=2 if compared else 1,
+        figsize=(11 if compared else 7, 0.5 * len(ranked) + 1.3),
+        layout="constrained",
+        sharey=True,
+        squeeze=False,
+    )
+    axes = panels[0, 0]
+    for place, row in enumerate(ranked):
+        name = row["strategy"]
+        axes.plot(row["test_nme"], place, "o", color=COLOURS[name], markersize=9)
+        _label(axes, f"{row['test_nme']:.2f}", row["test_nme"], place)
+        seeds = [one.metrics["test"]["nme"] for one in trained if one.strategy == name]
+        if len(seeds) > 1:
+            axes.plot(seeds, [place] * len(seeds), "o", color=COLOURS[name], fillstyle="none", markersize=5)
+    if human_floor is not None:
+        axes.axvline(human_floor, color="grey", linestyle="--", label="between two people")
+        axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1))
+    axes.set_yticks(range(len(ranked)), [row["strategy"] for row in ranked])
+    axes.set_ylim(len(ranked) - 0.5, -0.8)
+    axes.set_xlabel(f"NME on test, % of the {FACE_SIZES[normalizer]} (less is better)")
+    _name_faces(axes, trained)
+    if compared:
+        axes = panels[0, 1]
+        axes.axvline(0, color="black", linewidth=1, zorder=0)
+        for place, row in compared:
+            colour = "grey" if row["verdict"] == "tie" else COLOURS[row["strategy"]]
+            ends = row["difference_low"], row["difference_high"]
+            if np.all(np.isfinite(ends)):
+                axes.plot(ends, [place] * 2, "|-", color=colour, linewidth=2, markersize=9, markeredgewidth=2)
+            axes.plot(row["difference"], place, "o", color=colour, markersize=7)
+            _label(axes, f"{row['difference']:+.2f} {row['verdict']}", row["difference"], place)
+        over = "photographs, of one seed" if ranked[0]["seeds"] == 1 else "photographs and seeds"
+        axes.set_xlabel(f"difference to {BASELINE}\n95 % interval over {over}")
+    for axes in panels[0]:
+        axes.margins(x=0.12)
+        axes.grid(axis="x", alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=DPI, format="png")
+    plt.close(figure)
+
+
+def _label(axes: Axes, text: str, x: float, y: float) -> None:
+    ground = {"facecolor": "white", "edgecolor": "none", "pad": 1}
+    axes.annotate(text, (x, y), (0, 9), textcoords="offset points", ha="center", bbox=ground)
+
+
+def ced(
+    path: Path,
+    table: Sequence[Mapping[str, float]],
+    trained: Sequence[Trained],
+    normalizer: str,
+    limit: float = 12,
+) -> None:
+    """Share of test faces up to each NME, a curve a strategy."""
+    figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
+    shown = [row for row in table if row["nme"] <= limit]
+    for name in [key for key in table[0] if key != "nme"]:
+        axes.plot([row["nme"] for row in shown], [row[name] for row in shown], color=COLOURS[name], label=name)
+    axes.set_xlim(0, limit)
+    axes.set_ylim(0, 1)
+    axes.set_xlabel(f"NME, % of the {FACE_SIZES[normalizer]}")
+    axes.set_ylabel("share of test faces")
+    _name_faces(axes, trained)
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=DPI, format="png")
+    plt.close(figure)
+
+
+def box_jitter(path: Path, table: Sequence[Mapping[str, float]], trained: Sequence[Trained], normalizer: str) -> None:
+    """Test NME against the jitter of the face boxes, a line a strategy."""
+    figure, axes = plt.subplots(figsize=(8, 4.2), layout="constrained")
+    levels = [100 * row["jitter"] for row in table]
+    for name in [key for key in table[0] if key != "jitter"]:
+        axes.plot(levels, [row[name] for row in table], "o-", color=COLOURS[name], label=name)
+    axes.set_xticks(levels)
+    axes.set_xlabel("jitter of the face boxes: shift and scale up to ± % of the box side")
+    axes.set_ylabel(f"NME on test, % of the {FACE_SIZES[normalizer]}")
+    _name_faces(axes, trained)
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))  # the lines leave no corner free
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=DPI, format="png")
+    plt.close(figure)
+
+
+def nme_by_group(path: Path, table: Mapping[str, Mapping[str, float]], normalizer: str, test_faces: str) -> None:
+    """Test NME of each strategy in each group of faces or points: a column of dots a group.
+
+    Args:
+        table: group -> strategy -> NME in %.
+        test_faces: what they are called, where they are not real ones.
+    """
+    figure, axes = plt.subplots(figsize=(9, 3.6), layout="constrained")
+    names = list(next(iter(table.values())))
+    for place, name in enumerate(names):
+        aside = 0.6 * ((place + 0.5) / len(names) - 0.5)  # dots of equal height stay apart
+        heights = [group[name] for group in table.values()]
+        axes.plot(np.arange(len(table)) + aside, heights, "o", color=COLOURS[name], label=name, markersize=7)
+    axes.set_xticks(range(len(table)), list(table))
+    axes.set_xlim(-0.5, len(table) - 0.5)
+    axes.set_ylim(bottom=0)
+    axes.tick_params(axis="x", length=0)
+    _finish_curves(path, figure, axes, normalizer, test_faces)
+
+
+def label_gap(
+    path: Path, image: npt.NDArray[np.uint8], points: npt.NDArray[np.floating], shift: npt.NDArray[np.floating]
+) -> None:
+    """Arrows on the mean face from where the synthetic convention has each point to where the real one has it.
+
+    Args:
+        image: (S, S, 3) RGB.
+        points: (68, 2) of the real convention, pixels of the image.
+        shift: (68, 2) from the synthetic to the real convention as it is to be drawn, pixels.
+    """
+    figure, axes = plt.subplots(figsize=(5.5, 5.5))
+    figure.subplots_adjust(0, 0, 1, 1)
+    axes.imshow(image, alpha=0.75)
+    start = points - shift
+    axes.quiver(
+        *start.T, *shift.T, angles="xy", scale_units="xy", scale=1, color="#b3004b", width=0.004, headwidth=5, zorder=3
+    )
+    axes.plot(*start.T, "o", color="white", markeredgecolor="#b3004b", markersize=4, zorder=4)
+    axes.set_axis_off()
+    figure.savefig(path, dpi=DPI, format="png")
+    plt.close(figure)
+
+
+def faces_of_a_set(path: Path, poses: npt.NDArray[np.floating], sizes: npt.NDArray[np.floating]) -> None:
+    """Histograms of a set's head poses and face sizes, on the same axes for every set.
+
+    Args:
+        poses: (n, 3) yaw, pitch and roll in degrees.
+        sizes: (n,) longer side of the landmark box in pixels of the original image.
+    """
+    figure, panels = plt.subplots(ncols=4, figsize=(10, 2), layout="constrained")
+    bins = [*((np.arange(-90, 91, 10)),) * 3, 2.0 ** np.arange(4, 12.1, 0.5)]
+    names = ("yaw, degrees", "pitch, degrees", "roll, degrees", "face size, pixels")
+    for axes, values, edges, name in zip(panels, [*poses.T, sizes], bins, names, strict=True):
+        axes.hist(np.clip(values, edges[0], edges[-1]), edges, color="#33658a")
+        axes.set_xlabel(name)
+        axes.set_xlim(edges[0], edges[-1])
+        axes.spines[["top", "right"]].set_visible(False)
+    for axes in panels[:3]:
+        axes.set_xticks([-90, -45, 0, 45, 90])
+    panels[3].set_xscale("log", base=2)
+    panels[3].set_xticks([16, 64, 256, 1024, 4096], ["16", "64", "256", "1024", "4096"])
+    panels[3].minorticks_off()
+    panels[0].set_ylabel("faces")
+    figure.savefig(path, dpi=DPI, format="png")
+    plt.close(figure)
+
+
+def _name_faces(axes: Axes, trained: Sequence[Trained]) -> None:
+    """Says above a picture that its test faces are not real ones."""
+    if shown := faces_shown(trained):
+        axes.set_title(f"test: {shown}", fontsize="medium")
+
+
+def nme_by_alpha(path: Path, curves: Sequence[Mapping[str, Any]], normalizer: str, test_faces: str) -> None:
+    """Test NME of `mixing` against alpha, a line a number of real faces, with its interval.
+
+    A star marks the best alpha by validation.
+
+    Args:
+        curves: the rows of `sweep.curves`.
+    """
+    figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
+    mixing = [row for row in curves if row["alpha"] is not None]
+    counts = sorted({row["n_real"] for row in mixing})
+    for place, n in enumerate(counts):
+        own = sorted((row for row in mixing if row["n_real"] == n), key=lambda row: row["alpha"])
+        colour = plt.get_cmap("viridis")(0.85 * place / max(1, len(counts) - 1))
+        _curve(axes, [row["alpha"] for row in own], own, colour, f"{n} real faces")
+        best = next(row for row in own if row["alpha"] == grid.best_alpha(own))
+        axes.plot(best["alpha"], best["test_nme"], "*", color=colour, markersize=14)
+    axes.plot([], [], "*", color="grey", markersize=11, label="best by validation")
+    axes.set_xlabel("alpha: share of synthetic faces in a batch")
+    _name_interval(axes, curves)
+    _finish_curves(path, figure, axes, normalizer, test_faces)
+
+
+def nme_by_n_real(path: Path, curves: Sequence[Mapping[str, Any]], normalizer: str, test_faces: str) -> None:
+    """Test NME against the number of real faces, a line a strategy, with its interval.
+
+    `mixing` is shown at its best alpha by validation; a dashed line is what needs no real faces.
+
+    Args:
+        curves: the rows of `sweep.curves`.
+    """
+    figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
+    shown = grid.at_best_alpha(curves)
+    ticks = sorted({row["n_real"] for row in shown} - {None})
+    for name in dict.fromkeys(row["strategy"] for row in shown):
+        own = sorted((row for row in shown if row["strategy"] == name), key=lambda row: row["n_real"] or 0)
+        if own[0]["n_real"] is None:
+            _curve(axes, [ticks[0], ticks[-1]], own * 2, COLOURS[name], name, "--")
+        else:
+            _curve(axes, [row["n_real"] for row in own], own, COLOURS[name], name)
+    _count_axis(axes, ticks)
+    _name_interval(axes, curves)
+    _finish_curves(path, figure, axes, normalizer, test_faces)
+
+
+SWEPT = {"alpha": nme_by_alpha, "n_real": nme_by_n_real}
+"""What is drawn where a key varies."""
+
+
+def _curve(
+    axes: Axes, x: Sequence[float], rows: Sequence[Mapping[str, Any]], colour: Any, label: str, style: str = "o-"
+) -> None:
+    """Mean test NME, and its interval as a band; intervals without ends (one photograph) are not drawn."""
+    axes.plot(x, [row["test_nme"] for row in rows], style, color=colour, markersize=4, label=label)
+    if all(np.isfinite(row["low"]) for row in rows):
+        low, high = ([row[end] for row in rows] for end in ("low", "high"))
+        axes.fill_between(x, low, high, color=colour, alpha=0.12, linewidth=0)
+
+
+def _count_axis(axes: Axes, ticks: Sequence[int]) -> None:
+    axes.set_xscale("log")
+    axes.set_xticks(ticks, [str(n) for n in ticks])
+    axes.minorticks_off()
+    axes.set_xlabel("real training faces")
+
+
+def _name_interval(axes: Axes, curves: Sequence[Mapping[str, Any]]) -> None:
+    over = "photographs,\nof one seed" if curves[0]["seeds"] == 1 else "photographs\nand seeds"
+    axes.fill_between([], [], [], color="grey", alpha=0.25, linewidth=0, label=f"95 % over {over}")
+
+
+def _finish_curves(path: Path, figure: Figure, axes: Axes, normalizer: str, test_faces: str) -> None:
+    axes.set_ylabel(f"NME on test, % of the {FACE_SIZES[normalizer]}")
+    if test_faces:
+        axes.set_title(f"test: {test_faces}", fontsize="medium")
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=DPI, format="png")
+    plt.close(figure)
+
+
+def worth_by_part(path: Path, worth: Sequence[Mapping[str, Any]], counts: Sequence[int], test_faces: str) -> None:
+    """How many real faces alone are as good as N and synthetic ones, against N: a panel a part, a line a strategy.
+
+    The dotted line is where synthetic faces change nothing. Bars are 95 % intervals. A triangle at the edge lies beyond
+    the learning curve of `real_only`, and so does a bar that reaches the edge. What needs no real faces stands at 0.
+
+    Args:
+        worth: the rows of `sweep.worth_table`.
+        counts: numbers of faces that `real_only` was trained on, ascending.
+    """
+    parts = list(dict.fromkeys(row["part"] for row in worth))
+    names = list(dict.fromkeys(row["strategy"] for row in worth))
+    columns = min(3, len(parts))
+    rows = -(-len(parts) // columns)
+    figure, panels = plt.subplots(
+        rows, columns, figsize=(3.4 * columns + 1.6, 2.9 * rows + 0.4), layout="constrained", squeeze=False
+    )
+    low, high = counts[0] / EDGE, counts[-1] * EDGE
+    none = counts[0] / EDGE**2  # where N = 0 stands
+    for axes, part in zip(panels.flat, parts, strict=False):
+        own = [row for row in worth if row["part"] == part]
+        axes.plot([counts[0], counts[-1]], [counts[0], counts[-1]], ":", color="black", linewidth=1)
+        for place, name in enumerate(names):
+            shown = sorted((row for row in own if row["strategy"] == name), key=lambda row: row["n_real"])
+            aside = 1.05 ** (place - (len(names) - 1) / 2)  # bars of equal N stand side by side
+            x = np.array([(row["n_real"] or none) * aside for row in shown])
+            y, bottom, top = (np.clip([row[key] for row in shown], low, high) for key in ("worth", "low", "high"))
+            axes.vlines(x, bottom, top, color=COLOURS[name], alpha=0.5, linewidth=2)
+            axes.plot(x, y, "-", color=COLOURS[name], linewidth=1)
+            for marker, chosen in (("v", y == low), ("^", y == high), ("o", (y > low) & (y < high))):
+                if np.any(chosen):  # nothing that is not clipped has no place, and the layout fails
+                    axes.plot(x[chosen], y[chosen], marker, color=COLOURS[name], markersize=5, clip_on=False)
+        axes.set_title(f"{part}, {own[0]['faces']} faces", fontsize="medium")
+        _count_axis(axes, counts)
+        if any(not row["n_real"] for row in worth):
+            axes.set_xticks([none, *counts], ["0", *map(str, counts)])
+        axes.set_yscale("log")
+        axes.set_ylim(low, high)
+        axes.set_yticks(counts, [str(n) for n in counts])
+        axes.minorticks_off()
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+    for axes in panels.flat[len(parts) :]:
+        axes.set_visible(False)
+    for axes in panels[:, 0]:
+        axes.set_ylabel("worth in real faces alone")
+    handles = [Line2D([], [], marker="o", color=COLOURS[name], label=name) for name in names]
+    handles += [
+        Line2D([], [], marker="^", linestyle="", color="grey", label="beyond the curve"),
+        Line2D([], [], linestyle=":", color="black", label="as real faces alone"),
+    ]
+    figure.legend(handles=handles, frameon=False, loc="outside right center")
+    if test_faces:
+        figure.suptitle(f"test: {test_faces}", fontsize="medium")
+    figure.savefig(path, dpi=DPI, format="png")
+    plt.close(figure)

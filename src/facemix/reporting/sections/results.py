@@ -1,0 +1,257 @@
+"""What came out: ranking, curves of errors, sweep, NME by region and pose, and in disturbed boxes."""
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from facemix.config import Params
+from facemix.faces import pose
+from facemix.faces.face import STAND_IN_SHOWN
+from facemix.faces.landmarks import REGIONS
+from facemix.reporting import figures
+from facemix.reporting.page import Missing, More, Piece, Table, Text, chart
+from facemix.reporting.sections.found import Found, chart_of, parse
+from facemix.stages import compare, leaks
+from facemix.stages.leaks import REPORTS
+from facemix.strategies import STRATEGIES, Strategy
+from facemix.sweeps.grid import ALL
+from facemix.verdict import comparison
+
+SWEEP = "facemix sweep alpha=0,0.1,...,1 n_real=50,100,250,500,all seeds=3 && dvc repro --force --single-item report"
+
+
+def ranking(found: Found) -> list[Piece]:
+    """The ranking with its intervals and the human floor."""
+    floor = leaks.read_human_floor(found.summary["normalizer"])
+    said = ", ".join(f"{row['strategy']} {row['test_nme']:.2f}" for row in found.ranked)
+    columns = [key for key in compare.SHOWN if key != "rank" and any(row.get(key) is not None for row in found.ranked)]
+    people: Piece
+    if floor is not None:
+        people = Text(
+            text=f"The dashed line is the human floor: two people who annotate one photograph differ by an NME of "
+            f"{floor:.2f}. No detector can be shown to be better than people agree."
+        )
+    elif leaks.HUMAN_FLOOR.exists():
+        people = Text(text="There is no human floor to compare with: no photograph was found that is annotated twice.")
+    else:
+        people = Missing(what="Nobody has measured how far two people differ.", command="dvc repro leaks")
+    return [
+        chart_of(
+            REPORTS / "ranking.png",
+            alt=f"Test NME of each strategy, best first: {said}. Beside it each strategy's difference to real_only "
+            "with its 95 % interval, as in the table below.",
+            caption=f"NME on {len(found.trained[0].errors)} {found.test_faces}, {found.unit}. Right: the difference to "
+            "`real_only`; an interval that holds 0, or is grey, is a tie.",
+            command="dvc repro compare",
+        ),
+        people,
+        Table(
+            caption=f"All strategies, the best first. NME in {found.unit}.",
+            header=[compare.SHOWN[key] for key in columns],
+            rows=[[compare.cell(key, row) for key in columns] for row in found.ranked],
+        ),
+        More(
+            summary="What the columns and strategies mean",
+            pieces=[
+                Table(
+                    caption="Columns",
+                    header=["column", "meaning"],
+                    rows=[
+                        ["± seeds", "standard deviation of test NME between trainings that differ by chance only"],
+                        ["vs real_only", "mean difference of NME to `real_only` on the same faces; below 0 is better"],
+                        ["95 % interval", "where that difference lies, as far as faces and seeds can tell"],
+                        ["P(better)", "share of resamples in which the strategy beats `real_only`"],
+                        ["p (Holm)", "chance of so large a difference if there were none, for all strategies together"],
+                        ["verdict", "better or worse where p is below 5 %, else tie"],
+                        ["FR@8, FR@10", "share of faces with an NME above 8 or 10, in %"],
+                        ["AUC@8", "area under the curve of errors up to 8; 1 would be perfect"],
+                        ["val NME", "NME on the validation faces, by which everything was chosen"],
+                        ["faces seen", "by all training steps behind a detector, a face counted each time"],
+                    ],
+                    words=True,
+                ),
+                Table(
+                    caption="Strategies",
+                    header=["strategy", "how it is trained"],
+                    rows=[
+                        [name, describe(STRATEGIES[name], found.params)]
+                        for name in (row["strategy"] for row in found.ranked)
+                    ],
+                    words=True,
+                ),
+            ],
+        ),
+    ]
+
+
+def describe(strategy: Strategy, params: Params) -> str:
+    """A strategy in words."""
+    share = strategy.alpha(params)
+    if strategy.shares_network_of:
+        text = f"the network of `{strategy.shares_network_of}` as it is"
+    elif share in (0, 1):
+        text = f"trained on {'synthetic' if share else 'real'} faces only"
+    else:
+        text = f"trained on real and synthetic faces, {share:.0%} of each batch synthetic (`alpha`)"
+    if strategy.adapts_labels:
+        text += "; synthetic labels are first taken to the real convention by the label adapter"
+    if strategy.starts_from:
+        text += f"; starts from the network of `{strategy.starts_from}`"
+    if strategy.adapts_predictions:
+        text += "; what it predicts is taken to the real convention by the label adapter"
+    return text
+
+
+def ced(found: Found) -> list[Piece]:
+    """The cumulative error distribution."""
+    below = ", ".join(f"{row['strategy']} {100 - row['fr8']:.1f} %" for row in found.ranked)
+    return [
+        chart_of(
+            REPORTS / "ced.png",
+            alt=f"Share of test faces up to each NME, a curve a strategy. Up to an NME of 8: {below}.",
+            caption=f"Share of {found.test_faces} whose NME is at most what stands below, a curve a strategy: the "
+            f"further to the upper left, the better. Up to an NME of 8: {below}.",
+            command="dvc repro compare",
+        )
+    ]
+
+
+def sweep(found: Found) -> list[Piece]:
+    """The curves of a sweep."""
+    pieces: list[Piece] = []
+    band = "the mean over seeds, and its 95 % interval as a band"
+    shown = {
+        "sweep_alpha.png": (
+            "Test NME of mixing against alpha, a line for each number of real faces.",
+            "Test NME of `mixing` against `alpha`, the share of synthetic faces in a batch, for each number of real "
+            f"faces: {band}. A star marks the best alpha by validation.",
+        ),
+        "sweep_n_real.png": (
+            "Test NME of each strategy against the number of real training faces.",
+            "Test NME of each strategy against the number of real training faces, `mixing` at its best alpha by "
+            f"validation: {band}.",
+        ),
+        "sweep_parts.png": (
+            "How many real faces alone are as good as N real and the synthetic ones, for each region and head pose.",
+            "How many real faces alone are as good as N real ones and the synthetic ones, with 95 % intervals, a panel "
+            "a region and head pose. On the dotted line synthetic faces change nothing; a triangle lies beyond what "
+            "`real_only` was trained on.",
+        ),
+    }
+    faces = f" Test: {STAND_IN_SHOWN}." if found.stand_in else ""
+    pieces += [
+        chart(REPORTS / name, alt=f"{alt} The numbers are in the tables below.", caption=caption + faces)
+        for name, (alt, caption) in shown.items()
+        if (REPORTS / name).exists()
+    ]
+    worth, points = (_table(REPORTS / name) for name in ("sweep_worth.csv", "sweep.csv"))
+    if worth:
+        caption = "`worth`: as many real faces alone are as good as the strategy with n_real of them; low and high: a "
+        caption += "95 % interval."
+        header, rows = worth
+        whole = [row for row in rows if dict(zip(header, row, strict=True)).get("part", ALL) == ALL]
+        pieces.append(Table(caption=caption, header=header, rows=whole))
+        if len(whole) < len(rows):
+            parts = Table(caption=caption, header=header, rows=[row for row in rows if row not in whole])
+            pieces.append(More(summary="The same by region and head pose", pieces=[parts]))
+    if points:
+        header, rows = points
+        table = Table(caption="Every point of the sweep", header=header, rows=rows)
+        pieces.append(More(summary=f"All {len(rows)} points of the sweep", pieces=[table]))
+    return pieces or [Missing(what="No sweep over `alpha` and `n_real` has been run.", command=SWEEP)]
+
+
+def _table(path: Path) -> tuple[list[str], list[list[str]]] | None:
+    """Header and rows of a CSV file, numbers shortened; None where there is none."""
+    if not path.exists():
+        return None
+    with path.open(newline="", encoding="utf-8") as file:
+        header, *rows = csv.reader(file)
+    return header, [[_short(cell) for cell in row] for row in rows]
+
+
+def _short(cell: str) -> str:
+    value = parse(cell)
+    if not isinstance(value, float):
+        return cell
+    return f"{value:.3f}".rstrip("0").rstrip(".") if abs(value) >= 0.1 else f"{value:.3g}"
+
+
+def by_group(found: Found) -> list[Piece]:
+    """NME by region and by head pose."""
+    normalizer, shown = found.summary["normalizer"], comparison.faces_shown(found.trained)
+    regions = {region: {row["strategy"]: row[region] for row in found.ranked} for region in REGIONS}
+    figures.nme_by_group(found.figures / "nme_by_region.png", regions, normalizer, shown)
+    pieces: list[Piece] = [
+        chart(
+            found.figures / "nme_by_region.png",
+            alt="Test NME of each strategy in each region of the face, as in the table below.",
+            caption=f"NME by region of the face on {found.test_faces}, {found.unit}, mean over seeds.",
+        ),
+        _groups("NME by region", regions),
+    ]
+    rows = found.rows()
+    if rows is None or found.real is None:
+        return [*pieces, Missing(what="NME by head pose needs the real faces.", command="dvc repro prepare")]
+    faces = sorted(rows)
+    yaw = pose.estimate(found.real.landmarks[[rows[face] for face in faces]])[:, 0]
+    nme = {
+        row["strategy"]: np.mean(
+            [[one.errors[face] for face in faces] for one in found.trained if one.strategy == row["strategy"]], axis=0
+        )
+        for row in found.ranked
+    }
+    bins = pose.yaw_bin(yaw)
+    turned = {
+        f"{name} ({inside.sum()})": {strategy: float(errors[inside].mean()) for strategy, errors in nme.items()}
+        for name in pose.BINS
+        if (inside := bins == name).any()
+    }
+    figures.nme_by_group(found.figures / "nme_by_pose.png", turned, normalizer, shown)
+    return [
+        *pieces,
+        chart(
+            found.figures / "nme_by_pose.png",
+            alt="Test NME of each strategy by how far the head is turned, as in the table below.",
+            caption=f"NME by how far the head is turned to either side (number of faces in brackets) on "
+            f"{found.test_faces}, {found.unit}, mean over seeds: frontal below {pose.BIN_EDGES[0]}°, turned above "
+            f"{pose.BIN_EDGES[1]}°. The turn is estimated from the true points, by the fit of one rigid head: good to "
+            "about 5 degrees.",
+        ),
+        _groups("NME by turn of the head (number of faces)", turned),
+    ]
+
+
+def _groups(caption: str, groups: Mapping[str, Mapping[str, float]]) -> Table:
+    strategies = next(iter(groups.values()))
+    return Table(
+        caption=caption,
+        header=["strategy", *groups],
+        rows=[[name, *(f"{group[name]:.2f}" for group in groups.values())] for name in strategies],
+    )
+
+
+def box_jitter(found: Found) -> list[Piece]:
+    """NME in disturbed face boxes."""
+    levels = list(found.trained[0].box_jitter)
+    table = {row["jitter"]: row for row in comparison.box_jitter_table(found.trained)}
+    names = [row["strategy"] for row in found.ranked]
+    return [
+        Text(
+            text="Detectors are shown each face in the tight box of its true landmarks. No face detector draws such "
+            "boxes, so everything was repeated with boxes moved and scaled at random, the same for every strategy."
+        ),
+        chart_of(
+            REPORTS / "box_jitter.png",
+            alt="Test NME of each strategy against the jitter of the face boxes, as in the table below.",
+            caption=f"NME on {found.test_faces} against the jitter of the face boxes, {found.unit}.",
+            command="dvc repro compare",
+        ),
+        Table(
+            caption="NME by jitter of the face box, % of its side",
+            header=["strategy", *(f"± {100 * level:.0f} %" if level else "tight" for level in levels)],
+            rows=[[name, *(f"{table[level][name]:.2f}" for level in levels)] for name in names],
+        ),
+    ]

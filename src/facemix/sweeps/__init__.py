@@ -1,0 +1,1 @@
+"""Grids of trainings: which points, how they are trained, what they say."""

@@ -1,0 +1,564 @@
+"""`facemix sweep KEY=VALUES ...`: trains a grid of points as DVC experiments and writes `reports/sweep.csv`.
+
+Each point is a DVC experiment that hangs on the current commit. `dvc exp run --temp` and `--queue` stash, change and
+restore the user's workspace at the start of each experiment, and leave it torn where they are killed then; and two of
+them at once may take each other's place. So points are trained in clones of the repository under `.dvc/tmp`, which
+share DVC's cache, by `dvc repro` and `dvc exp save`; the finished experiment is fetched. A point is there or it is not,
+its name says what it depends on, and the workspace stays the user's.
+"""
+
+import csv
+import dataclasses
+import io
+import json
+import os
+import queue
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from facemix import config, tracking
+from facemix.config import PARAMS_FILE, Params
+from facemix.errors import FacemixError
+from facemix.faces import packs, pose
+from facemix.faces.face import STAND_IN, STAND_IN_SHOWN
+from facemix.faces.landmarks import REGIONS
+from facemix.files import alone, whole_file, write_table
+from facemix.reporting import figures
+from facemix.stages.leaks import REPORTS
+from facemix.strategies import MODELS, STRATEGIES
+from facemix.sweeps import grid
+from facemix.sweeps.grid import Axes, Errors, Inputs, Point, Result
+
+WORK = Path(".dvc/tmp/facemix/sweep")
+"""Clones and logs; beside it the lock that keeps two sweeps apart."""
+COLUMNS = ("strategy", "alpha", "n_real", "seed", "val_nme", "test_nme", "fr8", "experiment")
+CURVES = ("sweep_curves.csv", "sweep_alpha.png", "sweep_n_real.png", "sweep_worth.csv", "sweep_parts.png")
+
+
+class Stopped(SystemExit):
+    """A signal asked the sweep to stop; finished points are kept."""
+
+
+def run_sweep(arguments: Sequence[str], params: Params, *, jobs: int, yes: bool) -> None:
+    """Trains what is missing of a grid and writes the tables and figures of all of it.
+
+    Args:
+        arguments: `KEY=VALUES`, see `facemix.sweeps.grid.parse_axes`.
+        jobs: points trained at the same time.
+        yes: start a grid of thousands without asking.
+
+    Raises:
+        FacemixError: a grid that cannot be run, no git commit or DVC repository, changes that are not committed.
+        FacemixError: a point failed; the others are kept, and the tables hold them.
+    """
+    if jobs < 1:
+        raise FacemixError(f"--jobs: found {jobs}, expected at least 1")
+    axes = grid.parse_axes(arguments, params)
+    root = Path.cwd()
+    commit = _commit(root)
+    inputs = read_inputs(root, params.seeds[0])
+    _check_clean(root)
+    points = {point: grid.trained_as(point, inputs) for point in grid.plan(axes, inputs)}
+    trainings = [point for point, training in points.items() if point == training]
+    names = _names(root, trainings, params, inputs)
+    with alone(root / WORK):
+        missing = [point for point in trainings if names[point] not in _experiments(root)]
+        _announce(trainings, missing, params, jobs, yes)
+        failed = _train(root, commit, grid.levels(missing, inputs), names, inputs, axes, jobs) if missing else {}
+        tracking.deliver()
+        found, total = read_results(root, {point: names[point] for point in trainings if point not in failed})
+    results = [
+        dataclasses.replace(found[training], point=point) for point, training in points.items() if training in found
+    ]
+    if results:
+        grid.check_counts(axes, total)
+        write_tables(results, total)
+    if failed:
+        raise FacemixError(
+            f"{len(failed)} of {len(trainings)} trainings failed; the same command tries them again:\n"
+            + "\n".join(f"{names[point]}: {reason}" for point, reason in failed.items())
+        )
+    write_curves(results, total, params)
+
+
+# --- What is there ----------------------------------------------------------------------------------------------------
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise FacemixError(f"git {' '.join(arguments)}: {done.stderr.strip()}")
+    return done.stdout
+
+
+def _commit(root: Path) -> str:
+    """The commit that experiments hang on."""
+    if not (root / ".dvc").is_dir():
+        raise FacemixError(
+            f"{root}: no DVC repository; run from the project's root, or set one up: git init && dvc init"
+        )
+    try:
+        return _git(root, "rev-parse", "--verify", "HEAD").strip()
+    except FacemixError:
+        raise FacemixError(
+            f"{root}: no git commit yet, and experiments hang on one; run git init && git add -A && git commit"
+        ) from None
+
+
+def _check_clean(root: Path) -> None:
+    """Raises ValueError where what trainings depend on differs from the commit that they are recorded with."""
+    status = _git(
+        root, "status", "--porcelain", "--untracked-files=all", "--", "dvc.yaml", "params.yaml", "src", "data"
+    )
+    different = [line[3:] for line in status.splitlines() if not line.endswith(".gitignore")]
+    if different:
+        raise FacemixError(
+            f"{', '.join(different[:5])}{', ...' if different[5:] else ''}: changed and not committed, but a sweep "
+            "trains on a commit; run git add -A && git commit (or git stash), then this again"
+        )
+
+
+def read_inputs(root: Path, seed: int) -> dict[str, Inputs]:
+    """What each strategy depends on, as DVC reads it from dvc.yaml.
+
+    Args:
+        seed: any one of params.yaml.
+    """
+    from dvc.dependency import ParamsDependency
+    from dvc.repo import Repo
+    from networkx import descendants
+
+    found = {}
+    with Repo(str(root)) as repo:
+        graph = repo.index.graph
+        stages = {getattr(stage, "name", None): stage for stage in graph}
+        for name in STRATEGIES:
+            if (stage := stages.get(f"{name}@{seed}")) is None:
+                continue
+            upstream = {stage, *descendants(graph, stage)}
+            made = {out.fs_path for one in upstream if one.cmd for out in one.outs}
+            dependencies = [dependency for one in upstream for dependency in one.deps]
+            found[name] = Inputs(
+                params=tuple(
+                    sorted(
+                        {key for one in dependencies if isinstance(one, ParamsDependency) for key in one.params},
+                    )
+                ),
+                paths=tuple(
+                    sorted(
+                        {
+                            os.path.relpath(one.fs_path, root)
+                            for one in dependencies
+                            if not isinstance(one, ParamsDependency) and one.fs_path not in made
+                        }
+                    )
+                ),
+                needs=tuple(
+                    other for other in STRATEGIES if other != name and stages.get(f"{other}@{seed}") in upstream
+                ),
+            )
+    return found
+
+
+def _names(root: Path, points: Sequence[Point], params: Params, inputs: Mapping[str, Inputs]) -> dict[Point, str]:
+    """The experiment of each point: its name changes with what the point depends on."""
+    paths = sorted({path for one in inputs.values() for path in one.paths})
+    listed = [line.split("\t") for line in _git(root, "ls-tree", "HEAD", "--", *paths).splitlines()]
+    content = {path: about.split()[-1] for about, path in listed}
+    plain = config.plain(params)
+    return {point: grid.experiment_name(point, plain, inputs[point.strategy], content) for point in points}
+
+
+def _experiments(root: Path) -> dict[str, str]:
+    """The name and git revision of each DVC experiment, whatever commit it hangs on: what `dvc exp list -A` lists."""
+    listed = _git(root, "for-each-ref", "--format=%(objectname) %(refname)", "refs/exps")
+    references = [(revision, name.split("/")) for revision, name in (line.split(" ") for line in listed.splitlines())]
+    return {parts[4]: revision for revision, parts in references if len(parts) == 5 and len(parts[2]) == 2}
+
+
+def _announce(points: Sequence[Point], missing: Sequence[Point], params: Params, jobs: int, yes: bool) -> None:
+    """Says what is to be done and how long it takes; asks where that is much."""
+    said = f"{len(points)} trainings: {len(points) - len(missing)} are there, {len(missing)} to run"
+    if missing:
+        seconds = grid.estimate(missing, _measured(params, missing), jobs)
+        said += f", about {grid.shown_time(seconds)}" if seconds else "; how long is known after the first"
+        said += f" ({jobs} at a time)" if jobs > 1 else ""
+    print(said, flush=True)
+    if len(missing) > grid.LARGE and not yes:
+        if not sys.stdin.isatty():
+            raise FacemixError(
+                f"more than {grid.LARGE} trainings are not started unasked; add --yes, or narrow the grid"
+            )
+        if input("Start? [y/N] ").strip().lower() not in ("y", "yes"):
+            raise FacemixError("not started")
+
+
+def _measured(params: Params, missing: Sequence[Point]) -> dict[str, list[float]]:
+    """Seconds that finished trainings of each strategy took under the same settings, from MLflow."""
+    wanted = [
+        tracking.flatten(
+            {
+                key: value
+                for key, value in config.changed(config.plain(params), dict(point.settings)).items()
+                if key in ("model", "training", "adaptation")
+            }
+        )
+        for point in {point.strategy: point for point in missing}.values()
+    ]
+    found: dict[str, list[float]] = {}
+    for run in tracking.finished(params.tracking.experiment):
+        own = {
+            key: value for key, value in run.params.items() if key.split(".")[0] in ("model", "training", "adaptation")
+        }
+        if own and any(own.items() <= settings.items() for settings in wanted):
+            found.setdefault(run.params["strategy"], []).append(run.seconds)
+    return found
+
+
+# --- Training ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True, kw_only=True)
+class _Running:
+    """The commands that run now, so that a signal to the sweep reaches them."""
+
+    processes: set[subprocess.Popen[bytes]] = field(default_factory=set)
+    stopping: bool = False
+
+    def command(self, command: Sequence[str], folder: Path, log: IO[bytes], environment: Mapping[str, str]) -> bool:
+        """Runs a command to its end; whether it ended well.
+
+        It inherits the sweep's lock. So where the sweep alone was killed, the next one waits for what is left of it.
+        """
+        with subprocess.Popen(
+            command,
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            close_fds=False,
+            start_new_session=True,
+        ) as process:
+            self.processes.add(process)
+            if self.stopping:
+                self.stop()
+            code = process.wait()
+            self.processes.discard(process)
+        return code == 0
+
+    def stop(self) -> None:
+        self.stopping = True
+        for process in list(self.processes):
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGINT)  # DVC waits for its stage, and that writes its checkpoint
+
+
+@contextmanager
+def _interrupted_by_sigterm() -> Iterator[None]:
+    """SIGTERM ends the block as Ctrl-C does. Nothing is put back where it fails or is stopped: the process ends."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+def _on_stop(handler: Callable[..., None] | signal.Handlers) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, handler)
+
+
+def _train(
+    root: Path,
+    commit: str,
+    levels: Sequence[Sequence[Point]],
+    names: Mapping[Point, str],
+    inputs: Mapping[str, Inputs],
+    axes: Axes,
+    jobs: int,
+) -> dict[Point, str]:
+    """Trains the points group by group; returns those that failed, with the reason."""
+    shutil.rmtree(root / WORK, ignore_errors=True)  # what a killed sweep left
+    logs = root / WORK / "logs"
+    logs.mkdir(parents=True)
+    clones: queue.SimpleQueue[Path] = queue.SimpleQueue()
+    running = _Running()
+    failed: dict[Point, str] = {}
+    total, done, started = sum(map(len, levels)), 0, time.monotonic()
+
+    def work(point: Point) -> float:
+        lacking = [need for need in grid.needed(point, inputs) if need in failed]
+        if lacking:
+            raise FacemixError(f"needs {names[lacking[0]]}, which failed")
+        clone = clones.get()
+        try:
+            return _train_point(root, clone, commit, point, names[point], running, logs / f"{names[point]}.log")
+        finally:
+            clones.put(clone)
+
+    with _interrupted_by_sigterm(), ThreadPoolExecutor(jobs) as pool:
+        try:
+            for number in range(min(jobs, max(map(len, levels)))):
+                clones.put(_clone(root, commit, root / WORK / str(number), running, logs / "clone.log"))
+            synthetic = any("n_synthetic" in inputs[point.strategy].params for level in levels for point in level)
+            _prepare(root, root / WORK / "0", running, logs / "prepare.log", axes, synthetic)
+            for level in levels:
+                futures = {pool.submit(work, point): point for point in level}
+                for future in as_completed(futures):
+                    point, done = futures[future], done + 1
+                    try:
+                        said = f"test NME {future.result():.2f}"
+                    except (FacemixError, OSError) as error:
+                        failed[point], said = str(error), "failed"
+                    left = (time.monotonic() - started) / done * (total - done)
+                    more = f"; about {grid.shown_time(left)} left" if done < total else ""
+                    print(f"{done}/{total} {names[point]}: {said}{more}", flush=True)
+        except BaseException as error:
+            _on_stop(lambda *_: None)  # a second Ctrl-C cuts nothing short; children do not inherit a handler
+            running.stop()
+            pool.shutdown(cancel_futures=True)
+            _on_stop(signal.SIG_IGN)  # git inherits this, and it holds until Python's very end
+            if isinstance(error, KeyboardInterrupt):
+                kept = len({names[point] for level in levels for point in level} & _experiments(root).keys())
+                print(f"stopped; {kept} of {total} new points are kept, the same command goes on", flush=True)
+                raise Stopped(130) from None
+            raise
+    if not failed:
+        shutil.rmtree(root / WORK, ignore_errors=True)
+    return failed
+
+
+def _clone(root: Path, commit: str, folder: Path, running: _Running, log: Path) -> Path:
+    """A clone of the repository at the commit, with its sources and DVC's cache: files are linked, not copied."""
+    from dvc.config import Config
+    from dvc.repo import Repo
+
+    identity = []
+    for key in ("user.name", "user.email"):
+        value = subprocess.run(["git", "-C", str(root), "config", key], capture_output=True, text=True, check=False)
+        if value.returncode == 0:
+            identity += ["--config", f"{key}={value.stdout.strip()}"]
+    _git(root, "clone", "--quiet", "--shared", "--no-checkout", *identity, str(root), str(folder))
+    _git(folder, "checkout", "--quiet", "--detach", commit)
+    if (local := root / ".dvc/config.local").exists():
+        shutil.copy(local, folder / ".dvc")
+    with Repo(str(root)) as repo:
+        cache = repo.cache.local_cache_dir
+    with Config(str(folder / ".dvc")).edit("local") as settings:
+        settings.setdefault("cache", {}).update({"dir": cache, "type": ["reflink", "hardlink", "symlink", "copy"]})
+    if sources := [str(path.relative_to(folder)) for path in sorted((folder / "data").rglob("*.dvc"))]:
+        _dvc("checkout", *sources, root=root, clone=folder, running=running, log=log)
+    return folder
+
+
+def _dvc(*arguments: str, root: Path, clone: Path, running: _Running, log: Path, **environment: str) -> None:
+    """Runs a DVC command in a clone, with the code of the commit.
+
+    DVC_ROOT is the user's workspace: there MLflow's store and the checkpoints lie.
+
+    Raises:
+        FacemixError: it failed; the message is the stage's own, or its last.
+    """
+    path = os.pathsep.join(filter(None, (str(clone / "src"), os.environ.get("PYTHONPATH"))))
+    environment = os.environ | {"DVC_ROOT": str(root), "PYTHONPATH": path, "DVC_NO_ANALYTICS": "1"} | environment
+    with log.open("ab") as file:
+        if running.command(["dvc", *arguments], clone, file, environment):
+            return
+    lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    said = next((line for line in lines if line.startswith("facemix ")), lines[-1] if lines else "no output")
+    raise FacemixError(f"{said} (the whole log: {log})")
+
+
+def _prepare(root: Path, clone: Path, running: _Running, log: Path, axes: Axes, synthetic: bool) -> None:
+    """Makes the packs once, or takes them from DVC's cache, and checks `n_real` against them."""
+    stages = ["prepare@real", *(["prepare@synthetic"] if synthetic else [])]
+    _dvc("repro", *stages, root=root, clone=clone, running=running, log=log)
+    grid.check_counts(axes, int(np.sum(packs.read(clone / packs.FOLDER / "real").splits == "train")))
+
+
+def _train_point(root: Path, clone: Path, commit: str, point: Point, name: str, running: _Running, log: Path) -> float:
+    """Trains a point in a clone and brings its experiment home; returns its test NME."""
+    _git(clone, "reset", "--quiet", "--hard", commit)
+    seeds = {"seeds": [point.seed], "control_seeds": [point.seed]}
+    config.update_params(clone / PARAMS_FILE, {**dict(point.settings), **seeds})
+
+    def dvc(*arguments: str) -> None:
+        about = {"DVC_EXP_NAME": name, "DVC_EXP_BASELINE_REV": commit}
+        _dvc(*arguments, root=root, clone=clone, running=running, log=log, **about)
+
+    dvc("repro", point.stage)
+    metrics = json.loads((clone / _folder(point) / "metrics.json").read_text(encoding="utf-8"))
+    summary = REPORTS / "metrics.json"
+    with whole_file(clone / summary) as beside:
+        beside.write_text(json.dumps(summarize(point.strategy, metrics), indent=2) + "\n", encoding="utf-8")
+    dvc("exp", "save", "--quiet", "--force", "--name", name, "--include-untracked", str(summary), point.stage)
+    reference = f"refs/exps/{commit[:2]}/{commit[2:]}/{name}"
+    quiet = ("--quiet", "--no-write-fetch-head", "--no-auto-maintenance")
+    _git(root, "fetch", *quiet, str(clone), f"+{reference}:{reference}")
+    return float(metrics["test"]["nme"])
+
+
+def summarize(strategy: str, metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """What `dvc exp show` shows of a point, in the form of the pipeline's own metrics: of this strategy only."""
+    return {
+        "normalizer": metrics["normalizer"],
+        "test_nme": {strategy: round(metrics["test"]["nme"], 4)},
+        "val_nme": {strategy: round(metrics["val"]["nme"], 4)},
+    }
+
+
+def _folder(point: Point) -> Path:
+    return MODELS / point.strategy / f"seed-{point.seed}"
+
+
+# --- Results ----------------------------------------------------------------------------------------------------------
+
+
+def read_results(root: Path, names: Mapping[Point, str]) -> tuple[dict[Point, Result], int]:
+    """Each training's metrics and errors, as DVC has them in its experiment, and the number of real training faces.
+
+    Raises:
+        FacemixError: an experiment's files are no longer in DVC's cache.
+    """
+    from dvc.api import DVCFileSystem
+
+    revisions = _experiments(root)
+    results: dict[Point, Result] = {}
+    total = 0
+    yaws: dict[str, float] = {}
+    for point, name in names.items():
+        files = DVCFileSystem(str(root), rev=revisions[name])
+        try:
+            metrics = json.loads(files.read_text(str(_folder(point) / "metrics.json")))
+            errors = csv.DictReader(io.StringIO(files.read_text(str(_folder(point) / "errors.csv"))))
+            if not results:  # the packs are the same for all
+                total, yaws = _real_faces(files)
+        except FileNotFoundError as error:
+            raise FacemixError(
+                f"{name}: its files are gone from DVC's cache ({error}); run dvc exp remove {name} and this again"
+            ) from None
+        results[point] = Result(point=point, experiment=name, metrics=metrics, errors=read_errors(errors, yaws))
+    return results, total
+
+
+def _real_faces(files: Any) -> tuple[int, dict[str, float]]:
+    """How many real training faces the pack of an experiment holds, and the yaw of each of its faces, in degrees."""
+    import pyarrow.parquet as parquet
+
+    folder = packs.FOLDER / "real"
+    table = parquet.read_table(io.BytesIO(files.read_bytes(str(folder / "faces.parquet"))))
+    points = np.load(io.BytesIO(files.read_bytes(str(folder / "landmarks.npy"))), allow_pickle=False)
+    splits, sources, ids = (table.column(name).to_pylist() for name in ("split", "source", "id"))
+    names = [f"{source}/{id_}" for source, id_ in zip(sources, ids, strict=True)]
+    return splits.count("train"), dict(zip(names, pose.estimate(points)[:, 0].tolist(), strict=True))
+
+
+def read_errors(rows: Iterable[Mapping[str, str]], yaws: Mapping[str, float]) -> Errors:
+    """The rows of an errors.csv; earlier code wrote none of `photo` (then each face is its own) and the regions."""
+    table = sorted(rows, key=lambda row: row["face"])
+    return Errors(
+        faces=np.array([row["face"] for row in table]),
+        subsets=np.array([row["subset"] for row in table]),
+        photos=np.array([row.get("photo", row["face"]) for row in table]),
+        yaw=np.array([yaws[row["face"]] for row in table]),
+        nme={
+            part: np.array([float(row[column]) for row in table])
+            for part, column in ((grid.ALL, "nme"), *((region, region) for region in REGIONS))
+            if column in table[0]
+        },
+    )
+
+
+def write_tables(results: Sequence[Result], total: int) -> None:
+    """Writes `sweep.csv`, a row a point, and `sweep_errors.parquet`, a row a point and test face."""
+    rows = grid.table(results, total)
+    with whole_file(REPORTS / "sweep.csv") as beside:
+        write_table(beside, rows)
+    write_errors(REPORTS / "sweep_errors.parquet", rows, results)
+    for name in CURVES:  # those of another grid
+        (REPORTS / name).unlink(missing_ok=True)
+    print(f"{REPORTS / 'sweep.csv'}: {len(rows)} points")
+
+
+def write_curves(results: Sequence[Result], total: int, params: Params) -> None:
+    """Draws NME against alpha and n_real and says what synthetic faces are worth in real ones, where these vary."""
+    rows = grid.table(results, total)
+    if others := [key for key in rows[0] if key not in COLUMNS and len({row[key] for row in rows} - {None}) > 1]:
+        print(f"no curves are drawn: they are of one setting of all else, and {' and '.join(others)} varies")
+        return
+    normalizer = params.evaluation.normalizer
+    shown = STAND_IN_SHOWN if STAND_IN in results[0].metrics["test"]["subsets"] else ""
+    varied = [key for key in ("alpha", "n_real") if len({row[key] for row in rows} - {None}) > 1]
+    if varied:
+        curves = grid.curves(results, total)
+        with whole_file(REPORTS / "sweep_curves.csv") as beside:
+            write_table(beside, curves)
+        for key in varied:
+            with whole_file(REPORTS / f"sweep_{key}.png") as beside:
+                figures.SWEPT[key](beside, curves, normalizer, shown)
+    if worth := grid.worth_table(results, total):
+        counts = grid.real_counts(rows)
+        with whole_file(REPORTS / "sweep_worth.csv") as beside:
+            write_table(beside, [grid.say_worths(row, counts) for row in worth])
+        with whole_file(REPORTS / "sweep_parts.png") as beside:
+            figures.worth_by_part(beside, worth, counts, shown)
+        print("\n".join(grid.say_worth(row, counts) for row in worth if row["part"] == grid.ALL))
+        if lacking := [one.experiment for one in results if not one.errors.nme.keys() >= REGIONS.keys()]:
+            print(
+                f"nothing is said by region: {len(lacking)} of {len(results)} points, such as {lacking[0]}, were "
+                "trained by earlier code, which did not write NME by region"
+            )
+
+
+def write_errors(path: Path, rows: Sequence[Mapping[str, Any]], results: Sequence[Result]) -> None:
+    """Writes a row a point and tested face: strategy, alpha, n_real, seed, face, subset, photo, yaw, nme, regions.
+
+    What else was given in the grid stands behind the seed. The columns of regions are there where every point has them.
+    """
+    import pyarrow
+    import pyarrow.parquet as parquet
+
+    errors = [one.errors for one in results]
+
+    def repeated(rows: Sequence[Mapping[str, Any]], key: str, kind: Any) -> Any:
+        return pyarrow.array(
+            [value for row, one in zip(rows, errors, strict=True) for value in [row[key]] * len(one.faces)], kind
+        )
+
+    def other(key: str) -> Any:
+        if any(isinstance(row[key], str) for row in rows):  # a column has one type: 100 beside `all` are words, too
+            words = [{key: None if row[key] is None else str(row[key])} for row in rows]
+            return repeated(words, key, pyarrow.string())
+        return repeated(rows, key, None)
+
+    def joined(parts: Iterable[npt.NDArray[Any]], kind: Any) -> Any:
+        return pyarrow.array(np.concatenate(list(parts)), kind)
+
+    columns = {
+        "strategy": repeated(rows, "strategy", pyarrow.string()),
+        "alpha": repeated(rows, "alpha", pyarrow.float64()),
+        "n_real": repeated(rows, "n_real", pyarrow.int64()),
+        "seed": repeated(rows, "seed", pyarrow.int64()),
+        **{key: other(key) for key in rows[0] if key not in COLUMNS},
+        "face": joined((one.faces for one in errors), pyarrow.string()),
+        "subset": joined((one.subsets for one in errors), pyarrow.string()),
+        "photo": joined((one.photos for one in errors), pyarrow.string()),
+        "yaw": joined((one.yaw for one in errors), pyarrow.float32()),
+        "nme": joined((one.nme[grid.ALL] for one in errors), pyarrow.float32()),
+    }
+    for region in REGIONS:
+        if all(region in one.nme for one in errors):
+            columns[region] = joined((one.nme[region] for one in errors), pyarrow.float32())
+    with whole_file(path) as beside:
+        parquet.write_table(pyarrow.table(columns), beside, compression="zstd")

@@ -1,0 +1,123 @@
+"""`Landmarker`: a trained network, with its label adapter where it has one, applied to images."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors.torch import load_file, save_file
+
+from facemix.errors import FacemixError
+from facemix.faces import geometry
+from facemix.faces.images import check_inside
+from facemix.faces.landmarks import N_POINTS
+from facemix.files import whole_file
+from facemix.training.adaptation import LabelAdapter, adapt
+from facemix.training.model import LandmarkNet
+
+BATCH = 64
+
+
+@dataclass(slots=True)
+class Landmarker:
+    """A landmark detector: faces in boxes in, 68 points out."""
+
+    network: LandmarkNet
+    context: float
+    """Side of the network's field of view / longer side of the face box."""
+    about: dict[str, Any]
+    """What model.json holds: all that is needed to rebuild the network, and how it was trained."""
+    adapter: LabelAdapter | None = None
+
+    @classmethod
+    def load(cls, folder: Path | str, device: str = "cpu") -> "Landmarker":
+        """Rebuilds a detector from `model.json` and `model.safetensors`.
+
+        Raises:
+            ValueError: a file is missing or damaged, or the two do not belong together.
+        """
+        folder = Path(folder)
+        try:
+            about = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+            architecture, hidden = about["network"], about["adapter"]
+            network = LandmarkNet(
+                architecture["backbone"],
+                architecture["input_size"],
+                architecture["width"],
+                mirror=architecture["mirror"],
+            )
+            context = float(architecture["context"])
+            adapter = None if hidden is None else LabelAdapter(hidden["hidden"])
+            state = load_file(folder / "model.safetensors")
+            network.load_state_dict(_under("network.", state))
+            if adapter is not None:
+                adapter.load_state_dict(_under("adapter.", state))
+        except Exception as error:
+            raise FacemixError(
+                f"{folder}: not a readable model ({error}); expected model.json and model.safetensors "
+                "as `facemix train` writes them"
+            ) from error
+        network.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        return cls(network, context, about, adapter)
+
+    def save(self, folder: Path) -> None:
+        """Writes `model.json` and `model.safetensors`, each beside and then renamed."""
+        state = {f"network.{key}": value for key, value in self.network.state_dict().items()}
+        if self.adapter is not None:
+            state |= {f"adapter.{key}": value for key, value in self.adapter.state_dict().items()}
+        state = {key: value.detach().cpu().contiguous() for key, value in state.items()}
+        with whole_file(folder / "model.safetensors") as beside:
+            save_file(state, beside)
+        with whole_file(folder / "model.json") as beside:
+            beside.write_text(json.dumps(self.about, indent=2) + "\n", encoding="utf-8")
+
+    def predict(self, image: npt.NDArray[np.uint8], boxes: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
+        """Landmarks of the faces of one image.
+
+        Args:
+            image: (H, W, 3) uint8 RGB.
+            boxes: (n, 4) xyxy in pixels, tight around the landmarks of each face.
+
+        Returns:
+            (n, 68, 2) pixels of the image, 0-based pixel centres.
+
+        Raises:
+            ValueError: an image or boxes of another shape or type; a box that is not finite, without extent, outside of
+                the image or far larger than it.
+        """
+        image, boxes = np.asarray(image), np.asarray(boxes, dtype=np.float64)
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
+            raise FacemixError(f"image: found {image.dtype} of shape {image.shape}, expected uint8 (H, W, 3) RGB")
+        if boxes.ndim != 2 or boxes.shape[1] != 4:
+            raise FacemixError(f"boxes: found shape {boxes.shape}, expected (n, 4) xyxy in pixels")
+        good = np.isfinite(boxes).all(axis=1) & (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
+        if not good.all():
+            raise FacemixError(f"boxes: found {boxes[good.argmin()].tolist()}, expected x0 < x1 and y0 < y1, finite")
+        check_inside(Path("image"), image, np.asarray(boxes, dtype=np.float64))
+        return self.predict_each((image for _ in boxes), boxes)
+
+    def predict_each(
+        self, images: Iterator[npt.NDArray[np.uint8]], boxes: npt.NDArray[np.floating]
+    ) -> npt.NDArray[np.float32]:
+        """Landmarks (n, 68, 2) of one face in each of n images; boxes (n, 4)."""
+        size = int(self.about["network"]["input_size"])
+        transforms = geometry.crop_transform(boxes, size, self.context)
+        points = np.zeros((len(boxes), N_POINTS, 2), dtype=np.float32)
+        device = next(self.network.parameters()).device
+        self.network.eval()
+        for start in range(0, len(boxes), BATCH):
+            chosen = transforms[start : start + BATCH]
+            crops = np.stack([geometry.warp(next(images), transform, size) for transform in chosen])
+            pixels = torch.from_numpy(crops).to(device).permute(0, 3, 1, 2).float().mul_(1 / 255)
+            with torch.inference_mode():
+                found = self.network(pixels).double().cpu().numpy()
+            points[start : start + BATCH] = geometry.apply(geometry.invert(chosen), found)
+        return points if self.adapter is None else adapt(self.adapter, points)
+
+
+def _under(prefix: str, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}

@@ -1,0 +1,131 @@
+"""The fixed architecture: a timm backbone, a light top-down decoder and soft heatmaps with offsets."""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from facemix.errors import FacemixError
+from facemix.faces.landmarks import MIRROR, N_POINTS
+from facemix.training import backbones
+
+STRIDE = 8
+"""Pixels of the input per cell of the heatmaps."""
+
+
+class LandmarkNet(nn.Module):
+    """Images in, landmarks out.
+
+    Each landmark has a heatmap over cells of 8 x 8 pixels and, in each cell, an offset to where the landmark is seen
+    from there; the prediction is the mean of (cell + offset) under the softmax of the heatmap. That is sub-pixel,
+    differentiable throughout, and reaches beyond the border of the input. How far (cell + offset) is spread says how
+    sure the network is; training holds it to that.
+
+    After: A. Nibali et al., "Numerical Coordinate Regression with Convolutional Neural Networks" (2018), and the
+    offsets of H. Jin et al., "Pixel-in-Pixel Net" (IJCV 2021).
+    """
+
+    mean: Tensor
+    deviation: Tensor
+    cells: Tensor
+    mirror_order: Tensor
+
+    def __init__(
+        self, backbone: str, input_size: int, width: int, weights: str = "scratch", mirror: bool = False
+    ) -> None:
+        """
+        Args:
+            backbone: timm name.
+            input_size: side of the input in pixels.
+            width: channels of the decoder.
+            weights: see `backbones.create`.
+            mirror: when not training, the mean of what is seen in the image and in its mirror image.
+        """
+        super().__init__()
+        self.input_size, self.mirror = input_size, mirror
+        self.centre = (input_size - 1) / 2
+        self.backbone = backbones.create(backbone, weights)
+        info: Any = self.backbone.feature_info
+        strides = list(info.reduction())
+        if STRIDE not in strides:
+            raise FacemixError(
+                f"model.backbone: {backbone} has feature maps of strides {strides}, expected one of {STRIDE}"
+            )
+        self.first = strides.index(STRIDE)
+        channels = list(info.channels())[self.first :]
+        self.lateral = nn.ModuleList(nn.Conv2d(c, width, 1, bias=False) for c in channels)
+        self.merge = nn.ModuleList(_separable(width) for _ in channels)
+        self.heatmaps = nn.Conv2d(width, N_POINTS, 1)
+        self.offsets = nn.Conv2d(width, 2 * N_POINTS, 1)
+        nn.init.zeros_(self.offsets.weight)
+        nn.init.zeros_(self.offsets.bias)  # type: ignore[arg-type]
+        mean, deviation = backbones.normalization(self.backbone)
+        self.register_buffer("mean", torch.tensor(mean)[:, None, None], persistent=False)
+        self.register_buffer("deviation", torch.tensor(deviation)[:, None, None], persistent=False)
+        side = -(-input_size // STRIDE)
+        centres = torch.arange(side, dtype=torch.float32) * STRIDE + (STRIDE - 1) / 2 - self.centre
+        y, x = torch.meshgrid(centres, centres, indexing="ij")
+        self.register_buffer("mirror_order", torch.from_numpy(MIRROR.copy()), persistent=False)
+        self.register_buffer("cells", torch.stack([x.ravel(), y.ravel()], dim=-1), persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        """Landmarks (n, 68, 2) in pixels of the input, for images (n, 3, S, S) of RGB in [0, 1].
+
+        When training also their variance (n, 68, 2) in x and y, square pixels: see `landmark_loss`.
+        """
+        heatmaps, seen = self._seen(images)
+        with torch.autocast(images.device.type, enabled=False):
+            centred = _mean(seen, heatmaps)
+            points = centred + self.centre
+            if self.training:
+                return points, _mean(seen.square(), heatmaps) - centred.square()
+        if not self.mirror:
+            return points
+        heatmaps, seen = self._seen(images.flip(-1))
+        with torch.autocast(images.device.type, enabled=False):
+            x, y = _mean(seen, heatmaps)[:, self.mirror_order].unbind(dim=-1)
+        return (points + torch.stack([self.centre - x, y + self.centre], dim=-1)) / 2
+
+    def _seen(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Heatmaps (n, 68, cells) that sum to 1, and where each cell sees each landmark (n, 68, 2, cells).
+
+        Places are in pixels from the middle of the input: small numbers, so that the mean of their squares less the
+        square of their mean is exact enough.
+        """
+        features = self.backbone((images - self.mean) / self.deviation)[self.first :]
+        x: Tensor | None = None
+        for feature, lateral, merge in zip(
+            reversed(features), reversed(self.lateral), reversed(self.merge), strict=True
+        ):
+            side = lateral(feature)
+            if x is not None:
+                side = side + F.interpolate(x, size=side.shape[-2:], mode="nearest")
+            x = merge(side)
+        assert x is not None
+        return self._decode(self.heatmaps(x), self.offsets(x))
+
+    def _decode(self, heatmaps: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor]:
+        # Coordinates stay in float32 under autocast: bfloat16 has too few digits for a fraction of a pixel.
+        heatmaps = heatmaps.flatten(2).float().softmax(dim=-1)
+        offsets = offsets.float().reshape(len(heatmaps), N_POINTS, 2, heatmaps.shape[-1])
+        return heatmaps, torch.add(self.cells.T, offsets, alpha=STRIDE)
+
+
+def _mean(values: Tensor, heatmaps: Tensor) -> Tensor:
+    """The mean (n, 68, 2) of values (n, 68, 2, cells) under heatmaps (n, 68, cells), as a matrix product.
+
+    Call it outside of autocast, which would take the product to bfloat16.
+    """
+    return (values @ heatmaps[..., None]).squeeze(-1)
+
+
+def _separable(width: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.BatchNorm2d(width),
+        nn.ReLU(),
+        nn.Conv2d(width, width, 3, padding=1, groups=width, bias=False),
+        nn.Conv2d(width, width, 1, bias=False),
+        nn.BatchNorm2d(width),
+        nn.ReLU(),
+    )

@@ -1,0 +1,326 @@
+"""One training of the experiment: what a strategy needs, and how its detector comes about.
+
+Knows neither DVC nor MLflow.
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from facemix.config import Params, plain
+from facemix.errors import FacemixError
+from facemix.evaluation import measure
+from facemix.faces import geometry, packs, splits
+from facemix.faces.packs import Pack
+from facemix.strategies import ADAPTER_FROM, MODELS, Strategy
+from facemix.training import adaptation, augment, loop, processes
+from facemix.training.adaptation import LabelAdapter
+from facemix.training.batches import MixedBatches, TrainingSet
+from facemix.training.landmarker import Landmarker
+from facemix.training.model import LandmarkNet
+
+CODE = ("faces", "learning", "metrics.py", "strategies.py", "tasks.py")
+"""What of the package decides how a training ends."""
+
+Rows = npt.NDArray[np.int64]
+Table = Sequence[Mapping[str, object]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """One training: what the strategy says, with the faces and models that it needs."""
+
+    strategy: Strategy
+    seed: int
+    params: Params
+    alpha: float
+    real: Pack
+    """Always there: its validation and test faces judge every strategy."""
+    synthetic: Pack | None
+    real_rows: Rows | None
+    """The real training faces, where the strategy uses any."""
+    synthetic_rows: Rows | None
+    base: Landmarker | None
+    """The trained detector that this one starts from, or whose network it shares."""
+    adapter: LabelAdapter | None
+    """Adapts the labels of the synthetic faces."""
+    behind: Mapping[str, int]
+    """Faces seen by each other network that the detector owes something to: the base, and the adapter's."""
+    inputs: Mapping[str, str]
+    """Digests of packs and models: with the parameters, all that the result depends on."""
+
+    def split(self, *names: str) -> Rows:
+        return np.flatnonzero(np.isin(self.real.splits, names))
+
+    def identity(self) -> dict[str, Any]:
+        """All that the trained weights depend on. Two tasks of equal identity are the same training."""
+        params, strategy = self.params, self.strategy
+        sections = ["model", "augmentation"] if strategy.trains else []
+        sections += ["adaptation"] if strategy.adapts_predictions else []
+        return {
+            "strategy": self.strategy.name,
+            "seed": self.seed,
+            "alpha": self.alpha,
+            "n_real": 0 if self.real_rows is None else len(self.real_rows),
+            "n_synthetic": 0 if self.synthetic_rows is None else len(self.synthetic_rows),
+            **{section: plain(getattr(params, section)) for section in sections},
+            **({"training": plain(strategy.training(params))} if strategy.trains else {}),
+            "inputs": dict(self.inputs),
+            "code": code(Path(__file__).parent),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """A finished detector and what there is to say about how it came about."""
+
+    landmarker: Landmarker
+    history: Table
+    metrics: Mapping[str, object]
+    label_gap: Table | None = None
+    picture: npt.NDArray[np.uint8] | None = None
+    """(H, W, 3) RGB: the first augmented batch with its points."""
+
+
+@cache
+def code(package: Path) -> str:
+    """A digest of the package's code that decides how a training ends: one begun by other code does not go on."""
+    digest = hashlib.sha256()
+    for place in (package / name for name in CODE):
+        for file in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
+            digest.update(f"{file.relative_to(package)}\0".encode() + file.read_bytes() + b"\0")
+    return digest.hexdigest()[:16]
+
+
+def gather(strategy: Strategy, seed: int, params: Params) -> Task:
+    """Opens what a strategy needs; a set of faces that it does not train on is not even opened."""
+    alpha = strategy.alpha(params)
+    real = packs.read(packs.FOLDER / "real")
+    synthetic = packs.read(packs.FOLDER / "synthetic") if strategy.trains and alpha > 0 else None
+    inputs = {"real": real.digest} | ({"synthetic": synthetic.digest} if synthetic else {})
+    base, adapter = None, None
+    behind: dict[str, int] = {}
+    if needed := strategy.starts_from or strategy.shares_network_of:
+        # A network that is shared is used as it is; one to start from is copied to the device by the training.
+        device = "cpu" if strategy.starts_from else str(processes.choose_device(params.training.device))
+        base = _load_model(needed, seed, inputs, device)
+        behind |= base.about["training"]["faces_seen"]
+    if strategy.needs_adapter(params):
+        adapting = _load_model(ADAPTER_FROM, seed, inputs)
+        adapter = adapting.adapter
+        assert adapter is not None
+        behind |= adapting.about["training"]["faces_seen"]
+    return Task(
+        strategy=strategy,
+        seed=seed,
+        params=params,
+        alpha=alpha,
+        real=real,
+        synthetic=synthetic,
+        real_rows=choose(real, params.n_real, seed, "n_real") if strategy.uses_real(params) else None,
+        synthetic_rows=choose(synthetic, params.n_synthetic, seed, "n_synthetic") if synthetic else None,
+        base=base,
+        adapter=adapter,
+        behind=behind,
+        inputs=inputs,
+    )
+
+
+def _load_model(strategy: str, seed: int, inputs: dict[str, str], device: str = "cpu") -> Landmarker:
+    folder = MODELS / strategy / f"seed-{seed}"
+    landmarker = Landmarker.load(folder, device)
+    inputs[strategy] = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()[:16]
+    return landmarker
+
+
+def choose(pack: Pack, count: int | str, seed: int, key: str) -> Rows:
+    """Rows of the first `count` training faces of a pack in the seed's order.
+
+    Raises:
+        FacemixError: more than there are, with the number there is.
+    """
+    rows = np.flatnonzero(pack.splits == "train")
+    wanted = len(rows) if count == "all" else int(count)
+    if wanted > len(rows):
+        raise FacemixError(f"params.yaml: {key}: found {wanted}, but there are {len(rows)} training faces; lower it")
+    return np.sort(rows[splits.nested_order(pack.ids[rows], seed)[:wanted]])
+
+
+def train_network(task: Task, checkpoint: Path, report: Callable[[loop.Row], None]) -> Outcome:
+    """Trains the network of a strategy; several processes under `torchrun` share each batch.
+
+    Args:
+        task: what to train.
+        checkpoint: file to go on from.
+        report: called by the first process for each row of the history.
+    """
+    params, model, settings = task.params, task.params.model, task.strategy.training(task.params)
+    network = new_network(task)
+    batches = MixedBatches(
+        None if task.alpha == 1 else _training_set(task.real, task.real_rows, None),
+        None if task.synthetic is None else _training_set(task.synthetic, task.synthetic_rows, task.adapter),
+        alpha=task.alpha,
+        batch_size=settings.batch_size,
+        seed=task.seed,
+    )
+    validation = task.split("validation")
+
+    def validate(candidate: LandmarkNet) -> float:
+        predicted = measure.predict_pack(Landmarker(candidate, model.context, about), task.real, validation)
+        return validation_error(predicted, task.real.landmarks[validation])
+
+    about = _about(task)
+    recipe = loop.Recipe(
+        batches=batches,
+        context=model.context,
+        input_size=model.input_size,
+        settings=settings,
+        augmentation=params.augmentation,
+        learning_rate=settings.learning_rate,
+        seed=task.seed,
+    )
+    with processes.joined(params.training.device) as group:
+        result = loop.train(
+            network,
+            recipe,
+            validate=validate,
+            checkpoint=checkpoint,
+            identity=task.identity(),
+            report=report,
+            group=group,
+        )
+    network.load_state_dict(result.weights)
+    budget = {
+        "steps": settings.steps,
+        "best_step": result.best_step,
+        "faces_seen": {task.strategy.name: settings.steps * settings.batch_size, **task.behind},
+    }
+    return Outcome(
+        landmarker=Landmarker(network, model.context, about | {"training": budget}),
+        history=result.history,
+        metrics={"training": budget},
+        picture=picture_of_batch(recipe),
+    )
+
+
+def validation_error(predicted: npt.NDArray[np.floating], truth: npt.NDArray[np.floating]) -> float:
+    """What steps and epochs are chosen by: the mean distance in % of the longer side of a face's tight box.
+
+    It is no normaliser that a user chooses, so that another one makes no training stale.
+
+    Args:
+        predicted: (n, 68, 2) pixels of any similar copy of each image, such as its crop.
+        truth: (n, 68, 2) the same pixels.
+    """
+    distance = np.linalg.norm(predicted.astype(np.float64) - truth, axis=-1).mean(axis=-1)
+    return float(np.mean(100 * distance / geometry.square_side(geometry.landmark_box(truth))))
+
+
+def new_network(task: Task) -> LandmarkNet:
+    """The network at its starting weights: those of the base, or random ones (or ImageNet's) by the seed."""
+    model = task.params.model
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(task.seed)
+        network = LandmarkNet(model.backbone, model.input_size, model.width, model.weights, model.mirror)
+    if task.base:
+        found, expected = task.base.about["network"], architecture(task.params)
+        if found != expected:
+            folder = MODELS / str(task.strategy.starts_from) / f"seed-{task.seed}"
+            raise FacemixError(f"{folder}: found the network {found}, params.yaml says {expected}; run `dvc repro`")
+        network.load_state_dict(task.base.network.state_dict())
+    return network
+
+
+def _training_set(pack: Pack, rows: Rows | None, adapter: LabelAdapter | None) -> TrainingSet:
+    assert rows is not None
+    labels = adaptation.adapt(adapter, pack.landmarks) if adapter else pack.landmarks
+    return TrainingSet(images=pack.images, landmarks=labels, ids=pack.ids, rows=rows)
+
+
+def fit_adapter(task: Task, trained: Outcome | None = None) -> Outcome:
+    """Fits the label adapter on what a network predicts on real training faces.
+
+    Args:
+        task: the strategy, whose predictions the adapter adapts.
+        trained: the task's own network; without it that of the strategy whose network it shares.
+    """
+    base = trained.landmarker if trained else task.base
+    assert base is not None and task.real_rows is not None
+    real, validation = task.real, task.split("validation")
+    pairs = measure.predict_pack(base, real, task.real_rows)
+    unadapted = measure.predict_pack(base, real, validation)
+
+    def validate(adapter: LabelAdapter) -> float:
+        return validation_error(adaptation.adapt(adapter, unadapted), real.landmarks[validation])
+
+    fitted = adaptation.fit(
+        pairs, real.landmarks[task.real_rows], settings=task.params.adaptation, seed=task.seed, validate=validate
+    )
+    gap = adaptation.label_gap(fitted.adapter, pairs)
+    budget = base.about["training"]
+    about = (
+        base.about
+        | _about(task)
+        | {
+            "network": base.about["network"],
+            "adapter": {"hidden": task.params.adaptation.hidden},
+            "training": budget,
+        }
+    )
+    before, after = fitted.history[0]["val_nme"], fitted.history[fitted.best_epoch]["val_nme"]
+    return Outcome(
+        landmarker=Landmarker(base.network, base.context, about, fitted.adapter),
+        history=trained.history if trained else fitted.history,
+        metrics={
+            "training": budget,
+            "adaptation": {
+                "pairs": len(pairs),
+                "best_epoch": fitted.best_epoch,
+                "val_nme_before": before,
+                "val_nme_after": after,
+                "mean_shift": float(np.linalg.norm(gap, axis=-1).mean()),
+            },
+        },
+        label_gap=[{"point": i, "dx": x, "dy": y} for i, (x, y) in enumerate(gap.tolist())],
+        picture=trained.picture if trained else None,
+    )
+
+
+def picture_of_batch(recipe: loop.Recipe) -> npt.NDArray[np.uint8]:
+    """The first batch as the network sees it, with its points: (H, W, 3) RGB."""
+    crops, landmarks = recipe.batches.load(0)
+    changes = recipe.changes(0, crops.shape[1])
+    images, points = augment.apply(torch.from_numpy(crops), torch.from_numpy(landmarks), changes, recipe.input_size)
+    pixels = (images.permute(0, 2, 3, 1) * 255).round().to(torch.uint8).numpy()
+    return packs.contact_sheet(pixels, points.numpy(), columns=8, rows=4)
+
+
+def architecture(params: Params) -> dict[str, Any]:
+    """What rebuilds the network."""
+    model = params.model
+    return {
+        "backbone": model.backbone,
+        "input_size": model.input_size,
+        "context": model.context,
+        "width": model.width,
+        "mirror": model.mirror,
+    }
+
+
+def _about(task: Task) -> dict[str, Any]:
+    return {
+        "facemix": version("facemix"),
+        "strategy": task.strategy.name,
+        "seed": task.seed,
+        "alpha": task.alpha,
+        "network": architecture(task.params),
+        "adapter": None,
+    }

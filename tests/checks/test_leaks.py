@@ -1,0 +1,273 @@
+import csv
+import dataclasses
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+import toy
+from facemix import config
+from facemix.checks import duplicates, human_floor
+from facemix.checks import pairs as verdict
+from facemix.evaluation import metrics
+from facemix.faces import packs
+from facemix.faces.landmarks import MIRROR, N_POINTS
+from facemix.stages.leaks import leaks
+from facemix.stages.prepare import prepare
+
+PARAMS = config.load(Path(__file__).resolve().parents[2] / "params.yaml")
+SIZE = 96
+
+Image = npt.NDArray[np.uint8]
+Points = npt.NDArray[np.floating]
+
+
+def drawn(n: int, seed: int = 0) -> tuple[Image, npt.NDArray[np.float32]]:
+    """Different faces: images (n, SIZE, SIZE, 3) and points (n, 68, 2)."""
+    rng = np.random.default_rng(seed)
+    images, points = zip(*(toy.face(rng, SIZE) for _ in range(n)), strict=True)
+    return np.array(images), np.array(points)
+
+
+def recropped(image: Image, points: Points) -> tuple[Image, Points]:
+    """Moved by some pixels and shrunk a little."""
+    transform = np.array([[0.93, 0.0, 5.0], [0.0, 0.93, -2.0]])
+    moved = cv2.warpAffine(image, transform, (SIZE, SIZE), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+    return moved, points @ transform[:, :2].T + transform[:, 2]
+
+
+COPIES = {
+    "equal": lambda image, points: (image, points),
+    "recompressed": lambda image, points: (
+        cv2.imdecode(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 30])[1], cv2.IMREAD_COLOR),
+        points,
+    ),
+    "darker": lambda image, points: ((0.6 * image + 20).astype(np.uint8), points),
+    "mirrored": lambda image, points: (image[:, ::-1], points[MIRROR] * [-1, 1] + [SIZE - 1, 0]),
+    "recropped": recropped,
+    "annotated anew": lambda image, points: (image, points + np.random.default_rng(0).normal(0, 0.4, points.shape)),
+}
+
+
+def cut(pairs: list[tuple[Image, Points]]) -> tuple[Image, npt.NDArray[np.float64]]:
+    return duplicates.cut(np.array([image for image, _ in pairs]), np.array([points for _, points in pairs]))
+
+
+@pytest.mark.parametrize("name", COPIES)
+def test_a_copy_is_found_and_brings_its_points_along(name: str) -> None:
+    images, points = drawn(8)
+    patches, cut_points = cut([*zip(images, points, strict=True), COPIES[name](images[3], points[3])])
+    (pair,) = duplicates.find(patches, len(patches))
+    assert (pair.first, pair.second, pair.mirrored) == (3, 8, name == "mirrored")
+    first, second = human_floor.annotations([pair], cut_points)
+    expected = metrics.nme(COPIES["annotated anew"](images[3], points[3])[1][None], points[3][None])
+    np.testing.assert_allclose(metrics.nme(second, first), expected if name == "annotated anew" else 0, atol=0.4)
+
+
+def test_different_faces_are_not_found() -> None:
+    patches, _ = duplicates.cut(*drawn(40))
+    assert duplicates.find(patches, 40) == []
+
+
+def test_the_order_of_faces_does_not_matter() -> None:
+    images, points = drawn(4)
+    faces = [*zip(images, points, strict=True), COPIES["recropped"](images[1], points[1])]
+    (there,) = duplicates.find(cut(faces)[0], 5)
+    (back,) = duplicates.find(cut(faces[::-1])[0], 5)
+    assert {4 - back.first, 4 - back.second} == {there.first, there.second}
+    assert back.similarity == pytest.approx(there.similarity, abs=0.05)
+
+
+def test_what_follows_the_first_n_is_not_compared_among_itself() -> None:
+    images, points = drawn(3)
+    patches, _ = duplicates.cut(images[[0, 1, 1, 0]], points[[0, 1, 1, 0]])
+    assert [(pair.first, pair.second) for pair in duplicates.find(patches, 1)] == [(0, 3)]
+
+
+def test_flat_pictures_are_no_duplicates() -> None:
+    _, points = drawn(2)
+    patches, _ = duplicates.cut(np.full((2, SIZE, SIZE, 3), 128, dtype=np.uint8), points)
+    assert duplicates.find(patches, 2) == []
+
+
+@pytest.mark.parametrize(
+    ("splits", "leak"),
+    [
+        (("train", "validation"), True),
+        (("test", "train"), True),
+        (("challenging", "synthetic"), True),
+        (("validation", "test"), True),
+        (("train", "train"), False),
+        (("train", "synthetic"), False),
+        (("test", "challenging"), False),
+        (("test", "excluded"), False),
+    ],
+)
+def test_a_leak_serves_two_purposes(splits: tuple[str, str], leak: bool) -> None:
+    faces = dict(zip("ab", splits, strict=True))
+    row = verdict.row("near", ("a", "b"), faces, 0.9)
+    assert row == verdict.row("near", ("b", "a"), faces, 0.9)
+    assert verdict.is_leak(row) == leak
+    assert verdict.leaking([row], "test") == [
+        face for face, split in faces.items() if leak and split in ("test", "challenging")
+    ]
+
+
+# A project with copies planted across its splits
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> config.Params:
+    """Of the training faces, 00000 is test face 00004, 00006 is validation face 00012, 00018 and 00024 are one."""
+    monkeypatch.chdir(tmp_path)
+    real = toy.write_300w(tmp_path / "data/sources/toy", n=36)
+    toy.write_facesynthetics(tmp_path / "data/sources/drawn", n=6)
+    train = real / "helen/trainset"
+    plant(real / "helen/testset/00004_1", train / "00000_1", "mirrored")
+    plant(train / "00012_1", train / "00006_1", "darker")
+    plant(train / "00018_1", train / "00024_1", "annotated anew")
+    plant(real / "lfpw/testset/00005_1", tmp_path / "data/sources/drawn/000002", "equal")
+    (tmp_path / "data/splits").mkdir()
+    excluded = "# Mine\nexcluded: # by hand\n  - helen/trainset/00030_1\n"
+    validation = "\n# One of 300\nvalidation:\n  - helen/trainset/00012_1\n"
+    (tmp_path / "data/splits/300w.yaml").write_text(excluded + validation)
+    sources = config.Sources(
+        real=(config.Source(name="toy", format="300w"),),
+        synthetic=(config.Source(name="drawn", format="facesynthetics"),),
+    )
+    pack = config.Pack(crop_size=88, margin=2.0)
+    params = dataclasses.replace(PARAMS, sources=sources, render=toy.NO_RENDERS, pack=pack)
+    prepare("real", params)
+    prepare("synthetic", params)
+    return params
+
+
+def plant(face: Path, copy: Path, how: str) -> None:
+    """Writes a copy of a face of a 300-W folder over another one, or over one of a FaceSynthetics folder."""
+    points = np.loadtxt(face.with_suffix(".pts"), skiprows=3, max_rows=N_POINTS) - 1
+    image, points = COPIES[how](cv2.imread(f"{face}.jpg"), points)
+    if copy.with_suffix(".pts").exists():
+        cv2.imwrite(f"{copy}.jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 98])
+        toy.write_pts(copy.with_suffix(".pts"), points)
+    else:
+        cv2.imwrite(f"{copy}.png", image)
+        np.savetxt(f"{copy}_ldmks.txt", points)
+
+
+def found() -> dict[tuple[str, str], str]:
+    with Path("reports/leaks.csv").open(newline="") as file:
+        return {(row["face_a"], row["face_b"]): row["kind"] for row in csv.DictReader(file)}
+
+
+def test_planted_copies_are_listed_by_split(project: config.Params, capsys: pytest.CaptureFixture[str]) -> None:
+    leaks(project)
+    train = "toy/helen/trainset"
+    assert found() == {
+        (f"{train}/00000_1", "toy/helen/testset/00004_1"): "mirrored",
+        (f"{train}/00006_1", f"{train}/00012_1"): "near",
+        (f"{train}/00018_1", f"{train}/00024_1"): "near",
+        ("drawn/000002", "toy/lfpw/testset/00005_1"): "exact",
+    }
+    printed = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["train", "/", "test", "1", "leak"] in printed
+    assert ["synthetic", "/", "test", "1", "leak"] in printed
+    assert ["train", "/", "train", "1"] in printed
+    assert cv2.imread("reports/leaks.png").shape[1] > 0
+
+
+def test_the_human_floor_is_the_nme_between_two_annotations(project: config.Params) -> None:
+    leaks(project)
+    floor = json.loads(Path("reports/human_floor.json").read_text())
+    source = Path("data/sources/toy/helen/trainset")
+    first, second = (
+        np.loadtxt(source / f"{name}_1.pts", skiprows=3, max_rows=N_POINTS)[None] for name in ("00018", "00024")
+    )
+    assert (floor["pairs"], floor["photographs"]) == (1, 1)  # copied annotations are no second ones
+    assert floor["nme"] == pytest.approx(float(metrics.nme(second, first)[0]), rel=0.1)
+    assert floor["nme"] == pytest.approx(floor["median"])
+
+
+def test_a_photograph_counts_once_in_the_human_floor() -> None:
+    points = np.repeat(toy.template()[None] * 20 + 36, 5, axis=0)
+    points[1:3] += [[[1.0, 0.0]], [[2.0, 0.0]]]  # one photograph three times: 1, 2 and 1 pixels apart
+    points[4] += [3.0, 0.0]  # another one twice
+    pairs = [
+        duplicates.Pair(first=a, second=b, mirrored=False, similarity=1.0, transform=np.eye(2, 3))
+        for a, b in ((0, 1), (0, 2), (1, 2), (3, 4))
+    ]
+    floor = human_floor.measure(pairs, points, "outer_eye")
+    per_pixel = 100 / float(metrics.NORMALIZERS["outer_eye"](points[:1])[0])
+    assert floor["nme"] == pytest.approx((4 / 3 + 3) / 2 * per_pixel, abs=1e-3)
+    assert (floor["pairs"], floor["photographs"]) == (4, 2)
+    assert human_floor.measure([], points, "outer_eye") == {"normalizer": "outer_eye", "photographs": 0, "pairs": 0}
+
+
+def test_excluded_training_faces_stay_out_and_the_test_stays_as_it_was(project: config.Params) -> None:
+    before = packs.read(Path("data/packs/real"))
+    leaks(project, exclude=True)
+    prepare("real", project)
+    prepare("synthetic", project)
+    after, drawn_pack = packs.read(Path("data/packs/real")), packs.read(Path("data/packs/synthetic"))
+    changed = dict(
+        zip(after.ids[before.splits != after.splits], after.splits[before.splits != after.splits], strict=True)
+    )
+    assert changed == {f"toy/helen/trainset/{name}_1": "excluded" for name in ("00000", "00006")}
+    assert drawn_pack.ids[drawn_pack.splits == "excluded"].tolist() == ["drawn/000002"]
+    text = Path("data/splits/toy.yaml").read_text()  # of this source alone: others of the format keep their faces
+    assert text.startswith("# Mine\nexcluded: # by hand\n  - helen/trainset/00000_1\n")
+    assert text.endswith("  - helen/trainset/00030_1\n\n# One of 300\nvalidation:\n  - helen/trainset/00012_1\n")
+    leaks(project)
+    with Path("reports/leaks.csv").open(newline="") as file:
+        assert not any(verdict.is_leak(row) for row in csv.DictReader(file))
+
+
+def test_rendered_sets_of_one_stock_of_people_share_persons(project: config.Params, tmp_path: Path) -> None:
+    for name in ("stand_in", "synthetic"):
+        toy.write_facesynthetics(tmp_path / "data/renders" / name, n=30, seed=2 + len(name))
+    rendered = config.RenderedSet(n=30, seed=5, image_size=96, population={"people": 3})
+    render = config.Render(synthetic=rendered, stand_in=rendered)
+    params = dataclasses.replace(project, sources=config.Sources(real=(), synthetic=()), render=render)
+    prepare("real", params)
+    prepare("synthetic", params)
+    leaks(params)
+    assert {frozenset(pair) for pair in found()} == {
+        frozenset({f"rendered/{i:06d}", f"stand_in/{i:06d}"}) for i in range(30)
+    }
+    assert set(found().values()) == {"person"}
+    other = dataclasses.replace(rendered, population={"people": 4})
+    leaks(dataclasses.replace(params, render=dataclasses.replace(render, synthetic=other)))
+    assert found() == {}
+
+
+@pytest.mark.real_data
+def test_the_copies_that_300w_holds(shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for link, target in (
+        ("data/sources/300w", shared_data / "300w"),
+        ("data/sources/dgfaces_v1", shared_data / "synthetic/dgfaces_v1"),
+        ("data/splits", Path(__file__).resolve().parents[2] / "data/splits"),
+    ):
+        (tmp_path / link).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / link).symlink_to(target)
+    sources = config.Sources(
+        real=(config.Source(name="300w", format="300w"),),
+        synthetic=(config.Source(name="dgfaces_v1", format="dgfaces_v1"),),
+    )
+    pack = config.Pack(crop_size=176, margin=2.0)
+    params = dataclasses.replace(PARAMS, sources=sources, render=toy.NO_RENDERS, pack=pack)
+    prepare("real", params)
+    prepare("synthetic", params)
+    leaks(params)
+    pairs = {tuple(face.removeprefix("300w/") for face in pair) for pair in found()}
+    train, test = "lfpw/trainset/image_", "lfpw/testset/image_"
+    # The photographs of test faces are excluded from training; some of validation are not.
+    assert {pair for pair in pairs if pair[0].startswith(test) and pair[1].startswith(train)} == {
+        (f"{test}{a}", f"{train}{b}") for a, b in (("0007", "0862"), ("0066", "0215"), ("0096", "0828"))
+    }
+    assert {(f"{train}{a}", f"{train}{b}") for a, b in (("0384", "0345"), ("0809", "0825"), ("0827", "0843"))} <= pairs
+    assert len(pairs) == pytest.approx(158, abs=3)
+    floor = json.loads(Path("reports/human_floor.json").read_text())
+    assert floor["nme"] == pytest.approx(2.73, abs=0.05)

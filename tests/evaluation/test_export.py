@@ -1,0 +1,168 @@
+"""One export of a tiny detector with an adapter serves most tests: torch takes seconds for each."""
+
+import dataclasses
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+
+from facemix import cli
+from facemix.errors import FacemixError
+from facemix.evaluation import export as exporting
+from facemix.evaluation.export import Detector, export
+from facemix.faces import geometry
+from facemix.training.adaptation import LabelAdapter
+from facemix.training.landmarker import Landmarker
+from facemix.training.model import LandmarkNet
+
+SIZE, CONTEXT = 50, 1.25  # not a multiple of the stride; a central box of 40 pixels sees the whole input
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def landmarker(adapted: bool = True, backbone: str = "test_efficientnet") -> Landmarker:
+    torch.manual_seed(0)
+    adapter = LabelAdapter(8) if adapted else None
+    if adapter:
+        torch.nn.init.normal_(adapter.leave.weight, std=0.02)
+    network = LandmarkNet(backbone, SIZE, 16, mirror=True)
+    torch.nn.init.normal_(network.offsets.weight, std=0.5)  # points that move with the image
+    architecture = {"backbone": backbone, "input_size": SIZE, "width": 16, "context": CONTEXT, "mirror": True}
+    about = {"strategy": "mixing", "network": architecture, "adapter": {"hidden": 8} if adapter else None}
+    return Landmarker(network.eval(), CONTEXT, about, adapter)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model folder that was exported by the command."""
+    folder = tmp_path_factory.mktemp("models") / "seed-0"
+    landmarker().save(folder)
+    cli.main(["export", str(folder)])
+    return folder
+
+
+def run(path: Path, images: np.ndarray) -> np.ndarray:
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    return session.run(["landmarks"], {"images": images})[0]
+
+
+def pictures(n: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (n, SIZE, SIZE, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 7])
+def test_the_file_gives_what_the_detector_predicts(folder: Path, n: int) -> None:
+    middle, half = (SIZE - 1) / 2, SIZE / CONTEXT / 2
+    box = np.array([middle - half, middle - half, middle + half, middle + half])
+    np.testing.assert_allclose(geometry.crop_transform(box, SIZE, CONTEXT), [[1, 0, 0], [0, 1, 0]], atol=1e-12)
+    expected = landmarker().predict_each(iter(pictures(n)), np.tile(box, (n, 1)))
+    images = pictures(n).transpose(0, 3, 1, 2).astype(np.float32) / 255
+    found = run(folder / "model.onnx", images)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, expected, atol=1e-3)
+
+
+def test_the_adapter_is_part_of_what_is_exported() -> None:
+    images = torch.rand(4, 3, SIZE, SIZE)
+    with torch.inference_mode():
+        plain, adapted = Detector(landmarker(adapted=False))(images), Detector(landmarker())(images)
+    assert (plain - adapted).abs().max() > 0.1  # pixels
+
+
+def test_the_metadata_say_how_to_crop(folder: Path) -> None:
+    found = {prop.key: prop.value for prop in onnx.load(folder / "model.onnx").metadata_props}
+    assert found == exporting.metadata(landmarker())
+    assert (int(found["input_size"]), float(found["context"])) == (SIZE, CONTEXT)
+    assert (found["strategy"], found["facemix"]) == ("mixing", version("facemix"))
+    # The formula of `crop`, in one dimension, is the transform that `Landmarker` crops by.
+    box, point = np.array([10.0, 20, 70, 60]), np.array([[33.0, 44.0]])
+    side, centre = CONTEXT * 60, np.array([40.0, 40.0])
+    crop = (SIZE - 1) / 2 + SIZE / side * (point - centre)
+    np.testing.assert_allclose(geometry.apply(geometry.crop_transform(box, SIZE, CONTEXT), point), crop)
+
+
+def test_one_file_that_tells_nothing_of_the_machine(folder: Path) -> None:
+    assert {path.name for path in folder.iterdir()} == {"model.json", "model.safetensors", "model.onnx"}
+    content = (folder / "model.onnx").read_bytes()
+    assert not any(str(path).encode() in content for path in (REPOSITORY, Path(torch.__file__).parent))
+    onnx.checker.check_model(onnx.load_from_string(content), full_check=True)
+
+
+def test_what_is_exported_is_printed(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cli.main(["export", str(folder), "--out", str(tmp_path / "a.onnx")])
+    assert (tmp_path / "a.onnx").read_bytes() == (folder / "model.onnx").read_bytes()  # equal models, equal files
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith(f"{tmp_path / 'a.onnx'}: {(tmp_path / 'a.onnx').stat().st_size / 1e6:.2f} MB, at most ")
+    assert first.endswith(" px from PyTorch")
+    assert "ms in ONNX Runtime" in second and "ms in PyTorch" in second
+
+
+def test_a_runtime_that_differs_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Shifted:
+        def run(self, names: list[str], feed: dict[str, np.ndarray]) -> list[np.ndarray]:
+            with torch.inference_mode():
+                points = Detector(landmarker(adapted=False))(torch.from_numpy(feed["images"])).numpy()
+            points[0, 30, 1] += 0.25 * (len(points) == 3)  # wrong in one number, of the second batch
+            return [points]
+
+    monkeypatch.setattr(exporting, "_to_onnx", lambda *_: b"")
+    monkeypatch.setattr(exporting, "_session", lambda _: Shifted())
+    with pytest.raises(FacemixError, match=r"model.onnx: not written, because ONNX Runtime is up to 0.25 px from"):
+        export(landmarker(adapted=False), tmp_path / "model.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_landmarks_that_are_no_numbers_are_no_agreement(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Lost:
+        def run(self, names: list[str], feed: dict[str, np.ndarray]) -> list[np.ndarray]:
+            return [np.full((len(feed["images"]), 68, 2), np.nan, np.float32)]
+
+    monkeypatch.setattr(exporting, "_to_onnx", lambda *_: b"")
+    monkeypatch.setattr(exporting, "_session", lambda _: Lost())
+    with pytest.raises(FacemixError, match="up to nan px from PyTorch"):
+        export(landmarker(adapted=False), tmp_path / "model.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_input_that_the_network_cannot_take_is_named(tmp_path: Path) -> None:
+    model = landmarker()
+    about = model.about | {"network": model.about["network"] | {"input_size": 0}}
+    message = r"model.onnx: test_efficientnet with an input of 0 px cannot be exported \(.+\); train another"
+    with pytest.raises(FacemixError, match=message):
+        export(dataclasses.replace(model, about=about), tmp_path / "model.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_missing_packages_are_named_in_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    landmarker().save(tmp_path)
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["export", str(tmp_path)])
+    assert str(stopped.value).startswith("facemix export: export needs onnx, onnxscript, not found here; `pip install")
+    assert not (tmp_path / "model.onnx").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["missing"], "facemix export: missing: not a readable model .*No such file"),
+        (["missing", "--out", "model.pt"], "facemix export: --out model.pt: expected a file that ends in .onnx"),
+    ],
+)
+def test_bad_arguments_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match=message):
+        cli.main(["export", *arguments])
+
+
+def test_an_export_does_not_change_a_stage_of_dvc() -> None:
+    command = [sys.executable, "-m", "dvc", "check-ignore", "models/mixing/seed-0/model.onnx"]
+    assert subprocess.run(command, cwd=REPOSITORY, capture_output=True, check=False).returncode == 0

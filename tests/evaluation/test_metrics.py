@@ -1,0 +1,66 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from facemix.evaluation import metrics
+from facemix.faces.landmarks import REGIONS
+
+RNG = np.random.default_rng(0)
+TRUTH = RNG.random((5, 68, 2)) * 100
+PREDICTED = TRUTH + RNG.normal(0, 3, TRUTH.shape)
+ERRORS = st.lists(st.floats(0, 30), min_size=1, max_size=40).map(np.array)
+
+
+def test_nme_equals_the_plain_loop() -> None:
+    for i in range(len(TRUTH)):
+        size = ((TRUTH[i, 36] - TRUTH[i, 45]) ** 2).sum() ** 0.5
+        total = sum(((PREDICTED[i, k] - TRUTH[i, k]) ** 2).sum() ** 0.5 for k in range(68))
+        assert metrics.nme(PREDICTED, TRUTH)[i] == pytest.approx(100 * total / 68 / size)
+
+
+def test_normalizers_measure_what_they_say() -> None:
+    points = np.zeros((1, 68, 2))
+    points[0, 0], points[0, 16] = (0, 0), (40, 90)  # opposite corners of the box
+    points[0, 36:42], points[0, 42:48] = (10, 10), (30, 10)
+    points[0, 36], points[0, 45] = (4, 10), (36, 10)
+    expected = {"outer_eye": 32, "inter_pupil": 22, "box_side": 60, "box_diagonal": np.hypot(40, 90)}
+    assert {name: float(size(points)[0]) for name, size in metrics.NORMALIZERS.items()} == pytest.approx(expected)
+
+
+@given(st.floats(0.1, 10), st.floats(-3, 3), st.floats(-100, 100))
+def test_nme_does_not_change_under_similarity(scale: float, angle: float, shift: float) -> None:
+    turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    moved = metrics.nme(PREDICTED @ turn + shift, TRUTH @ turn + shift)
+    np.testing.assert_allclose(moved, metrics.nme(PREDICTED, TRUTH), rtol=1e-6)
+
+
+def test_a_face_of_zero_size_has_no_nme() -> None:
+    with pytest.raises(ValueError, match="outer_eye of face 0 is 0.0"):
+        metrics.nme(np.zeros((1, 68, 2)), np.zeros((1, 68, 2)))
+
+
+def test_the_regions_of_a_face_make_up_its_nme() -> None:
+    errors = metrics.point_errors(PREDICTED, TRUTH)
+    regions = metrics.by_region(errors)
+    assert regions["eyes"] == pytest.approx(errors[:, 36:48].mean(axis=1))
+    total = sum(len(REGIONS[name]) * nme for name, nme in regions.items())
+    assert total / 68 == pytest.approx(metrics.nme(PREDICTED, TRUTH))
+
+
+def test_failure_rate_counts_faces_above_the_threshold() -> None:
+    assert metrics.failure_rate(np.array([1.0, 8.0, 8.1, 20.0]), 8) == 50
+
+
+@given(ERRORS)
+def test_auc_is_the_area_under_the_ced(errors: np.ndarray) -> None:
+    thresholds = np.linspace(0, 8, 80_001)
+    area = np.trapezoid(metrics.ced(errors, thresholds), thresholds) / 8
+    assert metrics.auc(errors, 8) == pytest.approx(area, abs=1e-3)
+
+
+@given(ERRORS)
+def test_ced_rises_from_share_of_zeros_to_one(errors: np.ndarray) -> None:
+    curve = metrics.ced(errors, np.linspace(0, 30, 50))
+    assert np.all(np.diff(curve) >= 0)
+    assert curve[-1] == 1

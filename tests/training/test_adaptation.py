@@ -1,0 +1,100 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import toy
+from facemix.config import Adaptation
+from facemix.faces.landmarks import REGIONS
+from facemix.training import adaptation
+from facemix.training.adaptation import LabelAdapter
+
+SETTINGS = Adaptation(hidden=32, epochs=40, batch_size=16, learning_rate=3e-3, weight_decay=0.01)
+
+
+def shapes(n: int, seed: int) -> np.ndarray:
+    """Faces (n, 68, 2) in pixels: scaled, moved, a little deformed."""
+    rng = np.random.default_rng(seed)
+    deformed = toy.template() + rng.normal(0, 0.02, (n, 68, 2))
+    return (deformed * rng.uniform(40, 80, (n, 1, 1)) + rng.uniform(0, 300, (n, 1, 2))).astype(np.float32)
+
+
+def widen(points: np.ndarray) -> np.ndarray:
+    """The other labelling convention: a jaw a tenth further from the nose."""
+    out = points.copy()
+    jaw = list(REGIONS["jaw"])
+    out[:, jaw] = points[:, 30:31] + 1.1 * (points[:, jaw] - points[:, 30:31])
+    return out
+
+
+def error(points: np.ndarray, truth: np.ndarray) -> float:
+    return float(np.linalg.norm(points - truth, axis=-1).mean())
+
+
+def random_adapter() -> LabelAdapter:
+    adapter = LabelAdapter(16)
+    torch.nn.init.normal_(adapter.leave.weight, std=0.02, generator=torch.Generator().manual_seed(0))
+    return adapter
+
+
+def test_a_new_adapter_changes_nothing() -> None:
+    points = shapes(4, 0)
+    np.testing.assert_allclose(adaptation.adapt(LabelAdapter(8), points), points, atol=1e-3)
+
+
+@given(st.floats(0.2, 5), st.floats(-500, 500))
+def test_adapting_commutes_with_scale_and_shift(scale: float, shift: float) -> None:
+    adapter, points = random_adapter(), shapes(3, 1)
+    moved = adaptation.adapt(adapter, points * scale + shift)
+    np.testing.assert_allclose(moved, adaptation.adapt(adapter, points) * scale + shift, atol=2e-2 * scale)
+
+
+def test_a_known_label_gap_is_recovered() -> None:
+    train, val = shapes(200, 2), shapes(50, 3)
+
+    def validate(adapter: LabelAdapter) -> float:
+        return error(adaptation.adapt(adapter, val), widen(val))
+
+    fitted = adaptation.fit(train, widen(train), settings=SETTINGS, seed=0, validate=validate)
+    assert validate(fitted.adapter) < 0.2 * error(val, widen(val))
+    gap = adaptation.label_gap(fitted.adapter, val)
+    unit, _, _ = adaptation.normalize(val)
+    _, centre, side = adaptation.normalize(val)
+    expected = 100 * ((widen(val) - centre) / side - unit).mean(axis=0)
+    np.testing.assert_allclose(gap, expected, atol=0.5)  # % of the box's side; the jaw's own shift is up to 6
+
+
+def test_the_best_epoch_by_validation_is_kept() -> None:
+    train = shapes(50, 4)
+    calls = iter([5.0, 4.0, 1.0, 3.0, 2.0])
+    settings = Adaptation(hidden=8, epochs=4, batch_size=16, learning_rate=1e-3, weight_decay=0.0)
+    fitted = adaptation.fit(train, widen(train), settings=settings, seed=0, validate=lambda _: next(calls))
+    assert fitted.best_epoch == 2
+    assert [row["val_nme"] for row in fitted.history] == [5, 4, 1, 3, 2]
+
+
+def test_where_nothing_helps_the_identity_is_kept() -> None:
+    train = shapes(50, 5)
+    calls = iter(range(1, 100))
+    fitted = adaptation.fit(train, train, settings=SETTINGS, seed=0, validate=lambda _: float(next(calls)))
+    assert fitted.best_epoch == 0
+    np.testing.assert_allclose(adaptation.adapt(fitted.adapter, train), train, atol=1e-3)
+
+
+def test_the_same_seed_fits_the_same_adapter() -> None:
+    train = shapes(60, 6)
+    one, other = (
+        adaptation.fit(
+            train, widen(train), settings=SETTINGS, seed=7, validate=lambda a: float(a.leave.weight.detach().std())
+        )
+        for _ in range(2)
+    )
+    assert all(torch.equal(a, b) for a, b in zip(one.adapter.parameters(), other.adapter.parameters(), strict=True))
+
+
+def test_no_pairs_and_no_points() -> None:
+    nothing = np.zeros((0, 68, 2), dtype=np.float32)
+    assert adaptation.adapt(LabelAdapter(4), nothing).shape == (0, 68, 2)
+    with pytest.raises(ValueError, match="needs real training faces, found none; raise n_real"):
+        adaptation.fit(nothing, nothing, settings=SETTINGS, seed=0, validate=lambda _: 0.0)

@@ -1,0 +1,181 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import facemix
+from facemix.faces import geometry
+from facemix.faces.landmarks import MIRROR
+from facemix.training import backbones
+from facemix.training.adaptation import LabelAdapter, adapt
+from facemix.training.landmarker import Landmarker
+from facemix.training.model import LandmarkNet
+
+SMALL = "mobilenetv3_small_050"
+
+
+def network(seed: int = 0) -> LandmarkNet:
+    torch.manual_seed(seed)
+    return LandmarkNet(SMALL, 48, 16)
+
+
+def landmarker(adapter: LabelAdapter | None = None) -> Landmarker:
+    about = {
+        "network": {"backbone": SMALL, "input_size": 48, "width": 16, "context": 1.3, "mirror": False},
+        "adapter": {"hidden": 8} if adapter else None,
+    }
+    return Landmarker(network().eval(), 1.3, about, adapter)
+
+
+@pytest.mark.parametrize("n", [0, 1, 3])
+def test_images_in_points_out(n: int) -> None:
+    points = network().eval()(torch.rand(n, 3, 48, 48))
+    assert points.shape == (n, 68, 2)
+
+
+def test_with_the_mirror_image_a_mirrored_face_has_mirrored_points() -> None:
+    net = LandmarkNet(SMALL, 48, 16, mirror=True).eval()
+    images = torch.rand(2, 3, 48, 48)
+    mirrored = net(images.flip(-1))[:, torch.from_numpy(MIRROR.copy())]
+    mirrored[..., 0] = 47 - mirrored[..., 0]
+    torch.testing.assert_close(mirrored, net(images))
+    plain = network().eval()
+    plain.load_state_dict(net.state_dict())
+    assert not torch.allclose(plain(images), net(images))
+
+
+def test_training_sees_each_image_once() -> None:
+    net = LandmarkNet(SMALL, 48, 16, mirror=True)
+    seen: list[int] = []
+    net.heatmaps.register_forward_hook(lambda *_: seen.append(1))
+    net.train()(torch.rand(2, 3, 48, 48))
+    assert len(seen) == 1
+
+
+def test_a_peaked_heatmap_gives_its_cell_plus_the_offset() -> None:
+    net = network()
+    heatmaps, offsets = torch.zeros(1, 68, 6, 6), torch.zeros(1, 136, 6, 6)
+    heatmaps[0, :, 2, 4] = 100
+    offsets[0, 0::2], offsets[0, 1::2] = 0.25, -1.0  # cells
+    heatmaps, seen = net._decode(heatmaps, offsets)
+    points = (heatmaps[:, :, None] * seen).sum(dim=-1) + net.centre
+    x, y = 4 * 8 + 3.5 + 0.25 * 8, 2 * 8 + 3.5 - 8
+    torch.testing.assert_close(points[0, 10], torch.tensor([x, y]))
+
+
+def test_what_the_cells_see_is_averaged_and_its_variance_told_in_training() -> None:
+    net, images = network(), torch.rand(2, 3, 48, 48)
+    heatmaps, seen = (part.double() for part in net._seen(images))
+    mean = (heatmaps[:, :, None] * seen).sum(-1)
+    variance = (heatmaps[:, :, None] * (seen - mean[..., None]) ** 2).sum(-1)
+    mean += net.centre
+    found = net(images)  # batch normalisation sees the same batch
+    torch.testing.assert_close([part.double() for part in found], [mean, variance], rtol=1e-4, atol=1e-4)
+
+
+def test_coordinates_keep_their_digits_under_autocast() -> None:
+    net = network().eval()
+    for change in (net.eval, net.train):
+        change()
+        with torch.autocast("cpu", torch.bfloat16):
+            found = net(torch.rand(2, 3, 48, 48))
+        assert all(part.dtype == torch.float32 for part in (found if net.training else (found,)))
+
+
+def test_an_unknown_backbone_is_answered_with_near_matches() -> None:
+    with pytest.raises(ValueError, match=r"model.backbone: timm has no model 'resnet81'; did you mean resnet18"):
+        LandmarkNet("resnet81", 48, 16)
+
+
+def test_a_backbone_of_other_strides_is_refused() -> None:
+    with pytest.raises(
+        ValueError, match=r"mixer_s16_224 has feature maps of strides \[16, 16, 16\], expected one of 8"
+    ):
+        LandmarkNet("mixer_s16_224", 48, 16)
+
+
+def test_a_backbone_without_packaged_weights_is_refused() -> None:
+    with pytest.raises(ValueError, match="no packaged weights for mobilenetv3_small_050; there are some for"):
+        backbones.create(SMALL, "packaged")
+
+
+def test_a_missing_package_of_weights_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(backbones.PACKAGED_WEIGHTS, SMALL, ("no_such_package", "x.pth"))
+    with pytest.raises(ValueError, match="the package no_such_package is not installed; see README.md"):
+        backbones.create(SMALL, "packaged")
+
+
+@pytest.mark.parametrize("name", sorted(backbones.PACKAGED_WEIGHTS))
+def test_packaged_imagenet_weights_are_loaded(name: str) -> None:
+    pytest.importorskip(backbones.PACKAGED_WEIGHTS[name][0], reason="ImageNet weights are not installed")
+    scratch, loaded = backbones.create(name, "scratch"), backbones.create(name, "packaged")
+    first = next(key for key in loaded.state_dict() if key.endswith("conv_stem.weight"))
+    assert not torch.equal(scratch.state_dict()[first], loaded.state_dict()[first])
+
+
+def test_a_saved_detector_predicts_the_same_when_loaded(tmp_path: Path) -> None:
+    adapter = LabelAdapter(8)
+    torch.nn.init.normal_(adapter.leave.weight, std=0.01)
+    image = np.random.default_rng(0).integers(0, 256, (200, 300, 3), dtype=np.uint8)
+    boxes = np.array([[50.0, 40, 150, 150], [120.0, 20, 280, 190]])
+    for saved in (landmarker(), landmarker(adapter)):
+        saved.save(tmp_path / "model")
+        loaded = facemix.Landmarker.load(tmp_path / "model")
+        np.testing.assert_allclose(loaded.predict(image, boxes), saved.predict(image, boxes), atol=1e-3)
+        assert sorted(path.name for path in (tmp_path / "model").iterdir()) == ["model.json", "model.safetensors"]
+
+
+def test_the_adapter_is_applied_to_what_the_network_predicts() -> None:
+    adapter = LabelAdapter(8)
+    torch.nn.init.normal_(adapter.leave.weight, std=0.01)
+    image = np.random.default_rng(0).integers(0, 256, (100, 100, 3), dtype=np.uint8)
+    boxes = np.array([[20.0, 20, 80, 80]])
+    expected = adapt(adapter, landmarker().predict(image, boxes))
+    np.testing.assert_array_equal(landmarker(adapter).predict(image, boxes), expected)
+
+
+def test_predictions_move_with_the_image() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (100, 100, 3), dtype=np.uint8)
+    padded = np.pad(image, ((30, 0), (50, 0), (0, 0)), mode="edge")
+    box = np.array([[30.0, 30, 70, 70]])
+    moved = landmarker().predict(padded, box + [50, 30, 50, 30])
+    np.testing.assert_allclose(moved, landmarker().predict(image, box) + [50, 30], atol=0.05)
+
+
+def test_no_boxes_no_points() -> None:
+    points = landmarker().predict(np.zeros((50, 50, 3), dtype=np.uint8), np.zeros((0, 4)))
+    assert points.shape == (0, 68, 2)
+    assert points.dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    ("image", "boxes", "message"),
+    [
+        (np.zeros((5, 5)), np.zeros((1, 4)), r"image: found float64 of shape \(5, 5\), expected uint8"),
+        (np.zeros((5, 5, 3), np.uint8), np.zeros(4), r"boxes: found shape \(4,\), expected \(n, 4\)"),
+        (np.zeros((5, 5, 3), np.uint8), np.zeros((1, 4)), "expected x0 < x1 and y0 < y1"),
+    ],
+)
+def test_bad_input_is_refused(image: np.ndarray, boxes: np.ndarray, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        landmarker().predict(image, boxes)
+
+
+def test_a_damaged_model_is_refused(tmp_path: Path) -> None:
+    landmarker().save(tmp_path)
+    weights = (tmp_path / "model.safetensors").read_bytes()
+    (tmp_path / "model.safetensors").write_bytes(weights[: len(weights) // 2])
+    with pytest.raises(ValueError, match="not a readable model"):
+        facemix.Landmarker.load(tmp_path)
+    (tmp_path / "model.safetensors").write_bytes(weights)
+    about = json.loads((tmp_path / "model.json").read_text())
+    (tmp_path / "model.json").write_text(json.dumps(about | {"network": about["network"] | {"width": 32}}))
+    with pytest.raises(ValueError, match="not a readable model"):
+        facemix.Landmarker.load(tmp_path)
+
+
+def test_boxes_are_measured_from_their_own_centre() -> None:
+    transform = geometry.crop_transform(np.array([10.0, 10, 30, 50]), 48, 1.3)
+    np.testing.assert_allclose(geometry.apply(transform, np.array([[20.0, 30.0]])), [[23.5, 23.5]])
