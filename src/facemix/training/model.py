@@ -74,18 +74,28 @@ class LandmarkNet(nn.Module):
 
         When training also their variance (n, 68, 2) in x and y, square pixels: see `landmark_loss`.
         """
+        if self.training:
+            heatmaps, seen = self._seen(images)
+            with torch.autocast(images.device.type, enabled=False):
+                centred = _mean(seen, heatmaps)
+                return centred + self.centre, _mean(seen.square(), heatmaps) - centred.square()
+        centred = self.located(images)
+        return self.averaged(centred, self.located(images.flip(-1))) if self.mirror else centred + self.centre
+
+    def located(self, images: Tensor) -> Tensor:
+        """Landmarks (n, 68, 2) as seen in the images alone, in pixels from the middle of the input."""
         heatmaps, seen = self._seen(images)
         with torch.autocast(images.device.type, enabled=False):
-            centred = _mean(seen, heatmaps)
-            points = centred + self.centre
-            if self.training:
-                return points, _mean(seen.square(), heatmaps) - centred.square()
-        if not self.mirror:
-            return points
-        heatmaps, seen = self._seen(images.flip(-1))
-        with torch.autocast(images.device.type, enabled=False):
-            x, y = _mean(seen, heatmaps)[:, self.mirror_order].unbind(dim=-1)
-        return (points + torch.stack([self.centre - x, y + self.centre], dim=-1)) / 2
+            return _mean(seen, heatmaps)
+
+    def averaged(self, centred: Tensor, mirrored: Tensor) -> Tensor:
+        """Landmarks (n, 68, 2) in pixels of the input: the mean of those located in images and in their mirror images.
+
+        Args:
+            centred, mirrored: (n, 68, 2) as `located` gives them.
+        """
+        x, y = mirrored[:, self.mirror_order].unbind(dim=-1)
+        return ((centred + self.centre) + torch.stack([self.centre - x, y + self.centre], dim=-1)) / 2
 
     def _seen(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Heatmaps (n, 68, cells) that sum to 1, and where each cell sees each landmark (n, 68, 2, cells).
