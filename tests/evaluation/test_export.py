@@ -88,18 +88,14 @@ def test_gates_of_mobilenets_are_read_alike_by_all_runtimes(tmp_path: Path) -> N
 
 
 def test_what_opencv_cannot_read_is_written_and_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def unreadable(model: bytes) -> None:
-        raise cv2.error("cannot read")
-
-    def exact(images: np.ndarray) -> np.ndarray:
-        with torch.inference_mode():
-            return Detector(landmarker(adapted=False))(torch.from_numpy(images)).numpy()
+    class Exact:
+        def run(self, names: list[str], feed: dict[str, np.ndarray]) -> list[np.ndarray]:
+            with torch.inference_mode():
+                return [Detector(landmarker(adapted=False))(torch.from_numpy(feed["images"])).numpy()]
 
     monkeypatch.setattr(exporting, "_to_onnx", lambda *_: b"model")
-    monkeypatch.setattr(exporting, "_session", lambda _: None)
-    monkeypatch.setattr(exporting, "_in_onnxruntime", lambda _: exact)
+    monkeypatch.setattr(exporting, "_session", lambda _: Exact())
     monkeypatch.setattr(exporting, "_speed", lambda *_: (1.0, 1.0))
-    monkeypatch.setattr(exporting, "_in_opencv", unreadable)
     assert export(landmarker(adapted=False), tmp_path / "model.onnx").opencv_difference is None
     assert (tmp_path / "model.onnx").read_bytes() == b"model"
     assert stage._in_opencv(None) == "OpenCV's dnn module cannot read this file; run it with ONNX Runtime"
