@@ -121,7 +121,9 @@ def test_metrics_hold_the_mean_error_at_each_level_beside_the_plain_one() -> Non
     landmarker = Landmarker(network, CONTEXT, {"network": {"input_size": INPUT}})  # type: ignore[arg-type]
     plain = measure.measure(measure.predict_pack(landmarker, faces, rows), faces, rows, "outer_eye")
     jittered = measure.measure_jittered(landmarker, faces, rows, "outer_eye")
-    summary = measure.summarize(plain, jittered)
+    summary = measure.summarize(plain, jittered, "outer_eye")
+    assert summary.keys() >= {"fr8", "fr10", "auc8"}
+    assert "fr7" in measure.summarize(plain, jittered, "box_side")
     assert summary["nme"] == nme(network, faces, 0.0).mean()
     assert summary["box_jitter"] == {f"{level:.2f}": nme(network, faces, level).mean() for level in jittered}
     assert list(jittered) == list(measure.BOX_JITTER)

@@ -108,20 +108,19 @@ def measure_jittered(
     return {level: measure(predict_pack(landmarker, pack, rows, level), pack, rows, normalizer) for level in BOX_JITTER}
 
 
-def summarize(errors: Errors, jittered: Mapping[float, Errors]) -> dict[str, object]:
+def summarize(errors: Errors, jittered: Mapping[float, Errors], normalizer: str) -> dict[str, object]:
     """What metrics.json holds for one set of faces: NME, failure rates, AUC, NME by region, subset and box jitter.
 
     Args:
         errors: in tight boxes.
         jittered: of the same faces, by level of jitter.
+        normalizer: the face size that the errors are in % of.
     """
     nme = errors.nme
     return {
         "faces": len(nme),
         "nme": float(nme.mean()),
-        "fr8": metrics.failure_rate(nme, 8),
-        "fr10": metrics.failure_rate(nme, 10),
-        "auc8": metrics.auc(nme, 8),
+        **metrics.rates(nme, normalizer),
         "regions": {name: float(errors.points[:, list(points)].mean()) for name, points in REGIONS.items()},
         "subsets": {name: float(nme[errors.subsets == name].mean()) for name in np.unique(errors.subsets).tolist()},
         "box_jitter": {f"{level:.2f}": float(others.nme.mean()) for level, others in jittered.items()},

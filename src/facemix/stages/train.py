@@ -91,7 +91,9 @@ def write_outputs(folder: Path, task: Task, outcome: Outcome) -> dict[str, Any]:
         "validation_faces": which_faces(task.real, task.split("validation")),
     }
     metrics |= {
-        name: measure.summarize(errors.of(*names), {level: others.of(*names) for level, others in jittered.items()})
+        name: measure.summarize(
+            errors.of(*names), {level: others.of(*names) for level, others in jittered.items()}, normalizer
+        )
         for name, names in sets.items()
     }
     metrics |= outcome.metrics
