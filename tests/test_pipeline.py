@@ -36,7 +36,7 @@ def test_repro_trains_and_ranks_every_strategy(reproduced: str, project: Path) -
         ranking = list(csv.DictReader(file))
     assert {row["strategy"] for row in ranking} == set(STRATEGIES)
     nmes = [float(row["test_nme"]) for row in ranking]
-    assert {row["verdict"] for row in ranking if row["strategy"] != "real_only"} <= {"better", "worse", "tie"}
+    assert {row["verdict"] for row in ranking if row["strategy"] != "real_only"} == {"undecided"}  # one seed
     verdict = json.loads((project / "reports/metrics.json").read_text())["verdict"]
     assert verdict["sentence"] in reproduced
     assert nmes == sorted(nmes)

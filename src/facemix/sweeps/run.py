@@ -38,12 +38,12 @@ from facemix.files import alone, whole_file, write_table
 from facemix.reporting import figures
 from facemix.stages.leaks import REPORTS
 from facemix.strategies import MODELS, STRATEGIES
-from facemix.sweeps import grid
+from facemix.sweeps import grid, tables
 from facemix.sweeps.grid import Axes, Errors, Inputs, Point, Result
+from facemix.verdict import worth
 
 WORK = Path(".dvc/tmp/facemix/sweep")
 """Clones and logs; beside it the lock that keeps two sweeps apart."""
-COLUMNS = ("strategy", "alpha", "n_real", "seed", "val_nme", "test_nme", "fr8", "experiment")
 CURVES = ("sweep_curves.csv", "sweep_alpha.png", "sweep_n_real.png", "sweep_worth.csv", "sweep_parts.png")
 
 
@@ -318,7 +318,7 @@ def _train(
                 for future in as_completed(futures):
                     point, done = futures[future], done + 1
                     try:
-                        said = f"test NME {future.result():.2f}"
+                        said = f"validation NME {future.result():.2f}"
                     except (FacemixError, OSError) as error:
                         failed[point], said = str(error), "failed"
                     left = (time.monotonic() - started) / done * (total - done)
@@ -388,7 +388,7 @@ def _prepare(root: Path, clone: Path, running: _Running, log: Path, axes: Axes, 
 
 
 def _train_point(root: Path, clone: Path, commit: str, point: Point, name: str, running: _Running, log: Path) -> float:
-    """Trains a point in a clone and brings its experiment home; returns its test NME."""
+    """Trains a point in a clone and brings its experiment home; returns its validation NME."""
     _git(clone, "reset", "--quiet", "--hard", commit)
     seeds = {"seeds": [point.seed], "control_seeds": [point.seed]}
     config.update_params(clone / PARAMS_FILE, {**dict(point.settings), **seeds})
@@ -406,15 +406,18 @@ def _train_point(root: Path, clone: Path, commit: str, point: Point, name: str, 
     reference = f"refs/exps/{commit[:2]}/{commit[2:]}/{name}"
     quiet = ("--quiet", "--no-write-fetch-head", "--no-auto-maintenance")
     _git(root, "fetch", *quiet, str(clone), f"+{reference}:{reference}")
-    return float(metrics["test"]["nme"])
+    return float(metrics["val"]["nme"])
 
 
 def summarize(strategy: str, metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """What `dvc exp show` shows of a point, in the form of the pipeline's own metrics: of this strategy only."""
+    """What `dvc exp show` shows of a point, in the form of the pipeline's own metrics: of this strategy only.
+
+    Validation comes first: it is what points are compared by while a sweep runs.
+    """
     return {
-        "normalizer": metrics["normalizer"],
-        "test_nme": {strategy: round(metrics["test"]["nme"], 4)},
         "val_nme": {strategy: round(metrics["val"]["nme"], 4)},
+        "test_nme": {strategy: round(metrics["test"]["nme"], 4)},
+        "normalizer": metrics["normalizer"],
     }
 
 
@@ -482,7 +485,7 @@ def read_errors(rows: Iterable[Mapping[str, str]], yaws: Mapping[str, float]) ->
 
 def write_tables(results: Sequence[Result], total: int) -> None:
     """Writes `sweep.csv`, a row a point, and `sweep_errors.parquet`, a row a point and test face."""
-    rows = grid.table(results, total)
+    rows = tables.table(results, total)
     with whole_file(REPORTS / "sweep.csv") as beside:
         write_table(beside, rows)
     write_errors(REPORTS / "sweep_errors.parquet", rows, results)
@@ -493,27 +496,27 @@ def write_tables(results: Sequence[Result], total: int) -> None:
 
 def write_curves(results: Sequence[Result], total: int, params: Params) -> None:
     """Draws NME against alpha and n_real and says what synthetic faces are worth in real ones, where these vary."""
-    rows = grid.table(results, total)
-    if others := [key for key in rows[0] if key not in COLUMNS and len({row[key] for row in rows} - {None}) > 1]:
+    rows = tables.table(results, total)
+    if others := [key for key in rows[0] if key not in tables.COLUMNS and len({row[key] for row in rows} - {None}) > 1]:
         print(f"no curves are drawn: they are of one setting of all else, and {' and '.join(others)} varies")
         return
     normalizer = params.evaluation.normalizer
     shown = STAND_IN_SHOWN if STAND_IN in results[0].metrics["test"]["subsets"] else ""
     varied = [key for key in ("alpha", "n_real") if len({row[key] for row in rows} - {None}) > 1]
     if varied:
-        curves = grid.curves(results, total)
+        curves = tables.curves(results, total)
         with whole_file(REPORTS / "sweep_curves.csv") as beside:
             write_table(beside, curves)
         for key in varied:
             with whole_file(REPORTS / f"sweep_{key}.png") as beside:
                 figures.SWEPT[key](beside, curves, normalizer, shown)
-    if worth := grid.worth_table(results, total):
-        counts = grid.real_counts(rows)
+    if equals := tables.worth_table(results, total):
+        counts = tables.real_counts(rows)
         with whole_file(REPORTS / "sweep_worth.csv") as beside:
-            write_table(beside, [grid.say_worths(row, counts) for row in worth])
+            write_table(beside, [worth.say_worths(row, counts) for row in equals])
         with whole_file(REPORTS / "sweep_parts.png") as beside:
-            figures.worth_by_part(beside, worth, counts, shown)
-        print("\n".join(grid.say_worth(row, counts) for row in worth if row["part"] == grid.ALL))
+            figures.worth_by_part(beside, equals, counts, shown)
+        print("\n".join(worth.say_worth(row, counts) for row in equals if row["part"] == grid.ALL))
         if lacking := [one.experiment for one in results if not one.errors.nme.keys() >= REGIONS.keys()]:
             print(
                 f"nothing is said by region: {len(lacking)} of {len(results)} points, such as {lacking[0]}, were "
@@ -550,7 +553,7 @@ def write_errors(path: Path, rows: Sequence[Mapping[str, Any]], results: Sequenc
         "alpha": repeated(rows, "alpha", pyarrow.float64()),
         "n_real": repeated(rows, "n_real", pyarrow.int64()),
         "seed": repeated(rows, "seed", pyarrow.int64()),
-        **{key: other(key) for key in rows[0] if key not in COLUMNS},
+        **{key: other(key) for key in rows[0] if key not in tables.COLUMNS},
         "face": joined((one.faces for one in errors), pyarrow.string()),
         "subset": joined((one.subsets for one in errors), pyarrow.string()),
         "photo": joined((one.photos for one in errors), pyarrow.string()),

@@ -90,7 +90,7 @@ def compare(
         k of them.
     """
     means, n_seeds = differences.mean(axis=(1, 2)), differences.shape[1]
-    n_photos, differ = len(np.unique(photos)), differences.any(axis=(1, 2))
+    n_photos, differ = len(np.unique(photos)), np.abs(differences).max(axis=(1, 2)) > 0
     if n_photos < 2:
         return [_nothing_known(mean, any_) for mean, any_ in zip(means.tolist(), differ, strict=True)]
     part = _part_of_photographs(differences, photos)
