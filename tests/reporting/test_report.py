@@ -44,8 +44,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, c
         adaptation=dataclasses.replace(params.adaptation, epochs=3),
     )
     shutil.copy(REPOSITORY / "params.yaml", root)
-    toy.write_300w(root / "data/sources/toy", n=36)
-    toy.write_facesynthetics(root / "data/sources/drawn", n=12)
+    toy.write_300w(root / "data/sources/real/toy", n=36)
+    toy.write_facesynthetics(root / "data/sources/synthetic/drawn", n=12)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
         patch.setenv("DVC_ROOT", str(root))

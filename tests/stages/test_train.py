@@ -36,8 +36,8 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, config.Params]:
     """A project's folder with packs of drawn faces, and its parameters."""
     root = tmp_path_factory.mktemp("project")
-    toy.write_300w(root / "data/sources/toy", n=60)
-    toy.write_facesynthetics(root / "data/sources/drawn", n=24)
+    toy.write_300w(root / "data/sources/real/toy", n=60)
+    toy.write_facesynthetics(root / "data/sources/synthetic/drawn", n=24)
     params = config.load(REPOSITORY / "params.yaml")
     params = dataclasses.replace(
         params,

@@ -14,28 +14,7 @@ from facemix.reporting import figures
 from facemix.stages import compare as stage
 from facemix.verdict import comparison
 from facemix.verdict.comparison import Trained
-
-FACES = [f"f{i:02d}" for i in range(40)]
-BUDGETS = {"real_only": 1, "label_adaptation": 1, "synthetic_only": 1}  # the others saw two
-
-
-def one(strategy: str, seed: int, errors: Any, normalizer: str = "outer_eye", **changes: Any) -> Trained:
-    """A training whose errors are known."""
-    nme = np.asarray(errors, np.float64)
-    test = {"nme": float(nme.mean()), "regions": {"jaw": float(nme.mean())}, "subsets": {"lfpw": float(nme.mean())}}
-    test |= metrics.rates(nme, normalizer)
-    about = {
-        "strategy": strategy,
-        "seed": seed,
-        "metrics": {"normalizer": normalizer, "val": {"nme": float(nme.mean()) + 1}, "test": test},
-        "errors": dict(zip(FACES, nme.tolist(), strict=False)),
-        "photos": {face: face for face in FACES[: len(nme)]},
-        "box_jitter": {0.0: float(nme.mean()), 0.1: 2 * float(nme.mean())},
-        "history": [{"step": 10.0, "val_nme": float(nme.mean()) + 2}],
-        "faces_seen": 320 * BUDGETS.get(strategy, 2),
-    }
-    return Trained(**about | changes)
-
+from toy_results import trained as one
 
 def trainings(shifts: dict[str, float], seeds: int = 3, controls: int | None = None, **changes: Any) -> list[Trained]:
     """`real_only`, the control, and strategies whose NME differs from theirs by a shift and some noise."""
@@ -241,9 +220,9 @@ def test_who_saw_more_faces_and_lost_all_the_same_is_refuted() -> None:
 # --- What may be compared ---
 
 SETTINGS = {
-    "alpha": None,
+    "alpha": 0.0,
     "n_real": 149,
-    "n_synthetic": None,
+    "n_synthetic": 0,
     "training": {"steps": 480, "warmup_steps": 40, "learning_rate": 0.02},
 }
 
@@ -279,7 +258,7 @@ def test_a_setting_that_a_strategy_does_not_use_does_not_count() -> None:
     ]
     comparison.check_alike(trained)
     other = [replace(one, settings=one.settings | {"alpha": 0.3}) if one is trained[-2] else one for one in trained]
-    with pytest.raises(FacemixError, match=r"found alpha: 0.5 \(mixing seed 0\), 0.3 \(mixing seed 1\)"):
+    with pytest.raises(FacemixError, match=r"found alpha of mixing: 0.5 \(mixing seed 0\), 0.3 \(mixing seed 1\)"):
         comparison.check_alike(other)
 
 
