@@ -132,7 +132,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> config.Params:
     plant(train / "00012_1", train / "00006_1", "darker")
     plant(train / "00018_1", train / "00024_1", "annotated anew")
     plant(real / "lfpw/testset/00005_1", tmp_path / "data/sources/synthetic/drawn/000002", "equal")
-    (tmp_path / "data/splits").mkdir()
+    (tmp_path / "data/splits/real").mkdir(parents=True)
     excluded = "# Mine\nexcluded: # by hand\n  - helen/trainset/00030_1\n"
     validation = "\n# One of 300\nvalidation:\n  - helen/trainset/00012_1\n"
     (tmp_path / "data/splits/real/300w.yaml").write_text(excluded + validation)

@@ -10,8 +10,8 @@ import pytest
 from facemix.config import Params
 from facemix.faces.landmarks import REGIONS
 from facemix.faces.pose import BINS
-from facemix.sweeps import grid, tables
-from facemix.sweeps import run as stage
+from facemix.sweeps import grid, run, tables
+from facemix.sweeps import results as stage
 from facemix.sweeps.grid import Point, Result
 from facemix.verdict import worth
 
@@ -26,7 +26,8 @@ def result(strategy: str, seed: int, nme: float, val: float | None = None, **set
         subsets=np.array(["lfpw"] * 6 + ["ibug"]),
         photos=np.array(["p0", "p0", "p1", "p2", "p3", "p4", "p5"]),
         yaw=np.array([0.0, 3, -8, 20, -35, 50, 0]),
-        nme={"all": np.array([*(nme + 0.1 * (i % 3 - 1) for i in range(6)), 50.0])},
+        nme={"all": np.array([*(nme + 0.1 * (i % 3 - 1) for i in range(6)), 50.0])}
+        | dict.fromkeys(REGIONS, np.full(7, 2.0)),
     )
     metrics = {"val": {"nme": nme if val is None else val}, "test": {"nme": nme, "fr8": 1.0, "subsets": {"lfpw": nme}}}
     metrics |= {
@@ -79,13 +80,15 @@ def test_parts_are_the_regions_and_poses_that_are_there() -> None:
     found = tables.parts(swept())
     assert {name: part.nme.shape[1] for name, part in found.items()} == {
         "all": 6,
+        **dict.fromkeys(REGIONS, 6),
         "frontal": 3,
         "half-turned": 1,
         "turned": 2,
     }
     jaw = [replace(one, errors=replace(one.errors, nme=one.errors.nme | {"jaw": np.arange(7.0)})) for one in swept()]
     assert tables.parts(jaw)["jaw"].nme.tolist() == [[0, 1, 2, 3, 4, 5]] * len(jaw)
-    assert "jaw" not in tables.parts([*jaw[:-1], swept()[-1]])
+    without = replace(jaw[0], errors=replace(jaw[0].errors, nme={"all": np.arange(7.0)}))
+    assert "jaw" not in tables.parts([*jaw[:-1], without])
     others = replace(swept()[0], errors=swept()[0].errors.at(np.arange(7) > 0))
     with pytest.raises(ValueError, match="were tested on different faces \\(6 and 5\\); run dvc exp remove"):
         tables.parts([*swept(), others])
@@ -94,8 +97,9 @@ def test_parts_are_the_regions_and_poses_that_are_there() -> None:
 def test_worth_is_said_for_each_use_of_synthetic_faces() -> None:
     counts = [50, 200, 800]
     found = tables.worth_table(swept(), 800)
-    assert [row["part"] for row in found] == [part for part in ("all", *BINS) for _ in range(4)]
-    assert [row["faces"] for row in found[::4]] == [6, 3, 1, 2]
+    assert [row["part"] for row in found] == [part for part in ("all", *REGIONS, *BINS) for _ in range(4)]
+    assert [row["faces"] for row in found[::4]] == [6] * 6 + [3, 1, 2]
+    assert [row["confidence"] for row in found[::4]] == [95.0] + [round(100 * (1 - 0.05 / 8), 3)] * 8
     found = [row for row in found if row["part"] == "all"]
     assert [(row["strategy"], row["n_real"]) for row in found] == [
         ("synthetic_only", 0),
@@ -137,32 +141,21 @@ def test_what_saw_twice_the_faces_is_read_off_the_curve_of_the_control() -> None
 
 def test_validation_is_shown_first() -> None:
     metrics = {"normalizer": "outer_eye", "test": {"nme": 4.0}, "val": {"nme": 5.0}}
-    assert next(iter(stage.summarize("mixing", metrics).items())) == ("val_nme", {"mixing": 5.0})
-
-
-def test_errors_of_earlier_code_have_no_regions_and_perhaps_no_photographs() -> None:
-    yaws = {"a": 1.0, "b": 2.0, "train": 3.0}
-    old = [{"face": "b", "subset": "x", "nme": "4"}, {"face": "a", "subset": "y", "nme": "5"}]
-    errors = stage.read_errors(old, yaws)
-    assert errors.faces.tolist() == errors.photos.tolist() == ["a", "b"]
-    assert (errors.yaw.tolist(), errors.subsets.tolist()) == ([1, 2], ["y", "x"])
-    assert {part: nme.tolist() for part, nme in errors.nme.items()} == {"all": [5, 4]}
-    new = stage.read_errors([old[0] | {"photo": "p"} | dict.fromkeys(REGIONS, "3")], yaws)
-    assert (new.photos.tolist(), list(new.nme)) == (["p"], ["all", *REGIONS])
+    assert next(iter(run.summarize("mixing", metrics).items())) == ("val_nme", {"mixing": 5.0})
 
 
 def test_tables_and_figures_are_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, params: Params, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("reports").mkdir()
+    stage.FOLDER.mkdir(parents=True)
     stage.write_tables(swept(), 800)
     stage.write_curves(swept(), 800, params)
-    with Path("reports/sweep.csv").open(newline="") as file:
+    with (stage.FOLDER / "points.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == len(swept())
     assert rows[0]["alpha"] == rows[0]["n_real"] == ""
-    errors = parquet.read_table("reports/sweep_errors.parquet").to_pylist()
+    errors = parquet.read_table(stage.FOLDER / "errors.parquet").to_pylist()
     assert len(errors) == 7 * len(swept())
     assert errors[0] == {
         "strategy": "synthetic_only",
@@ -174,31 +167,28 @@ def test_tables_and_figures_are_written(
         "photo": "p0",
         "yaw": 0.0,
         "nme": pytest.approx(8.9),
+        **dict.fromkeys(REGIONS, 2.0),
     }
-    assert {path.name for path in Path("reports").iterdir()} == {
-        "sweep.csv",
-        "sweep_errors.parquet",
-        "sweep_curves.csv",
-        "sweep_alpha.png",
-        "sweep_n_real.png",
-        "sweep_worth.csv",
-        "sweep_parts.png",
+    assert {path.name for path in stage.FOLDER.iterdir()} == {
+        "points.csv",
+        "errors.parquet",
+        "curves.csv",
+        "alpha.png",
+        "n_real.png",
+        "worth.csv",
+        "parts.png",
     }
     printed = capsys.readouterr().out
     assert "real alone (95 %: " in printed
-    assert (
-        f"nothing is said by region: {len(swept())} of {len(swept())} points, such as {swept()[0].experiment}"
-        in printed
-    )
     stage.write_tables(swept()[:1], 800)  # of a grid without curves none of a former one stay
-    assert {path.name for path in Path("reports").iterdir()} == {"sweep.csv", "sweep_errors.parquet"}
+    assert {path.name for path in stage.FOLDER.iterdir()} == {"points.csv", "errors.parquet"}
 
 
 def test_what_is_given_beside_alpha_and_n_real_is_told_apart(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, params: Params, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("reports").mkdir()
+    stage.FOLDER.mkdir(parents=True)
 
     def given(steps: int) -> list[Result]:
         points = [one.point for one in swept()]
@@ -208,24 +198,24 @@ def test_what_is_given_beside_alpha_and_n_real_is_told_apart(
 
     stage.write_tables(given(600) + given(1200), 800)
     stage.write_curves(given(600) + given(1200), 800, params)
-    assert {path.name for path in Path("reports").iterdir()} == {"sweep.csv", "sweep_errors.parquet"}
+    assert {path.name for path in stage.FOLDER.iterdir()} == {"points.csv", "errors.parquet"}
     assert "training.steps varies" in capsys.readouterr().out
-    errors = parquet.read_table("reports/sweep_errors.parquet")
+    errors = parquet.read_table(stage.FOLDER / "errors.parquet")
     keys = ("strategy", "alpha", "n_real", "seed", "training.steps", "model.mirror", "face")
     rows = errors.select(keys).to_pylist()
     assert len({tuple(row.values()) for row in rows}) == len(rows) == 7 * 2 * len(swept())
     stage.write_curves(given(600), 800, params)
-    assert Path("reports/sweep_alpha.png").exists()
+    assert (stage.FOLDER / "alpha.png").exists()
 
 
 def test_a_count_beside_all_is_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("reports").mkdir()
+    stage.FOLDER.mkdir(parents=True)
     one = swept()[0]
     given = [
         replace(one, point=replace(one.point, settings=(*one.point.settings, ("n_synthetic", count))))
         for count in (100, "all")
     ]
     stage.write_tables(given, 800)
-    counts = parquet.read_table("reports/sweep_errors.parquet")["n_synthetic"].to_pylist()
+    counts = parquet.read_table(stage.FOLDER / "errors.parquet")["n_synthetic"].to_pylist()
     assert set(counts) == {"100", "all"}

@@ -16,6 +16,7 @@ from facemix.verdict import comparison
 from facemix.verdict.comparison import Trained
 from toy_results import trained as one
 
+
 def trainings(shifts: dict[str, float], seeds: int = 3, controls: int | None = None, **changes: Any) -> list[Trained]:
     """`real_only`, the control, and strategies whose NME differs from theirs by a shift and some noise."""
     rng = np.random.default_rng(0)

@@ -179,6 +179,7 @@ def worth_table(results: Sequence[Result], total: int) -> list[dict[str, Any]]:
                     "strategy": strategy,
                     "alpha": alpha,
                     "n_real": n_real or 0,
+                    "seeds": len(points),
                     "test_nme": float(nme.mean()),
                     "worth": equal,
                     "low": low,

@@ -41,7 +41,7 @@ class Trained:
     packages: dict[str, str] = field(default_factory=dict)
     """Package -> its version in training."""
     settings: dict[str, Any] = field(default_factory=dict)
-    """What it was trained with: alpha, numbers of faces (0: it uses none), parameters; None where it does not use one."""
+    """What it was trained with: alpha, numbers of faces (0: it uses none), parameters; None: does not use it."""
     code: str = ""
     """A digest of the code that trained it."""
 

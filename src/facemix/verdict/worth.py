@@ -130,7 +130,8 @@ def say_worth(row: Mapping[str, Any], counts: Sequence[int]) -> str:
     alpha = "" if row["alpha"] is None else f" at alpha = {row['alpha']:g}"
     seen, other = row["faces_seen"], row["compared_faces_seen"]
     cost = "" if seen == other else f"; they saw {seen:,} faces, {row['compared_with']} {other:,}"
+    photographs = "; over photographs alone: one seed" if row["seeds"] == 1 else ""
     return (
         f"{row['n_real']} real faces + synthetic ({row['strategy']}{alpha}, NME {row['test_nme']:.2f}) are as good as "
-        f"{said['worth']} real alone ({row['confidence']:g} %: {said['low']} to {said['high']}{cost})"
+        f"{said['worth']} real alone ({row['confidence']:g} %: {said['low']} to {said['high']}{photographs}{cost})"
     )
