@@ -1,13 +1,9 @@
 """`facemix compare`: ranks the trained strategies and writes `reports/`."""
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
-
-from ruamel.yaml import YAML
 
 from facemix import tracking
 from facemix.checks.pairs import leaking
@@ -16,6 +12,7 @@ from facemix.files import whole_file, write_table
 from facemix.reporting import figures
 from facemix.stages import leaks
 from facemix.stages.leaks import REPORTS
+from facemix.stages.register import PATIENCE, model_folder, registration
 from facemix.strategies import MODELS, STRATEGIES
 from facemix.verdict import comparison
 
@@ -72,7 +69,6 @@ def compare(params: Params) -> None:
     with whole_file(REPORTS / "metrics.json") as beside:
         beside.write_text(json.dumps(_summary(found), indent=2) + "\n", encoding="utf-8")
     _say(found)
-    tracking.deliver()
     _track(found, params, box_jitter)
 
 
@@ -131,13 +127,12 @@ def _say(found: _Found) -> None:
             "leave it out of training by `facemix leaks --exclude`"
         )
     champion = comparison.champion(found.trained)
-    print(f"best by validation: {_folder(champion)}, NME {champion.metrics['val']['nme']:.2f}")
+    print(f"best by validation: {model_folder(champion)}, NME {champion.metrics['val']['nme']:.2f}")
     print(found.verdict.sentence)
 
 
 def _track(found: _Found, params: Params, box_jitter: Sequence[Mapping[str, float]]) -> None:
-    """The summary run in MLflow, and the champion in its model registry."""
-    champion = comparison.champion(found.trained)
+    """The summary run in MLflow; the best model in its registry where the workspace says so."""
     with tracking.start(
         name="compare",
         experiment=params.tracking.experiment,
@@ -152,6 +147,7 @@ def _track(found: _Found, params: Params, box_jitter: Sequence[Mapping[str, floa
             "normalizer": found.normalizer,
             "verdict": found.verdict.status,
         },
+        patience=PATIENCE,
     ) as run:
         run.metrics({f"test.nme.{row['strategy']}": row["test_nme"] for row in found.ranked})
         run.metrics(
@@ -165,47 +161,9 @@ def _track(found: _Found, params: Params, box_jitter: Sequence[Mapping[str, floa
         for file in sorted(REPORTS.iterdir()):
             if file.suffix in (".csv", ".json", ".png"):
                 run.artifact(file)
-        run.register(_folder(champion), **registration(champion, _folder(champion), len(found.trained)))
-
-
-def _folder(one: comparison.Trained) -> Path:
-    return MODELS / one.strategy / f"seed-{one.seed}"
-
-
-def registration(champion: comparison.Trained, folder: Path, candidates: int) -> dict[str, Any]:
-    """What the model registry is told of the champion: see `tracking.Run.register`."""
-    nme, normalizer = champion.metrics["val"]["nme"], champion.metrics["normalizer"]
-    said = [
-        f"`{champion.strategy}`, seed {champion.seed}: NME {nme:.2f} % of the {figures.FACE_SIZES[normalizer]} on "
-        f"validation, the best of {candidates} trained models."
-    ]
-    tags = {"strategy": champion.strategy, "seed": str(champion.seed)}
-    if command := _how_to_get(folder):
-        tags["dvc_get"] = command
-        said.append(f"Its files, in a clone of the project:\n\n```sh\n{command}\n```")
-    return {
-        "nme": nme,
-        "measured_on": f"{normalizer} of faces {champion.metrics.get('validation_faces', 'unknown')}",
-        "tags": tags,
-        "description": "\n\n".join(said),
-    }
-
-
-def _how_to_get(folder: Path) -> str:
-    """The command that gets a trained model from DVC; empty where DVC does not run this.
-
-    What `dvc repro` makes is in no commit yet, but DVC names its content: the commit is the first one with that name.
-    """
-    if name := os.environ.get("DVC_EXP_NAME"):
-        return f"dvc get . {folder} --rev {name} --out champion"
-    if "DVC_STAGE" not in os.environ:
-        return ""
-    stages = YAML(typ="safe").load(Path("dvc.lock"))["stages"]
-    outs = [out for stage in stages.values() for out in stage.get("outs", []) if out["path"] == folder.as_posix()]
-    if not outs:
-        return ""
-    commit = f"$(git log --reverse --format=%H -S {outs[0]['md5']} -- dvc.lock | head -n 1)"
-    return f"dvc get . {folder} --rev {commit} --out champion"
+        if params.tracking.register:
+            champion = comparison.champion(found.trained)
+            run.register(model_folder(champion), **registration(champion, found.trained, params))
 
 
 def table(ranked: Sequence[Mapping[str, Any]]) -> str:
