@@ -112,8 +112,9 @@ def follow(folder: Path, over: Callable[[float], bool]) -> None:
             journal.note_failure(line(error))
             wait = min(max(60.0, 2 * wait), LONGEST_INTERVAL)
         if ending:
-            return
+            break
         ending = over(wait)
+    journal.release()
 
 
 def deliver() -> int:

@@ -180,6 +180,10 @@ class Journal:
         over = status in ("FINISHED", "FAILED") or (status == "KILLED" and self.folder.name.startswith("run-"))
         if over and not self.pending():
             shutil.rmtree(self.folder, ignore_errors=True)
+        self.release()
+
+    def release(self) -> None:
+        """Unlock, and leave everything as it is."""
         self._file.close()
 
 

@@ -209,6 +209,7 @@ class Run:
             self._lost = self._lost or line(error)
             if not self._journal.entries:  # not even its start: it cannot be told which run this is
                 shutil.rmtree(self._journal.folder, ignore_errors=True)
+                self._journal.release()
                 self._journal = None
 
     def _send(self) -> None:
