@@ -289,8 +289,9 @@ def test_a_project_in_a_folder_of_an_odd_name_has_its_database_and_artifacts_ins
     monkeypatch.setenv("DVC_ROOT", str(place))
     with track() as run:
         run.artifact(checkpoint(place))
+        run.model(checkpoint(place))
     (stored,) = stored_runs()
-    assert stored.info.status == "FINISHED"
+    assert stored.info.status == "FINISHED" and len(stored.outputs.model_outputs) == 1
     assert quietly(lambda: client().list_artifacts(stored.info.run_id, "seed-0"))
     assert sorted(path.name for path in place.iterdir()) == [".dvc", "mlartifacts", "mlflow.db", "models"]
     assert list(place.parent.iterdir()) == [place]

@@ -174,7 +174,7 @@ def _save_model(checkpoint: Path, target: Path, record: Any) -> None:
     save_model(
         target,
         python_model=str(package / "evaluation" / "served.py"),
-        artifacts={"model": str(checkpoint)},
+        artifacts={"model": checkpoint.absolute().as_uri()},  # of a path MLflow would not quote `?`
         code_paths=[str(package)],
         mlflow_model=record,
         signature=ModelSignature(
