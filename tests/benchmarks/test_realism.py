@@ -12,7 +12,7 @@ from facemix import config
 from facemix.benchmarks import realism
 from facemix.benchmarks.realism import Folder
 from facemix.cli import main
-from facemix.faces import formats, packs
+from facemix.faces import formats, packing, packs
 from facemix.training import tasks
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -98,16 +98,16 @@ def test_an_interrupted_bench_goes_on(params: config.Params, monkeypatch: pytest
 def test_it_says_what_decided_which_faces_validate(params: config.Params, capsys: pytest.CaptureFixture[str]) -> None:
     realism.realism(params, REAL, SETS[:1], [4], seeds=1)
     said = capsys.readouterr().out
-    drawn = r"300w: \d+ training and \d+ validation faces, drawn by hash, as no data/splits/300w.yaml lists them\n"
+    drawn = r"300w: \d+ training and \d+ validation faces, drawn by hash, as no data/splits/real/300w.yaml lists them\n"
     assert re.match(drawn, said)
     faces, _ = formats.read("300w", Path("photos"))
     validation = [face.id for face in faces if "trainset" in face.id][:3]
     listed = "\n".join(f"- {id_}" for id_ in validation)
     Path("data/splits").mkdir(parents=True)
-    Path("data/splits/300w.yaml").write_text(f"excluded: []\nvalidation:\n{listed}\n")
+    Path("data/splits/real/300w.yaml").write_text(f"excluded: []\nvalidation:\n{listed}\n")
     realism.realism(params, REAL, SETS[:1], [4], seeds=1)
     said = capsys.readouterr().out
-    assert re.match(r"300w: \d+ training and 3 validation faces, those of data/splits/300w.yaml\n", said)
+    assert re.match(r"300w: \d+ training and 3 validation faces, those of data/splits/real/300w.yaml\n", said)
 
 
 def test_real_test_faces_are_not_touched(params: config.Params) -> None:
@@ -119,8 +119,8 @@ def test_real_test_faces_are_not_touched(params: config.Params) -> None:
 
 def test_the_faces_are_those_of_the_experiment_and_nested(params: config.Params, tmp_path: Path) -> None:
     faces, _ = formats.read("facesynthetics", Path("ours"))
-    entries = [packs.Entry(face=face, source="ours", split="train") for face in faces]
-    packs.write(tmp_path / "all", entries, size=48, margin=2.0)
+    entries = [packing.Entry(face=face, source="ours", split="train") for face in faces]
+    packing.write(tmp_path / "all", entries, size=48, margin=2.0)
     whole = packs.read(tmp_path / "all")
     drawn = [realism._pack_synthetic(tmp_path / "some", "ours", faces, n, 1, params).ids.tolist() for n in (4, 8)]
     assert drawn == [whole.ids[tasks.choose(whole, n, 1, "n_synthetic")].tolist() for n in (4, 8)]

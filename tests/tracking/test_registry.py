@@ -133,7 +133,7 @@ def trained(root: Path, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         shutil.move(folder, target)
         metrics = {"normalizer": "outer_eye", "validation_faces": "1f", "val": {"nme": nme}}
         found.append(SimpleNamespace(strategy=strategy, seed=0, metrics=metrics | {"test": {"subsets": ["helen"]}}))
-    monkeypatch.setattr(stage.comparison, "read", lambda models, seeds: found)
+    monkeypatch.setattr(stage.results, "read", lambda models, seeds, normalizer: found)
     monkeypatch.setattr(stage.comparison, "faces_shown", lambda trained: "")
     return found
 

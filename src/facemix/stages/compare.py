@@ -1,21 +1,25 @@
 """`facemix compare`: ranks the trained strategies and writes `reports/`."""
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+from ruamel.yaml import YAML
 
 from facemix import tracking
 from facemix.checks.pairs import leaking
-from facemix.config import Params
+from facemix.config import REPORTS, Params
+from facemix.faces.face import STAND_IN
 from facemix.files import whole_file, write_table
 from facemix.reporting import figures
 from facemix.stages import leaks
-from facemix.stages.leaks import REPORTS
-from facemix.stages.register import PATIENCE, model_folder, registration
 from facemix.strategies import MODELS, STRATEGIES
-from facemix.verdict import comparison
+from facemix.verdict import comparison, results
 
+SCHEME = "ibug68"
 SHOWN = {
     "rank": "rank",
     "strategy": "strategy",
@@ -73,8 +77,8 @@ def compare(params: Params) -> None:
 
 
 def _find(params: Params) -> _Found:
-    trained = comparison.read(MODELS, params.seeds)
-    missing = comparison.missing(MODELS, params.seeds)
+    trained = results.read(MODELS, params.seeds, params.evaluation.normalizer)
+    missing = results.missing(MODELS, params.seeds)
     ranked = comparison.rank(trained)
     shown = comparison.faces_shown(trained)
     faces, photos = len(trained[0].errors), len(set(trained[0].photos.values()))
@@ -147,7 +151,7 @@ def _track(found: _Found, params: Params, box_jitter: Sequence[Mapping[str, floa
             "normalizer": found.normalizer,
             "verdict": found.verdict.status,
         },
-        patience=PATIENCE,
+        patience=tracking.LONG_PATIENCE,
     ) as run:
         run.metrics({f"test.nme.{row['strategy']}": row["test_nme"] for row in found.ranked})
         run.metrics(
@@ -164,6 +168,54 @@ def _track(found: _Found, params: Params, box_jitter: Sequence[Mapping[str, floa
         if params.tracking.register:
             champion = comparison.champion(found.trained)
             run.register(model_folder(champion), **registration(champion, found.trained, params))
+
+
+def model_folder(one: comparison.Trained) -> Path:
+    """Where a trained model lies."""
+    return MODELS / one.strategy / f"seed-{one.seed}"
+
+
+def registration(chosen: comparison.Trained, trained: Sequence[comparison.Trained], params: Params) -> dict[str, Any]:
+    """What the model registry is told of a trained model, one of `trained`: see `tracking.Run.register`."""
+    nme, normalizer = float(chosen.metrics["val"]["nme"]), str(chosen.metrics["normalizer"])
+    best = ", the best" if chosen is comparison.champion(trained) else ", one"
+    said = [
+        f"`{chosen.strategy}`, seed {chosen.seed}: NME {nme:.2f} % of the {figures.FACE_SIZES[normalizer]} on validation{best} "
+        f"of {len(trained)} trained models."
+    ]
+    tags = {"strategy": chosen.strategy, "seed": str(chosen.seed)}
+    if command := _how_to_get(model_folder(chosen)):
+        tags["dvc_get"] = command
+        said.append(f"Its files, in a clone of the project:\n\n```sh\n{command}\n```")
+    sources = [source.name for source in params.sources.real]
+    return {
+        "nme": nme,
+        "benchmark": tracking.Benchmark(
+            sources=STAND_IN if comparison.faces_shown(trained) else "-".join(sources),
+            faces=str(chosen.metrics["validation_faces"]),
+            scheme=SCHEME,
+            normalizer=normalizer,
+        ),
+        "tags": tags,
+        "description": "\n\n".join(said),
+    }
+
+
+def _how_to_get(folder: Path) -> str:
+    """The command that gets a trained model from DVC; empty where DVC has not made it.
+
+    What `dvc repro` makes is in no commit yet, but DVC names its content: the commit is the first one with that name.
+    """
+    if name := os.environ.get("DVC_EXP_NAME"):
+        return f"dvc get . {folder} --rev {name} --out champion"
+    if not Path("dvc.lock").exists():
+        return ""
+    stages = YAML(typ="safe").load(Path("dvc.lock")).get("stages", {})
+    outs = [out for stage in stages.values() for out in stage.get("outs", []) if out["path"] == folder.as_posix()]
+    if not outs:
+        return ""
+    commit = f"$(git log --reverse --format=%H -S {outs[0]['md5']} -- dvc.lock | head -n 1)"
+    return f"dvc get . {folder} --rev {commit} --out champion"
 
 
 def table(ranked: Sequence[Mapping[str, Any]]) -> str:
@@ -188,13 +240,16 @@ def _write_tables_and_figures(
     ced, box_jitter = comparison.ced_table(trained), comparison.box_jitter_table(trained)
     tables = {
         "ranking.csv": ranked,
+        "errors.csv": comparison.error_table(trained),
         "ced.csv": ced,
         "box_jitter.csv": box_jitter,
         "validation.csv": comparison.validation_table(trained),
     }
     for name, rows in tables.items():
         # `dvc plots` draws nothing where a column that dvc.yaml names is not there.
-        untrained = {one: "" for one in STRATEGIES if name != "ranking.csv" and rows and one not in rows[0]}
+        untrained = {
+            one: "" for one in STRATEGIES if name not in ("ranking.csv", "errors.csv") and rows and one not in rows[0]
+        }
         with whole_file(REPORTS / name) as beside:
             # No rows: where nothing but the label adapter was trained, no step was validated.
             write_table(beside, [{**row, **untrained} for row in rows], () if rows else ("step", *STRATEGIES))

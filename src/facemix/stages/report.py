@@ -1,7 +1,7 @@
 """`facemix report`: all that came out, as one page for somebody who has read nothing else: `reports/report.html`."""
 
 from facemix import tracking
-from facemix.config import Params
+from facemix.config import REPORTS, Params
 from facemix.faces import formats
 from facemix.faces.face import STAND_IN_SHOWN
 from facemix.files import whole_file, whole_folder
@@ -9,7 +9,6 @@ from facemix.reporting import figures
 from facemix.reporting.page import Piece, Report, Section, html
 from facemix.reporting.sections import faces, provenance, results
 from facemix.reporting.sections.found import Found, read
-from facemix.stages.leaks import REPORTS
 
 PAGE = REPORTS / "report.html"
 FIGURES = REPORTS / "figures"
@@ -36,7 +35,7 @@ def report(params: Params) -> None:
             "verdict": found.summary["verdict"]["sentence"],
             **({"test_faces": STAND_IN_SHOWN} if found.stand_in else {}),
         },
-        patience=60,
+        patience=tracking.LONG_PATIENCE,
     ) as run:
         run.artifact(PAGE)
         for figure in [*sorted(REPORTS.glob("*.png")), *sorted(FIGURES.iterdir())]:

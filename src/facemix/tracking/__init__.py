@@ -2,11 +2,12 @@
 
 from facemix.tracking.delivery import deliver
 from facemix.tracking.registry import Benchmark, Champion, champion, model_digest
-from facemix.tracking.run import DVC_TAGS, Dataset, Finished, Run, finished, flatten, start
+from facemix.tracking.run import DVC_TAGS, LONG_PATIENCE, Dataset, Finished, Run, finished, flatten, start
 from facemix.tracking.store import StoreAwayError, shown_uri, store_uri, workspace
 
 __all__ = [
     "DVC_TAGS",
+    "LONG_PATIENCE",
     "Benchmark",
     "Champion",
     "Dataset",

@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 
 DVC_TAGS = ("DVC_STAGE", "DVC_EXP_NAME", "DVC_EXP_BASELINE_REV")
 PATIENCE = 5.0  # seconds that the end of a training waits for MLflow
+LONG_PATIENCE = 60.0  # seconds, of a command that computes little itself
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

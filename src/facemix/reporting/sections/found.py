@@ -10,18 +10,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from facemix.config import Params
+from facemix.config import REPORTS, Params
 from facemix.errors import FacemixError
-from facemix.evaluation import measure
-from facemix.faces import packs
+from facemix.faces import geometry, packs
 from facemix.faces.face import STAND_IN_SHOWN
 from facemix.faces.packs import Pack
 from facemix.reporting import figures
 from facemix.reporting.page import Missing, Picture, chart
-from facemix.stages.leaks import REPORTS
 from facemix.strategies import MODELS
-from facemix.training.landmarker import Landmarker
-from facemix.verdict import comparison
+from facemix.training import predictions
+from facemix.verdict import comparison, results
 from facemix.verdict.comparison import Trained
 
 
@@ -35,7 +33,7 @@ class Found:
     ranked: Sequence[Mapping[str, Any]]
     """Rows of reports/ranking.csv, the best strategy first."""
     trained: Sequence[Trained]
-    real: Pack | None
+    real: Pack
     synthetic: Pack | None
     figures: Path
     """Where new figures go."""
@@ -59,13 +57,10 @@ class Found:
         first = {one.strategy: one for one in self.trained if one.seed == self.trained[0].seed}
         return [first[row["strategy"]] for row in self.ranked]
 
-    def rows(self) -> dict[str, int] | None:
-        """Test face -> row of the real pack; None where the pack is not there, or holds other faces."""
-        if self.real is None:
-            return None
+    def rows(self) -> dict[str, int]:
+        """Test face -> row of the real pack."""
         place = {id_: row for row, id_ in enumerate(self.real.ids.tolist())}
-        faces = self.trained[0].errors
-        return {face: place[face] for face in faces} if place.keys() >= faces.keys() else None
+        return {face: place[face] for face in self.trained[0].errors}
 
 
 SAME = 1e-4
@@ -85,7 +80,7 @@ def read(params: Params, folder: Path) -> Found:
     for path in (ranking, summary):
         if not path.exists():
             raise FacemixError(f"{path}: not there, expected the results of `facemix compare`; run `dvc repro`")
-    trained = comparison.read(MODELS, params.seeds)
+    trained = results.read(MODELS, params.seeds, params.evaluation.normalizer)
     try:
         content = json.loads(summary.read_text(encoding="utf-8"))
         with ranking.open(newline="", encoding="utf-8") as file:
@@ -106,15 +101,10 @@ def read(params: Params, folder: Path) -> Found:
         summary=content,
         ranked=ranked,
         trained=trained,
-        real=_pack("real"),
-        synthetic=_pack("synthetic"),
+        real=packs.read(packs.FOLDER / "real"),
+        synthetic=packs.read(synthetic) if (synthetic := packs.FOLDER / "synthetic").exists() else None,
         figures=folder,
     )
-
-
-def _pack(role: str) -> Pack | None:
-    folder = packs.FOLDER / role
-    return packs.read(folder) if folder.exists() else None
 
 
 def parse(text: str) -> int | float | str | None:
@@ -127,29 +117,15 @@ def parse(text: str) -> int | float | str | None:
     return text or None
 
 
-def predict(one: Trained, pack: Pack, rows: Sequence[int]) -> npt.NDArray[np.float32] | None:
-    """What a detector predicts on some faces: (n, 68, 2) pixels of the crops; None where it cannot be read."""
-    folder = MODELS / one.strategy / f"seed-{one.seed}"
-    try:
-        landmarker = Landmarker.load(folder)
-    except ValueError:
-        return None
-    return measure.predict_pack(landmarker, pack, np.array(rows))
+def predict(one: Trained, pack: Pack, rows: Sequence[int]) -> npt.NDArray[np.float64]:
+    """What a detector predicted on some of the faces that judge: (n, 68, 2) pixels of the crops."""
+    predicted = predictions.read(MODELS / one.strategy / f"seed-{one.seed}")
+    place = {id_: i for i, id_ in enumerate(predicted.ids.tolist())}
+    points = predicted.points[0.0][[place[id_] for id_ in pack.ids[rows].tolist()]]
+    return geometry.apply(pack.transforms[rows], points)
 
 
 def chart_of(path: Path, *, alt: str, caption: str, command: str) -> Picture | Missing:
     if not path.exists():
         return Missing(what=f"`{path}` is not there.", command=command)
     return chart(path, alt=alt, caption=caption)
-
-
-def no_faces() -> Missing:
-    return Missing(
-        what="The real faces that the models were tested on are not here.", command="dvc repro prepare compare report"
-    )
-
-
-def no_model(one: Trained) -> Missing:
-    return Missing(
-        what=f"No readable model of `{one.strategy}`, seed {one.seed}.", command=f"dvc repro {one.strategy}@{one.seed}"
-    )
