@@ -178,10 +178,10 @@ def model_folder(one: comparison.Trained) -> Path:
 def registration(chosen: comparison.Trained, trained: Sequence[comparison.Trained], params: Params) -> dict[str, Any]:
     """What the model registry is told of a trained model, one of `trained`: see `tracking.Run.register`."""
     nme, normalizer = float(chosen.metrics["val"]["nme"]), str(chosen.metrics["normalizer"])
-    best = ", the best" if chosen is comparison.champion(trained) else ", one"
+    best = "the best" if chosen is comparison.champion(trained) else "one"
     said = [
-        f"`{chosen.strategy}`, seed {chosen.seed}: NME {nme:.2f} % of the {figures.FACE_SIZES[normalizer]} on validation{best} "
-        f"of {len(trained)} trained models."
+        f"`{chosen.strategy}`, seed {chosen.seed}: NME {nme:.2f} % of the {figures.FACE_SIZES[normalizer]} on "
+        f"validation, {best} of {len(trained)} trained models."
     ]
     tags = {"strategy": chosen.strategy, "seed": str(chosen.seed)}
     if command := _how_to_get(model_folder(chosen)):
