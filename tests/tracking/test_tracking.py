@@ -12,7 +12,7 @@ import sys
 import time
 import urllib.request
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ import facemix
 from facemix import tracking
 from facemix.tracking import delivery, store
 from facemix.tracking import run as run_module
+from toy_mlflow import mlflow_server
 
 TRAINING = """
 import os, signal, sys
@@ -71,37 +72,6 @@ def outbox(root: Path) -> list[Path]:
 
 def training(first: int, last: int, *, kill: bool = False, identity: str = "one") -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-c", TRAINING, str(first), str(last), str(int(kill)), identity])
-
-
-@contextlib.contextmanager
-def mlflow_server(root: Path, *arguments: str, port: int = 0) -> Iterator[str]:
-    """A server of MLflow's as a user starts it at the root, such as `mlflow ui`: no option but a free port."""
-    if not port:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "mlflow", *arguments, "--port", str(port)]
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW", "DVC"))}
-    environment |= {"MLFLOW_WORKERS": "1", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # starts sooner
-    with (root.parent / "server.log").open("wb") as output:
-        server = subprocess.Popen(
-            command, cwd=root, env=environment, stdout=output, stderr=output, start_new_session=True
-        )
-        try:
-            deadline = time.monotonic() + 120
-            while True:
-                try:
-                    urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5).close()
-                    break
-                except OSError:
-                    assert server.poll() is None and time.monotonic() < deadline, (
-                        root.parent / "server.log"
-                    ).read_text()
-                    time.sleep(0.2)
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            os.killpg(server.pid, signal.SIGTERM)
-            server.wait(30)
 
 
 def test_a_run_is_complete_in_the_store_of_the_main_workspace(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
