@@ -27,6 +27,7 @@ from facemix.training.batches import MixedBatches, TrainingSet
 from facemix.training.loop import Result
 from facemix.training.model import LandmarkNet
 from facemix.training.processes import Group
+from facemix.training.state import State
 
 PARAMS = config.load(Path(__file__).resolve().parents[1] / "params.yaml")
 SETTINGS = dataclasses.replace(
@@ -58,9 +59,9 @@ def run(
     torch.manual_seed(seed)
     model = LandmarkNet("mobilenetv3_small_050", 48, width)
     batches = MixedBatches(faces, faces, alpha=0.5, batch_size=settings.batch_size, seed=seed)
-    advance = loop.State.advance
+    advance = State.advance
 
-    def disturbed_advance(state: loop.State, *arguments: Any) -> None:
+    def disturbed_advance(state: State, *arguments: Any) -> None:
         before_step(state.step)
         advance(state, *arguments)
 
@@ -73,7 +74,7 @@ def run(
         learning_rate=settings.learning_rate,
         seed=seed,
     )
-    with mock.patch.object(loop.State, "advance", disturbed_advance):
+    with mock.patch.object(State, "advance", disturbed_advance):
         return loop.train(
             model,
             recipe,

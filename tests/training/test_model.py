@@ -67,9 +67,9 @@ def test_a_peaked_heatmap_gives_its_cell_plus_the_offset() -> None:
 
 def test_what_the_cells_see_is_averaged_and_its_variance_told_in_training() -> None:
     net, images = network(), torch.rand(2, 3, 48, 48)
-    heatmaps, seen = (part.double() for part in net._seen(images))
-    mean = (heatmaps[:, :, None] * seen).sum(-1)
-    variance = (heatmaps[:, :, None] * (seen - mean[..., None]) ** 2).sum(-1)
+    heatmaps, cell_points = (part.double() for part in net._predict_cells(images))
+    mean = (heatmaps[:, :, None] * cell_points).sum(-1)
+    variance = (heatmaps[:, :, None] * (cell_points - mean[..., None]) ** 2).sum(-1)
     mean += net.centre
     found = net(images)  # batch normalisation sees the same batch
     torch.testing.assert_close([part.double() for part in found], [mean, variance], rtol=1e-4, atol=1e-4)

@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import os
 import resource
 import tempfile
 import time
@@ -21,11 +20,13 @@ from facemix.config import Params
 from facemix.errors import FacemixError
 from facemix.faces import packs
 from facemix.faces.face import Face
+from facemix.faces.parallel import available_cores
 from facemix.files import write_table
 from facemix.training import augment, batches, loop
 from facemix.training.batches import MixedBatches, TrainingSet
 from facemix.training.model import LandmarkNet
 from facemix.training.processes import Group, choose_device
+from facemix.training.state import State, optimize
 
 ROUNDS = 40
 STEPS = 2  # few: the two take turns often, so that a drift of the machine's speed hits both
@@ -52,12 +53,12 @@ def step(params: Params) -> None:
         machine = _machine(device)
         recipe = _recipe(_noise_batches(Path(folder), params), params)
         load = loop.inputs(recipe, group)
-        state = loop.State.begin(network, recipe, group)
+        state = State.begin(network, recipe, group)
         images = torch.rand(settings.batch_size, 3, model.input_size, model.input_size, device=device)
         targets = torch.rand(settings.batch_size, 68, 2, device=device) * model.input_size
 
         def bare() -> None:
-            loop.optimize(state.forward, state.optimizer, images, targets, settings.precision, model.input_size, group)
+            optimize(state.forward, state.optimizer, images, targets, settings.precision, model.input_size, group)
 
         def real() -> None:
             state.advance(recipe, load, group)
@@ -208,7 +209,7 @@ def _train_on_black(params: Params, faces: int, steps: int) -> float:
         recipe = _recipe(MixedBatches(black, None, alpha=0, batch_size=params.training.batch_size, seed=0), params)
         load = loop.inputs(recipe, group)
         network = LandmarkNet(params.model.backbone, params.model.input_size, params.model.width)
-        state = loop.State.begin(network, recipe, group)
+        state = State.begin(network, recipe, group)
         for _ in range(steps):
             state.advance(recipe, load, group)
     return _peak_memory()
@@ -334,4 +335,4 @@ def _peak_memory() -> float:
 def _machine(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"CPU, {os.cpu_count()} cores, {torch.get_num_threads()} threads"
+    return f"CPU, {available_cores()} cores, {torch.get_num_threads()} threads"
