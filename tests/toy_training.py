@@ -4,7 +4,6 @@ torchrun --nproc-per-node 2 toy_training.py '{"checkpoint": "a.pt", "out": "weig
 """
 
 import dataclasses
-import functools
 import json
 import os
 import signal
@@ -33,7 +32,6 @@ PARAMS = config.load(Path(__file__).resolve().parents[1] / "params.yaml")
 SETTINGS = dataclasses.replace(
     PARAMS.training, steps=7, batch_size=4, warmup_steps=2, evaluate_every=3, ema_decay=0.8, device="cpu"
 )
-EPSILON = 0.1
 RNG = np.random.default_rng(0)
 FACES = TrainingSet(
     images=RNG.integers(0, 256, (10, 64, 64, 3), dtype=np.uint8),
@@ -55,9 +53,10 @@ def run(
     faces: TrainingSet = FACES,
     width: int = 16,
     group: Group | None = None,
+    dtype: torch.dtype = torch.float32,
 ) -> Result:
     torch.manual_seed(seed)
-    model = LandmarkNet("mobilenetv3_small_050", 48, width)
+    model = LandmarkNet("mobilenetv3_small_050", 48, width).to(dtype)
     batches = MixedBatches(faces, faces, alpha=0.5, batch_size=settings.batch_size, seed=seed)
     advance = State.advance
 
@@ -105,13 +104,17 @@ def train(
             os.kill(os.getpid(), strike[2])
 
     torch.set_num_threads(1)
-    # Adam divides each gradient by its own size, also those that are zero but for rounding (of a bias before a
-    # normalisation, say), and would make large differences of them. A large epsilon leaves them as small as they are.
-    torch.optim.AdamW = functools.partial(torch.optim.AdamW, eps=EPSILON)  # type: ignore[assignment,misc]
     with processes.joined("cpu") as group:
         changed = dataclasses.replace(SETTINGS, **settings)
         faces = FACES if images is None else mapped(Path(images))
-        result = run(Path(checkpoint), settings=changed, before_step=before_step, faces=faces, group=group)
+        result = run(
+            Path(checkpoint),
+            settings=changed,
+            before_step=before_step,
+            faces=faces,
+            group=group,
+            dtype=torch.float64,
+        )
     if group.rank == 0:
         torch.save({"weights": result.weights, "history": result.history, "memory": max(memory, default=0)}, out)
 

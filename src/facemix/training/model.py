@@ -106,9 +106,11 @@ class LandmarkNet(nn.Module):
         return self._decode(self.heatmaps(x), self.offsets(x))
 
     def _decode(self, heatmaps: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor]:
-        # Coordinates stay in float32 under autocast: bfloat16 has too few digits for a fraction of a pixel.
-        heatmaps = heatmaps.flatten(2).float().softmax(dim=-1)
-        offsets = offsets.float().reshape(len(heatmaps), N_POINTS, 2, heatmaps.shape[-1])
+        # Coordinates keep the precision of the weights under autocast: bfloat16 has too few digits for a fraction of a
+        # pixel.
+        heatmaps, offsets = (part.to(self.cells.dtype) for part in (heatmaps, offsets))
+        heatmaps = heatmaps.flatten(2).softmax(dim=-1)
+        offsets = offsets.reshape(len(heatmaps), N_POINTS, 2, heatmaps.shape[-1])
         return heatmaps, torch.add(self.cells.T, offsets, alpha=STRIDE)
 
 
