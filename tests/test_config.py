@@ -11,6 +11,7 @@ from facemix import config
 from facemix.config import ConfigError
 from facemix.faces import splits
 from facemix.stages import preset as presets
+from facemix.training.strategy import lasting
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PARAMS = REPOSITORY / "params.yaml"
@@ -186,5 +187,5 @@ def test_another_number_of_steps_keeps_the_shares_of_warm_up_and_evaluations(
     steps: int, expected: tuple[int, int, int], params: config.Params
 ) -> None:
     training = dataclasses.replace(params.training, steps=2400, warmup_steps=120, evaluate_every=240)
-    changed = training.lasting(steps)
+    changed = lasting(training, steps)
     assert (changed.steps, changed.warmup_steps, changed.evaluate_every) == expected

@@ -6,15 +6,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from facemix import config
+from facemix import config, workspace
 from facemix.errors import FacemixError
 from facemix.strategies import STRATEGIES
+
+RECORDED = ("prepare", "train", "leaks", "compare", "report", "sweep")
+"""Commands whose results are recorded with the workspace's code and packages."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs one command; a mistake of the user's ends in one clear message and exit status 1."""
     options = _parser().parse_args(arguments)
     try:
+        if options.command in RECORDED:
+            workspace.check()
         options.run(options)
     except (FacemixError, OSError) as error:
         sys.exit(f"facemix {options.command}: {error}")
@@ -40,7 +45,7 @@ def _data_commands(commands: Any) -> None:
     command = commands.add_parser("import", help="check a folder of faces and add it to the experiment")
     command.add_argument("format", help="300w, dgfaces_v1, dgfaces_v2 or facesynthetics")
     command.add_argument("path", type=Path, help="the folder as you downloaded it")
-    command.add_argument("--name", help="its name under data/sources (default: 300w, or the folder's own name)")
+    command.add_argument("--name", help="its name under data/sources/ROLE (default: 300w, or the folder's own name)")
     command.add_argument("--role", choices=("real", "synthetic"), help="default: by the format")
     command.add_argument("--link", action="store_true", help="link to the files instead of copying them")
     command.set_defaults(run=_import)
@@ -95,6 +100,13 @@ def _experiment_commands(commands: Any) -> None:
     command = commands.add_parser("preset", help="set many keys of params.yaml at once; comments stay")
     command.add_argument("name", help="a file of presets/: demo, smoke, sweep, 300w, paper")
     command.set_defaults(run=_preset)
+
+    command = commands.add_parser(
+        "packages",
+        help="record the installed packages that decide weights",
+        description="Writes the installed versions of torch, timm and OpenCV to packages.yaml: trainings depend on them.",
+    )
+    command.set_defaults(run=_packages)
 
     command = commands.add_parser(
         "train", help="train and evaluate one strategy with one seed (on several GPUs: torchrun)"
@@ -302,6 +314,11 @@ def _export(options: argparse.Namespace) -> None:
     from facemix.stages.export import export
 
     export(options.model, options.out)
+
+
+def _packages(_options: argparse.Namespace) -> None:
+    workspace.record_packages()
+    print(f"{workspace.PACKAGES_FILE}: {workspace.installed_packages()}")
 
 
 def _preset(options: argparse.Namespace) -> None:

@@ -14,6 +14,8 @@ from facemix.evaluation.metrics import NORMALIZERS
 from facemix.files import whole_file
 
 PARAMS_FILE = Path("params.yaml")
+REPORTS = Path("reports")
+"""Where tables, figures and the page go."""
 
 RENDERED = {"real": "stand_in", "synthetic": "rendered"}
 """What the rendered faces of each role are called among its sources."""
@@ -38,7 +40,7 @@ def _choice(found: str, key: str, choices: Sequence[str]) -> None:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Source:
-    """One imported set of faces: the folder `data/sources/NAME` in the layout of FORMAT."""
+    """One imported set of faces: the folder `data/sources/ROLE/NAME` in the layout of FORMAT."""
 
     name: str
     format: str
@@ -172,15 +174,6 @@ class Training:
         _require(0 <= self.ema_decay < 1, "training.ema_decay", self.ema_decay, "at least 0 and below 1")
         _choice(self.device, "training.device", ("auto", "cpu", "cuda"))
         _choice(self.precision, "training.precision", ("float32", "bfloat16"))
-
-    def lasting(self, steps: int) -> "Training":
-        """The same over another number of steps: warm-up and the distance of evaluations keep their share of them."""
-        return dataclasses.replace(
-            self,
-            steps=steps,
-            warmup_steps=self.warmup_steps * steps // self.steps,
-            evaluate_every=max(1, self.evaluate_every * steps // self.steps),
-        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -12,7 +12,7 @@ from facemix import config
 from facemix.benchmarks import realism
 from facemix.benchmarks.realism import Folder
 from facemix.cli import main
-from facemix.faces import formats, packs
+from facemix.faces import formats, packing, packs
 from facemix.training import tasks
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -119,8 +119,8 @@ def test_real_test_faces_are_not_touched(params: config.Params) -> None:
 
 def test_the_faces_are_those_of_the_experiment_and_nested(params: config.Params, tmp_path: Path) -> None:
     faces, _ = formats.read("facesynthetics", Path("ours"))
-    entries = [packs.Entry(face=face, source="ours", split="train") for face in faces]
-    packs.write(tmp_path / "all", entries, size=48, margin=2.0)
+    entries = [packing.Entry(face=face, source="ours", split="train") for face in faces]
+    packing.write(tmp_path / "all", entries, size=48, margin=2.0)
     whole = packs.read(tmp_path / "all")
     drawn = [realism._pack_synthetic(tmp_path / "some", "ours", faces, n, 1, params).ids.tolist() for n in (4, 8)]
     assert drawn == [whole.ids[tasks.choose(whole, n, 1, "n_synthetic")].tolist() for n in (4, 8)]

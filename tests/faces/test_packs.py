@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import toy
-from facemix.faces import formats, geometry, packs
-from facemix.faces.packs import Entry
+from facemix.faces import formats, geometry, packing, packs
+from facemix.faces.packing import Entry
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def entries(tmp_path: Path) -> list[Entry]:
 
 
 def test_a_pack_gives_back_the_original_points(tmp_path: Path, entries: list[Entry]) -> None:
-    packs.write(tmp_path / "pack", entries, size=64, margin=2.0)
+    packing.write(tmp_path / "pack", entries, size=64, margin=2.0)
     pack = packs.read(tmp_path / "pack")
     assert pack.images.shape == (9, 64, 64, 3)
     assert list(pack.ids) == [f"toy/{entry.face.id}" for entry in entries]
@@ -29,27 +29,27 @@ def test_a_pack_gives_back_the_original_points(tmp_path: Path, entries: list[Ent
 
 
 def test_the_margin_is_the_crops_side_in_boxes(tmp_path: Path, entries: list[Entry]) -> None:
-    packs.write(tmp_path / "pack", entries, size=64, margin=2.0)
+    packing.write(tmp_path / "pack", entries, size=64, margin=2.0)
     sides = geometry.square_side(geometry.landmark_box(packs.read(tmp_path / "pack").landmarks))
     np.testing.assert_allclose(sides, 32, atol=1e-3)
 
 
 def test_images_are_mapped_not_read(tmp_path: Path, entries: list[Entry]) -> None:
-    packs.write(tmp_path / "pack", entries, size=64, margin=2.0)
+    packing.write(tmp_path / "pack", entries, size=64, margin=2.0)
     assert isinstance(packs.read(tmp_path / "pack").images, np.memmap)
 
 
 def test_the_same_faces_make_the_same_pack(tmp_path: Path, entries: list[Entry]) -> None:
     for name in ("a", "b"):
-        packs.write(tmp_path / name, entries, size=64, margin=2.0)
+        packing.write(tmp_path / name, entries, size=64, margin=2.0)
     for file in sorted((tmp_path / "a").iterdir()):
         assert file.read_bytes() == (tmp_path / "b" / file.name).read_bytes(), file.name
 
 
 def test_another_split_changes_the_digest(tmp_path: Path, entries: list[Entry]) -> None:
-    packs.write(tmp_path / "a", entries, size=64, margin=2.0)
+    packing.write(tmp_path / "a", entries, size=64, margin=2.0)
     changed = [Entry(face=e.face, source=e.source, split="test") for e in entries]
-    packs.write(tmp_path / "b", changed, size=64, margin=2.0)
+    packing.write(tmp_path / "b", changed, size=64, margin=2.0)
     assert packs.read(tmp_path / "a").digest != packs.read(tmp_path / "b").digest
 
 
@@ -57,14 +57,14 @@ def test_all_broken_faces_are_listed_and_nothing_is_written(tmp_path: Path, entr
     for i in (2, 5):
         entries[i].face.image.write_bytes(b"")
     with pytest.raises(ValueError, match=r"2 of 9 faces are broken(.|\n)*000002(.|\n)*000005"):
-        packs.write(tmp_path / "out" / "pack", entries, size=64, margin=2.0)
+        packing.write(tmp_path / "out" / "pack", entries, size=64, margin=2.0)
     assert not list((tmp_path / "out").iterdir())
 
 
 def test_a_full_disk_leaves_the_former_pack(
     tmp_path: Path, entries: list[Entry], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    packs.write(tmp_path / "out" / "pack", entries, size=64, margin=2.0)
+    packing.write(tmp_path / "out" / "pack", entries, size=64, margin=2.0)
     before = packs.read(tmp_path / "out" / "pack").digest
 
     def full(*_: object) -> None:
@@ -72,7 +72,7 @@ def test_a_full_disk_leaves_the_former_pack(
 
     monkeypatch.setattr(os, "posix_fallocate", full)
     with pytest.raises(OSError, match="pack: could not be written .No space left on device.; nothing was changed"):
-        packs.write(tmp_path / "out" / "pack", entries[:3], size=64, margin=2.0)
+        packing.write(tmp_path / "out" / "pack", entries[:3], size=64, margin=2.0)
     assert packs.read(tmp_path / "out" / "pack").digest == before
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["pack"]
 
@@ -89,12 +89,12 @@ def test_a_packs_space_is_taken_before_it_is_filled(
 
     monkeypatch.setattr(packs, "on_all_cores", allocated)
     with pytest.raises(KeyboardInterrupt):
-        packs.write(tmp_path / "out" / "pack", entries, size=64, margin=2.0)
+        packing.write(tmp_path / "out" / "pack", entries, size=64, margin=2.0)
     assert taken[0] >= len(entries) * 64 * 64 * 3
 
 
 def test_a_pack_of_parts_that_do_not_belong_together_is_refused(tmp_path: Path, entries: list[Entry]) -> None:
-    packs.write(tmp_path / "pack", entries, size=64, margin=2.0)
+    packing.write(tmp_path / "pack", entries, size=64, margin=2.0)
     about = json.loads((tmp_path / "pack" / "pack.json").read_text())
     (tmp_path / "pack" / "pack.json").write_text(json.dumps(about | {"faces": 8}))
     with pytest.raises(ValueError, match="images.npy holds 9 faces.*pack.json says 8; make it again"):
@@ -105,7 +105,7 @@ def test_a_pack_of_parts_that_do_not_belong_together_is_refused(tmp_path: Path, 
 
 
 def test_the_contact_sheet_shows_points_in_green(tmp_path: Path, entries: list[Entry]) -> None:
-    packs.write(tmp_path / "pack", entries, size=64, margin=2.0)
+    packing.write(tmp_path / "pack", entries, size=64, margin=2.0)
     sheet = cv2.imread(str(tmp_path / "pack" / "contact_sheet.png"))
     assert sheet.shape == (64, 9 * 64, 3)
     x, y = packs.read(tmp_path / "pack").landmarks[0, 30].round().astype(int)

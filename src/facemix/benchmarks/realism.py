@@ -19,14 +19,17 @@ import numpy as np
 from facemix import config
 from facemix.config import Params
 from facemix.errors import FacemixError
-from facemix.evaluation import measure
-from facemix.faces import formats, packs, splits
+from facemix.evaluation import metrics
+from facemix.faces import formats, packing, packs, splits
 from facemix.faces.face import Face
+from facemix.faces.order import nested_order
 from facemix.faces.packs import Pack
-from facemix.stages.prepare import assign, split_path
+from facemix.faces.sources import assign, split_path
 from facemix.strategies import STRATEGIES
 from facemix.training import tasks
 from facemix.training.landmarker import Landmarker
+from facemix.training.predictions import predict_pack
+from facemix.training.strategy import lasting
 from facemix.training.tasks import Rows, Task
 
 
@@ -116,7 +119,7 @@ def realism(
         FacemixError: an argument, a face or the CSV cannot be used.
     """
     _check(counts, seeds, steps)
-    params = params if steps is None else dataclasses.replace(params, training=params.training.lasting(steps))
+    params = params if steps is None else dataclasses.replace(params, training=lasting(params.training, steps))
     known = {row.training: row for row in read_rows(out)} if out else {}
     rows: list[Row] = []
     faces: dict[str, list[Face]] = {}
@@ -161,7 +164,7 @@ def _check(counts: Sequence[int], seeds: int, steps: int | None) -> None:
 def _read(argument: str, folder: Folder) -> list[Face]:
     try:
         faces, broken = formats.read(folder.format, folder.path)
-        packs.raise_broken(broken, len(faces) + len(broken))
+        packing.raise_broken(broken, len(faces) + len(broken))
     except ValueError as error:
         raise FacemixError(f"{argument}: {error}") from None
     return faces
@@ -176,7 +179,7 @@ def _pack_real(place: Path, real: Folder, params: Params) -> Pack:
         if split not in assigned:
             raise FacemixError(f"--real: {real.path}: found no {split} faces among {len(faces)}, expected some")
     entries = [
-        packs.Entry(face=face, source=real.name, split=split)
+        packing.Entry(face=face, source=real.name, split=split)
         for face, split in zip(faces, assigned, strict=True)
         if split in ("train", "validation")
     ]
@@ -188,15 +191,15 @@ def _pack_real(place: Path, real: Folder, params: Params) -> Pack:
         + (f"those of {file}" if validation <= listed else f"drawn by hash, as no {file} lists them"),
         flush=True,
     )
-    packs.write(place, entries, size=params.pack.crop_size, margin=params.pack.margin)
+    packing.write(place, entries, size=params.pack.crop_size, margin=params.pack.margin)
     return packs.read(place)
 
 
 def _pack_synthetic(place: Path, name: str, faces: Sequence[Face], n: int, seed: int, params: Params) -> Pack:
     """A pack of the n faces that `tasks.choose` would draw from the whole set: the rest is not even decoded."""
-    order = splits.nested_order(np.array([f"{name}/{face.id}" for face in faces]), seed)
-    entries = [packs.Entry(face=faces[i], source=name, split="train") for i in np.sort(order[:n])]
-    packs.write(place, entries, size=params.pack.crop_size, margin=params.pack.margin)
+    order = nested_order(np.array([f"{name}/{face.id}" for face in faces]), seed)
+    entries = [packing.Entry(face=faces[i], source=name, split="train") for i in np.sort(order[:n])]
+    packing.write(place, entries, size=params.pack.crop_size, margin=params.pack.margin)
     return packs.read(place)
 
 
@@ -254,9 +257,9 @@ def _train(task: Task, name: str, checkpoint: Path) -> Row:
 
 def _validation_nme(landmarker: Landmarker, task: Task) -> float:
     rows = task.split("validation")
-    predicted = measure.predict_pack(landmarker, task.real, rows)
-    errors = measure.measure(predicted, task.real, rows, task.params.evaluation.normalizer)
-    return round(float(errors.nme.mean()), 4)
+    predicted = predict_pack(landmarker, task.real, rows)
+    errors = metrics.nme(predicted, task.real.landmarks[rows], task.params.evaluation.normalizer)
+    return round(float(errors.mean()), 4)
 
 
 def read_rows(path: Path) -> list[Row]:

@@ -1,7 +1,6 @@
 """`facemix bench`: speed that a user can measure on any machine, as ratios within one process."""
 
 import itertools
-import json
 import resource
 import tempfile
 import time
@@ -18,15 +17,17 @@ from torch.utils.flop_counter import FlopCounterMode
 from facemix.benchmarks import usual_loader
 from facemix.config import Params
 from facemix.errors import FacemixError
-from facemix.faces import packs
+from facemix.faces import packing, packs
 from facemix.faces.face import Face
 from facemix.faces.parallel import available_cores
-from facemix.files import write_table
+from facemix.strategies import STRATEGIES
 from facemix.training import augment, batches, loop
 from facemix.training.batches import MixedBatches, TrainingSet
 from facemix.training.model import LandmarkNet
 from facemix.training.processes import Group, choose_device
 from facemix.training.state import State, optimize
+from facemix.verdict import bootstrap, comparison, simulation
+from facemix.verdict.comparison import Trained
 
 ROUNDS = 40
 STEPS = 2  # few: the two take turns often, so that a drift of the machine's speed hits both
@@ -110,7 +111,7 @@ def loader(params: Params, faces: int = FACES) -> None:
     device = choose_device(params.training.device)
     with tempfile.TemporaryDirectory() as folder:
         entries = _photographs(Path(folder), faces)
-        packs.write(Path(folder) / "pack", entries, size=params.pack.crop_size, margin=params.pack.margin)
+        packing.write(Path(folder) / "pack", entries, size=params.pack.crop_size, margin=params.pack.margin)
         pack = packs.read(Path(folder) / "pack")
         everything = TrainingSet(images=pack.images, landmarks=pack.landmarks, ids=pack.ids, rows=np.arange(faces))
         recipe = _recipe(MixedBatches(everything, None, alpha=0, batch_size=batch_size, seed=0), params)
@@ -221,7 +222,7 @@ def prepare(params: Params) -> None:
         root = Path(folder)
         entries = _photographs(root, FACES)
         start = time.perf_counter()
-        packs.write(root / "pack", entries, size=params.pack.crop_size, margin=params.pack.margin)
+        packing.write(root / "pack", entries, size=params.pack.crop_size, margin=params.pack.margin)
         seconds = time.perf_counter() - start
     print(
         f"{FACES} JPEG photographs of 400 px into crops of {params.pack.crop_size} px, {_machine(torch.device('cpu'))}"
@@ -229,7 +230,7 @@ def prepare(params: Params) -> None:
     print(f"{FACES / seconds:.0f} faces/s")
 
 
-def _photographs(folder: Path, n: int) -> list[packs.Entry]:
+def _photographs(folder: Path, n: int) -> list[packing.Entry]:
     """JPEG photographs of 400 x 400 pixels, soft noise, with points in their inner half."""
     rng = np.random.default_rng(0)
     entries = []
@@ -239,7 +240,7 @@ def _photographs(folder: Path, n: int) -> list[packs.Entry]:
         cv2.imwrite(str(path), picture)
         points = (100 + 200 * rng.random((68, 2))).astype(np.float32)
         face = Face(id=str(i), subset="", photo=str(i), image=path, landmarks=points, files=(path,))
-        entries.append(packs.Entry(face=face, source="bench", split="train"))
+        entries.append(packing.Entry(face=face, source="bench", split="train"))
     return entries
 
 
@@ -289,42 +290,40 @@ def render(size: int, n: int, backend: str) -> None:
 
 
 def compare() -> None:
-    """Prints the seconds that the verdict on six strategies, five seeds and 554 faces takes, on made-up errors."""
-    from facemix.strategies import STRATEGIES
-    from facemix.verdict import bootstrap, comparison, simulation
-
+    """Prints the seconds that the verdict on all strategies, five seeds and 554 faces takes, on made-up errors."""
     rng, n_seeds, n_faces, n_photos = np.random.default_rng(0), 5, 554, 522
     photo_of = np.sort(np.concatenate([np.arange(n_photos), rng.integers(0, n_photos, n_faces - n_photos)]))
     errors = simulation.errors(rng, np.linspace(4, 6, len(STRATEGIES)), n_seeds, photo_of)
-    with tempfile.TemporaryDirectory() as folder:
-        for name, of_strategy in zip(STRATEGIES, errors, strict=True):
-            for seed, of_seed in enumerate(of_strategy):
-                _write_errors(Path(folder) / name / f"seed-{seed}", of_seed, photo_of)
-        start = time.perf_counter()
-        trained = comparison.read(Path(folder), range(n_seeds))
-        middle = time.perf_counter()
-        comparison.rank(trained)
-        end = time.perf_counter()
+    trained = [
+        _trained(name, seed, of_seed, photo_of)
+        for name, of_strategy in zip(STRATEGIES, errors, strict=True)
+        for seed, of_seed in enumerate(of_strategy)
+    ]
+    start = time.perf_counter()
+    comparison.rank(trained)
+    seconds = time.perf_counter() - start
     print(
         f"{len(STRATEGIES)} strategies, {n_seeds} seeds, {n_faces} faces, {bootstrap.RESAMPLES} resamples, "
         f"{_machine(torch.device('cpu'))}"
     )
-    print(f"read the files        {middle - start:6.2f} s")
-    print(f"rank, with intervals  {end - middle:6.2f} s")
+    print(f"rank, with intervals  {seconds:6.2f} s")
 
 
-def _write_errors(folder: Path, errors: npt.NDArray[np.float64], photo_of: npt.NDArray[np.int64]) -> None:
-    """What `facemix compare` reads of a trained strategy."""
+def _trained(name: str, seed: int, errors: npt.NDArray[np.float64], photo_of: npt.NDArray[np.int64]) -> Trained:
+    """The record of a training with made-up errors."""
     nme = float(errors.mean())
-    test = {"nme": nme, "fr8": 0, "fr10": 0, "auc8": 0, "regions": {}, "subsets": {"": nme}, "box_jitter": {}}
-    folder.mkdir(parents=True)
-    training = {"faces_seen": 1, "pretraining_faces_seen": 0}
-    metrics = {"normalizer": "outer_eye", "val": {"nme": nme}, "test": test, "training": training}
-    (folder / "metrics.json").write_text(json.dumps(metrics))
-    rows = zip(errors.tolist(), photo_of.tolist(), strict=True)
-    table = [{"face": i, "subset": "", "nme": nme, "photo": photo} for i, (nme, photo) in enumerate(rows)]
-    write_table(folder / "errors.csv", table)
-    write_table(folder / "history.csv", [{"step": 1, "val_nme": nme}])
+    test = {"nme": nme, "fr8": 0.0, "fr10": 0.0, "auc8": 0.0, "regions": {}, "subsets": {"": nme}, "box_jitter": {}}
+    faces = [str(i) for i in range(len(errors))]
+    return Trained(
+        strategy=name,
+        seed=seed,
+        metrics={"normalizer": "outer_eye", "val": {"nme": nme}, "test": test},
+        errors=dict(zip(faces, errors.tolist(), strict=True)),
+        photos=dict(zip(faces, photo_of.astype(str).tolist(), strict=True)),
+        box_jitter={0.0: nme},
+        history=[],
+        faces_seen=1,
+    )
 
 
 def _peak_memory() -> float:

@@ -1,63 +1,22 @@
-"""NME of a detector on the faces of a pack, in the pixels of the original images.
-
-A face is shown in the tight box of its true landmarks. No face detector's box is that good, so evaluation also says
-what the NME becomes when boxes are moved and scaled at random.
-"""
+"""From predictions to figures: NME and what is made of it, in the pixels of the original images."""
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from facemix.errors import FacemixError
 from facemix.evaluation import metrics
-from facemix.faces import geometry, packs
+from facemix.faces import geometry
 from facemix.faces.landmarks import REGIONS
 from facemix.faces.packs import Pack
-from facemix.training.landmarker import Landmarker
+from facemix.training.predictions import Predictions
 
-BOX_JITTER = (0.05, 0.10, 0.15)
-"""Levels at which boxes are disturbed, beside 0."""
-
-
-def predict_pack(
-    landmarker: Landmarker, pack: Pack, rows: npt.NDArray[np.int64], jitter: float = 0.0
-) -> npt.NDArray[np.float32]:
-    """Predictions (n, 68, 2) in pixels of the crops, for the chosen rows (n,).
-
-    Each face in its tight landmark box, disturbed at the level `jitter`. A detector that looks further than the pack's
-    crops reach sees their borders replicated: with `context` c, crops of `margin` m hold all that it looks at while
-    c * exp(jitter) + 2 * jitter <= m (1.69 <= 2 for the settings of params.yaml at 0.15).
-    """
-    boxes = jitter_boxes(geometry.landmark_box(pack.landmarks[rows]), pack.ids[rows], jitter)
-
-    def crops() -> Iterator[npt.NDArray[np.uint8]]:
-        for row in rows:
-            yield pack.images[row]
-            packs.release(pack.images)
-
-    return landmarker.predict_each(crops(), boxes)
-
-
-def jitter_boxes(
-    boxes: npt.NDArray[np.float64], ids: Sequence[str] | npt.NDArray[np.str_], level: float
-) -> npt.NDArray[np.float64]:
-    """Boxes (n, 4) xyxy disturbed by a pure function of each face's id and the level, the same for every detector.
-
-    With u, v, w uniform in (-1, 1) and s the longer side of the box: the centre moves by (level u s, level v s), and
-    both sides are scaled by exp(level w), so that growing and shrinking by a factor are equally likely. A face has the
-    same u, v, w at every level: results differ by the level alone, not by luck.
-    """
-    drawn = np.array([np.random.default_rng(_seed(id_)).uniform(-1, 1, 3) for id_ in ids]).reshape(-1, 3)
-    shift = level * drawn[:, :2] * geometry.square_side(boxes)[:, None]
-    growth = np.expm1(level * drawn[:, 2:]) / 2 * (boxes[:, 2:] - boxes[:, :2])
-    jittered: npt.NDArray[np.float64] = boxes + np.concatenate([shift - growth, shift + growth], axis=1)
-    return jittered
-
-
-def _seed(id_: str) -> int:
-    return int.from_bytes(hashlib.sha256(f"box jitter {id_}".encode()).digest()[:8])
+SETS = {"val": ("validation",), "test": ("test",), "challenging": ("challenging",), "full": ("test", "challenging")}
+"""What figures are made for: sets of splits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,28 +47,60 @@ class Errors:
         )
 
 
-def measure(predicted: npt.NDArray[np.float32], pack: Pack, rows: npt.NDArray[np.int64], normalizer: str) -> Errors:
-    """Errors of predictions (n, 68, 2) in pixels of the crops, taken back to the original images first."""
-    back = geometry.invert(pack.transforms[rows])
-    truth = geometry.apply(back, pack.landmarks[rows])
-    return Errors(
-        ids=pack.ids[rows],
-        subsets=pack.subsets[rows],
-        photos=pack.photos[rows],
-        splits=pack.splits[rows],
-        points=metrics.point_errors(geometry.apply(back, predicted), truth, normalizer),
-    )
+def measure(predictions: Predictions, pack: Pack, normalizer: str) -> dict[float, Errors]:
+    """Errors of predictions at each level of box jitter, of the faces of the real pack that judge.
+
+    Raises:
+        FacemixError: the predictions are of other faces than the pack holds.
+    """
+    place = {id_: row for row, id_ in enumerate(pack.ids.tolist())}
+    if unknown := [id_ for id_ in predictions.ids.tolist() if id_ not in place]:
+        raise FacemixError(
+            f"predictions of {len(unknown)} faces that the real pack does not hold, such as {unknown[0]}; "
+            "expected those of its validation and test faces: run `dvc repro`"
+        )
+    rows = np.array([place[id_] for id_ in predictions.ids.tolist()], dtype=np.int64)
+    truth = geometry.apply(geometry.invert(pack.transforms[rows]), pack.landmarks[rows])
+    return {
+        level: Errors(
+            ids=predictions.ids,
+            subsets=pack.subsets[rows],
+            photos=pack.photos[rows],
+            splits=pack.splits[rows],
+            points=metrics.point_errors(points, truth, normalizer),
+        )
+        for level, points in predictions.points.items()
+    }
 
 
-def measure_jittered(
-    landmarker: Landmarker, pack: Pack, rows: npt.NDArray[np.int64], normalizer: str
-) -> dict[float, Errors]:
-    """Errors of a detector in boxes disturbed at each level of BOX_JITTER."""
-    return {level: measure(predict_pack(landmarker, pack, rows, level), pack, rows, normalizer) for level in BOX_JITTER}
+def figures(errors: Mapping[float, Errors], pack: Pack, normalizer: str) -> dict[str, Any]:
+    """The figures of one detector: `normalizer`, `validation_faces`, and a mapping for each set of faces that is there.
+
+    Args:
+        errors: what `measure` gives.
+        pack: the real one.
+        normalizer: the face size under the errors.
+    """
+    there = {name: splits for name, splits in SETS.items() if np.isin(splits, errors[0.0].splits).all()}
+    return {
+        "normalizer": normalizer,
+        "validation_faces": which_faces(pack, np.flatnonzero(pack.splits == "validation")),
+        **{
+            name: summarize(errors[0.0].of(*splits), {level: one.of(*splits) for level, one in errors.items() if level})
+            for name, splits in there.items()
+        },
+    }
+
+
+def which_faces(pack: Pack, rows: npt.NDArray[np.int64]) -> str:
+    """A digest of names and landmark boxes: on faces of equal digest NMEs compare, however the faces were cropped."""
+    digest = hashlib.sha256("\0".join(pack.ids[rows].tolist()).encode())
+    digest.update(pack.boxes[rows].tobytes())
+    return digest.hexdigest()[:12]
 
 
 def summarize(errors: Errors, jittered: Mapping[float, Errors]) -> dict[str, object]:
-    """What metrics.json holds for one set of faces: NME, failure rates, AUC, NME by region, subset and box jitter.
+    """The figures of one set of faces: NME, failure rates, AUC, NME by region, subset and box jitter.
 
     Args:
         errors: in tight boxes.

@@ -61,3 +61,21 @@ def draw_lines(
 def _fixed(points: npt.NDArray[np.floating]) -> list[list[int]]:
     """Points (n, 2) as OpenCV's fixed-point numbers."""
     return np.round(points * 2**_SHIFT).astype(int).tolist()  # type: ignore[no-any-return]
+
+
+def contact_sheet(
+    images: npt.NDArray[np.uint8], landmarks: npt.NDArray[np.floating], columns: int = 12, rows: int = 6
+) -> npt.NDArray[np.uint8]:
+    """A picture (H, W, 3) of up to columns x rows evenly chosen faces with their points.
+
+    Args:
+        images: (N, S, S, 3) RGB.
+        landmarks: (N, 68, 2) pixels of those images.
+    """
+    chosen = np.unique(np.linspace(0, len(images) - 1, columns * rows).round().astype(int))
+    size = images.shape[1]
+    sheet = np.zeros((-(-len(chosen) // columns) * size, min(columns, len(chosen)) * size, 3), dtype=np.uint8)
+    for k, i in enumerate(chosen):
+        y, x = k // columns * size, k % columns * size
+        sheet[y : y + size, x : x + size] = draw_points(images[i], landmarks[i])
+    return sheet

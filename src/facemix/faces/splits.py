@@ -1,19 +1,12 @@
-"""Which faces train, validate and test: photo by photo, the same everywhere, and nested subsets of the training faces.
+"""Which faces train, validate and test: photo by photo, the same everywhere."""
 
-Everything hangs on a hash of names, never on the order or the number of files: a face keeps its place when others are
-missing.
-"""
-
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-
 from facemix.errors import FacemixError
 from facemix.faces.face import Face
+from facemix.faces.order import fraction
 from facemix.files import whole_file
 
 TEST_SUBSETS = {"helen/testset": "test", "lfpw/testset": "test", "ibug": "challenging"}
@@ -25,7 +18,7 @@ TEST_SHARE = 0.25
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SplitFile:
-    """A committed split (`data/splits/300w.yaml`)."""
+    """A committed split (`data/splits/real/300w.yaml`)."""
 
     validation: tuple[str, ...]
     """Ids of the faces that validate."""
@@ -84,12 +77,6 @@ def exclude(path: Path, ids: Sequence[str]) -> None:
         read_split_file(beside)
 
 
-def fraction(*key: object) -> float:
-    """A number in [0, 1), uniform over keys and fixed for each: the same on every machine."""
-    digest = hashlib.sha256("\0".join(map(str, key)).encode()).digest()
-    return int.from_bytes(digest[:7], "big") / 2**56
-
-
 def assign(faces: Sequence[Face], split_file: SplitFile | None) -> list[str]:
     """The split of each face of a real source: train, validation, test, challenging or excluded.
 
@@ -125,11 +112,3 @@ def assign(faces: Sequence[Face], split_file: SplitFile | None) -> list[str]:
         else split
         for face, split in zip(faces, splits, strict=True)
     ]
-
-
-def nested_order(ids: npt.NDArray[np.str_], seed: int) -> npt.NDArray[np.int64]:
-    """Indices (n,) of faces in the order of a seeded hash of their ids: its first k faces are the subset of size k.
-
-    A larger subset contains every smaller one of the same seed.
-    """
-    return np.argsort([fraction("subset", seed, id_) for id_ in ids.tolist()], kind="stable")

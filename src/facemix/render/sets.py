@@ -43,6 +43,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from facemix.errors import FacemixError
+from facemix.faces import contours, landmarks
 from facemix.faces.parallel import available_cores
 from facemix.files import whole_file
 from facemix.render.scene import BACKENDS
@@ -54,8 +55,6 @@ if TYPE_CHECKING:
     from facemix.render.population import Population
     from facemix.render.studio import RenderedFace
 
-FOLDER = Path("data/renders")
-"""Where the pipeline keeps its rendered sets, `synthetic` and `stand_in`."""
 
 STUDIO = "facemix.render.studio"
 """The module that takes the pictures. It loads the renderer, so it is imported where pictures are taken, not here."""
@@ -181,6 +180,8 @@ def _fingerprint() -> str:
     """Changes when the generator's code or data do: its faces may then differ, so a set of before is not continued."""
     package = Path(__file__).parent
     digest = hashlib.sha256()
+    for path in (Path(contours.__file__), Path(landmarks.__file__)):  # where labels lie
+        digest.update(path.read_bytes())
     for path in sorted(package.rglob("*")):
         if path.is_file() and "__pycache__" not in path.parts and path != Path(__file__):
             digest.update(f"{path.relative_to(package).as_posix()}\0".encode() + path.read_bytes())

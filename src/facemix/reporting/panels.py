@@ -6,8 +6,7 @@ import numpy.typing as npt
 from scipy.spatial import Delaunay
 
 from facemix.faces import geometry
-from facemix.faces.drawing import draw_lines, draw_points
-from facemix.faces.packs import contact_sheet
+from facemix.faces.drawing import contact_sheet, draw_lines, draw_points
 
 Image = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.floating]

@@ -11,13 +11,12 @@ from ruamel.yaml import YAML
 
 from facemix import tracking
 from facemix.checks.pairs import leaking
-from facemix.config import Params
+from facemix.config import REPORTS, Params
 from facemix.files import whole_file, write_table
 from facemix.reporting import figures
 from facemix.stages import leaks
-from facemix.stages.leaks import REPORTS
 from facemix.strategies import MODELS, STRATEGIES
-from facemix.verdict import comparison
+from facemix.verdict import comparison, results
 
 SHOWN = {
     "rank": "rank",
@@ -77,8 +76,8 @@ def compare(params: Params) -> None:
 
 
 def _find(params: Params) -> _Found:
-    trained = comparison.read(MODELS, params.seeds)
-    missing = comparison.missing(MODELS, params.seeds)
+    trained = results.read(MODELS, params.seeds, params.evaluation.normalizer)
+    missing = results.missing(MODELS, params.seeds)
     ranked = comparison.rank(trained)
     shown = comparison.faces_shown(trained)
     faces, photos = len(trained[0].errors), len(set(trained[0].photos.values()))
@@ -230,13 +229,16 @@ def _write_tables_and_figures(
     ced, box_jitter = comparison.ced_table(trained), comparison.box_jitter_table(trained)
     tables = {
         "ranking.csv": ranked,
+        "errors.csv": comparison.error_table(trained),
         "ced.csv": ced,
         "box_jitter.csv": box_jitter,
         "validation.csv": comparison.validation_table(trained),
     }
     for name, rows in tables.items():
         # `dvc plots` draws nothing where a column that dvc.yaml names is not there.
-        untrained = {one: "" for one in STRATEGIES if name != "ranking.csv" and rows and one not in rows[0]}
+        untrained = {
+            one: "" for one in STRATEGIES if name not in ("ranking.csv", "errors.csv") and rows and one not in rows[0]
+        }
         with whole_file(REPORTS / name) as beside:
             # No rows: where nothing but the label adapter was trained, no step was validated.
             write_table(beside, [{**row, **untrained} for row in rows], () if rows else ("step", *STRATEGIES))

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from facemix import config
 from facemix.errors import FacemixError
+from facemix.faces import sources
 from facemix.faces.face import Face
 from facemix.faces.formats import DEFAULT_ROLES, OFFICIAL_300W, check, read
 from facemix.files import alone, whole_folder
@@ -30,11 +31,11 @@ def import_source(
     link: bool = False,
     root: Path = Path(),
 ) -> Path:
-    """Copies the faces of a folder to `data/sources/NAME`, tracks them with DVC and names them in params.yaml.
+    """Copies the faces of a folder to `data/sources/ROLE/NAME`, tracks them with DVC and names them in params.yaml.
 
     Every face is checked first, down to decoding its image. What fails, at whatever step, leaves nothing behind.
 
-    The originals are never changed. With `link`, `data/sources/NAME` holds symbolic links to them; DVC follows the
+    The originals are never changed. With `link`, `data/sources/ROLE/NAME` holds symbolic links to them; DVC follows the
     links, keeps a copy of its own in its cache (from there `dvc exp run --temp` and other checkouts take the files)
     and, told not to relink, leaves the links in place. So linking spares a second copy where the file system has
     neither reflinks nor hard links, but not the one in the cache.
@@ -57,7 +58,7 @@ def import_source(
     faces, broken = read(format, path)
     name = name or (format if format == "300w" else path.resolve().name)
     role = role or DEFAULT_ROLES[format]
-    folder = root / "data" / "sources" / name
+    folder = root / sources.SOURCES / role / name
     with alone(root / "checkpoints" / "import"):  # each adds to the sources that params.yaml names
         changes = _changes(root / config.PARAMS_FILE, folder, name, role, format)
         broken += check(faces)
@@ -103,13 +104,12 @@ def _changes(params: Path, folder: Path, name: str, role: str, format: str) -> d
     if name in config.RENDERED.values():
         raise FacemixError(f"name {name!r}: rendered faces are called so; choose another with --name")
     before = config.load(params)
-    sources = before.sources
-    taken = any(source.name == name for source in sources.real + sources.synthetic)
+    taken = any(source.name == name for source in before.sources.real + before.sources.synthetic)
     if taken or folder.exists() or _tracker(folder).exists():
         raise FacemixError(
             f"{folder}: a source named {name!r} exists already; choose another with --name, or remove it first"
         )
-    listed = sources.real if role == "real" else sources.synthetic
+    listed = before.sources.real if role == "real" else before.sources.synthetic
     entries = [config.plain(source) for source in listed] + [{"name": name, "format": format}]
     changes: dict[str, object] = {f"sources.{role}": entries}
     if role == "real" and before.render.stand_in.n:

@@ -4,7 +4,6 @@ import csv
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -15,13 +14,13 @@ from facemix import config
 from facemix.checks import duplicates, human_floor
 from facemix.checks import pairs as verdict
 from facemix.checks.duplicates import Pair
+from facemix.config import REPORTS
 from facemix.errors import FacemixError
 from facemix.faces import packs, splits
+from facemix.faces.sources import SPLIT_FILES, split_path
 from facemix.files import whole_file, write_table
 from facemix.render.population import POPULATIONS, changed
-from facemix.stages.prepare import SPLIT_FILES, split_path
 
-REPORTS = Path("reports")
 TABLE = REPORTS / "leaks.csv"
 SHEET = REPORTS / "leaks.png"
 HUMAN_FLOOR = REPORTS / "human_floor.json"
@@ -145,7 +144,7 @@ def _exclude(ids: Sequence[str], params: config.Params) -> None:
         for source in (*getattr(params.sources, role), rendered):
             own = [id_.removeprefix(f"{source.name}/") for id_ in ids if id_.startswith(f"{source.name}/")]
             if own:
-                path = SPLIT_FILES / f"{source.name}.yaml"
+                path = SPLIT_FILES / role / f"{source.name}.yaml"
                 if not path.exists() and (of_format := split_path(source, role)).exists():
                     # That of the format holds for every source of it; what is excluded here is of this one alone.
                     with whole_file(path) as beside:

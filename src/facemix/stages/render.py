@@ -8,6 +8,7 @@ from pathlib import Path
 
 from facemix import config, tracking
 from facemix.errors import FacemixError
+from facemix.faces.sources import RENDERS
 from facemix.files import alone, whole_folder
 from facemix.render import sets
 from facemix.render.population import POPULATIONS, Population, changed
@@ -87,7 +88,7 @@ def render_stage(name: str, params: config.Params) -> None:
         FacemixError: the generator failed, or a process of it died.
     """
     wanted: config.RenderedSet = getattr(params.render, name)
-    out = sets.FOLDER / name
+    out = RENDERS / name
     if wanted.n == 0:
         with whole_folder(out) as beside:
             sets.write_table(beside / sets.TABLE, [])

@@ -1,7 +1,7 @@
 """`facemix report`: all that came out, as one page for somebody who has read nothing else: `reports/report.html`."""
 
 from facemix import tracking
-from facemix.config import Params
+from facemix.config import REPORTS, Params
 from facemix.faces import formats
 from facemix.faces.face import STAND_IN_SHOWN
 from facemix.files import whole_file, whole_folder
@@ -9,7 +9,6 @@ from facemix.reporting import figures
 from facemix.reporting.page import Piece, Report, Section, html
 from facemix.reporting.sections import faces, provenance, results
 from facemix.reporting.sections.found import Found, read
-from facemix.stages.leaks import REPORTS
 
 PAGE = REPORTS / "report.html"
 FIGURES = REPORTS / "figures"

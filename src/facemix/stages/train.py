@@ -7,24 +7,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
-import numpy.typing as npt
 import torch
 
 from facemix import tracking
 from facemix.config import Params
 from facemix.errors import FacemixError
 from facemix.evaluation import measure
-from facemix.evaluation.metrics import by_region
 from facemix.faces import packs
 from facemix.faces.face import STAND_IN, STAND_IN_SHOWN
 from facemix.faces.packs import Pack
-from facemix.files import alone, whole_folder, write_table
+from facemix.files import alone, whole_folder
 from facemix.strategies import MODELS, Strategy
-from facemix.training import loop, processes, tasks
+from facemix.training import loop, predictions, processes, tasks
 from facemix.training.checkpoint import read_checkpoint, write_checkpoint
-from facemix.training.tasks import Outcome, Rows, Task
+from facemix.training.tasks import Rows, Task
 
 
 def train(strategy: Strategy, seed: int, params: Params, resume: Path | None = None) -> None:
@@ -61,11 +57,10 @@ def train(strategy: Strategy, seed: int, params: Params, resume: Path | None = N
     ):
         if resume:
             adopt(resume, checkpoint, identity)
-        outcome = tasks.train_network(task, checkpoint, lambda row: _report(row, run)) if strategy.trains else None
-        if strategy.adapts_predictions:
-            outcome = tasks.fit_adapter(task, outcome)
-        assert outcome is not None
-        metrics = write_outputs(folder, task, outcome)
+        outcome = tasks.carry_out(task, checkpoint, lambda row: _report(row, run))
+        with whole_folder(folder) as beside:
+            tasks.write(beside, task, outcome)
+        metrics = figures_of(folder, task)
         run.metrics(_numbers(metrics))
         for file in sorted(folder.iterdir()):
             if not file.name.startswith("model."):
@@ -77,54 +72,14 @@ def train(strategy: Strategy, seed: int, params: Params, resume: Path | None = N
     print(f"{folder}: NME {val:.2f} on validation, {test:.2f} on test (% of {params.evaluation.normalizer}{faces})")
 
 
-def write_outputs(folder: Path, task: Task, outcome: Outcome) -> dict[str, Any]:
-    """Evaluates and writes a strategy's folder beside, then renames it; returns what metrics.json holds."""
-    rows = task.split("validation", "test", "challenging")
-    predicted = measure.predict_pack(outcome.landmarker, task.real, rows)
+def figures_of(folder: Path, task: Task) -> dict[str, Any]:
+    """The figures of a trained model, for its MLflow run: from its predictions, as `facemix compare` makes them."""
     normalizer = task.params.evaluation.normalizer
-    errors = measure.measure(predicted, task.real, rows, normalizer)
-    jittered = measure.measure_jittered(outcome.landmarker, task.real, rows, normalizer)
-    sets = {"val": ["validation"], "test": ["test"]}
-    if np.any(task.real.splits == "challenging"):
-        sets |= {"challenging": ["challenging"], "full": ["test", "challenging"]}
-    metrics: dict[str, Any] = {
-        "normalizer": normalizer,
-        "validation_faces": which_faces(task.real, task.split("validation")),
+    errors = measure.measure(predictions.read(folder), task.real, normalizer)
+    about = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    return measure.figures(errors, task.real, normalizer) | {
+        key: about[key] for key in ("training", "adapter") if about[key]
     }
-    metrics |= {
-        name: measure.summarize(errors.of(*names), {level: others.of(*names) for level, others in jittered.items()})
-        for name, names in sets.items()
-    }
-    metrics |= outcome.metrics
-
-    with whole_folder(folder) as beside:
-        outcome.landmarker.save(beside)
-        (beside / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
-        write_table(beside / "errors.csv", error_rows(errors.of("test", "challenging")))
-        write_table(beside / "history.csv", outcome.history)
-        if outcome.label_gap:
-            write_table(beside / "label_gap.csv", outcome.label_gap)
-        if outcome.picture is not None:
-            cv2.imwrite(str(beside / "batch.png"), outcome.picture[..., ::-1])
-    return metrics
-
-
-def which_faces(pack: Pack, rows: Rows) -> str:
-    """A digest of names and landmark boxes: on faces of equal digest NMEs compare, however the faces were cropped."""
-    digest = hashlib.sha256("\0".join(pack.ids[rows].tolist()).encode())
-    digest.update(pack.boxes[rows].tobytes())
-    return digest.hexdigest()[:12]
-
-
-def error_rows(errors: measure.Errors) -> list[dict[str, str]]:
-    """One row a face: its subset, NME, photograph, and NME by region, all in % of the face size."""
-    columns = {"face": errors.ids, "subset": errors.subsets, "nme": _decimals(errors.nme), "photo": errors.photos}
-    columns |= {name: _decimals(values) for name, values in by_region(errors.points).items()}
-    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-
-
-def _decimals(values: npt.NDArray[np.float64]) -> list[str]:
-    return [f"{value:.6f}" for value in values]
 
 
 def _datasets(task: Task) -> list[tracking.Dataset]:
@@ -159,7 +114,7 @@ def _report(row: loop.Row, run: tracking.Run) -> None:
 
 
 def _numbers(metrics: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
-    """What metrics.json holds of numbers, with dotted keys: `test.regions.jaw`. MLflow draws a section for each `/`."""
+    """The numbers among figures, with dotted keys: `test.regions.jaw`. MLflow draws a section for each `/`."""
     numbers: dict[str, float] = {}
     for name, value in metrics.items():
         key = prefix + name.replace("/", "-")

@@ -8,7 +8,7 @@ import json
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -45,6 +45,8 @@ class Inputs:
 
     params: tuple[str, ...]
     """Dotted keys of params.yaml."""
+    other_params: Mapping[str, Any] = field(default_factory=dict)
+    """What it depends on in other files: `FILE:KEY` -> value."""
     paths: tuple[str, ...]
     """Files and folders that no stage makes: code, sources, splits."""
     needs: tuple[str, ...]
@@ -77,7 +79,7 @@ class Errors:
     yaw: Array
     """(n,) degrees."""
     nme: Mapping[str, Array]
-    """NME (n,) in % of `all` points and, where the training wrote them, of each region."""
+    """NME (n,) in % of `all` points and of each region."""
 
     def at(self, chosen: npt.NDArray[np.bool_]) -> "Errors":
         """The part of some faces, chosen (n,)."""
@@ -138,11 +140,15 @@ def parse_axes(arguments: Sequence[str], params: Params) -> Axes:
             near = difflib.get_close_matches(str(name), STRATEGIES, n=1)
             hint = f" (did you mean {near[0]!r}?)" if near else ""
             raise ConfigError(f"strategies: found {name!r}, expected some of {', '.join(STRATEGIES)}{hint}")
+    if "control" in given.get("strategies", []) and not params.control_seeds:
+        raise ConfigError(
+            "strategies: found control, but control_seeds in params.yaml is []; set it to the seeds first"
+        )
     axes: Axes = {
         "alpha": [params.alpha],
         "n_real": [params.n_real],
         "seeds": [*params.seeds],
-        "strategies": [*STRATEGIES],
+        "strategies": [name for name in STRATEGIES if name != "control" or params.control_seeds],
     }
     axes |= given
     axes |= _checked({key: values for key, values in axes.items() if key != "strategies"}, config.plain(params))
@@ -236,7 +242,7 @@ def plan(axes: Axes, inputs: Mapping[str, Inputs]) -> list[Point]:
             for seed in axes["seeds"]
         ]
     points = [*dict.fromkeys([*points, *(trained_as(point, inputs) for point in points)])]
-    order = {name: (len(inputs[name].needs), i) for i, name in enumerate(STRATEGIES)}
+    order = {name: (len(inputs[name].needs), i) for i, name in enumerate(STRATEGIES) if name in inputs}
     return sorted(points, key=lambda point: order[point.strategy])
 
 
@@ -288,6 +294,7 @@ def experiment_name(point: Point, plain: Mapping[str, Any], inputs: Inputs, cont
         "strategy": point.strategy,
         "seed": point.seed,
         "params": {key: config.lookup(full, key) for key in inputs.params},
+        "other_params": dict(inputs.other_params),
         "content": {path: content.get(path) for path in inputs.paths},
     }
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:7]

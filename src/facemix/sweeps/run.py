@@ -7,9 +7,7 @@ share DVC's cache, by `dvc repro` and `dvc exp save`; the finished experiment is
 its name says what it depends on, and the workspace stays the user's.
 """
 
-import csv
 import dataclasses
-import io
 import json
 import os
 import queue
@@ -18,7 +16,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -26,25 +24,19 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from facemix import config, tracking
-from facemix.config import PARAMS_FILE, Params
+from facemix.config import PARAMS_FILE, REPORTS, Params
 from facemix.errors import FacemixError
-from facemix.faces import packs, pose
-from facemix.faces.face import STAND_IN, STAND_IN_SHOWN
-from facemix.faces.landmarks import REGIONS
-from facemix.files import alone, whole_file, write_table
-from facemix.reporting import figures
-from facemix.stages.leaks import REPORTS
+from facemix.faces import packs
+from facemix.files import alone, whole_file
 from facemix.strategies import MODELS, STRATEGIES
-from facemix.sweeps import grid
-from facemix.sweeps.grid import Axes, Errors, Inputs, Point, Result
+from facemix.sweeps import grid, results
+from facemix.sweeps.grid import Axes, Inputs, Point
+from facemix.verdict.results import load
 
 WORK = Path(".dvc/tmp/facemix/sweep")
 """Clones and logs; beside it the lock that keeps two sweeps apart."""
-COLUMNS = ("strategy", "alpha", "n_real", "seed", "val_nme", "test_nme", "fr8", "experiment")
-CURVES = ("sweep_curves.csv", "sweep_alpha.png", "sweep_n_real.png", "sweep_worth.csv", "sweep_parts.png")
 
 
 class Stopped(SystemExit):
@@ -76,21 +68,28 @@ def run_sweep(arguments: Sequence[str], params: Params, *, jobs: int, yes: bool)
     with alone(root / WORK):
         missing = [point for point in trainings if names[point] not in _experiments(root)]
         _announce(trainings, missing, params, jobs, yes)
-        failed = _train(root, commit, grid.levels(missing, inputs), names, inputs, axes, jobs) if missing else {}
+        failed = (
+            _train(root, commit, grid.levels(missing, inputs), names, inputs, axes, jobs, params) if missing else {}
+        )
         tracking.deliver()
-        found, total = read_results(root, {point: names[point] for point in trainings if point not in failed})
-    results = [
+        found, total = results.read_results(
+            root,
+            {point: names[point] for point in trainings if point not in failed},
+            _experiments(root),
+            params.evaluation.normalizer,
+        )
+    points_found = [
         dataclasses.replace(found[training], point=point) for point, training in points.items() if training in found
     ]
-    if results:
+    if points_found:
         grid.check_counts(axes, total)
-        write_tables(results, total)
+        results.write_tables(points_found, total)
     if failed:
         raise FacemixError(
             f"{len(failed)} of {len(trainings)} trainings failed; the same command tries them again:\n"
             + "\n".join(f"{names[point]}: {reason}" for point, reason in failed.items())
         )
-    write_curves(results, total, params)
+    results.write_curves(points_found, total, params)
 
 
 # --- What is there ----------------------------------------------------------------------------------------------------
@@ -150,12 +149,16 @@ def read_inputs(root: Path, seed: int) -> dict[str, Inputs]:
             upstream = {stage, *descendants(graph, stage)}
             made = {out.fs_path for one in upstream if one.cmd for out in one.outs}
             dependencies = [dependency for one in upstream for dependency in one.deps]
+            params = [one for one in dependencies if isinstance(one, ParamsDependency)]
+            ours = root / PARAMS_FILE
             found[name] = Inputs(
-                params=tuple(
-                    sorted(
-                        {key for one in dependencies if isinstance(one, ParamsDependency) for key in one.params},
-                    )
-                ),
+                params=tuple(sorted({key for one in params if Path(one.fs_path) == ours for key in one.params})),
+                other_params={
+                    f"{os.path.relpath(one.fs_path, root)}:{key}": value
+                    for one in params
+                    if Path(one.fs_path) != ours
+                    for key, value in one.read_params(flatten=True).items()
+                },
                 paths=tuple(
                     sorted(
                         {
@@ -287,6 +290,7 @@ def _train(
     inputs: Mapping[str, Inputs],
     axes: Axes,
     jobs: int,
+    params: Params,
 ) -> dict[Point, str]:
     """Trains the points group by group; returns those that failed, with the reason."""
     shutil.rmtree(root / WORK, ignore_errors=True)  # what a killed sweep left
@@ -303,7 +307,9 @@ def _train(
             raise FacemixError(f"needs {names[lacking[0]]}, which failed")
         clone = clones.get()
         try:
-            return _train_point(root, clone, commit, point, names[point], running, logs / f"{names[point]}.log")
+            log = logs / f"{names[point]}.log"
+            normalizer = params.evaluation.normalizer
+            return _train_point(root, clone, commit, point, names[point], running, log, normalizer)
         finally:
             clones.put(clone)
 
@@ -318,7 +324,7 @@ def _train(
                 for future in as_completed(futures):
                     point, done = futures[future], done + 1
                     try:
-                        said = f"test NME {future.result():.2f}"
+                        said = f"validation NME {future.result():.2f}"
                     except (FacemixError, OSError) as error:
                         failed[point], said = str(error), "failed"
                     left = (time.monotonic() - started) / done * (total - done)
@@ -387,8 +393,10 @@ def _prepare(root: Path, clone: Path, running: _Running, log: Path, axes: Axes, 
     grid.check_counts(axes, int(np.sum(packs.read(clone / packs.FOLDER / "real").splits == "train")))
 
 
-def _train_point(root: Path, clone: Path, commit: str, point: Point, name: str, running: _Running, log: Path) -> float:
-    """Trains a point in a clone and brings its experiment home; returns its test NME."""
+def _train_point(
+    root: Path, clone: Path, commit: str, point: Point, name: str, running: _Running, log: Path, normalizer: str
+) -> float:
+    """Trains a point in a clone and brings its experiment home; returns its validation NME."""
     _git(clone, "reset", "--quiet", "--hard", commit)
     seeds = {"seeds": [point.seed], "control_seeds": [point.seed]}
     config.update_params(clone / PARAMS_FILE, {**dict(point.settings), **seeds})
@@ -398,167 +406,23 @@ def _train_point(root: Path, clone: Path, commit: str, point: Point, name: str, 
         _dvc(*arguments, root=root, clone=clone, running=running, log=log, **about)
 
     dvc("repro", point.stage)
-    metrics = json.loads((clone / _folder(point) / "metrics.json").read_text(encoding="utf-8"))
+    pack = packs.read(clone / packs.FOLDER / "real", images=False)
+    folder = MODELS / point.strategy / f"seed-{point.seed}"
+    figures = load(clone / folder, pack, normalizer).figures
     summary = REPORTS / "metrics.json"
     with whole_file(clone / summary) as beside:
-        beside.write_text(json.dumps(summarize(point.strategy, metrics), indent=2) + "\n", encoding="utf-8")
+        beside.write_text(json.dumps(summarize(point.strategy, figures), indent=2) + "\n", encoding="utf-8")
     dvc("exp", "save", "--quiet", "--force", "--name", name, "--include-untracked", str(summary), point.stage)
     reference = f"refs/exps/{commit[:2]}/{commit[2:]}/{name}"
     quiet = ("--quiet", "--no-write-fetch-head", "--no-auto-maintenance")
     _git(root, "fetch", *quiet, str(clone), f"+{reference}:{reference}")
-    return float(metrics["test"]["nme"])
+    return float(figures["val"]["nme"])
 
 
-def summarize(strategy: str, metrics: Mapping[str, Any]) -> dict[str, Any]:
+def summarize(strategy: str, figures: Mapping[str, Any]) -> dict[str, Any]:
     """What `dvc exp show` shows of a point, in the form of the pipeline's own metrics: of this strategy only."""
     return {
-        "normalizer": metrics["normalizer"],
-        "test_nme": {strategy: round(metrics["test"]["nme"], 4)},
-        "val_nme": {strategy: round(metrics["val"]["nme"], 4)},
+        "val_nme": {strategy: round(figures["val"]["nme"], 4)},
+        "test_nme": {strategy: round(figures["test"]["nme"], 4)},
+        "normalizer": figures["normalizer"],
     }
-
-
-def _folder(point: Point) -> Path:
-    return MODELS / point.strategy / f"seed-{point.seed}"
-
-
-# --- Results ----------------------------------------------------------------------------------------------------------
-
-
-def read_results(root: Path, names: Mapping[Point, str]) -> tuple[dict[Point, Result], int]:
-    """Each training's metrics and errors, as DVC has them in its experiment, and the number of real training faces.
-
-    Raises:
-        FacemixError: an experiment's files are no longer in DVC's cache.
-    """
-    from dvc.api import DVCFileSystem
-
-    revisions = _experiments(root)
-    results: dict[Point, Result] = {}
-    total = 0
-    yaws: dict[str, float] = {}
-    for point, name in names.items():
-        files = DVCFileSystem(str(root), rev=revisions[name])
-        try:
-            metrics = json.loads(files.read_text(str(_folder(point) / "metrics.json")))
-            errors = csv.DictReader(io.StringIO(files.read_text(str(_folder(point) / "errors.csv"))))
-            if not results:  # the packs are the same for all
-                total, yaws = _real_faces(files)
-        except FileNotFoundError as error:
-            raise FacemixError(
-                f"{name}: its files are gone from DVC's cache ({error}); run dvc exp remove {name} and this again"
-            ) from None
-        results[point] = Result(point=point, experiment=name, metrics=metrics, errors=read_errors(errors, yaws))
-    return results, total
-
-
-def _real_faces(files: Any) -> tuple[int, dict[str, float]]:
-    """How many real training faces the pack of an experiment holds, and the yaw of each of its faces, in degrees."""
-    import pyarrow.parquet as parquet
-
-    folder = packs.FOLDER / "real"
-    table = parquet.read_table(io.BytesIO(files.read_bytes(str(folder / "faces.parquet"))))
-    points = np.load(io.BytesIO(files.read_bytes(str(folder / "landmarks.npy"))), allow_pickle=False)
-    splits, sources, ids = (table.column(name).to_pylist() for name in ("split", "source", "id"))
-    names = [f"{source}/{id_}" for source, id_ in zip(sources, ids, strict=True)]
-    return splits.count("train"), dict(zip(names, pose.estimate(points)[:, 0].tolist(), strict=True))
-
-
-def read_errors(rows: Iterable[Mapping[str, str]], yaws: Mapping[str, float]) -> Errors:
-    """The rows of an errors.csv; earlier code wrote none of `photo` (then each face is its own) and the regions."""
-    table = sorted(rows, key=lambda row: row["face"])
-    return Errors(
-        faces=np.array([row["face"] for row in table]),
-        subsets=np.array([row["subset"] for row in table]),
-        photos=np.array([row.get("photo", row["face"]) for row in table]),
-        yaw=np.array([yaws[row["face"]] for row in table]),
-        nme={
-            part: np.array([float(row[column]) for row in table])
-            for part, column in ((grid.ALL, "nme"), *((region, region) for region in REGIONS))
-            if column in table[0]
-        },
-    )
-
-
-def write_tables(results: Sequence[Result], total: int) -> None:
-    """Writes `sweep.csv`, a row a point, and `sweep_errors.parquet`, a row a point and test face."""
-    rows = grid.table(results, total)
-    with whole_file(REPORTS / "sweep.csv") as beside:
-        write_table(beside, rows)
-    write_errors(REPORTS / "sweep_errors.parquet", rows, results)
-    for name in CURVES:  # those of another grid
-        (REPORTS / name).unlink(missing_ok=True)
-    print(f"{REPORTS / 'sweep.csv'}: {len(rows)} points")
-
-
-def write_curves(results: Sequence[Result], total: int, params: Params) -> None:
-    """Draws NME against alpha and n_real and says what synthetic faces are worth in real ones, where these vary."""
-    rows = grid.table(results, total)
-    if others := [key for key in rows[0] if key not in COLUMNS and len({row[key] for row in rows} - {None}) > 1]:
-        print(f"no curves are drawn: they are of one setting of all else, and {' and '.join(others)} varies")
-        return
-    normalizer = params.evaluation.normalizer
-    shown = STAND_IN_SHOWN if STAND_IN in results[0].metrics["test"]["subsets"] else ""
-    varied = [key for key in ("alpha", "n_real") if len({row[key] for row in rows} - {None}) > 1]
-    if varied:
-        curves = grid.curves(results, total)
-        with whole_file(REPORTS / "sweep_curves.csv") as beside:
-            write_table(beside, curves)
-        for key in varied:
-            with whole_file(REPORTS / f"sweep_{key}.png") as beside:
-                figures.SWEPT[key](beside, curves, normalizer, shown)
-    if worth := grid.worth_table(results, total):
-        counts = grid.real_counts(rows)
-        with whole_file(REPORTS / "sweep_worth.csv") as beside:
-            write_table(beside, [grid.say_worths(row, counts) for row in worth])
-        with whole_file(REPORTS / "sweep_parts.png") as beside:
-            figures.worth_by_part(beside, worth, counts, shown)
-        print("\n".join(grid.say_worth(row, counts) for row in worth if row["part"] == grid.ALL))
-        if lacking := [one.experiment for one in results if not one.errors.nme.keys() >= REGIONS.keys()]:
-            print(
-                f"nothing is said by region: {len(lacking)} of {len(results)} points, such as {lacking[0]}, were "
-                "trained by earlier code, which did not write NME by region"
-            )
-
-
-def write_errors(path: Path, rows: Sequence[Mapping[str, Any]], results: Sequence[Result]) -> None:
-    """Writes a row a point and tested face: strategy, alpha, n_real, seed, face, subset, photo, yaw, nme, regions.
-
-    What else was given in the grid stands behind the seed. The columns of regions are there where every point has them.
-    """
-    import pyarrow
-    import pyarrow.parquet as parquet
-
-    errors = [one.errors for one in results]
-
-    def repeated(rows: Sequence[Mapping[str, Any]], key: str, kind: Any) -> Any:
-        return pyarrow.array(
-            [value for row, one in zip(rows, errors, strict=True) for value in [row[key]] * len(one.faces)], kind
-        )
-
-    def other(key: str) -> Any:
-        if any(isinstance(row[key], str) for row in rows):  # a column has one type: 100 beside `all` are words, too
-            words = [{key: None if row[key] is None else str(row[key])} for row in rows]
-            return repeated(words, key, pyarrow.string())
-        return repeated(rows, key, None)
-
-    def joined(parts: Iterable[npt.NDArray[Any]], kind: Any) -> Any:
-        return pyarrow.array(np.concatenate(list(parts)), kind)
-
-    columns = {
-        "strategy": repeated(rows, "strategy", pyarrow.string()),
-        "alpha": repeated(rows, "alpha", pyarrow.float64()),
-        "n_real": repeated(rows, "n_real", pyarrow.int64()),
-        "seed": repeated(rows, "seed", pyarrow.int64()),
-        **{key: other(key) for key in rows[0] if key not in COLUMNS},
-        "face": joined((one.faces for one in errors), pyarrow.string()),
-        "subset": joined((one.subsets for one in errors), pyarrow.string()),
-        "photo": joined((one.photos for one in errors), pyarrow.string()),
-        "yaw": joined((one.yaw for one in errors), pyarrow.float32()),
-        "nme": joined((one.nme[grid.ALL] for one in errors), pyarrow.float32()),
-    }
-    for region in REGIONS:
-        if all(region in one.nme for one in errors):
-            columns[region] = joined((one.nme[region] for one in errors), pyarrow.float32())
-    with whole_file(path) as beside:
-        parquet.write_table(pyarrow.table(columns), beside, compression="zstd")

@@ -11,24 +11,29 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from facemix.config import Params, plain
 from facemix.errors import FacemixError
-from facemix.evaluation import measure
-from facemix.faces import geometry, packs, splits
+from facemix.faces import packs
+from facemix.faces.drawing import contact_sheet
+from facemix.faces.order import nested_order
 from facemix.faces.packs import Pack
-from facemix.strategies import ADAPTER_FROM, MODELS, Strategy
-from facemix.training import adaptation, augment, loop, processes
+from facemix.files import write_table
+from facemix.training import adaptation, augment, loop, predictions, processes
 from facemix.training.adaptation import LabelAdapter
 from facemix.training.batches import MixedBatches, TrainingSet
 from facemix.training.landmarker import Landmarker
 from facemix.training.model import LandmarkNet
+from facemix.training.predictions import predict_pack, validation_error
+from facemix.training.strategy import ADAPTER_FROM, MODELS, Strategy
+from facemix.workspace import installed_packages
 
-CODE = ("faces", "learning", "metrics.py", "strategies.py", "tasks.py")
-"""What of the package decides how a training ends."""
+CODE = ("training", "faces/geometry.py", "faces/landmarks.py", "faces/order.py", "faces/packs.py")
+"""What of the package decides weights and predictions: what the training stages of dvc.yaml depend on."""
 
 Rows = npt.NDArray[np.int64]
 Table = Sequence[Mapping[str, object]]
@@ -74,7 +79,8 @@ class Task:
             **{section: plain(getattr(params, section)) for section in sections},
             **({"training": plain(strategy.training(params))} if strategy.trains else {}),
             "inputs": dict(self.inputs),
-            "code": code(Path(__file__).parent),
+            "packages": installed_packages(),
+            "code": code(Path(__file__).parents[1]),
         }
 
 
@@ -84,7 +90,6 @@ class Outcome:
 
     landmarker: Landmarker
     history: Table
-    metrics: Mapping[str, object]
     label_gap: Table | None = None
     picture: npt.NDArray[np.uint8] | None = None
     """(H, W, 3) RGB: the first augmented batch with its points."""
@@ -151,7 +156,27 @@ def choose(pack: Pack, count: int | str, seed: int, key: str) -> Rows:
     wanted = len(rows) if count == "all" else int(count)
     if wanted > len(rows):
         raise FacemixError(f"params.yaml: {key}: found {wanted}, but there are {len(rows)} training faces; lower it")
-    return np.sort(rows[splits.nested_order(pack.ids[rows], seed)[:wanted]])
+    return np.sort(rows[nested_order(pack.ids[rows], seed)[:wanted]])
+
+
+def carry_out(task: Task, checkpoint: Path, report: Callable[[loop.Row], None]) -> Outcome:
+    """Trains what the strategy says: a network, a label adapter, or both one after the other."""
+    outcome = train_network(task, checkpoint, report) if task.strategy.trains else None
+    if task.strategy.adapts_predictions:
+        outcome = fit_adapter(task, outcome)
+    assert outcome is not None
+    return outcome
+
+
+def write(folder: Path, task: Task, outcome: Outcome) -> None:
+    """Fills an empty folder with all that a training leaves: network, predictions, and how they came about."""
+    outcome.landmarker.save(folder)
+    predictions.write(folder, predictions.of_judging_faces(outcome.landmarker, task.real))
+    write_table(folder / "history.csv", outcome.history)
+    if outcome.label_gap:
+        write_table(folder / "label_gap.csv", outcome.label_gap)
+    if outcome.picture is not None:
+        cv2.imwrite(str(folder / "batch.png"), outcome.picture[..., ::-1])
 
 
 def train_network(task: Task, checkpoint: Path, report: Callable[[loop.Row], None]) -> Outcome:
@@ -174,7 +199,7 @@ def train_network(task: Task, checkpoint: Path, report: Callable[[loop.Row], Non
     validation = task.split("validation")
 
     def validate(candidate: LandmarkNet) -> float:
-        predicted = measure.predict_pack(Landmarker(candidate, model.context, about), task.real, validation)
+        predicted = predict_pack(Landmarker(candidate, model.context, about), task.real, validation)
         return validation_error(predicted, task.real.landmarks[validation])
 
     about = _about(task)
@@ -206,22 +231,8 @@ def train_network(task: Task, checkpoint: Path, report: Callable[[loop.Row], Non
     return Outcome(
         landmarker=Landmarker(network, model.context, about | {"training": budget}),
         history=result.history,
-        metrics={"training": budget},
         picture=picture_of_batch(recipe),
     )
-
-
-def validation_error(predicted: npt.NDArray[np.floating], truth: npt.NDArray[np.floating]) -> float:
-    """What steps and epochs are chosen by: the mean distance in % of the longer side of a face's tight box.
-
-    It is no normaliser that a user chooses, so that another one makes no training stale.
-
-    Args:
-        predicted: (n, 68, 2) pixels of any similar copy of each image, such as its crop.
-        truth: (n, 68, 2) the same pixels.
-    """
-    distance = np.linalg.norm(predicted.astype(np.float64) - truth, axis=-1).mean(axis=-1)
-    return float(np.mean(100 * distance / geometry.square_side(geometry.landmark_box(truth))))
 
 
 def new_network(task: Task) -> LandmarkNet:
@@ -255,8 +266,8 @@ def fit_adapter(task: Task, trained: Outcome | None = None) -> Outcome:
     base = trained.landmarker if trained else task.base
     assert base is not None and task.real_rows is not None
     real, validation = task.real, task.split("validation")
-    pairs = measure.predict_pack(base, real, task.real_rows)
-    unadapted = measure.predict_pack(base, real, validation)
+    pairs = predict_pack(base, real, task.real_rows)
+    unadapted = predict_pack(base, real, validation)
 
     def validate(adapter: LabelAdapter) -> float:
         return validation_error(adaptation.adapt(adapter, unadapted), real.landmarks[validation])
@@ -265,30 +276,18 @@ def fit_adapter(task: Task, trained: Outcome | None = None) -> Outcome:
         pairs, real.landmarks[task.real_rows], settings=task.params.adaptation, seed=task.seed, validate=validate
     )
     gap = adaptation.label_gap(fitted.adapter, pairs)
-    budget = base.about["training"]
-    about = (
-        base.about
-        | _about(task)
-        | {
-            "network": base.about["network"],
-            "adapter": {"hidden": task.params.adaptation.hidden},
-            "training": budget,
-        }
-    )
-    before, after = fitted.history[0]["val_nme"], fitted.history[fitted.best_epoch]["val_nme"]
+    adapter = {
+        "hidden": task.params.adaptation.hidden,
+        "pairs": len(pairs),
+        "best_epoch": fitted.best_epoch,
+        "val_error_before": fitted.history[0]["val_nme"],
+        "val_error_after": fitted.history[fitted.best_epoch]["val_nme"],
+        "mean_shift": float(np.linalg.norm(gap, axis=-1).mean()),
+    }
+    kept = {key: base.about[key] for key in ("network", "training")}
     return Outcome(
-        landmarker=Landmarker(base.network, base.context, about, fitted.adapter),
+        landmarker=Landmarker(base.network, base.context, _about(task) | kept | {"adapter": adapter}, fitted.adapter),
         history=trained.history if trained else fitted.history,
-        metrics={
-            "training": budget,
-            "adaptation": {
-                "pairs": len(pairs),
-                "best_epoch": fitted.best_epoch,
-                "val_nme_before": before,
-                "val_nme_after": after,
-                "mean_shift": float(np.linalg.norm(gap, axis=-1).mean()),
-            },
-        },
         label_gap=[{"point": i, "dx": x, "dy": y} for i, (x, y) in enumerate(gap.tolist())],
         picture=trained.picture if trained else None,
     )
@@ -300,7 +299,7 @@ def picture_of_batch(recipe: loop.Recipe) -> npt.NDArray[np.uint8]:
     changes = recipe.changes(0, crops.shape[1])
     images, points = augment.apply(torch.from_numpy(crops), torch.from_numpy(landmarks), changes, recipe.input_size)
     pixels = (images.permute(0, 2, 3, 1) * 255).round().to(torch.uint8).numpy()
-    return packs.contact_sheet(pixels, points.numpy(), columns=8, rows=4)
+    return contact_sheet(pixels, points.numpy(), columns=8, rows=4)
 
 
 def architecture(params: Params) -> dict[str, Any]:
@@ -320,7 +319,7 @@ def _about(task: Task) -> dict[str, Any]:
         "facemix": version("facemix"),
         "strategy": task.strategy.name,
         "seed": task.seed,
-        "alpha": task.alpha,
         "network": architecture(task.params),
         "adapter": None,
+        "made_of": task.identity(),
     }

@@ -1,16 +1,12 @@
 """Which strategy wins, from the files that the trainings left; never from the tracking server."""
 
-import csv
-import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from facemix.errors import FacemixError
 from facemix.evaluation import metrics
 from facemix.faces.face import STAND_IN, STAND_IN_SHOWN
 from facemix.strategies import STRATEGIES
@@ -38,67 +34,9 @@ class Trained:
     history: list[dict[str, float]]
     faces_seen: int
     """By every network behind it: its own, the one that it started from, and the one behind its label adapter."""
-
-
-_EQUAL: Mapping[str, Callable[[Mapping[str, Any]], object]] = {
-    "the validation faces": lambda metrics: metrics.get("validation_faces"),
-    "the sets of faces": lambda metrics: sorted({"val", "test", "challenging", "full"} & metrics.keys()),
-    "the levels of box jitter": lambda metrics: sorted(metrics["test"]["box_jitter"]),
-}
-"""What must be the same for all whose results are compared."""
-
-
-def read(models: Path, seeds: Sequence[int]) -> list[Trained]:
-    """Every trained strategy at the seeds that all of them have, in the order of the table.
-
-    Raises:
-        FacemixError: nothing is there, no seed is common to all, a file is damaged, NMEs of different face sizes, or
-            strategies that were judged on different faces or trained with different budgets.
-    """
-    names = _trained(models, seeds)
-    if not names:
-        raise FacemixError(f"{models}: no trained strategy, expected {models}/STRATEGY/seed-K; run `dvc repro`")
-    lacking = missing(models, seeds)
-    common = [seed for seed in seeds if not any((name, seed) in lacking for name in names)]
-    if not common:
-        raise FacemixError(
-            f"{models}: no seed that every strategy was trained with, expected one at least; missing: "
-            f"{named(lacking)}; run `dvc repro`"
-        )
-    found = [_read_one(models / name / f"seed-{seed}", name, seed) for name in names for seed in common]
-    first = found[0]
-    for other in found[1:]:
-        if other.metrics["normalizer"] != first.metrics["normalizer"]:
-            raise FacemixError(
-                f"{models}: {first.strategy} is measured by {first.metrics['normalizer']}, {other.strategy} by "
-                f"{other.metrics['normalizer']}; expected one face size for all: run `dvc repro`"
-            )
-        if other.errors.keys() != first.errors.keys():
-            raise FacemixError(
-                f"{models}: {first.strategy} seed {first.seed} and {other.strategy} seed {other.seed} were tested on "
-                f"different faces ({len(first.errors)} and {len(other.errors)}); run `dvc repro`"
-            )
-        for what, of in _EQUAL.items():
-            if of(other.metrics) != of(first.metrics):
-                raise FacemixError(
-                    f"{models}: {what} of {first.strategy} seed {first.seed}: found {of(first.metrics)}, of "
-                    f"{other.strategy} seed {other.seed} {of(other.metrics)}; expected equal ones: run `dvc repro`"
-                )
-    return found
-
-
-def missing(models: Path, seeds: Sequence[int]) -> list[tuple[str, int]]:
-    """Strategy and seed of each training that is not there, of strategies that were trained with another seed."""
-    return [
-        (name, seed)
-        for name in _trained(models, seeds)
-        for seed in seeds
-        if not (models / name / f"seed-{seed}").is_dir()
-    ]
-
-
-def _trained(models: Path, seeds: Sequence[int]) -> list[str]:
-    return [name for name in STRATEGIES if any((models / name / f"seed-{seed}").is_dir() for seed in seeds)]
+    packages: dict[str, str] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+    code: str = ""
 
 
 def champion(trained: Sequence[Trained]) -> Trained:
@@ -109,56 +47,6 @@ def champion(trained: Sequence[Trained]) -> Trained:
 def faces_shown(trained: Sequence[Trained]) -> str:
     """What the test faces are to be called where results show them; empty for real ones."""
     return STAND_IN_SHOWN if STAND_IN in trained[0].metrics["test"]["subsets"] else ""
-
-
-def _read_one(folder: Path, strategy: str, seed: int) -> Trained:
-    try:
-        content = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-        test = content["test"]
-        subsets = set(test["subsets"])
-        box_jitter = {0.0: test["nme"]} | {float(level): nme for level, nme in test["box_jitter"].items()}
-        with (folder / "errors.csv").open(encoding="utf-8", newline="") as file:
-            rows = [row for row in csv.DictReader(file) if row["subset"] in subsets]
-        errors = {row["face"]: float(row["nme"]) for row in rows}
-        photos = {row["face"]: row.get("photo", row["face"]) for row in rows}
-        with (folder / "history.csv").open(encoding="utf-8", newline="") as file:
-            history = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
-        faces_seen = sum(int(seen) for seen in content["training"]["faces_seen"].values())
-        _check_numbers(content)
-    except FileNotFoundError as error:
-        missing = Path(error.filename).name
-        raise FacemixError(f"{folder}: {missing} is missing; expected one for every seed: run `dvc repro`") from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise FacemixError(f"{folder}: damaged results ({error!r}); delete the folder and run `dvc repro`") from error
-    if not errors:
-        raise FacemixError(f"{folder / 'errors.csv'}: no test face; delete the folder and run `dvc repro`")
-    for face, nme in errors.items():
-        if not np.isfinite(nme):
-            raise FacemixError(
-                f"{folder / 'errors.csv'}: {face} has an NME of {nme}, expected a finite NME for every test face; "
-                "delete the folder and run `dvc repro`"
-            )
-    return Trained(
-        strategy=strategy,
-        seed=seed,
-        metrics=content,
-        errors=errors,
-        photos=photos,
-        box_jitter=box_jitter,
-        history=history,
-        faces_seen=faces_seen,
-    )
-
-
-def _check_numbers(content: Mapping[str, Any]) -> None:
-    """Raises KeyError or TypeError where a figure that the ranking shows is not there."""
-    str(content["normalizer"])
-    float(content["val"]["nme"])
-    for key in ("nme", "fr8", "fr10", "auc8"):
-        float(content["test"][key])
-    for group in ("regions", "box_jitter"):
-        for value in content["test"][group].values():
-            float(value)
 
 
 def rank(trained: Sequence[Trained]) -> list[dict[str, Any]]:
@@ -333,6 +221,15 @@ def ced_table(trained: Sequence[Trained]) -> list[dict[str, float]]:
     return [
         {"nme": round(float(threshold), 3), **{name: float(curve[i]) for name, curve in curves.items()}}
         for i, threshold in enumerate(CED_THRESHOLDS)
+    ]
+
+
+def error_table(trained: Sequence[Trained]) -> list[dict[str, Any]]:
+    """NME of each test face, in %: a row a training and face."""
+    return [
+        {"strategy": one.strategy, "seed": one.seed, "face": face, "photo": one.photos[face], "nme": f"{nme:.6f}"}
+        for one in trained
+        for face, nme in one.errors.items()
     ]
 
 

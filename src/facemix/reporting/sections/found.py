@@ -10,18 +10,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from facemix.config import Params
+from facemix.config import REPORTS, Params
 from facemix.errors import FacemixError
-from facemix.evaluation import measure
-from facemix.faces import packs
+from facemix.faces import geometry, packs
 from facemix.faces.face import STAND_IN_SHOWN
 from facemix.faces.packs import Pack
 from facemix.reporting import figures
 from facemix.reporting.page import Missing, Picture, chart
-from facemix.stages.leaks import REPORTS
 from facemix.strategies import MODELS
-from facemix.training.landmarker import Landmarker
-from facemix.verdict import comparison
+from facemix.training import predictions
+from facemix.verdict import comparison, results
 from facemix.verdict.comparison import Trained
 
 
@@ -85,7 +83,7 @@ def read(params: Params, folder: Path) -> Found:
     for path in (ranking, summary):
         if not path.exists():
             raise FacemixError(f"{path}: not there, expected the results of `facemix compare`; run `dvc repro`")
-    trained = comparison.read(MODELS, params.seeds)
+    trained = results.read(MODELS, params.seeds, params.evaluation.normalizer)
     try:
         content = json.loads(summary.read_text(encoding="utf-8"))
         with ranking.open(newline="", encoding="utf-8") as file:
@@ -127,14 +125,15 @@ def parse(text: str) -> int | float | str | None:
     return text or None
 
 
-def predict(one: Trained, pack: Pack, rows: Sequence[int]) -> npt.NDArray[np.float32] | None:
-    """What a detector predicts on some faces: (n, 68, 2) pixels of the crops; None where it cannot be read."""
-    folder = MODELS / one.strategy / f"seed-{one.seed}"
+def predict(one: Trained, pack: Pack, rows: Sequence[int]) -> npt.NDArray[np.float64] | None:
+    """What a detector predicted on some of the faces that judge: (n, 68, 2) pixels of the crops; None: not there."""
     try:
-        landmarker = Landmarker.load(folder)
-    except ValueError:
+        predicted = predictions.read(MODELS / one.strategy / f"seed-{one.seed}")
+    except FacemixError:
         return None
-    return measure.predict_pack(landmarker, pack, np.array(rows))
+    place = {id_: i for i, id_ in enumerate(predicted.ids.tolist())}
+    points = predicted.points[0.0][[place[id_] for id_ in pack.ids[rows].tolist()]]
+    return geometry.apply(pack.transforms[rows], points)
 
 
 def chart_of(path: Path, *, alt: str, caption: str, command: str) -> Picture | Missing:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from facemix.config import Params
+from facemix.config import REPORTS, Params
 from facemix.faces import pose
 from facemix.faces.face import STAND_IN_SHOWN
 from facemix.faces.landmarks import REGIONS
@@ -14,12 +14,12 @@ from facemix.reporting import figures
 from facemix.reporting.page import Missing, More, Piece, Table, Text, chart
 from facemix.reporting.sections.found import Found, chart_of, parse
 from facemix.stages import compare, leaks
-from facemix.stages.leaks import REPORTS
 from facemix.strategies import STRATEGIES, Strategy
 from facemix.sweeps.grid import ALL
 from facemix.verdict import comparison
 
-SWEEP = "facemix sweep alpha=0,0.1,...,1 n_real=50,100,250,500,all seeds=3 && dvc repro --force --single-item report"
+SWEEP = "facemix sweep alpha=0,0.1,...,1 n_real=50,100,250,500,all seeds=3 && dvc repro"
+SWEEP_FOLDER = REPORTS / "sweep"
 
 
 def ranking(found: Found) -> list[Piece]:
@@ -123,17 +123,17 @@ def sweep(found: Found) -> list[Piece]:
     pieces: list[Piece] = []
     band = "the mean over seeds, and its 95 % interval as a band"
     shown = {
-        "sweep_alpha.png": (
+        "alpha.png": (
             "Test NME of mixing against alpha, a line for each number of real faces.",
             "Test NME of `mixing` against `alpha`, the share of synthetic faces in a batch, for each number of real "
             f"faces: {band}. A star marks the best alpha by validation.",
         ),
-        "sweep_n_real.png": (
+        "n_real.png": (
             "Test NME of each strategy against the number of real training faces.",
             "Test NME of each strategy against the number of real training faces, `mixing` at its best alpha by "
             f"validation: {band}.",
         ),
-        "sweep_parts.png": (
+        "parts.png": (
             "How many real faces alone are as good as N real and the synthetic ones, for each region and head pose.",
             "How many real faces alone are as good as N real ones and the synthetic ones, with 95 % intervals, a panel "
             "a region and head pose. On the dotted line synthetic faces change nothing; a triangle lies beyond what "
@@ -142,11 +142,11 @@ def sweep(found: Found) -> list[Piece]:
     }
     faces = f" Test: {STAND_IN_SHOWN}." if found.stand_in else ""
     pieces += [
-        chart(REPORTS / name, alt=f"{alt} The numbers are in the tables below.", caption=caption + faces)
+        chart(SWEEP_FOLDER / name, alt=f"{alt} The numbers are in the tables below.", caption=caption + faces)
         for name, (alt, caption) in shown.items()
-        if (REPORTS / name).exists()
+        if (SWEEP_FOLDER / name).exists()
     ]
-    worth, points = (_table(REPORTS / name) for name in ("sweep_worth.csv", "sweep.csv"))
+    worth, points = (_table(SWEEP_FOLDER / name) for name in ("worth.csv", "points.csv"))
     if worth:
         caption = "`worth`: as many real faces alone are as good as the strategy with n_real of them; low and high: a "
         caption += "95 % interval."

@@ -1,0 +1,118 @@
+"""Packing: decodes and crops faces, once, into a pack (`facemix.faces.packs`)."""
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from facemix.errors import FacemixError
+from facemix.faces import geometry
+from facemix.faces.face import BrokenFace, Face
+from facemix.faces.images import read_image
+from facemix.faces.landmarks import N_POINTS
+from facemix.faces.parallel import on_all_cores
+from facemix.files import whole_folder
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """A face on its way into a pack."""
+
+    face: Face
+    source: str
+    split: str
+
+
+def write(folder: Path, entries: Sequence[Entry], *, size: int, margin: float) -> None:
+    """Decodes and crops every face into a new pack, on all cores; an older pack in `folder` is replaced at the end.
+
+    Crops are written straight to the memory map, so the memory in use does not depend on the number of faces.
+
+    Args:
+        folder: where the pack goes.
+        size: side of the crops in pixels.
+        margin: side of a crop / longer side of the landmark box.
+
+    Raises:
+        FacemixError: no faces, or broken ones: all of them are listed, and nothing is written.
+        OSError: the disk is full or read-only; nothing half written stays.
+    """
+    if not entries:
+        raise FacemixError(f"{folder}: no faces to pack")
+    with whole_folder(folder) as beside:
+        _write(beside, entries, size, margin)
+
+
+def _write(folder: Path, entries: Sequence[Entry], size: int, margin: float) -> None:
+    n = len(entries)
+    images = np.lib.format.open_memmap(folder / "images.npy", mode="w+", dtype=np.uint8, shape=(n, size, size, 3))
+    _reserve(folder / "images.npy")
+    landmarks = np.zeros((n, N_POINTS, 2), dtype=np.float32)
+    rows: list[dict[str, object]] = [{} for _ in range(n)]
+
+    def pack_one(i: int) -> BrokenFace | None:
+        face = entries[i].face
+        try:
+            image = read_image(face.image)
+        except BrokenFace as broken:
+            return broken
+        box = geometry.landmark_box(face.landmarks)
+        transform = geometry.crop_transform(box, size, margin)
+        images[i] = geometry.warp(image, transform, size)
+        landmarks[i] = geometry.apply(transform, face.landmarks)
+        rows[i] = {
+            "id": face.id,
+            "source": entries[i].source,
+            "subset": face.subset,
+            "split": entries[i].split,
+            "photo": face.photo,
+            "path": face.image.name,
+            "height": image.shape[0],
+            "width": image.shape[1],
+            "box": box.tolist(),
+            "transform": transform.ravel().tolist(),
+        }
+        return None
+
+    results = on_all_cores(pack_one, range(n), "packing faces")
+    raise_broken([broken for broken in results if broken], n)
+    images.flush()
+    np.save(folder / "landmarks.npy", landmarks)
+    _write_table(folder / "faces.parquet", rows)
+    digest = _digest(images, landmarks, rows)
+    about = {"faces": n, "size": size, "margin": margin, "digest": digest}
+    (folder / "pack.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+
+
+def raise_broken(broken: Sequence[BrokenFace], n_faces: int) -> None:
+    """Raises one ValueError that lists every broken face, if there are any."""
+    if broken:
+        listed = "\n".join(f"  {error}" for error in broken)
+        raise FacemixError(f"{len(broken)} of {n_faces} faces are broken; repair or remove their files:\n{listed}")
+
+
+def _reserve(path: Path) -> None:
+    """Takes a file's space now: a memory map on a full disk would end the process by a bus error, not a message."""
+    with path.open("r+b") as file:
+        os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
+
+
+def _write_table(path: Path, rows: list[dict[str, object]]) -> None:
+    import pyarrow
+    import pyarrow.parquet as parquet
+
+    parquet.write_table(pyarrow.Table.from_pylist(rows), path)
+
+
+def _digest(images: npt.NDArray[np.uint8], landmarks: npt.NDArray[np.float32], rows: list[dict[str, object]]) -> str:
+    digest = hashlib.sha256(landmarks.tobytes())
+    for image in images:
+        digest.update(image.tobytes())
+    for row in rows:
+        digest.update(json.dumps([row[key] for key in ("source", "id", "subset", "split")]).encode())
+    return digest.hexdigest()[:16]

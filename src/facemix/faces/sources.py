@@ -1,0 +1,95 @@
+"""The sets of faces of a role, where they lie, and which of their faces train, validate and test."""
+
+import dataclasses
+from collections import Counter
+from pathlib import Path
+
+from facemix.config import RENDERED, Params, Source
+from facemix.errors import FacemixError
+from facemix.faces import formats, splits
+from facemix.faces.face import STAND_IN, Face
+from facemix.faces.packing import Entry, raise_broken
+
+SOURCES = Path("data/sources")
+"""Imported sets: `data/sources/ROLE/NAME`."""
+RENDERS = Path("data/renders")
+"""Rendered ones: `synthetic` and `stand_in`."""
+SPLIT_FILES = Path("data/splits")
+"""`data/splits/ROLE/NAME.yaml`."""
+
+
+def entries(role: str, params: Params) -> list[Entry]:
+    """Every face of a role with its split, source by source.
+
+    Raises:
+        FacemixError: no source, or broken faces: all of them are listed.
+    """
+    found: list[Entry] = []
+    broken = []
+    for source, folder in folders(role, params):
+        faces, bad = formats.read(source.format, folder)
+        broken += bad
+        if source.name == RENDERED["real"]:
+            faces = [dataclasses.replace(face, subset=STAND_IN) for face in faces]
+        assigned = assign(source, faces) if role == "real" else training(source, faces)
+        found += [
+            Entry(face=face, source=source.name, split=split) for face, split in zip(faces, assigned, strict=True)
+        ]
+    raise_broken(broken, len(found) + len(broken))
+    return found
+
+
+def folders(role: str, params: Params) -> list[tuple[Source, Path]]:
+    """The sources of a role, each with its folder: those that were imported, and the rendered one.
+
+    Raises:
+        FacemixError: there is none, or one that is to be rendered is not there.
+    """
+    imported = params.sources.real if role == "real" else params.sources.synthetic
+    name = "stand_in" if role == "real" else "synthetic"
+    rendered, folder = getattr(params.render, name), RENDERS / name
+    found = [(source, SOURCES / role / source.name) for source in imported]
+    if rendered.n:
+        if not folder.exists():
+            raise FacemixError(f"{folder}: not rendered yet; run `dvc repro`, or `facemix render --stage {name}`")
+        found.append((Source(name=RENDERED[role], format="facesynthetics"), folder))
+    if not found:
+        raise FacemixError(
+            f"params.yaml: sources.{role}: found no source; add one with `facemix import FORMAT PATH`, or render "
+            f"faces: set render.{name}.n"
+        )
+    return found
+
+
+def split_path(source: Source, role: str) -> Path:
+    """The split file of a source: `data/splits/ROLE/NAME.yaml`, or for real faces, without it, that of the format.
+
+    Where there is neither, it is where the first one goes.
+    """
+    own = SPLIT_FILES / role / f"{source.name}.yaml"
+    of_format = SPLIT_FILES / role / f"{source.format}.yaml"
+    return of_format if role == "real" and of_format.exists() and not own.exists() else own
+
+
+def training(source: Source, faces: list[Face]) -> list[str]:
+    """Synthetic faces train, but for those that a split file excludes."""
+    path = split_path(source, "synthetic")
+    excluded = set(splits.read_split_file(path).excluded) if path.exists() else set()
+    return ["excluded" if face.id in excluded else "train" for face in faces]
+
+
+def assign(source: Source, faces: list[Face]) -> list[str]:
+    """Splits a real source by its split file; says which validation faces are missing."""
+    path = split_path(source, "real")
+    split_file = splits.read_split_file(path) if path.exists() else None
+    if split_file and split_file.validation:
+        present = {face.id for face in faces}
+        missing = [id_ for id_ in split_file.validation if id_ not in present]
+        n = len(split_file.validation)
+        if len(missing) == n:
+            print(f"{source.name}: none of the {n} validation faces of {path} are here; photographs are split by hash")
+        elif missing:
+            of_folder = Counter(id_.rsplit("/", 1)[0] for id_ in missing)
+            listed = ", ".join(f"{count} of {folder}" for folder, count in sorted(of_folder.items()))
+            print(f"{source.name}: {len(missing)} of the {n} validation faces of {path} are missing: {listed}")
+    return splits.assign(faces, split_file)

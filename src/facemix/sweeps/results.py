@@ -1,0 +1,176 @@
+"""What a sweep's points say: read from their experiments, measured, and written as tables and figures."""
+
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from facemix.config import REPORTS, Params
+from facemix.errors import FacemixError
+from facemix.evaluation import metrics
+from facemix.faces import packs, pose
+from facemix.faces.face import STAND_IN, STAND_IN_SHOWN
+from facemix.faces.landmarks import REGIONS
+from facemix.faces.packs import Pack
+from facemix.files import whole_file, write_table
+from facemix.reporting import figures
+from facemix.strategies import MODELS
+from facemix.sweeps import grid
+from facemix.sweeps.grid import Errors, Point, Result
+from facemix.training import predictions
+from facemix.verdict import results
+from facemix.verdict.results import Detector
+
+COLUMNS = ("strategy", "alpha", "n_real", "seed", "val_nme", "test_nme", "fr8", "experiment")
+CURVES = ("curves.csv", "alpha.png", "n_real.png", "worth.csv", "parts.png")
+FOLDER = REPORTS / "sweep"
+"""Where tables and figures of a sweep go."""
+
+
+def read_results(
+    root: Path, names: Mapping[Point, str], revisions: Mapping[str, str], normalizer: str
+) -> tuple[dict[Point, Result], int]:
+    """Each training measured, as DVC has it in its experiment, and the number of real training faces.
+
+    Args:
+        root: the project's root.
+        names: the experiment of each training.
+        revisions: the git revision of each experiment.
+        normalizer: the face size under the NME.
+
+    Raises:
+        FacemixError: an experiment's files are no longer in DVC's cache, or are not what a training writes.
+    """
+    from dvc.api import DVCFileSystem
+
+    found: dict[Point, Result] = {}
+    pack: Pack | None = None
+    for point, name in names.items():
+        files = DVCFileSystem(str(root), rev=revisions[name])
+        with tempfile.TemporaryDirectory() as temporary:
+            try:
+                if pack is None:  # the same for all
+                    folder = packs.FOLDER / "real"
+                    _bring(files, folder, Path(temporary) / "pack", ("pack.json", "landmarks.npy", "faces.parquet"))
+                    pack = packs.read(Path(temporary) / "pack", images=False)
+                    yaws = dict(zip(pack.ids.tolist(), pose.estimate(pack.landmarks)[:, 0].tolist(), strict=True))
+                folder = MODELS / point.strategy / f"seed-{point.seed}"
+                _bring(files, folder, Path(temporary) / "model", ("model.json", "history.csv", predictions.FILE))
+            except FileNotFoundError as error:
+                raise FacemixError(
+                    f"{name}: its files are gone from DVC's cache ({error}); run dvc exp remove {name} and this again"
+                ) from None
+            try:
+                detector = results.load(Path(temporary) / "model", pack, normalizer)
+            except FacemixError as error:
+                raise FacemixError(f"{name}: {error}; run dvc exp remove {name} and this again") from None
+        errors = tested(detector, yaws)
+        found[point] = Result(point=point, experiment=name, metrics=detector.figures, errors=errors)
+    return found, 0 if pack is None else int(np.sum(pack.splits == "train"))
+
+
+def _bring(files: Any, folder: Path, target: Path, names: Iterable[str]) -> None:
+    """Copies files of a folder from an experiment."""
+    target.mkdir()
+    for name in names:
+        (target / name).write_bytes(files.read_bytes(str(folder / name)))
+
+
+def tested(detector: Detector, yaws: Mapping[str, float]) -> Errors:
+    """The errors of a detector on its test faces, sorted by name.
+
+    Args:
+        detector: as `results.load` gives it.
+        yaws: of each face, degrees.
+    """
+    errors = detector.errors[0.0].of("test", "challenging")
+    order = np.argsort(errors.ids)
+    regions = metrics.by_region(errors.points)
+    return Errors(
+        faces=errors.ids[order],
+        subsets=errors.subsets[order],
+        photos=errors.photos[order],
+        yaw=np.array([yaws[face] for face in errors.ids[order].tolist()]),
+        nme={part: values[order] for part, values in {grid.ALL: errors.nme, **regions}.items()},
+    )
+
+
+def write_tables(found: Sequence[Result], total: int) -> None:
+    """Writes `points.csv`, a row a point, and `errors.parquet`, a row a point and test face."""
+    rows = grid.table(found, total)
+    with whole_file(FOLDER / "points.csv") as beside:
+        write_table(beside, rows)
+    write_errors(FOLDER / "errors.parquet", rows, found)
+    for name in CURVES:  # those of another grid
+        (FOLDER / name).unlink(missing_ok=True)
+    print(f"{FOLDER / 'points.csv'}: {len(rows)} points")
+
+
+def write_curves(found: Sequence[Result], total: int, params: Params) -> None:
+    """Draws NME against alpha and n_real and says what synthetic faces are worth in real ones, where these vary."""
+    rows = grid.table(found, total)
+    if others := [key for key in rows[0] if key not in COLUMNS and len({row[key] for row in rows} - {None}) > 1]:
+        print(f"no curves are drawn: they are of one setting of all else, and {' and '.join(others)} varies")
+        return
+    normalizer = params.evaluation.normalizer
+    shown = STAND_IN_SHOWN if STAND_IN in found[0].metrics["test"]["subsets"] else ""
+    varied = [key for key in ("alpha", "n_real") if len({row[key] for row in rows} - {None}) > 1]
+    if varied:
+        curves = grid.curves(found, total)
+        with whole_file(FOLDER / "curves.csv") as beside:
+            write_table(beside, curves)
+        for key in varied:
+            with whole_file(FOLDER / f"{key}.png") as beside:
+                figures.SWEPT[key](beside, curves, normalizer, shown)
+    if worth := grid.worth_table(found, total):
+        counts = grid.real_counts(rows)
+        with whole_file(FOLDER / "worth.csv") as beside:
+            write_table(beside, [grid.say_worths(row, counts) for row in worth])
+        with whole_file(FOLDER / "parts.png") as beside:
+            figures.worth_by_part(beside, worth, counts, shown)
+        print("\n".join(grid.say_worth(row, counts) for row in worth if row["part"] == grid.ALL))
+
+
+def write_errors(path: Path, rows: Sequence[Mapping[str, Any]], found: Sequence[Result]) -> None:
+    """Writes a row a point and tested face: strategy, alpha, n_real, seed, face, subset, photo, yaw, nme, regions.
+
+    What else was given in the grid stands behind the seed.
+    """
+    import pyarrow
+    import pyarrow.parquet as parquet
+
+    errors = [one.errors for one in found]
+
+    def repeated(rows: Sequence[Mapping[str, Any]], key: str, kind: Any) -> Any:
+        return pyarrow.array(
+            [value for row, one in zip(rows, errors, strict=True) for value in [row[key]] * len(one.faces)], kind
+        )
+
+    def other(key: str) -> Any:
+        if any(isinstance(row[key], str) for row in rows):  # a column has one type: 100 beside `all` are words, too
+            words = [{key: None if row[key] is None else str(row[key])} for row in rows]
+            return repeated(words, key, pyarrow.string())
+        return repeated(rows, key, None)
+
+    def joined(parts: Iterable[npt.NDArray[Any]], kind: Any) -> Any:
+        return pyarrow.array(np.concatenate(list(parts)), kind)
+
+    columns = {
+        "strategy": repeated(rows, "strategy", pyarrow.string()),
+        "alpha": repeated(rows, "alpha", pyarrow.float64()),
+        "n_real": repeated(rows, "n_real", pyarrow.int64()),
+        "seed": repeated(rows, "seed", pyarrow.int64()),
+        **{key: other(key) for key in rows[0] if key not in COLUMNS},
+        "face": joined((one.faces for one in errors), pyarrow.string()),
+        "subset": joined((one.subsets for one in errors), pyarrow.string()),
+        "photo": joined((one.photos for one in errors), pyarrow.string()),
+        "yaw": joined((one.yaw for one in errors), pyarrow.float32()),
+        "nme": joined((one.nme[grid.ALL] for one in errors), pyarrow.float32()),
+    }
+    for region in REGIONS:
+        columns[region] = joined((one.nme[region] for one in errors), pyarrow.float32())
+    with whole_file(path) as beside:
+        parquet.write_table(pyarrow.table(columns), beside, compression="zstd")

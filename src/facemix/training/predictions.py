@@ -1,0 +1,123 @@
+"""What a detector predicts on the faces that judge it: written once by its training, read by whatever measures it."""
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from facemix.errors import FacemixError
+from facemix.faces import geometry, packs
+from facemix.faces.packs import Pack
+from facemix.files import whole_file
+from facemix.training.landmarker import Landmarker
+
+BOX_JITTER = (0.05, 0.10, 0.15)
+"""Levels at which boxes are disturbed, beside 0. No face detector's box is as good as the tight box of true points."""
+FILE = "predictions.npz"
+JUDGING = ("validation", "test", "challenging")
+"""The splits whose faces judge a detector."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Predictions:
+    """Predicted points of n faces."""
+
+    ids: npt.NDArray[np.str_]
+    """(n,) `source/id`."""
+    points: Mapping[float, npt.NDArray[np.float32]]
+    """Level of box jitter -> (n, 68, 2) pixels of the original images; 0: in tight boxes."""
+
+
+def of_judging_faces(landmarker: Landmarker, pack: Pack) -> Predictions:
+    """Predictions on all validation and test faces of the real pack, in tight and in disturbed boxes."""
+    rows = np.flatnonzero(np.isin(pack.splits, JUDGING))
+    back = geometry.invert(pack.transforms[rows])
+    return Predictions(
+        ids=pack.ids[rows],
+        points={
+            level: geometry.apply(back, predict_pack(landmarker, pack, rows, level)).astype(np.float32)
+            for level in (0.0, *BOX_JITTER)
+        },
+    )
+
+
+def write(folder: Path, predictions: Predictions) -> None:
+    """Writes `predictions.npz`: ids (n,), levels (l,), points (l, n, 68, 2)."""
+    with whole_file(folder / FILE) as beside, beside.open("wb") as file:
+        levels = list(predictions.points)
+        points = np.stack([predictions.points[level] for level in levels])
+        np.savez_compressed(file, ids=predictions.ids, levels=np.array(levels), points=points)
+
+
+def read(folder: Path) -> Predictions:
+    """Reads `predictions.npz`.
+
+    Raises:
+        FacemixError: it is missing or damaged.
+    """
+    path = folder / FILE
+    try:
+        with np.load(path, allow_pickle=False) as content:
+            ids, levels, points = content["ids"], content["levels"], content["points"]
+        if points.shape[:2] != (len(levels), len(ids)) or ids.dtype.kind != "U":
+            raise ValueError(f"levels {levels.shape}, ids {ids.shape}, points {points.shape}")
+    except FileNotFoundError:
+        raise FacemixError(f"{path}: not there, expected the predictions of a training; run `dvc repro`") from None
+    except Exception as error:  # numpy and zipfile have many words for a damaged file
+        raise FacemixError(f"{path}: damaged ({error}); delete the folder and run `dvc repro`") from error
+    return Predictions(ids=ids, points=dict(zip(levels.tolist(), points, strict=True)))
+
+
+def predict_pack(
+    landmarker: Landmarker, pack: Pack, rows: npt.NDArray[np.int64], jitter: float = 0.0
+) -> npt.NDArray[np.float32]:
+    """Predictions (n, 68, 2) in pixels of the crops, for the chosen rows (n,).
+
+    Each face in its tight landmark box, disturbed at the level `jitter`. A detector that looks further than the pack's
+    crops reach sees their borders replicated: with `context` c, crops of `margin` m hold all that it looks at while
+    c * exp(jitter) + 2 * jitter <= m (1.69 <= 2 for the settings of params.yaml at 0.15).
+    """
+    boxes = jitter_boxes(geometry.landmark_box(pack.landmarks[rows]), pack.ids[rows], jitter)
+
+    def crops() -> Iterator[npt.NDArray[np.uint8]]:
+        for row in rows:
+            yield pack.images[row]
+            packs.release(pack.images)
+
+    return landmarker.predict_each(crops(), boxes)
+
+
+def jitter_boxes(
+    boxes: npt.NDArray[np.float64], ids: Sequence[str] | npt.NDArray[np.str_], level: float
+) -> npt.NDArray[np.float64]:
+    """Boxes (n, 4) xyxy disturbed by a pure function of each face's id and the level, the same for every detector.
+
+    With u, v, w uniform in (-1, 1) and s the longer side of the box: the centre moves by (level u s, level v s), and
+    both sides are scaled by exp(level w), so that growing and shrinking by a factor are equally likely. A face has the
+    same u, v, w at every level: results differ by the level alone, not by luck.
+    """
+    drawn = np.array([np.random.default_rng(_seed(id_)).uniform(-1, 1, 3) for id_ in ids]).reshape(-1, 3)
+    shift = level * drawn[:, :2] * geometry.square_side(boxes)[:, None]
+    growth = np.expm1(level * drawn[:, 2:]) / 2 * (boxes[:, 2:] - boxes[:, :2])
+    jittered: npt.NDArray[np.float64] = boxes + np.concatenate([shift - growth, shift + growth], axis=1)
+    return jittered
+
+
+def _seed(id_: str) -> int:
+    return int.from_bytes(hashlib.sha256(f"box jitter {id_}".encode()).digest()[:8])
+
+
+def validation_error(predicted: npt.NDArray[np.floating], truth: npt.NDArray[np.floating]) -> float:
+    """What steps and epochs are chosen by: the mean distance in % of the longer side of a face's tight box.
+
+    It is no normaliser that a user chooses, so that another one makes no training stale.
+
+    Args:
+        predicted: (n, 68, 2) pixels of any similar copy of each image, such as its crop.
+        truth: (n, 68, 2) the same pixels.
+    """
+    distance = np.linalg.norm(predicted.astype(np.float64) - truth, axis=-1).mean(axis=-1)
+    return float(np.mean(100 * distance / geometry.square_side(geometry.landmark_box(truth))))

@@ -1,0 +1,144 @@
+"""What trainings left, read: model folders with their predictions become the records that the verdict compares."""
+
+import csv
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from facemix.errors import FacemixError
+from facemix.evaluation import measure
+from facemix.evaluation.measure import Errors
+from facemix.faces import packs
+from facemix.faces.packs import Pack
+from facemix.strategies import STRATEGIES
+from facemix.training import predictions
+from facemix.verdict.comparison import Trained, named
+
+_NO_SETTING = ("packages", "code", "inputs", "strategy", "seed")
+"""What stands among the things that a training is made of, and is no setting."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Detector:
+    """One trained detector: what its folder holds, measured."""
+
+    about: dict[str, Any]
+    """What model.json holds."""
+    errors: dict[float, Errors]
+    """Level of box jitter -> errors of all faces that judge; 0: in tight boxes."""
+    figures: dict[str, Any]
+    """See `measure.figures`; with what model.json says under `training` and `adapter`."""
+    history: list[dict[str, float]]
+    """Rows of history.csv."""
+
+    @property
+    def faces_seen(self) -> int:
+        """By every network behind it: its own, the one that it started from, and the one behind its label adapter."""
+        return sum(self.about["training"]["faces_seen"].values())
+
+
+def read(models: Path, seeds: Sequence[int], normalizer: str) -> list[Trained]:
+    """Every trained strategy at the seeds that all of them have, in the order of the table.
+
+    The control may have fewer seeds than the others: where it has none of the common ones it is left out.
+
+    Args:
+        models: the folder `models`.
+        seeds: those of params.yaml.
+        normalizer: the face size under the NME.
+
+    Raises:
+        FacemixError: nothing is there, no seed is common to all, or a file is damaged.
+    """
+    names = _trained(models, seeds)
+    if not names:
+        raise FacemixError(f"{models}: no trained strategy, expected {models}/STRATEGY/seed-K; run `dvc repro`")
+    lacking = missing(models, seeds)
+    common = [seed for seed in seeds if not any((name, seed) in lacking for name in names)]
+    if not common:
+        raise FacemixError(
+            f"{models}: no seed that every strategy was trained with, expected one at least; missing: "
+            f"{named(lacking)}; run `dvc repro`"
+        )
+    pack = packs.read(packs.FOLDER / "real")
+    return [
+        _record(load(models / name / f"seed-{seed}", pack, normalizer), name, seed) for name in names for seed in common
+    ]
+
+
+def missing(models: Path, seeds: Sequence[int]) -> list[tuple[str, int]]:
+    """Strategy and seed of each training that is not there, of strategies that were trained with another seed."""
+    return [
+        (name, seed)
+        for name in _trained(models, seeds)
+        for seed in seeds
+        if not (models / name / f"seed-{seed}").is_dir()
+    ]
+
+
+def _trained(models: Path, seeds: Sequence[int]) -> list[str]:
+    return [name for name in STRATEGIES if any((models / name / f"seed-{seed}").is_dir() for seed in seeds)]
+
+
+def load(folder: Path, pack: Pack, normalizer: str) -> Detector:
+    """Reads and measures what one training left.
+
+    Args:
+        folder: `models/STRATEGY/seed-K`.
+        pack: the real one, whose faces judge.
+        normalizer: the face size under the NME.
+
+    Raises:
+        FacemixError: a file is missing or damaged, or the predictions are of other faces.
+    """
+    predicted = predictions.read(folder)
+    try:
+        about = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+        with (folder / "history.csv").open(encoding="utf-8", newline="") as file:
+            history = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+        training = {**about["training"], "faces_seen": {k: int(v) for k, v in about["training"]["faces_seen"].items()}}
+        about = about | {"training": training}
+        _ = about["made_of"]["packages"], about["made_of"]["code"]
+    except FileNotFoundError as error:
+        missing = Path(error.filename).name
+        raise FacemixError(f"{folder}: {missing} is missing; expected one for every seed: run `dvc repro`") from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise FacemixError(f"{folder}: damaged results ({error!r}); delete the folder and run `dvc repro`") from error
+    try:
+        errors = measure.measure(predicted, pack, normalizer)
+    except FacemixError as error:
+        raise FacemixError(f"{folder}: {error}") from None
+    bad = [id_ for id_, points in zip(predicted.ids, errors[0.0].points, strict=True) if not np.isfinite(points).all()]
+    if bad:
+        raise FacemixError(
+            f"{folder / predictions.FILE}: the points of {bad[0]} are not finite, expected finite ones for every face; "
+            "delete the folder and run `dvc repro`"
+        )
+    if not np.any(errors[0.0].splits == "test"):
+        raise FacemixError(f"{folder / predictions.FILE}: no test face; delete the folder and run `dvc repro`")
+    figures = measure.figures(errors, pack, normalizer)
+    figures |= {key: about[key] for key in ("training", "adapter") if about[key]}
+    return Detector(about=about, errors=errors, figures=figures, history=history)
+
+
+def _record(found: Detector, strategy: str, seed: int) -> Trained:
+    test = found.errors[0.0].of("test")
+    ids = test.ids.tolist()
+    made_of = found.about["made_of"]
+    return Trained(
+        strategy=strategy,
+        seed=seed,
+        metrics=found.figures,
+        errors=dict(zip(ids, test.nme.tolist(), strict=True)),
+        photos=dict(zip(ids, test.photos.tolist(), strict=True)),
+        box_jitter={level: float(errors.of("test").nme.mean()) for level, errors in found.errors.items()},
+        history=found.history,
+        faces_seen=found.faces_seen,
+        packages=made_of["packages"],
+        settings={key: value for key, value in made_of.items() if key not in _NO_SETTING},
+        code=made_of["code"],
+    )
