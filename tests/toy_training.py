@@ -86,20 +86,36 @@ def run(
 
 
 def train(
-    checkpoint: str, out: str, settings: dict[str, Any], strike: list[int] | None = None, images: str | None = None
+    checkpoint: str,
+    out: str,
+    settings: dict[str, Any],
+    strike: list[int] | None = None,
+    kill_after: float | None = None,
+    images: str | None = None,
+    dtype: str = "float32",
 ) -> None:
-    """Trains as one of the processes that the environment tells of; leaves weights, history and memory in `out`.
+    """Trains as one of the processes that the environment tells of.
+
+    Leaves in `out` the weights, the history, the peak of memory, the steps that it did, and its seconds until the first
+    of them and until the end.
 
     Args:
         strike: a rank, a step, and the signal that this rank sends itself before this step; not again when torchrun has
             started the processes anew.
+        kill_after: seconds until the kernel ends this process, whatever it is at.
         images: a .npy file of crops (N, 64, 64, 3) to train on, instead of the ten faces here.
+        dtype: of the weights.
     """
-    memory = []
+    if kill_after is not None:
+        signal.setitimer(signal.ITIMER_REAL, kill_after)  # nobody handles SIGALRM: it ends the process like SIGKILL
+    start = time.monotonic()
+    memory, steps, begun = [], [], []
     restarted = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
 
     def before_step(step: int) -> None:
         memory.append(anonymous_memory())
+        steps.append(step)
+        begun.append(time.monotonic() - start)
         if strike and not restarted and strike[:2] == [processes.rank(), step]:
             os.kill(os.getpid(), strike[2])
 
@@ -113,10 +129,11 @@ def train(
             before_step=before_step,
             faces=faces,
             group=group,
-            dtype=torch.float64,
+            dtype=getattr(torch, dtype),
         )
     if group.rank == 0:
-        torch.save({"weights": result.weights, "history": result.history, "memory": max(memory, default=0)}, out)
+        left = {"weights": result.weights, "history": result.history, "memory": max(memory, default=0), "steps": steps}
+        torch.save(left | {"seconds": [begun[0], time.monotonic() - start] if begun else []}, out)
 
 
 def mapped(images: Path) -> TrainingSet:
@@ -136,7 +153,7 @@ def serve() -> None:
     """Forks and waits for the trainings that come as lines of JSON: torch is imported once for all of them."""
     for line in sys.stdin:
         request = json.loads(line)
-        size, log, kill_after = (request.pop(key) for key in ("size", "log", "kill_after"))
+        size, log = (request.pop(key) for key in ("size", "log"))
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
@@ -156,9 +173,6 @@ def serve() -> None:
                     code = 1
                 os._exit(code)
             children.append(child)
-        if kill_after is not None:
-            time.sleep(kill_after)
-            os.kill(children[0], signal.SIGKILL)
         codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
         print(json.dumps(codes), flush=True)
 
