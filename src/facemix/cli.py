@@ -104,7 +104,7 @@ def _experiment_commands(commands: Any) -> None:
     command = commands.add_parser(
         "packages",
         help="record the installed packages that decide weights",
-        description="Writes the installed versions of torch, timm and OpenCV to packages.yaml: trainings depend on them.",
+        description="Writes the installed versions of torch, timm and OpenCV to packages.yaml; trainings depend on it.",
     )
     command.set_defaults(run=_packages)
 

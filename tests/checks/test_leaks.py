@@ -123,17 +123,17 @@ def test_a_leak_serves_two_purposes(splits: tuple[str, str], leak: bool) -> None
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> config.Params:
     """Of the training faces, 00000 is test face 00004, 00006 is validation face 00012, 00018 and 00024 are one."""
     monkeypatch.chdir(tmp_path)
-    real = toy.write_300w(tmp_path / "data/sources/toy", n=36)
-    toy.write_facesynthetics(tmp_path / "data/sources/drawn", n=6)
+    real = toy.write_300w(tmp_path / "data/sources/real/toy", n=36)
+    toy.write_facesynthetics(tmp_path / "data/sources/synthetic/drawn", n=6)
     train = real / "helen/trainset"
     plant(real / "helen/testset/00004_1", train / "00000_1", "mirrored")
     plant(train / "00012_1", train / "00006_1", "darker")
     plant(train / "00018_1", train / "00024_1", "annotated anew")
-    plant(real / "lfpw/testset/00005_1", tmp_path / "data/sources/drawn/000002", "equal")
+    plant(real / "lfpw/testset/00005_1", tmp_path / "data/sources/synthetic/drawn/000002", "equal")
     (tmp_path / "data/splits").mkdir()
     excluded = "# Mine\nexcluded: # by hand\n  - helen/trainset/00030_1\n"
     validation = "\n# One of 300\nvalidation:\n  - helen/trainset/00012_1\n"
-    (tmp_path / "data/splits/300w.yaml").write_text(excluded + validation)
+    (tmp_path / "data/splits/real/300w.yaml").write_text(excluded + validation)
     sources = config.Sources(
         real=(config.Source(name="toy", format="300w"),),
         synthetic=(config.Source(name="drawn", format="facesynthetics"),),
@@ -181,7 +181,7 @@ def test_planted_copies_are_listed_by_split(project: config.Params, capsys: pyte
 def test_the_human_floor_is_the_nme_between_two_annotations(project: config.Params) -> None:
     leaks(project)
     floor = json.loads(Path("reports/human_floor.json").read_text())
-    source = Path("data/sources/toy/helen/trainset")
+    source = Path("data/sources/real/toy/helen/trainset")
     first, second = (
         np.loadtxt(source / f"{name}_1.pts", skiprows=3, max_rows=N_POINTS)[None] for name in ("00018", "00024")
     )
@@ -216,7 +216,7 @@ def test_excluded_training_faces_stay_out_and_the_test_stays_as_it_was(project: 
     )
     assert changed == {f"toy/helen/trainset/{name}_1": "excluded" for name in ("00000", "00006")}
     assert drawn_pack.ids[drawn_pack.splits == "excluded"].tolist() == ["drawn/000002"]
-    text = Path("data/splits/toy.yaml").read_text()  # of this source alone: others of the format keep their faces
+    text = Path("data/splits/real/toy.yaml").read_text()  # of this source alone: others of the format keep their faces
     assert text.startswith("# Mine\nexcluded: # by hand\n  - helen/trainset/00000_1\n")
     assert text.endswith("  - helen/trainset/00030_1\n\n# One of 300\nvalidation:\n  - helen/trainset/00012_1\n")
     leaks(project)
@@ -246,8 +246,8 @@ def test_rendered_sets_of_one_stock_of_people_share_persons(project: config.Para
 def test_the_copies_that_300w_holds(shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for link, target in (
-        ("data/sources/300w", shared_data / "300w"),
-        ("data/sources/dgfaces_v1", shared_data / "synthetic/dgfaces_v1"),
+        ("data/sources/real/300w", shared_data / "300w"),
+        ("data/sources/synthetic/dgfaces_v1", shared_data / "synthetic/dgfaces_v1"),
         ("data/splits", Path(__file__).resolve().parents[2] / "data/splits"),
     ):
         (tmp_path / link).parent.mkdir(parents=True, exist_ok=True)

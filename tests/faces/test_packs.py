@@ -3,12 +3,12 @@ import json
 import os
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 
 import toy
 from facemix.faces import formats, geometry, packing, packs
+from facemix.faces.drawing import contact_sheet
 from facemix.faces.packing import Entry
 
 
@@ -87,7 +87,7 @@ def test_a_packs_space_is_taken_before_it_is_filled(
         taken.append(images.stat().st_blocks * 512)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(packs, "on_all_cores", allocated)
+    monkeypatch.setattr(packing, "on_all_cores", allocated)
     with pytest.raises(KeyboardInterrupt):
         packing.write(tmp_path / "out" / "pack", entries, size=64, margin=2.0)
     assert taken[0] >= len(entries) * 64 * 64 * 3
@@ -106,7 +106,8 @@ def test_a_pack_of_parts_that_do_not_belong_together_is_refused(tmp_path: Path, 
 
 def test_the_contact_sheet_shows_points_in_green(tmp_path: Path, entries: list[Entry]) -> None:
     packing.write(tmp_path / "pack", entries, size=64, margin=2.0)
-    sheet = cv2.imread(str(tmp_path / "pack" / "contact_sheet.png"))
+    pack = packs.read(tmp_path / "pack")
+    sheet = contact_sheet(pack.images, pack.landmarks)
     assert sheet.shape == (64, 9 * 64, 3)
-    x, y = packs.read(tmp_path / "pack").landmarks[0, 30].round().astype(int)
+    x, y = pack.landmarks[0, 30].round().astype(int)
     assert sheet[y, x].tolist() == [60, 255, 60]

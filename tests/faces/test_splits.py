@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from facemix.faces import formats, splits
 from facemix.faces.face import Face
+from facemix.faces.order import nested_order
 from facemix.faces.splits import SplitFile
 
-COMMITTED = Path(__file__).resolve().parents[2] / "data" / "splits" / "300w.yaml"
+COMMITTED = Path(__file__).resolve().parents[2] / "data" / "splits" / "real" / "300w.yaml"
 POINTS = np.zeros((68, 2), dtype=np.float32)
 
 
@@ -63,16 +64,16 @@ def test_a_set_without_test_subsets_tests_on_a_share_of_what_the_split_file_does
 @given(st.integers(0, 50), st.integers(0, 100), st.integers(0, 100))
 def test_subsets_are_nested_and_keep_their_faces_when_others_are_missing(seed: int, k: int, more: int) -> None:
     ids = np.array([f"face-{i}" for i in range(200)])
-    order = splits.nested_order(ids, seed)
+    order = nested_order(ids, seed)
     assert set(order[:k]) <= set(order[: k + more])
     kept = ids[np.sort(order[:150])]  # the others are missing
-    chosen = kept[splits.nested_order(kept, seed)[:k]]
+    chosen = kept[nested_order(kept, seed)[:k]]
     assert set(chosen) == set(ids[order[:k]])
 
 
 def test_other_seeds_give_other_subsets() -> None:
     ids = np.array([f"face-{i}" for i in range(200)])
-    assert set(splits.nested_order(ids, 0)[:50]) != set(splits.nested_order(ids, 1)[:50])
+    assert set(nested_order(ids, 0)[:50]) != set(nested_order(ids, 1)[:50])
 
 
 def test_the_committed_split_lists_300_training_faces() -> None:

@@ -96,7 +96,7 @@ IMPORTED = {
 def test_import_copies_or_links_tracks_and_leaves_the_originals_alone(tracked, source, link):
     before = state(source)
     folder = import_source("300w", source, link=link, root=tracked)
-    assert folder == tracked / "data/sources/300w"
+    assert folder == tracked / "data/sources/real/300w"
     assert tree(folder) == {name: content for name, content in tree(source).items() if name in IMPORTED}
     assert all(path.is_symlink() == link for path in folder.rglob("*") if not path.is_dir())
     assert config.load(tracked / "params.yaml").sources.real == (config.Source(name="300w", format="300w"),)
@@ -202,7 +202,7 @@ def test_failing_dvc_leaves_nothing(project, source):
     with pytest.raises(FacemixError, match="not inside of a DVC repository"):
         import_source("300w", source, root=project)
     assert tree(project) == before
-    assert list((project / "data/sources").iterdir()) == []
+    assert list((project / "data/sources/real").iterdir()) == []
 
 
 def test_full_disk_leaves_nothing(project, source, monkeypatch):
@@ -218,7 +218,7 @@ def test_full_disk_leaves_nothing(project, source, monkeypatch):
     with pytest.raises(OSError, match="No space left"):
         import_source("300w", source, root=project)
     assert tree(project) == before
-    assert list((project / "data/sources").iterdir()) == []
+    assert list((project / "data/sources/real").iterdir()) == []
 
 
 def test_summary_names_what_is_missing_from_300w(source):
@@ -235,7 +235,7 @@ def test_summary_names_what_is_missing_from_300w(source):
 @pytest.mark.end_to_end
 def test_linked_source_reaches_a_temporary_experiment(tracked, source):
     import_source("300w", source, link=True, root=tracked)
-    stage = "{cmd: ls data/sources/300w/afw > listing, deps: [data/sources/300w], outs: [listing]}"
+    stage = "{cmd: ls data/sources/real/300w/afw > listing, deps: [data/sources/real/300w], outs: [listing]}"
     (tracked / "dvc.yaml").write_text(f"stages:\n  count: {stage}\n")
     run("git", "add", "-A", cwd=tracked)
     run("git", "commit", "-qm", "imported", cwd=tracked)

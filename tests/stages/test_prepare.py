@@ -31,7 +31,7 @@ def test_no_source_is_answered_with_how_to_add_one() -> None:
 
 
 def test_a_source_without_validation_faces_is_refused(project: Path) -> None:
-    source = project / "data/sources/toy"
+    source = project / "data/sources/real/toy"
     toy.write_300w(source, n=6)
     for folder in ("helen/trainset", "lfpw/trainset"):
         for file in (source / folder).iterdir():
@@ -44,18 +44,18 @@ def test_a_source_without_validation_faces_is_refused(project: Path) -> None:
 def test_what_is_missing_of_the_committed_validation_set_is_said(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    toy.write_300w(project / "data/sources/toy", n=30)
-    splits = project / "data/splits"
-    splits.mkdir()
+    toy.write_300w(project / "data/sources/real/toy", n=30)
+    splits = project / "data/splits/real"
+    splits.mkdir(parents=True)
     (splits / "300w.yaml").write_text("validation: [helen/trainset/00000_1, afw/1, afw/2]\nexcluded: []\n")
     prepare("real", params())
-    assert "2 of the 3 validation faces of data/splits/300w.yaml are missing: 2 of afw" in capsys.readouterr().out
+    assert "2 of the 3 validation faces of data/splits/real/300w.yaml are missing: 2 of afw" in capsys.readouterr().out
     pack = packs.read(Path("data/packs/real"))
     assert pack.ids[pack.splits == "validation"].tolist() == ["toy/helen/trainset/00000_1"]
 
 
 def test_all_broken_faces_of_a_source_are_reported_at_once(project: Path) -> None:
-    source = toy.write_300w(project / "data/sources/toy", n=12)
+    source = toy.write_300w(project / "data/sources/real/toy", n=12)
     (source / "helen/trainset/00000_1.pts").write_text("nonsense")
     (source / "lfpw/trainset/00001_1.pts").write_text("n_points: 3\n{\n1 2\n3 4\n5 6\n}\n")
     with pytest.raises(ValueError, match=r"2 of 12 faces are broken(.|\n)*00000_1(.|\n)*00001_1"):

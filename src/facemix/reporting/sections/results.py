@@ -193,8 +193,6 @@ def by_group(found: Found) -> list[Piece]:
         _groups("NME by region", regions),
     ]
     rows = found.rows()
-    if rows is None or found.real is None:
-        return [*pieces, Missing(what="NME by head pose needs the real faces.", command="dvc repro prepare")]
     faces = sorted(rows)
     yaw = pose.estimate(found.real.landmarks[[rows[face] for face in faces]])[:, 0]
     nme = {
