@@ -20,11 +20,11 @@ from typing import Any
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
-from test_tracking import mlflow_server
 
 from facemix import Landmarker
 from facemix.faces.images import read_image
 from facemix.strategies import STRATEGIES
+from test_tracking import mlflow_server
 from toy_project import STAGE, Shell, runs
 
 pytestmark = pytest.mark.end_to_end

@@ -18,7 +18,7 @@ from facemix.config import Augmentation, Params
 from facemix.faces import geometry, packs
 from facemix.faces.packs import Pack
 from facemix.strategies import STRATEGIES, Strategy
-from facemix.training import augment, loop, tasks
+from facemix.training import augment, loop, predictions, tasks
 from facemix.training.batches import TrainingSet
 from facemix.training.landmarker import Landmarker
 from facemix.training.loop import Recipe, Result
@@ -308,3 +308,15 @@ SEEN = {
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_every_network_behind_a_detector_is_counted(name: str, world: World) -> None:
     assert world.carry_out(name).landmarker.about["training"]["faces_seen"] == SEEN[name]
+
+
+def test_predictions_are_made_in_boxes_disturbed_at_their_level(world: World) -> None:
+    detector = Landmarker.load("models/label_adaptation/seed-0")
+    rows = np.flatnonzero(np.isin(world.real.splits, predictions.JUDGING))
+    found = predictions.of_judging_faces(detector, world.real).points
+    assert found.keys() == {0.0, *predictions.BOX_JITTER}
+    back = geometry.invert(world.real.transforms[rows])
+    for level, points in found.items():
+        expected = geometry.apply(back, predictions.predict_pack(detector, world.real, rows, level))
+        np.testing.assert_allclose(points, expected, rtol=1e-5)
+        assert level == 0 or np.abs(points - found[0.0]).max() > 0.5

@@ -210,7 +210,8 @@ class GlobalBatchNorm(nn.Module):
         return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
 
     def _normalise_together(self, x: Tensor) -> Tensor:
-        variance, mean = torch.var_mean(x.to(self.weight.dtype), dim=(0, 2, 3), correction=0)
+        exact = x.to(self.weight.dtype)  # under autocast x has too few digits
+        variance, mean = torch.var_mean(exact, dim=(0, 2, 3), correction=0)
         variances, means = _Gather.apply(torch.stack([variance, mean])).unbind(1)  # type: ignore[no-untyped-call]
         mean = means.mean(0)
         variance = variances.mean(0) + means.var(0, correction=0)  # within and between the equal parts
@@ -222,7 +223,7 @@ class GlobalBatchNorm(nn.Module):
             self.num_batches_tracked += 1
         scale = self.weight * torch.rsqrt(variance + self.eps)
         shift = self.bias - mean * scale
-        return torch.addcmul(shift[:, None, None], x, scale[:, None, None]).to(x.dtype)
+        return torch.addcmul(shift[:, None, None], exact, scale[:, None, None]).to(x.dtype)
 
 
 class _Gather(torch.autograd.Function):
