@@ -19,6 +19,7 @@ from facemix.faces.packs import Pack
 from facemix.files import alone, whole_folder
 from facemix.strategies import MODELS, Strategy
 from facemix.training import loop, predictions, processes, tasks
+from facemix.training.checkpoint import read_checkpoint, write_checkpoint
 from facemix.training.tasks import Rows, Task
 
 
@@ -136,6 +137,6 @@ def adopt(resume: Path, checkpoint: Path, identity: Mapping[str, Any]) -> None:
     """Makes a given checkpoint the one to go on from, after checking that it is of this very training."""
     if not resume.exists():
         raise FacemixError(f"--resume {resume}: no such file, expected a checkpoint of an earlier run of this training")
-    content = loop.read_checkpoint(resume, resume.read_bytes(), identity, torch.device("cpu"))
+    content = read_checkpoint(resume, resume.read_bytes(), identity, torch.device("cpu"))
     if resume.resolve() != checkpoint:
-        loop.write_checkpoint(checkpoint, content)
+        write_checkpoint(checkpoint, identity, content)

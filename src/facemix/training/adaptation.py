@@ -5,6 +5,7 @@ A two-layer perceptron, residual, on points normalised by their own box; it neve
 """
 
 import copy
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -127,7 +128,7 @@ def fit(
         schedule.step()
         val_nme = validate(adapter)
         history.append({"epoch": float(epoch), "train_loss": float(np.mean(losses)), "val_nme": val_nme})
-        if val_nme < best_nme:
+        if val_nme < best_nme or (math.isnan(best_nme) and math.isfinite(val_nme)):
             best, best_epoch, best_nme = copy.deepcopy(adapter), epoch, val_nme
     return Fitted(adapter=best, best_epoch=best_epoch, history=history)
 
