@@ -193,8 +193,10 @@ def test_one_seed_decides_nothing_and_says_what_to_run(shift: float) -> None:
     assert found.sentence.startswith("Undecided at n_real = 250 on 40 test faces: one seed says nothing of how far ")
     assert "over photographs alone, 1 seed)" in found.sentence
     assert "p = " not in found.sentence and "p < " not in found.sentence
-    assert "seeds: [0, 1, 2] in params.yaml" in found.sentence
-    assert "`dvc exp run -S 'seeds=[0,1,2]'`" in found.sentence
+    assert found.sentence.endswith("or run `dvc exp run -S 'seeds=[0,1,2]' -S 'control_seeds=[0,1,2]'`.")
+    alone = answer({"label_adaptation": shift}, seeds=1, controls=0).sentence
+    assert "set seeds: [0, 1, 2] in params.yaml" in alone
+    assert alone.endswith("or run `dvc exp run -S 'seeds=[0,1,2]'`.")
 
 
 def test_two_seeds_decide_where_the_difference_is_great() -> None:
@@ -205,7 +207,7 @@ def test_who_saw_more_faces_is_not_supported_and_the_control_is_asked_for() -> N
     found = answer({"mixing": -1.0}, controls=0)
     assert found.status == "undecided"
     assert "the comparison is not at equal cost; mixing against real_only (" in found.sentence
-    assert "which saw 640 faces and 320" in found.sentence
+    assert "; mixing saw 640 faces, real_only 320; " in found.sentence
     assert "set control_seeds in params.yaml" in found.sentence
     both = answer({"mixing": -1.0}, controls=0, seeds=1)
     assert both.sentence.endswith("`dvc exp run -S 'seeds=[0,1,2]' -S 'control_seeds=[0,1,2]'`.")
