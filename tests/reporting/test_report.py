@@ -12,15 +12,15 @@ import pytest
 import toy
 from facemix import config
 from facemix.faces.face import STAND_IN_SHOWN
+from facemix.files import whole_folder
 from facemix.reporting.page import html
 from facemix.reporting.sections import results
 from facemix.stages import report as stage
-from facemix.stages import train
 from facemix.stages.compare import compare
 from facemix.stages.leaks import leaks
 from facemix.stages.prepare import prepare
 from facemix.strategies import MODELS, STRATEGIES
-from facemix.training import tasks
+from facemix.training import predictions, tasks
 from facemix.training.landmarker import Landmarker
 from facemix.training.tasks import Outcome
 
@@ -54,7 +54,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, c
         prepare("synthetic", params)
         for strategy in STRATEGIES.values():
             task = tasks.gather(strategy, 0, params)
-            train.write_outputs(MODELS / strategy.name / "seed-0", task, untrained(task))
+            with whole_folder(MODELS / strategy.name / "seed-0") as beside:
+                tasks.write(beside, task, untrained(task))
         leaks(params)
         compare(params)
         stage.report(params)
@@ -64,16 +65,12 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, c
 def untrained(task: tasks.Task) -> Outcome:
     if task.strategy.shares_network_of:
         return tasks.fit_adapter(task)
-    about: dict[str, Any] = {
-        "network": tasks.architecture(task.params),
-        "adapter": None,
-        "training": {"steps": 0, "faces_seen": 0, "pretraining_faces_seen": 0},
-    }
+    budget = {"steps": 0, "best_step": 0, "faces_seen": {task.strategy.name: 1}}
+    about = tasks.about(task) | {"training": budget}
     landmarker = Landmarker(tasks.new_network(task), task.params.model.context, about)
     return Outcome(
         landmarker=landmarker,
         history=[{"step": 0, "train_loss": 1.0, "val_nme": 1.0}],
-        metrics={"training": about["training"]},
     )
 
 
@@ -126,7 +123,6 @@ def test_what_is_missing_is_named_with_what_makes_it(project: tuple[Path, config
         "reports/human_floor.json": "dvc repro leaks",
         "data/packs/synthetic": "dvc repro prepare",
         "models/label_adaptation/seed-0/label_gap.csv": "dvc repro label_adaptation",
-        "models/mixing/seed-0/model.safetensors": "dvc repro mixing@0",
     }
     for name in makes:
         path = project[0] / name
@@ -135,18 +131,12 @@ def test_what_is_missing_is_named_with_what_makes_it(project: tuple[Path, config
     assert [command for command in makes.values() if f"To make it: <code>{command}</code>" not in text] == []
 
 
-def test_without_real_faces_the_rest_is_still_there(project: tuple[Path, config.Params], tmp_path: Path) -> None:
-    shutil.rmtree(project[0] / "data/packs/real")
-    text = page(project[1], tmp_path / "figures")
-    assert text.count("To make it: <code>dvc repro prepare") == 5
-    assert "NME by region" in text
-
-
 def test_a_sweep_is_shown_where_there_is_one(project: tuple[Path, config.Params], tmp_path: Path) -> None:
     root, params = project
-    shutil.copy(root / "reports/ced.png", root / "reports/sweep_alpha.png")
-    (root / "reports/sweep.csv").write_text("strategy,alpha,test_nme\nmixing,0.5,4.123456\n")
-    (root / "reports/sweep_worth.csv").write_text("part,strategy,worth\nall,mixing,61\njaw,mixing,fewer than 50\n")
+    (root / "reports/sweep").mkdir()
+    shutil.copy(root / "reports/ced.png", root / "reports/sweep/alpha.png")
+    (root / "reports/sweep/points.csv").write_text("strategy,alpha,test_nme\nmixing,0.5,4.123456\n")
+    (root / "reports/sweep/worth.csv").write_text("part,strategy,worth\nall,mixing,61\njaw,mixing,fewer than 50\n")
     text = page(params, tmp_path / "figures")
     assert "Test NME of mixing against alpha" in text
     assert "<td>4.123</td>" in text
@@ -165,10 +155,11 @@ def test_without_a_ranking_the_message_says_what_to_do(project: tuple[Path, conf
 
 def test_a_ranking_of_other_models_than_there_are_is_refused(project: tuple[Path, config.Params]) -> None:
     root, params = project
-    file = next((root / "models").glob("*/seed-*/metrics.json"))
-    metrics = json.loads(file.read_text())
-    metrics["test"]["nme"] -= 1
-    file.write_text(json.dumps(metrics))
+    folder = next((root / "models").glob("*/seed-*"))
+    moved = predictions.read(folder)
+    predictions.write(
+        folder, dataclasses.replace(moved, points={level: one + 1 for level, one in moved.points.items()})
+    )
     with pytest.raises(ValueError, match="in models/ are others than it ranks.*run `dvc repro`"):
         stage.report(params)
 

@@ -17,17 +17,18 @@ import torch
 
 import facemix
 import toy
-from facemix import cli, config
+from facemix import cli, config, workspace
 from facemix.evaluation import measure
 from facemix.faces import packs
 from facemix.faces.face import STAND_IN
 from facemix.stages import train as stage
 from facemix.stages.prepare import prepare
 from facemix.strategies import STRATEGIES
-from facemix.training import tasks
+from facemix.training import predictions, tasks
 from facemix.training.adaptation import LabelAdapter
 from facemix.training.landmarker import Landmarker
 from facemix.training.model import LandmarkNet
+from facemix.verdict import results
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -160,11 +161,12 @@ def test_every_trained_strategy_has_the_same_architecture_budget_and_augmentatio
     project: Path, params: config.Params
 ) -> None:
     save_shared(params)
-    shared = [
-        {key: task.identity()[key] for key in ("model", "augmentation", "training")}
-        for task in (tasks.gather(s, 0, params) for s in STRATEGIES.values() if not s.shares_network_of)
-    ]
-    assert all(one == shared[0] for one in shared)
+    trained = {name: tasks.gather(one, 0, params).identity() for name, one in STRATEGIES.items() if one.trains}
+    for key in ("model", "augmentation"):
+        assert all(one[key] == trained["real_only"][key] for one in trained.values())
+    budgets = {name: one["training"]["steps"] * one["training"]["batch_size"] for name, one in trained.items()}
+    assert budgets.pop("control") == 2 * budgets["real_only"]
+    assert set(budgets.values()) == {budgets["real_only"]}
 
 
 def test_a_trained_strategy_writes_all_its_files(project: Path, params: config.Params) -> None:
@@ -172,32 +174,18 @@ def test_a_trained_strategy_writes_all_its_files(project: Path, params: config.P
     stage.train(STRATEGIES["label_adaptation"], 0, params)
     stage.train(STRATEGIES["fine_tuning"], 0, params)
     folder = project / "models/label_adaptation/seed-0"
-    assert sorted(path.name for path in folder.iterdir()) == [
-        "errors.csv",
+    assert {path.name for path in folder.iterdir()} == {
         "history.csv",
         "label_gap.csv",
-        "metrics.json",
         "model.json",
         "model.safetensors",
-    ]
-    metrics = json.loads((folder / "metrics.json").read_text())
-    assert metrics["adaptation"]["val_nme_after"] <= metrics["adaptation"]["val_nme_before"]
-    assert metrics["val"]["nme"] == pytest.approx(metrics["adaptation"]["val_nme_after"])
-    errors, *regions = np.loadtxt(folder / "errors.csv", delimiter=",", skiprows=1, usecols=(2, *range(4, 9))).T
-    header = "face,subset,nme,photo,jaw,brows,nose,eyes,mouth\ntoy/"
-    assert (folder / "errors.csv").read_text().startswith(header)
-    assert [values.mean() for values in regions] == pytest.approx([*metrics["test"]["regions"].values()], abs=1e-5)
-    assert errors.mean() == pytest.approx(metrics["test"]["nme"], abs=1e-5)
-    assert metrics["test"]["faces"] == len(errors) == 20
-    for split in ("val", "test"):
-        assert list(metrics[split]["box_jitter"]) == ["0.05", "0.10", "0.15"]
-    tuned = json.loads((project / "models/fine_tuning/seed-0/metrics.json").read_text())
-    assert tuned["training"] == {
-        "steps": 4,
-        "best_step": tuned["training"]["best_step"],
-        "faces_seen": {"synthetic_only": 32},
-        "pretraining_faces_seen": 32,
+        "predictions.npz",
     }
+    about = json.loads((folder / "model.json").read_text())
+    assert about["adapter"]["val_error_after"] <= about["adapter"]["val_error_before"]
+    tuned = json.loads((project / "models/fine_tuning/seed-0/model.json").read_text())
+    assert tuned["training"]["faces_seen"] == {"fine_tuning": 32, "synthetic_only": 32}
+    assert tuned["made_of"]["packages"] == workspace.installed_packages()
     assert (project / "models/fine_tuning/seed-0/batch.png").exists()
     assert not list((project / "checkpoints").glob("*.pt"))
 
@@ -210,9 +198,10 @@ def test_processes_under_torchrun_write_one_detector_and_one_run(project: Path, 
     assert done.returncode == 0, done.stderr
     assert [line.split(":")[0] for line in done.stdout.splitlines()] == ["step 2", "step 4", "models/mixing/seed-0"]
     folder = project / "models/mixing/seed-0"
-    written = {"batch.png", "errors.csv", "history.csv", "metrics.json", "model.json", "model.safetensors"}
+    written = {"batch.png", "history.csv", "model.json", "model.safetensors", "predictions.npz"}
     assert {path.name for path in folder.iterdir()} == written
-    assert json.loads((folder / "metrics.json").read_text())["training"]["faces_seen"] == 4 * 8
+    seen = json.loads((folder / "model.json").read_text())["training"]["faces_seen"]
+    assert seen == {"mixing": 4 * 8, "synthetic_only": 32}
     assert [path.suffix for path in (project / "checkpoints").iterdir()] == [".lock"]
     assert len(list((project / ".facemix/outbox").glob("*/journal.jsonl"))) == 1
     facemix.Landmarker.load(folder)
@@ -265,21 +254,33 @@ def test_a_stand_in_is_never_logged_as_real(project: Path, params: config.Params
     assert names == ["stand-in-train", "stand-in-validation", "stand-in-test"]
 
 
-def test_a_saved_model_measures_what_its_metrics_say(project: Path, params: config.Params) -> None:
+def test_predictions_are_what_the_saved_model_predicts(project: Path, params: config.Params) -> None:
     stage.train(STRATEGIES["real_only"], 0, params)
     folder = project / "models/real_only/seed-0"
     real = packs.read(Path("data/packs/real"))
-    rows = np.flatnonzero(real.splits == "test")
-    predicted = measure.predict_pack(facemix.Landmarker.load(folder), real, rows)
-    errors = measure.measure(predicted, real, rows, "outer_eye")
-    assert errors.nme.mean() == pytest.approx(json.loads((folder / "metrics.json").read_text())["test"]["nme"])
+    again = predictions.of_judging_faces(facemix.Landmarker.load(folder), real)
+    kept = predictions.read(folder)
+    assert kept.ids.tolist() == again.ids.tolist()
+    for level, points in again.points.items():
+        np.testing.assert_allclose(kept.points[level], points, atol=1e-3)
+
+
+def test_the_figures_of_a_run_are_those_of_the_comparison(project: Path, params: config.Params) -> None:
+    stage.train(STRATEGIES["real_only"], 0, params)
+    task = tasks.gather(STRATEGIES["real_only"], 0, params)
+    figures = stage.figures_of(project / "models/real_only/seed-0", task)
+    (trained,) = results.read(project / "models", [0], "outer_eye")
+    assert trained.metrics == figures
+    assert np.mean(list(trained.errors.values())) == pytest.approx(figures["test"]["nme"])
+    other = results.read(project / "models", [0], "box_diagonal")[0].metrics  # no training in between
+    assert other["test"]["nme"] < figures["test"]["nme"]
 
 
 def test_errors_are_comparable_on_the_same_faces_however_they_were_cropped(
     project: Path, params: config.Params
 ) -> None:
     def said(pack: packs.Pack) -> str:
-        return stage.which_faces(pack, np.flatnonzero(pack.splits == "validation"))
+        return measure.which_faces(pack, np.flatnonzero(pack.splits == "validation"))
 
     before = packs.read(Path("data/packs/real"))
     prepare("real", dataclasses.replace(params, pack=config.Pack(crop_size=48, margin=1.6)))
@@ -302,15 +303,16 @@ def test_resume_from_another_configuration_is_refused(project: Path, params: con
     stage.train(STRATEGIES["real_only"], 0, params, resume=mine)
 
 
-@pytest.mark.parametrize("name", ["tasks.py", "learning/model.py", "faces/splits.py"])
+@pytest.mark.parametrize("name", ["training/tasks.py", "training/model.py", "faces/order.py"])
 def test_a_training_does_not_go_on_by_other_code(
     name: str, project: Path, params: config.Params, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task = tasks.gather(STRATEGIES["real_only"], 0, params)
     package = project / "facemix"
-    shutil.copytree(Path(tasks.__file__).parent, package, ignore=shutil.ignore_patterns("data", "__pycache__"))
+    shutil.copytree(Path(facemix.__file__).parent, package, ignore=shutil.ignore_patterns("data", "__pycache__"))
     before = stage.checkpoint_path(task)
-    monkeypatch.setattr(tasks, "__file__", str(package / "tasks.py"))
+    monkeypatch.setattr(tasks, "__file__", str(package / "training/tasks.py"))
+    tasks.code.cache_clear()
     assert stage.checkpoint_path(task) == before
     with (package / name).open("a") as file:
         file.write("# other\n")

@@ -60,7 +60,7 @@ def read(folder: Path) -> Predictions:
     """
     path = folder / FILE
     try:
-        with np.load(path, allow_pickle=False) as content:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
             ids, levels, points = content["ids"], content["levels"], content["points"]
         if points.shape[:2] != (len(levels), len(ids)) or ids.dtype.kind != "U":
             raise ValueError(f"levels {levels.shape}, ids {ids.shape}, points {points.shape}")

@@ -199,10 +199,10 @@ def train_network(task: Task, checkpoint: Path, report: Callable[[loop.Row], Non
     validation = task.split("validation")
 
     def validate(candidate: LandmarkNet) -> float:
-        predicted = predict_pack(Landmarker(candidate, model.context, about), task.real, validation)
+        predicted = predict_pack(Landmarker(candidate, model.context, making), task.real, validation)
         return validation_error(predicted, task.real.landmarks[validation])
 
-    about = _about(task)
+    making = about(task)
     recipe = loop.Recipe(
         batches=batches,
         context=model.context,
@@ -229,7 +229,7 @@ def train_network(task: Task, checkpoint: Path, report: Callable[[loop.Row], Non
         "faces_seen": {task.strategy.name: settings.steps * settings.batch_size, **task.behind},
     }
     return Outcome(
-        landmarker=Landmarker(network, model.context, about | {"training": budget}),
+        landmarker=Landmarker(network, model.context, making | {"training": budget}),
         history=result.history,
         picture=picture_of_batch(recipe),
     )
@@ -286,7 +286,7 @@ def fit_adapter(task: Task, trained: Outcome | None = None) -> Outcome:
     }
     kept = {key: base.about[key] for key in ("network", "training")}
     return Outcome(
-        landmarker=Landmarker(base.network, base.context, _about(task) | kept | {"adapter": adapter}, fitted.adapter),
+        landmarker=Landmarker(base.network, base.context, about(task) | kept | {"adapter": adapter}, fitted.adapter),
         history=trained.history if trained else fitted.history,
         label_gap=[{"point": i, "dx": x, "dy": y} for i, (x, y) in enumerate(gap.tolist())],
         picture=trained.picture if trained else None,
@@ -314,7 +314,8 @@ def architecture(params: Params) -> dict[str, Any]:
     }
 
 
-def _about(task: Task) -> dict[str, Any]:
+def about(task: Task) -> dict[str, Any]:
+    """What model.json says of a detector, before its training is added."""
     return {
         "facemix": version("facemix"),
         "strategy": task.strategy.name,

@@ -11,7 +11,7 @@ from facemix.faces.face import STAND_IN_SHOWN
 from facemix.faces.landmarks import REGIONS
 from facemix.reporting import figures, panels
 from facemix.reporting.page import Gallery, Missing, Piece, Table, Text, chart, photograph
-from facemix.reporting.sections.found import Found, no_faces, no_model, predict
+from facemix.reporting.sections.found import Found, predict
 from facemix.strategies import ADAPTER_FROM, MODELS
 
 MOST_DIFFERENT = 4
@@ -42,8 +42,6 @@ def label_gap(found: Found) -> list[Piece]:
             for name, part in REGIONS.items()
         ],
     )
-    if found.real is None:
-        return [about, Missing(what="The mean face needs the real faces.", command="dvc repro prepare"), table]
     if not lengths.any():
         return [about, Text(text="The adapter that was best on validation changes nothing: no label gap was learned.")]
     rows = np.flatnonzero(found.real.splits == "train")
@@ -79,8 +77,6 @@ def _read_gap(path: Path) -> npt.NDArray[np.float64]:
 def best_and_worst(found: Found) -> list[Piece]:
     """The best, median and worst test face of each strategy."""
     rows = found.rows()
-    if rows is None or found.real is None:
-        return [no_faces()]
     faces = sorted(rows)
     galleries: list[Piece] = [
         Text(
@@ -92,9 +88,6 @@ def best_and_worst(found: Found) -> list[Piece]:
         nme = np.array([one.errors[face] for face in faces])
         chosen = dict(zip(("best", "median", "worst"), panels.best_median_worst(nme), strict=True))
         predicted = predict(one, found.real, [rows[faces[i]] for i in chosen.values()])
-        if predicted is None:
-            galleries.append(no_model(one))
-            continue
         pictures = [
             photograph(
                 panels.judged(found.real.images[rows[faces[i]]], found.real.landmarks[rows[faces[i]]], points),
@@ -111,27 +104,23 @@ def most_different(found: Found) -> list[Piece]:
     """The faces with the greatest range of NME between strategies, as each of them sees them."""
     rows = found.rows()
     runs = found.first_seed()
-    if rows is None or found.real is None:
-        return [no_faces()]
     faces = sorted(rows)
     nme = np.array([[one.errors[face] for face in faces] for one in runs])
     chosen = panels.most_different(nme, MOST_DIFFERENT)
     at = [rows[faces[i]] for i in chosen]
     predicted = {one.strategy: predict(one, found.real, at) for one in runs}
-    pieces: list[Piece] = [no_model(one) for one in runs if predicted[one.strategy] is None]
-    pieces.append(Text(text=f"Colours as above, detectors of seed {runs[0].seed}."))
+    pieces: list[Piece] = [Text(text=f"Colours as above, detectors of seed {runs[0].seed}.")]
     for k, i in enumerate(chosen):
         image, truth = found.real.images[at[k]], found.real.landmarks[at[k]]
         pictures = [photograph(panels.judged(image, truth, None), alt="true landmarks", caption="ground truth")]
-        for j, one in enumerate(runs):
-            if (points := predicted[one.strategy]) is not None:
-                pictures.append(
-                    photograph(
-                        panels.judged(image, truth, points[k]),
-                        alt=f"true landmarks and those that {one.strategy} predicts",
-                        caption=f"`{one.strategy}`: NME {nme[j, i]:.2f}",
-                    )
-                )
+        pictures += [
+            photograph(
+                panels.judged(image, truth, predicted[one.strategy][k]),
+                alt=f"true landmarks and those that {one.strategy} predicts",
+                caption=f"`{one.strategy}`: NME {nme[j, i]:.2f}",
+            )
+            for j, one in enumerate(runs)
+        ]
         pieces.append(
             Gallery(title=f"`{faces[i]}`: NME {nme[:, i].min():.2f} to {nme[:, i].max():.2f}", pictures=pictures)
         )

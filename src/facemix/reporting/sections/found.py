@@ -33,7 +33,7 @@ class Found:
     ranked: Sequence[Mapping[str, Any]]
     """Rows of reports/ranking.csv, the best strategy first."""
     trained: Sequence[Trained]
-    real: Pack | None
+    real: Pack
     synthetic: Pack | None
     figures: Path
     """Where new figures go."""
@@ -57,13 +57,10 @@ class Found:
         first = {one.strategy: one for one in self.trained if one.seed == self.trained[0].seed}
         return [first[row["strategy"]] for row in self.ranked]
 
-    def rows(self) -> dict[str, int] | None:
-        """Test face -> row of the real pack; None where the pack is not there, or holds other faces."""
-        if self.real is None:
-            return None
+    def rows(self) -> dict[str, int]:
+        """Test face -> row of the real pack."""
         place = {id_: row for row, id_ in enumerate(self.real.ids.tolist())}
-        faces = self.trained[0].errors
-        return {face: place[face] for face in faces} if place.keys() >= faces.keys() else None
+        return {face: place[face] for face in self.trained[0].errors}
 
 
 SAME = 1e-4
@@ -104,15 +101,10 @@ def read(params: Params, folder: Path) -> Found:
         summary=content,
         ranked=ranked,
         trained=trained,
-        real=_pack("real"),
-        synthetic=_pack("synthetic"),
+        real=packs.read(packs.FOLDER / "real"),
+        synthetic=packs.read(synthetic) if (synthetic := packs.FOLDER / "synthetic").exists() else None,
         figures=folder,
     )
-
-
-def _pack(role: str) -> Pack | None:
-    folder = packs.FOLDER / role
-    return packs.read(folder) if folder.exists() else None
 
 
 def parse(text: str) -> int | float | str | None:
@@ -125,12 +117,9 @@ def parse(text: str) -> int | float | str | None:
     return text or None
 
 
-def predict(one: Trained, pack: Pack, rows: Sequence[int]) -> npt.NDArray[np.float64] | None:
-    """What a detector predicted on some of the faces that judge: (n, 68, 2) pixels of the crops; None: not there."""
-    try:
-        predicted = predictions.read(MODELS / one.strategy / f"seed-{one.seed}")
-    except FacemixError:
-        return None
+def predict(one: Trained, pack: Pack, rows: Sequence[int]) -> npt.NDArray[np.float64]:
+    """What a detector predicted on some of the faces that judge: (n, 68, 2) pixels of the crops."""
+    predicted = predictions.read(MODELS / one.strategy / f"seed-{one.seed}")
     place = {id_: i for i, id_ in enumerate(predicted.ids.tolist())}
     points = predicted.points[0.0][[place[id_] for id_ in pack.ids[rows].tolist()]]
     return geometry.apply(pack.transforms[rows], points)
@@ -140,15 +129,3 @@ def chart_of(path: Path, *, alt: str, caption: str, command: str) -> Picture | M
     if not path.exists():
         return Missing(what=f"`{path}` is not there.", command=command)
     return chart(path, alt=alt, caption=caption)
-
-
-def no_faces() -> Missing:
-    return Missing(
-        what="The real faces that the models were tested on are not here.", command="dvc repro prepare compare report"
-    )
-
-
-def no_model(one: Trained) -> Missing:
-    return Missing(
-        what=f"No readable model of `{one.strategy}`, seed {one.seed}.", command=f"dvc repro {one.strategy}@{one.seed}"
-    )
