@@ -11,7 +11,7 @@ from facemix.errors import FacemixError
 from facemix.evaluation import metrics
 from facemix.files import write_table
 from facemix.reporting import figures
-from facemix.stages import compare as stage
+from facemix.reporting import ranking as shown
 from facemix.verdict import comparison
 from facemix.verdict.comparison import Trained
 from toy_results import trained as one
@@ -288,7 +288,7 @@ def test_what_a_strategy_is_meant_to_have_of_its_own_may_differ(strategy: str, k
 @pytest.mark.parametrize("normalizer", metrics.NORMALIZERS)
 def test_rates_are_shown_by_the_names_of_their_thresholds(normalizer: str) -> None:
     rows = comparison.rank([one("real_only", 0, [3.0, 20.0], normalizer)])
-    header = stage.table(rows).splitlines()[0]
+    header = shown.table(rows).splitlines()[0]
     for threshold in metrics.THRESHOLDS[normalizer]:
         assert f"FR@{threshold}" in header
     assert f"AUC@{metrics.THRESHOLDS[normalizer][0]}" in header
@@ -308,7 +308,7 @@ def test_tables_for_plots_have_a_column_a_strategy() -> None:
 
 def test_the_printed_table_lines_up() -> None:
     rows = comparison.rank([one("real_only", 0, [10.0]), one("label_adaptation", 0, [5.25])])
-    lines = stage.table(rows).splitlines()
+    lines = shown.table(rows).splitlines()
     words = "rank strategy test NME compared with difference 95 % interval verdict FR@8 FR@10 AUC@8 val NME faces seen "
     assert lines[0].split() == (words + "of the compared").split()
     assert lines[1].split()[:5] == ["1", "label_adaptation", "5.25", "real_only", "-4.75"]
