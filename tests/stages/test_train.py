@@ -284,7 +284,7 @@ def test_errors_are_comparable_on_the_same_faces_however_they_were_cropped(
 
 
 def test_resume_from_another_configuration_is_refused(project: Path, params: config.Params) -> None:
-    mine = stage.checkpoint_path(tasks.gather(STRATEGIES["real_only"], 0, params))
+    mine = stage.checkpoint_of(tasks.gather(STRATEGIES["real_only"], 0, params))
     task = tasks.gather(STRATEGIES["real_only"], 0, params)
     other = dataclasses.replace(params, training=dataclasses.replace(params.training, learning_rate=0.001))
     tasks.train_network(task, mine, lambda _: None)
@@ -304,14 +304,14 @@ def test_a_training_does_not_go_on_by_other_code(
     task = tasks.gather(STRATEGIES["real_only"], 0, params)
     package = project / "facemix"
     shutil.copytree(Path(facemix.__file__).parent, package, ignore=shutil.ignore_patterns("data", "__pycache__"))
-    before = stage.checkpoint_path(task)
+    before = stage.checkpoint_of(task)
     monkeypatch.setattr(tasks, "__file__", str(package / "training/tasks.py"))
     tasks.code.cache_clear()
-    assert stage.checkpoint_path(task) == before
+    assert stage.checkpoint_of(task) == before
     with (package / name).open("a") as file:
         file.write("# other\n")
     tasks.code.cache_clear()
-    assert stage.checkpoint_path(task) != before
+    assert stage.checkpoint_of(task) != before
 
 
 @pytest.mark.parametrize(("key", "strategy"), [("n_real", "real_only"), ("n_synthetic", "synthetic_only")])

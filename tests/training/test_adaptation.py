@@ -73,7 +73,7 @@ def test_the_best_epoch_by_validation_is_kept() -> None:
     settings = Adaptation(hidden=8, epochs=4, batch_size=16, learning_rate=1e-3, weight_decay=0.0)
     fitted = adaptation.fit(train, widen(train), settings=settings, seed=0, validate=lambda _: next(calls))
     assert fitted.best_epoch == 2
-    assert [row["val_nme"] for row in fitted.history] == [5, 4, 1, 3, 2]
+    assert [row["val_error"] for row in fitted.history] == [5, 4, 1, 3, 2]
 
 
 @pytest.mark.parametrize(

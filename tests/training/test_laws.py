@@ -147,7 +147,7 @@ def call(world: World, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Call]:
 
     def do_nothing(network: LandmarkNet, recipe: Recipe, **_: Any) -> Result:
         given.append((recipe, copy.deepcopy(network.state_dict())))
-        return Result(weights=given[-1][1], best_step=1, history=[{"step": 1, "val_nme": 1.0}])
+        return Result(weights=given[-1][1], best_step=1, history=[{"step": 1, "val_error": 1.0}])
 
     monkeypatch.setattr(loop, "train", do_nothing)
 
@@ -195,7 +195,7 @@ def test_validation_faces_choose_but_are_not_learned_from(name: str, world: Worl
     world.real = poisoned(world.real, "validation")
     history = world.carry_out(name).history
     assert [row["train_loss"] for row in history] == [row["train_loss"] for row in clean]
-    assert all(one["val_nme"] != other["val_nme"] for one, other in zip(history, clean, strict=True))
+    assert all(one["val_error"] != other["val_error"] for one, other in zip(history, clean, strict=True))
 
 
 def test_the_adapter_is_fitted_on_the_labels_of_real_training_faces(

@@ -38,7 +38,7 @@ class Result:
     """The averaged weights of the best evaluation."""
     best_step: int
     history: list[Row]
-    """One row an evaluation: step, learning_rate, train_loss, val_nme."""
+    """One row an evaluation: step, learning_rate, train_loss, val_error."""
 
 
 def train(
@@ -102,7 +102,7 @@ def train(
                     save()
                     if first:
                         report(row)
-                    progress.set_postfix(val_nme=f"{row['val_nme']:.2f}")
+                    progress.set_postfix(val_error=f"{row['val_error']:.2f}")
                 if number := stopped():
                     save()
                     group.wait()  # the first process may still be writing

@@ -19,7 +19,7 @@ from facemix.training.recipe import Recipe, step_seed
 
 Weights = dict[str, Tensor]
 Row = dict[str, float]
-"""Of the history, one an evaluation: step, learning_rate, train_loss, val_nme."""
+"""Of the history, one an evaluation: step, learning_rate, train_loss, val_error."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -89,17 +89,17 @@ class State:
         evaluated = int(self.history[-1]["step"]) if self.history else 0
         return self.step > evaluated and (self.step % settings.evaluate_every == 0 or self.step == settings.steps)
 
-    def evaluate(self, val_nme: float) -> Row:
+    def evaluate(self, val_error: float) -> Row:
         """Adds a row to the history and keeps the weights if they are the best so far."""
         # A NaN is never the best, but the first evaluation is kept until there is a better one.
-        so_far = [row["val_nme"] for row in self.history if math.isfinite(row["val_nme"])]
-        if not self.best or (math.isfinite(val_nme) and val_nme < min(so_far, default=math.inf)):
+        so_far = [row["val_error"] for row in self.history if math.isfinite(row["val_error"])]
+        if not self.best or (math.isfinite(val_error) and val_error < min(so_far, default=math.inf)):
             self.best, self.best_step = _copy(self.averaged.state_dict()), self.step
         row = {
             "step": float(self.step),
             "learning_rate": self.optimizer.param_groups[0]["lr"],
             "train_loss": float(self.loss_sum) / self.loss_count,
-            "val_nme": val_nme,
+            "val_error": val_error,
         }
         self.history.append(row)
         self.loss_sum, self.loss_count = torch.zeros_like(self.loss_sum), 0

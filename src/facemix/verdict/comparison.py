@@ -433,12 +433,15 @@ def box_jitter_table(trained: Sequence[Trained]) -> list[dict[str, float]]:
 
 
 def validation_table(trained: Sequence[Trained]) -> list[dict[str, float | str]]:
-    """Validation NME at each evaluation of each training, mean over seeds, a column a strategy: for `dvc plots`."""
+    """Error on validation at each evaluation, in % of the longer side of the face box: mean over seeds, a column each.
+
+    For `dvc plots`.
+    """
     curves: dict[int, dict[str, list[float]]] = {}
     for one in trained:
         for row in one.history:
             if "step" in row:
-                curves.setdefault(int(row["step"]), {}).setdefault(one.strategy, []).append(row["val_nme"])
+                curves.setdefault(int(row["step"]), {}).setdefault(one.strategy, []).append(row["val_error"])
     names = [name for name in STRATEGIES if any(name in at for at in curves.values())]
     return [
         {"step": step, **{name: _mean(curves[step][name]) if name in curves[step] else "" for name in names}}
