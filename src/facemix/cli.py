@@ -155,7 +155,19 @@ def _experiment_commands(commands: Any) -> None:
     command.set_defaults(run=_sweep)
 
     command = commands.add_parser(
-        "deliver", help="send MLflow what was kept while it was away (training and comparing do so, too)"
+        "register",
+        help="register a trained model in MLflow, which serves the best one of each benchmark",
+        description="Makes a trained model a version of `facemix` in MLflow's model registry, and prints how to serve "
+        "the champion of its benchmark: the version with the lowest validation NME on the same faces, landmark scheme "
+        "and face size.",
+    )
+    command.add_argument(
+        "--model", type=Path, metavar="DIR", help="models/STRATEGY/seed-K (default: the best of models/ by validation)"
+    )
+    command.set_defaults(run=_register)
+
+    command = commands.add_parser(
+        "deliver", help="send MLflow what was kept while it was away, and wait for it (every stage sends it, too)"
     )
     command.set_defaults(run=_deliver)
 
@@ -270,7 +282,7 @@ def _leaks(options: argparse.Namespace) -> None:
 def _train(options: argparse.Namespace) -> None:
     from facemix.stages.train import train
     from facemix.training import processes
-    from facemix.training.loop import Stopped
+    from facemix.training.interruption import Stopped
 
     if not 0 <= options.seed < 2**32:
         raise FacemixError(f"--seed: found {options.seed}, expected a number from 0 to 2^32 - 1")
@@ -298,6 +310,12 @@ def _sweep(options: argparse.Namespace) -> None:
     from facemix.sweeps.run import run_sweep
 
     run_sweep(options.axes, config.load(), jobs=options.jobs, yes=options.yes)
+
+
+def _register(options: argparse.Namespace) -> None:
+    from facemix.stages.register import register
+
+    register(config.load(), options.model)
 
 
 def _deliver(_options: argparse.Namespace) -> None:
@@ -346,7 +364,7 @@ def _bench(options: argparse.Namespace) -> None:
 
 def _realism(options: argparse.Namespace) -> None:
     from facemix.benchmarks.realism import parse_real, parse_set, realism
-    from facemix.training.loop import Stopped
+    from facemix.training.interruption import Stopped
 
     sets = [parse_set(text) for text in options.set]
     try:

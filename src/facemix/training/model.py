@@ -75,18 +75,18 @@ class LandmarkNet(nn.Module):
         When training also their variance (n, 68, 2) in x and y, square pixels: see `landmark_loss`.
         """
         if self.training:
-            heatmaps, seen = self._seen(images)
+            heatmaps, cell_points = self._predict_cells(images)
             with torch.autocast(images.device.type, enabled=False):
-                centred = _mean(seen, heatmaps)
-                return centred + self.centre, _mean(seen.square(), heatmaps) - centred.square()
+                centred = _mean(cell_points, heatmaps)
+                return centred + self.centre, _mean(cell_points.square(), heatmaps) - centred.square()
         centred = self.located(images)
         return self.averaged(centred, self.located(images.flip(-1))) if self.mirror else centred + self.centre
 
     def located(self, images: Tensor) -> Tensor:
         """Landmarks (n, 68, 2) as seen in the images alone, in pixels from the middle of the input."""
-        heatmaps, seen = self._seen(images)
+        heatmaps, cell_points = self._predict_cells(images)
         with torch.autocast(images.device.type, enabled=False):
-            return _mean(seen, heatmaps)
+            return _mean(cell_points, heatmaps)
 
     def averaged(self, centred: Tensor, mirrored: Tensor) -> Tensor:
         """Landmarks (n, 68, 2) in pixels of the input: the mean of those located in images and in their mirror images.
@@ -97,11 +97,11 @@ class LandmarkNet(nn.Module):
         x, y = mirrored[:, self.mirror_order].unbind(dim=-1)
         return ((centred + self.centre) + torch.stack([self.centre - x, y + self.centre], dim=-1)) / 2
 
-    def _seen(self, images: Tensor) -> tuple[Tensor, Tensor]:
+    def _predict_cells(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Heatmaps (n, 68, cells) that sum to 1, and where each cell sees each landmark (n, 68, 2, cells).
 
-        Places are in pixels from the middle of the input: small numbers, so that the mean of their squares less the
-        square of their mean is exact enough.
+        The points are in pixels from the middle of the input: small numbers, so that the mean of their squares less
+        the square of their mean is exact enough.
         """
         features = self.backbone((images - self.mean) / self.deviation)[self.first :]
         x: Tensor | None = None
@@ -116,9 +116,11 @@ class LandmarkNet(nn.Module):
         return self._decode(self.heatmaps(x), self.offsets(x))
 
     def _decode(self, heatmaps: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor]:
-        # Coordinates stay in float32 under autocast: bfloat16 has too few digits for a fraction of a pixel.
-        heatmaps = heatmaps.flatten(2).float().softmax(dim=-1)
-        offsets = offsets.float().reshape(len(heatmaps), N_POINTS, 2, heatmaps.shape[-1])
+        # Coordinates keep the precision of the weights under autocast: bfloat16 has too few digits for a fraction of a
+        # pixel.
+        heatmaps, offsets = (part.to(self.cells.dtype) for part in (heatmaps, offsets))
+        heatmaps = heatmaps.flatten(2).softmax(dim=-1)
+        offsets = offsets.reshape(len(heatmaps), N_POINTS, 2, heatmaps.shape[-1])
         return heatmaps, torch.add(self.cells.T, offsets, alpha=STRIDE)
 
 
