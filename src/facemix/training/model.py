@@ -6,7 +6,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from facemix.errors import FacemixError
 from facemix.faces.landmarks import MIRROR, N_POINTS
 from facemix.training import backbones
 
@@ -41,18 +40,16 @@ class LandmarkNet(nn.Module):
             width: channels of the decoder.
             weights: see `backbones.create`.
             mirror: when not training, the mean of what is seen in the image and in its mirror image.
+
+        Raises:
+            FacemixError: see `backbones.create`.
         """
         super().__init__()
         self.input_size, self.mirror = input_size, mirror
         self.centre = (input_size - 1) / 2
-        self.backbone = backbones.create(backbone, weights)
+        self.backbone = backbones.create(backbone, weights, input_size, STRIDE)
         info: Any = self.backbone.feature_info
-        strides = list(info.reduction())
-        if STRIDE not in strides:
-            raise FacemixError(
-                f"model.backbone: {backbone} has feature maps of strides {strides}, expected one of {STRIDE}"
-            )
-        self.first = strides.index(STRIDE)
+        self.first = list(info.reduction()).index(STRIDE)
         channels = list(info.channels())[self.first :]
         self.lateral = nn.ModuleList(nn.Conv2d(c, width, 1, bias=False) for c in channels)
         self.merge = nn.ModuleList(_separable(width) for _ in channels)
@@ -103,7 +100,8 @@ class LandmarkNet(nn.Module):
         The points are in pixels from the middle of the input: small numbers, so that the mean of their squares less
         the square of their mean is exact enough.
         """
-        features = self.backbone((images - self.mean) / self.deviation)[self.first :]
+        features = self.backbone((images - self.mean) / self.deviation)
+        features = backbones.in_nchw(self.backbone, features)[self.first :]
         x: Tensor | None = None
         for feature, lateral, merge in zip(
             reversed(features), reversed(self.lateral), reversed(self.merge), strict=True
