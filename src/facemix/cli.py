@@ -51,8 +51,8 @@ def _data_commands(commands: Any) -> None:
     command.add_argument(
         "--group",
         metavar="REGEX",
-        help="finds in a face's id (path without suffix) what names its photograph: its first group, or the whole match "
-        "(default: names such as PHOTO_1, PHOTO_2 are faces of one)",
+        help="finds in a face's id (path without suffix) what names its photograph: first group, or the whole match "
+        "(default: names such as 0012_1 and 0012_2 are faces of one)",
     )
     command.set_defaults(run=_import)
 

@@ -305,7 +305,7 @@ def parse(content: object) -> Params:
 
 
 def plain(record: Any) -> dict[str, Any]:
-    """The nested mapping of a record of this module, as it stands in params.yaml: optional keys only where they are set."""
+    """The nested mapping of a record of this module, as it stands in params.yaml: optional keys where they are set."""
     return dataclasses.asdict(
         record, dict_factory=lambda items: {key: value for key, value in items if value is not None}
     )
@@ -349,8 +349,10 @@ def _parse(kind: Any, value: object, key: str) -> Any:
     if origin is types.UnionType and args[-1] is types.NoneType:
         return _parse(args[0], value, key)
     if origin is tuple and args[-1] is not Ellipsis:
-        _require(isinstance(value, list) and len(value) == len(args), key, value, f"a list of {len(args)} values")
-        return tuple(_parse(kind, item, f"{key}[{i}]") for i, (kind, item) in enumerate(zip(args, value, strict=True)))
+        fits = isinstance(value, list) and len(value) == len(args)
+        _require(fits, key, value, f"a list of {len(args)} values")
+        pairs = zip(args, typing.cast(list[object], value), strict=True)
+        return tuple(_parse(one, item, f"{key}[{i}]") for i, (one, item) in enumerate(pairs))
     if origin is tuple:
         _require(isinstance(value, list), key, value, "a list")
         return tuple(_parse(args[0], item, f"{key}[{i}]") for i, item in enumerate(typing.cast(list[object], value)))

@@ -79,4 +79,3 @@ def check_inside(path: Path, image: npt.NDArray[np.uint8], boxes: npt.NDArray[np
                 path,
                 f"the box {found} is over {LARGEST_BOX} times as large as the picture of {width} x {height} pixels",
             )
-

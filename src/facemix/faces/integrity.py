@@ -16,7 +16,8 @@ _FRAMES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
 _PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
 _ALONE = frozenset({0x01, *range(0xD0, 0xD8)})  # markers without a length
 _COEFFICIENTS = 64
-_MORE = bytes(range(1, 0xFF))  # what could go on in a scan, without a marker
+# What could go on in a scan: bytes without a marker, then the same after each restart marker, one of which is expected.
+_MORE = b"".join(restart + bytes(range(1, 0xFF)) for restart in (b"", *(bytes([0xFF, 0xD0 + k]) for k in range(8))))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +112,7 @@ def _parse(data: bytes) -> _Jpeg | None:
                 bits = {segment[6 + 3 * i]: [_COEFFICIENTS] * _COEFFICIENTS for i in range(segment[5])}
             elif marker == _SCAN:
                 _take_scan(segment, bits, progressive)
-        except (IndexError, KeyError):
+        except (IndexError, KeyError, ValueError):  # a segment that ends too early
             return None
     return None
 
@@ -150,7 +151,9 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes, bool]]:
         end = at + 8 + int.from_bytes(data[at : at + 4], "big")
         if end + 4 > len(data):
             return
-        yield data[at + 4 : at + 8], data[at + 8 : end], zlib.crc32(data[at + 4 : end]) == int.from_bytes(
-            data[end : end + 4], "big"
+        yield (
+            data[at + 4 : at + 8],
+            data[at + 8 : end],
+            zlib.crc32(data[at + 4 : end]) == int.from_bytes(data[end : end + 4], "big"),
         )
         at = end + 4

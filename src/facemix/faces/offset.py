@@ -17,7 +17,7 @@ from facemix.faces.landmarks import IMAGE_LEFT_EYE, IMAGE_RIGHT_EYE, MIRROR
 
 Array = npt.NDArray[np.float64]
 
-SAMPLE = 300
+SAMPLE = 600
 """Faces that are looked at."""
 FEWEST = 30
 """Faces below which nothing is said."""
@@ -119,7 +119,7 @@ def _patches(image: npt.NDArray[np.float32], centres: Array, grid: Array, weight
     """Patches (n, H, W) around centres (n, 2), each of mean 0 and contrast 1: light falls on one side of a face."""
     places = (centres[:, None, None] + grid).astype(np.float32)
     flat = places.reshape(len(centres), -1, 2)
-    patches = cv2.remap(image, flat, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
+    patches = cv2.remap(image, flat, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     weights = weight.ravel()
     found = patches.astype(np.float64)
     found -= (found @ weights)[:, None]
@@ -132,7 +132,7 @@ def _robust_mean(values: Array, scale: Array) -> tuple[float, float]:
     mean = float(np.median(values))
     for _ in range(10):
         distance = np.abs(values - mean) * scale
-        limit = 1.5 * 1.4826 * np.median(distance)
+        limit = max(1.5 * 1.4826 * np.median(distance), 1e-9)
         weight = scale**2 * np.minimum(1, limit / np.maximum(distance, 1e-9))
         mean = float((weight * values).sum() / weight.sum())
     return mean, float(np.sqrt(np.square(weight * (values - mean)).sum()) / weight.sum())

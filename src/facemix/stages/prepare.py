@@ -87,9 +87,9 @@ def _advice(role: str, source: config.Source, found: offset.Offset) -> str:
     already = source.offset or (0.0, 0.0)
     move = f"[{already[0] - found.right:.2f}, {already[1]:g}]"
     return (
-        f"{source.name}: points lie {abs(found.right):.2f} ± {found.error:.2f} px to the {side} of what they mark (by "
-        f"the symmetry of {found.faces} training faces; up and down cannot be measured so). One pixel is usually a file "
-        f"that counts pixels from 1, half a pixel one that counts from a pixel's corner, and then it is as much "
-        f"vertically. Points stay as they are; to move them, add offset: {move} to {source.name} in sources.{role} of "
-        f"params.yaml"
+        f"{source.name}: points lie {abs(found.right):.2f} ± {found.error:.2f} px to the {side} of what they mark, by "
+        f"the symmetry of {found.faces} training faces (up and down cannot be measured so). About a pixel usually "
+        f"means that the files count pixels from 1, about half a pixel that they count from the corner of a pixel; "
+        f"both shift points vertically as well. Nothing was moved; to do so, add offset: {move} to {source.name} in "
+        f"sources.{role} of params.yaml"
     )

@@ -14,8 +14,9 @@ from facemix.faces.parallel import on_all_cores
 def check(faces: Sequence[Face]) -> list[BrokenFace]:
     """Decodes every image and returns what is broken, in the order of the faces.
 
-    Broken are: an image that cannot be decoded or is not whole; a point more than one side of the landmark box beyond the border of the
-    image (less is valid: a face may be cut off there); a face that is there twice, with the same image and points.
+    Broken are: an image that cannot be decoded or is not whole; a point more than one side of the landmark box beyond
+    the border of the image (less is valid: a face may be cut off there); a face that is there twice, with the same
+    image and points.
     """
     results = on_all_cores(_look_at, faces, "checking faces")
     broken: list[BrokenFace] = []

@@ -124,4 +124,5 @@ def described(faces: Sequence[Face]) -> str:
     largest = max(photos.values(), key=len, default=[])
     if len(largest) < 2:
         return text
-    return f"{text}: {largest[0]} and {largest[1]} count as one; if that is wrong, say what names a photograph with --group"
+    example = f"{largest[0]} and {largest[1]} count as one"
+    return f"{text}: {example}; if that is wrong, say what names a photograph with --group"

@@ -76,7 +76,9 @@ def parse_rows(path: Path, lines: Sequence[str]) -> Array:
         else:
             rows.append(row)
     if count not in (None, len(rows)):
-        raise BrokenFace(path, f"the first line announces {count} points, found {len(rows)}; correct or remove the face")
+        raise BrokenFace(
+            path, f"the first line announces {count} points, found {len(rows)}; correct or remove the face"
+        )
     found = np.array(rows, dtype=np.float64).reshape(len(rows), -1) if rows else np.zeros((0, 2))
     if found.shape[1] == 3:
         third = found[:, 2]
