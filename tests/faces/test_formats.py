@@ -191,6 +191,13 @@ def test_facesynthetics_is_0_based_and_pupils_are_dropped(tmp_path, suffix):
     assert (face.id, face.subset, face.photo) == ("000000", "", "000000")
 
 
+@pytest.mark.parametrize("place", [0, -1])
+def test_facesynthetics_with_missing_points_is_refused(tmp_path, place):
+    write_facesynthetics(tmp_path, "000000", np.where(np.arange(68)[:, None] < 5, place, POINTS))
+    with pytest.raises(BrokenFace, match=f"points 0, 1, 2, 3, 4 are at .{place}, {place}., which stands for a hidden"):
+        raise only_broken("facesynthetics", tmp_path)
+
+
 def test_facesynthetics_leaves_other_files_alone(tmp_path):
     write_facesynthetics(tmp_path, "000000")
     write_image(tmp_path / "000000_seg.png")
