@@ -68,3 +68,10 @@ def test_real_sets(shared_data, kind, folder, own):
         found = offset.measure(images, moved, transforms[:, 0, 0], np.arange(100))
         assert found.error < 0.3
         assert abs(found.right - own - right) < 3 * found.error
+
+
+@pytest.mark.parametrize(
+    "right, error, worth", [(0.9, 0.1, True), (-0.9, 0.1, True), (0.9, 0.4, False), (0.2, 0.01, False)]
+)
+def test_only_what_is_large_and_sure_is_worth_a_word(right, error, worth):
+    assert offset.Offset(right=right, error=error, faces=100).significant is worth
