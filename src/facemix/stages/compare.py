@@ -14,12 +14,14 @@ from facemix import tracking
 from facemix.checks.pairs import leaking
 from facemix.config import REPORTS, Params
 from facemix.evaluation.metrics import THRESHOLDS, rate_names
+from facemix.faces.face import STAND_IN
 from facemix.files import whole_file, write_table
 from facemix.reporting import figures
 from facemix.stages import leaks
 from facemix.strategies import MODELS, STRATEGIES
 from facemix.verdict import comparison, results
 
+SCHEME = "ibug68"
 SHOWN = {
     "rank": "rank",
     "strategy": "strategy",
@@ -77,7 +79,6 @@ def compare(params: Params) -> None:
     with whole_file(REPORTS / "metrics.json") as beside:
         beside.write_text(json.dumps(_summary(found), indent=2) + "\n", encoding="utf-8")
     _say(found)
-    tracking.deliver()
     _track(found, params, box_jitter)
 
 
@@ -136,13 +137,12 @@ def _say(found: _Found) -> None:
             "leave it out of training by `facemix leaks --exclude`"
         )
     champion = comparison.champion(found.trained)
-    print(f"best by validation: {_folder(champion)}, NME {champion.metrics['val']['nme']:.2f}")
+    print(f"best by validation: {model_folder(champion)}, NME {champion.metrics['val']['nme']:.2f}")
     print(found.verdict.sentence)
 
 
 def _track(found: _Found, params: Params, box_jitter: Sequence[Mapping[str, float]]) -> None:
-    """The summary run in MLflow, and the champion in its model registry."""
-    champion = comparison.champion(found.trained)
+    """The summary run in MLflow; the best model in its registry where the workspace says so."""
     with tracking.start(
         name="compare",
         experiment=params.tracking.experiment,
@@ -157,6 +157,7 @@ def _track(found: _Found, params: Params, box_jitter: Sequence[Mapping[str, floa
             "normalizer": found.normalizer,
             "verdict": found.verdict.status,
         },
+        patience=tracking.LONG_PATIENCE,
     ) as run:
         run.metrics({f"test.nme.{row['strategy']}": row["test_nme"] for row in found.ranked})
         run.metrics(
@@ -170,42 +171,52 @@ def _track(found: _Found, params: Params, box_jitter: Sequence[Mapping[str, floa
         for file in sorted(REPORTS.iterdir()):
             if file.suffix in (".csv", ".json", ".png"):
                 run.artifact(file)
-        run.register(_folder(champion), **registration(champion, _folder(champion), len(found.trained)))
+        if params.tracking.register:
+            champion = comparison.champion(found.trained)
+            run.register(model_folder(champion), **registration(champion, found.trained, params))
 
 
-def _folder(one: comparison.Trained) -> Path:
+def model_folder(one: comparison.Trained) -> Path:
+    """Where a trained model lies."""
     return MODELS / one.strategy / f"seed-{one.seed}"
 
 
-def registration(champion: comparison.Trained, folder: Path, candidates: int) -> dict[str, Any]:
-    """What the model registry is told of the champion: see `tracking.Run.register`."""
-    nme, normalizer = champion.metrics["val"]["nme"], champion.metrics["normalizer"]
+def registration(chosen: comparison.Trained, trained: Sequence[comparison.Trained], params: Params) -> dict[str, Any]:
+    """What the model registry is told of a trained model, one of `trained`: see `tracking.Run.register`."""
+    nme, normalizer = float(chosen.metrics["val"]["nme"]), str(chosen.metrics["normalizer"])
+    best = "the best" if chosen is comparison.champion(trained) else "one"
     said = [
-        f"`{champion.strategy}`, seed {champion.seed}: NME {nme:.2f} % of the {figures.FACE_SIZES[normalizer]} on "
-        f"validation, the best of {candidates} trained models."
+        f"`{chosen.strategy}`, seed {chosen.seed}: NME {nme:.2f} % of the {figures.FACE_SIZES[normalizer]} on "
+        f"validation, {best} of {len(trained)} trained models."
     ]
-    tags = {"strategy": champion.strategy, "seed": str(champion.seed)}
-    if command := _how_to_get(folder):
+    tags = {"strategy": chosen.strategy, "seed": str(chosen.seed)}
+    if command := _how_to_get(model_folder(chosen)):
         tags["dvc_get"] = command
         said.append(f"Its files, in a clone of the project:\n\n```sh\n{command}\n```")
+    sources = [source.name for source in params.sources.real]
     return {
         "nme": nme,
-        "measured_on": f"{normalizer} of faces {champion.metrics.get('validation_faces', 'unknown')}",
+        "benchmark": tracking.Benchmark(
+            sources=STAND_IN if comparison.faces_shown(trained) else "-".join(sources),
+            faces=str(chosen.metrics["validation_faces"]),
+            scheme=SCHEME,
+            normalizer=normalizer,
+        ),
         "tags": tags,
         "description": "\n\n".join(said),
     }
 
 
 def _how_to_get(folder: Path) -> str:
-    """The command that gets a trained model from DVC; empty where DVC does not run this.
+    """The command that gets a trained model from DVC; empty where DVC has not made it.
 
     What `dvc repro` makes is in no commit yet, but DVC names its content: the commit is the first one with that name.
     """
     if name := os.environ.get("DVC_EXP_NAME"):
         return f"dvc get . {folder} --rev {name} --out champion"
-    if "DVC_STAGE" not in os.environ:
+    if not Path("dvc.lock").exists():
         return ""
-    stages = YAML(typ="safe").load(Path("dvc.lock"))["stages"]
+    stages = YAML(typ="safe").load(Path("dvc.lock")).get("stages", {})
     outs = [out for stage in stages.values() for out in stage.get("outs", []) if out["path"] == folder.as_posix()]
     if not outs:
         return ""
