@@ -1,42 +1,44 @@
+import dataclasses
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from facemix import config
+from facemix import config, workspace
 from facemix.config import ConfigError, Params
-from facemix.strategies import STRATEGIES
+from facemix.strategies import STRATEGIES, TABLE
 from facemix.sweeps import grid
 from facemix.sweeps import run as stage
 from facemix.sweeps.grid import Inputs, Point
 
-NETWORK = ("augmentation", "evaluation", "model", "training")
+NETWORK = ("augmentation", "model", "training")
 INPUTS = {
-    "synthetic_only": Inputs(params=("n_synthetic", *NETWORK), paths=("src/facemix/learning",), needs=()),
-    "real_only": Inputs(params=("n_real", *NETWORK), paths=("src/facemix/learning",), needs=()),
+    "synthetic_only": Inputs(params=("n_synthetic", *NETWORK), paths=("src/facemix/training",), needs=()),
+    "real_only": Inputs(params=("n_real", *NETWORK), paths=("src/facemix/training",), needs=()),
     "label_adaptation": Inputs(
         params=("adaptation", "n_real", "n_synthetic", *NETWORK),
-        paths=("src/facemix/learning",),
+        paths=("src/facemix/training",),
         needs=("synthetic_only",),
     ),
     "data_adaptation": Inputs(
         params=("adaptation", "n_real", "n_synthetic", *NETWORK),
-        paths=("src/facemix/learning",),
+        paths=("src/facemix/training",),
         needs=("synthetic_only", "label_adaptation"),
     ),
     "mixing": Inputs(
         params=("adaptation", "alpha", "n_real", "n_synthetic", *NETWORK),
-        paths=("src/facemix/learning",),
+        paths=("src/facemix/training",),
         needs=("synthetic_only", "label_adaptation"),
     ),
     "fine_tuning": Inputs(
         params=("fine_tuning", "n_real", "n_synthetic", *NETWORK),
-        paths=("src/facemix/learning",),
+        paths=("src/facemix/training",),
         needs=("synthetic_only",),
     ),
-    "control": Inputs(params=("n_real", *NETWORK), paths=("src/facemix/learning",), needs=()),
+    "control": Inputs(params=("n_real", *NETWORK), paths=("src/facemix/training",), needs=()),
 }
-CONTENT = {"src/facemix/learning": "abc"}
+CONTENT = {"src/facemix/training": "abc"}
 
 
 def named(params: Params, point: Point, content: dict[str, str] = CONTENT) -> str:
@@ -76,10 +78,13 @@ def test_what_is_not_given_is_as_params_say(params: Params) -> None:
         "alpha": [0.0, 0.5, 1.0],
         "n_real": ["all"],
         "seeds": [0, 1, 2],
-        "strategies": list(STRATEGIES),
+        "strategies": [name for name in STRATEGIES if name != "control"],  # params.yaml names no seed of it
     }
     assert grid.parse_axes(["seeds=4,7"], params)["seeds"] == [4, 7]
-    assert grid.parse_axes(["strategies=all"], params)["strategies"] == list(STRATEGIES)
+    with_control = dataclasses.replace(params, control_seeds=(0,))
+    assert grid.parse_axes(["strategies=all"], with_control)["strategies"] == list(STRATEGIES)
+    with pytest.raises(ConfigError, match=r"found control, but control_seeds in params.yaml is \[\]"):
+        grid.parse_axes(["strategies=control"], params)
 
 
 @pytest.mark.parametrize(
@@ -111,6 +116,7 @@ def test_a_grid_that_makes_no_sense_is_refused(arguments: list[str], message: st
 
 
 def test_a_key_multiplies_only_what_it_matters_to(params: Params) -> None:
+    params = dataclasses.replace(params, control_seeds=(0,))
     points = grid.plan(grid.parse_axes(["alpha=0,0.1,...,1", "n_real=10,20", "seeds=3"], params), INPUTS)
     counts = {name: sum(point.strategy == name for point in points) for name in STRATEGIES}
     assert counts == {
@@ -167,7 +173,7 @@ def test_equal_inputs_have_one_name_and_other_inputs_another(params: Params) -> 
     plain = config.plain(params)
     longer = config.parse(config.changed(plain, {"seeds": [0], "training.steps": 999}))
     assert named(longer, point) != name
-    assert named(params, point, {"src/facemix/learning": "other"}) != name
+    assert named(params, point, {"src/facemix/training": "other"}) != name
     other_default = config.parse(config.changed(plain, {"seeds": [0], "alpha": 0.9}))
     assert named(other_default, point) == name  # the point says its own alpha
     real = Point(strategy="real_only", seed=0, settings=(("n_real", "all"),))
@@ -179,15 +185,20 @@ def test_dvc_says_what_each_strategy_depends_on(tmp_path: Path, params: Params) 
     from dvc.repo import Repo
 
     root = Path(__file__).resolve().parents[2]
-    for name in ("dvc.yaml", "params.yaml"):
-        (tmp_path / name).write_text((root / name).read_text())
+    for name in ("dvc.yaml", "params.yaml", "packages.yaml", "src/facemix/strategies.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(root / name, tmp_path / name)
+    config.update_params(tmp_path / "params.yaml", {"control_seeds": [0]})
     Repo.init(str(tmp_path), no_scm=True).close()
     found = stage.read_inputs(tmp_path, 0)
     assert {name: one.needs for name, one in found.items()} == {name: one.needs for name, one in INPUTS.items()}
     packs = {"pack", "render.stand_in", "render.synthetic", "sources.real", "sources.synthetic"}
     for name, one in found.items():
         assert set(one.params) - packs == set(INPUTS[name].params)
-        assert {"src/facemix/learning", "src/facemix/strategies.py", "src/facemix/tasks.py"} <= set(one.paths)
+        assert {"src/facemix/training", "src/facemix/faces/geometry.py"} <= set(one.paths)
+        row = {key: value for key, value in one.other_params.items() if key.endswith(f"TABLE.{name}")}
+        assert row == {f"src/facemix/strategies.py:TABLE.{name}": TABLE[name]}
+        assert one.other_params["packages.yaml:torch"] == workspace.installed_packages()["torch"]
         assert not any(path.startswith(("models", "data/packs")) for path in one.paths)
 
 

@@ -1,50 +1,19 @@
 """`facemix compare`: ranks the trained strategies and writes `reports/`."""
 
 import json
-import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-
 from facemix import tracking
-from facemix.checks.pairs import leaking
+from facemix.checks import human_floor
+from facemix.checks import pairs as leaks
 from facemix.config import REPORTS, Params
-from facemix.evaluation.metrics import THRESHOLDS, rate_names
-from facemix.faces.face import STAND_IN
 from facemix.files import whole_file, write_table
-from facemix.reporting import figures
-from facemix.stages import leaks
+from facemix.reporting import figures, ranking
+from facemix.stages.register import model_folder, registration
 from facemix.strategies import MODELS, STRATEGIES
 from facemix.verdict import comparison, results
-
-SCHEME = "ibug68"
-SHOWN = {
-    "rank": "rank",
-    "strategy": "strategy",
-    "test_nme": "test NME",
-    "test_nme_sd": "± seeds",
-    "compared_with": "compared with",
-    "difference": "difference",
-    "difference_low": "95 % interval",
-    "resamples_below": "resamples below 0",
-    "p_adjusted": "p (Holm)",
-    "verdict": "verdict",
-    **{
-        name: re.sub(r"(\D+)", lambda kind: f"{kind[0].upper()}@", name)
-        for normalizer in THRESHOLDS
-        for name in rate_names(normalizer)
-    },
-    "val_nme": "val NME",
-    "challenging_nme": "challenging",
-    "full_nme": "full",
-    "faces_seen": "faces seen",
-    "compared_faces_seen": "of the compared",
-}
-_THOUSANDTHS = (*(f"auc{of[0]}" for of in THRESHOLDS.values()), "resamples_below", "p_adjusted")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,8 +70,8 @@ def _find(params: Params) -> _Found:
         missing=missing,
         ranked=ranked,
         verdict=verdict,
-        floor=leaks.read_human_floor(trained[0].metrics["normalizer"]),
-        n_leaking=None if pairs is None else len(leaking(pairs, "test")),
+        floor=human_floor.read(trained[0].metrics["normalizer"]),
+        n_leaking=None if pairs is None else len(leaks.leaking(pairs, "test")),
     )
 
 
@@ -128,7 +97,7 @@ def _say(found: _Found) -> None:
         compared = ", ".join(str(seed) for seed in sorted({one.seed for one in found.trained}))
         missing = comparison.named(found.missing)
         print(f"missing: {missing}; compared at the seeds that all have: {compared}; run `dvc repro`")
-    print(table(found.ranked))
+    print(ranking.table(found.ranked))
     if found.floor is not None:
         print(f"two annotators of a photograph: {found.floor:.2f}")
     if found.n_leaking:
@@ -176,68 +145,6 @@ def _track(found: _Found, params: Params, box_jitter: Sequence[Mapping[str, floa
             run.register(model_folder(champion), **registration(champion, found.trained, params))
 
 
-def model_folder(one: comparison.Trained) -> Path:
-    """Where a trained model lies."""
-    return MODELS / one.strategy / f"seed-{one.seed}"
-
-
-def registration(chosen: comparison.Trained, trained: Sequence[comparison.Trained], params: Params) -> dict[str, Any]:
-    """What the model registry is told of a trained model, one of `trained`: see `tracking.Run.register`."""
-    nme, normalizer = float(chosen.metrics["val"]["nme"]), str(chosen.metrics["normalizer"])
-    best = "the best" if chosen is comparison.champion(trained) else "one"
-    said = [
-        f"`{chosen.strategy}`, seed {chosen.seed}: NME {nme:.2f} % of the {figures.FACE_SIZES[normalizer]} on "
-        f"validation, {best} of {len(trained)} trained models."
-    ]
-    tags = {"strategy": chosen.strategy, "seed": str(chosen.seed)}
-    if command := _how_to_get(model_folder(chosen)):
-        tags["dvc_get"] = command
-        said.append(f"Its files, in a clone of the project:\n\n```sh\n{command}\n```")
-    sources = [source.name for source in params.sources.real]
-    return {
-        "nme": nme,
-        "benchmark": tracking.Benchmark(
-            sources=STAND_IN if comparison.faces_shown(trained) else "-".join(sources),
-            faces=str(chosen.metrics["validation_faces"]),
-            scheme=SCHEME,
-            normalizer=normalizer,
-        ),
-        "tags": tags,
-        "description": "\n\n".join(said),
-    }
-
-
-def _how_to_get(folder: Path) -> str:
-    """The command that gets a trained model from DVC; empty where DVC has not made it.
-
-    What `dvc repro` makes is in no commit yet, but DVC names its content: the commit is the first one with that name.
-    """
-    if name := os.environ.get("DVC_EXP_NAME"):
-        return f"dvc get . {folder} --rev {name} --out champion"
-    if not Path("dvc.lock").exists():
-        return ""
-    stages = YAML(typ="safe").load(Path("dvc.lock")).get("stages", {})
-    outs = [out for stage in stages.values() for out in stage.get("outs", []) if out["path"] == folder.as_posix()]
-    if not outs:
-        return ""
-    commit = f"$(git log --reverse --format=%H -S {outs[0]['md5']} -- dvc.lock | head -n 1)"
-    return f"dvc get . {folder} --rev {commit} --out champion"
-
-
-def table(ranked: Sequence[Mapping[str, Any]]) -> str:
-    """The ranking as text, columns aligned; what no strategy has is left out."""
-    columns = [key for key in SHOWN if any(row.get(key) is not None for row in ranked)]
-    cells = [[SHOWN[key] for key in columns]] + [[cell(key, row) for key in columns] for row in ranked]
-    widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
-    return "\n".join(
-        "  ".join(
-            cell.ljust(width) if key == "strategy" else cell.rjust(width)
-            for key, cell, width in zip(columns, line, widths, strict=True)
-        ).rstrip()
-        for line in cells
-    )
-
-
 def _write_tables_and_figures(
     trained: Sequence[comparison.Trained], ranked: Sequence[Mapping[str, Any]], floor: float | None
 ) -> list[dict[str, float]]:
@@ -266,17 +173,3 @@ def _write_tables_and_figures(
     with whole_file(REPORTS / "box_jitter.png") as beside:
         figures.box_jitter(beside, box_jitter, trained, normalizer)
     return box_jitter
-
-
-def cell(key: str, row: Mapping[str, Any]) -> str:
-    """A value of a row of the ranking as text."""
-    value = row.get(key)
-    if value is None:
-        return "-"
-    if key == "p_adjusted" and value < 0.001:
-        return "< 0.001"
-    if key == "difference_low":
-        return f"{value:+.2f} to {row['difference_high']:+.2f}"
-    if isinstance(value, float):
-        return f"{value:+.2f}" if key == "difference" else f"{value:.3f}" if key in _THOUSANDTHS else f"{value:.2f}"
-    return f"{value:,}" if key.endswith("faces_seen") else str(value)
