@@ -1,6 +1,7 @@
 """`facemix ...`: what a user types and what the DVC stages run."""
 
 import argparse
+import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +17,9 @@ RECORDED = ("prepare", "train", "leaks", "compare", "report", "sweep")
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs one command; a mistake of the user's ends in one clear message and exit status 1."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that has no ± shows a question mark
     options = _parser().parse_args(arguments)
     try:
         if options.command in RECORDED:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from facemix.errors import FacemixError
 from facemix.evaluation.metrics import NORMALIZERS
-from facemix.files import whole_file
+from facemix.files import read_text, whole_file
 
 PARAMS_FILE = Path("params.yaml")
 REPORTS = Path("reports")
@@ -287,7 +287,7 @@ def load(path: Path = PARAMS_FILE) -> Params:
     from ruamel.yaml.error import YAMLError
 
     try:
-        content = YAML(typ="safe").load(path)
+        content = YAML(typ="safe").load(read_text(path))
     except FileNotFoundError:
         raise ConfigError(f"{path}: not found; run from the project's root, where params.yaml lies") from None
     except YAMLError as error:
@@ -410,15 +410,15 @@ def update_params(path: Path, changes: Mapping[str, object]) -> None:
     yaml = YAML()
     yaml.width = 4096  # do not fold long lines
     yaml.preserve_quotes = True
-    content = yaml.load(path)
+    content = yaml.load(read_text(path))
     for dotted, new in changes.items():
         try:
             _put(content, dotted, _flow_items(new))
         except KeyError:
             raise ConfigError(f"{path}: {dotted}: unknown key") from None
     parse(_to_plain(content))
-    with whole_file(path) as beside:
-        yaml.dump(content, beside)
+    with whole_file(path) as beside, beside.open("w", encoding="utf-8") as file:
+        yaml.dump(content, file)
 
 
 def _flow_items(value: object) -> object:

@@ -150,6 +150,6 @@ def _tracker(folder: Path) -> Path:
 def _track(root: Path, folder: Path, link: bool) -> None:
     target = folder.relative_to(root).as_posix()
     command = [sys.executable, "-m", "dvc", "add", *(["--no-relink"] if link else []), target]
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=root, capture_output=True, encoding="utf-8", errors="replace", check=False)
     if done.returncode:
         raise FacemixError(f"dvc add {target} failed in {root.resolve()}, nothing was imported:\n{done.stderr.strip()}")

@@ -164,7 +164,7 @@ def alone(doing: str) -> Iterator[None]:
     """
     outbox().mkdir(parents=True, exist_ok=True)
     lock = outbox() / f"{doing}.lock"
-    with lock.open("w") as file:
+    with lock.open("wb") as file:
         try:
             free = locked(file, LOCK_WAIT)
         except OSError:  # a file system without locks: better sometimes two at once than nothing ever
