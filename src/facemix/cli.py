@@ -2,6 +2,7 @@
 
 import argparse
 import io
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -143,11 +144,23 @@ def _experiment_commands(commands: Any) -> None:
     command.set_defaults(run=_report)
 
     command = commands.add_parser(
+        "experiment",
+        help="train one strategy as a DVC experiment with other parameters",
+        description="Runs `dvc exp run` for a strategy and what it needs. MLflow's entry points call it.",
+    )
+    command.add_argument("strategy", choices=tuple(STRATEGIES))
+    command.add_argument(
+        "settings", nargs="*", metavar="KEY=VALUE", help="as alpha=0.3; without a value as params.yaml says"
+    )
+    command.set_defaults(run=_experiment)
+
+    command = commands.add_parser(
         "sweep",
         help="train a grid of alpha, n_real, seeds and strategies as DVC experiments",
         description="Trains every point of a grid that is not there yet as a DVC experiment of the current commit, and "
         "writes reports/sweep.csv and curves. VALUES have commas between; `0,0.1,...,1` counts on; `seeds=3` means 0, "
-        "1 and 2. What is not given is as params.yaml says. A sweep that was stopped goes on by the same command.",
+        "1 and 2. What is not given, or has no value, is as params.yaml says. A sweep that was stopped goes on by the "
+        "same command.",
     )
     command.add_argument(
         "axes",
@@ -319,10 +332,19 @@ def _report(_options: argparse.Namespace) -> None:
     report(config.load())
 
 
+def _experiment(options: argparse.Namespace) -> None:
+    from facemix.stages.experiment import command
+
+    arguments = command(options.strategy, options.settings)
+    os.execv(arguments[0], arguments)
+
+
 def _sweep(options: argparse.Namespace) -> None:
     from facemix.sweeps.run import run_sweep
 
-    run_sweep(options.axes, config.load(), jobs=options.jobs, yes=options.yes)
+    run_sweep(
+        [axis for axis in options.axes if not axis.endswith("=")], config.load(), jobs=options.jobs, yes=options.yes
+    )
 
 
 def _register(options: argparse.Namespace) -> None:
