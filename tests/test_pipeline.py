@@ -20,11 +20,11 @@ from typing import Any
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
+from test_tracking import mlflow_server
 
 from facemix import Landmarker
 from facemix.faces.images import read_image
 from facemix.strategies import STRATEGIES
-from test_tracking import mlflow_server
 from toy_project import STAGE, Shell, runs
 
 pytestmark = pytest.mark.end_to_end
@@ -36,7 +36,7 @@ def test_repro_trains_and_ranks_every_strategy(reproduced: str, project: Path) -
         ranking = list(csv.DictReader(file))
     assert {row["strategy"] for row in ranking} == set(STRATEGIES)
     nmes = [float(row["test_nme"]) for row in ranking]
-    assert {row["verdict"] for row in ranking if row["strategy"] != "real_only"} <= {"better", "worse", "tie"}
+    assert {row["verdict"] for row in ranking if row["strategy"] != "real_only"} == {"undecided"}  # one seed
     verdict = json.loads((project / "reports/metrics.json").read_text())["verdict"]
     assert verdict["sentence"] in reproduced
     assert nmes == sorted(nmes)

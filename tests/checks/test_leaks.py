@@ -52,44 +52,46 @@ COPIES = {
 }
 
 
-def cut(pairs: list[tuple[Image, Points]]) -> tuple[Image, npt.NDArray[np.float64]]:
+def cut(pairs: list[tuple[Image, Points]]) -> Image:
     return duplicates.cut(np.array([image for image, _ in pairs]), np.array([points for _, points in pairs]))
 
 
 @pytest.mark.parametrize("name", COPIES)
 def test_a_copy_is_found_and_brings_its_points_along(name: str) -> None:
     images, points = drawn(8)
-    patches, cut_points = cut([*zip(images, points, strict=True), COPIES[name](images[3], points[3])])
+    faces = [*zip(images, points, strict=True), COPIES[name](images[3], points[3])]
+    patches = cut(faces)
     (pair,) = duplicates.find(patches, len(patches))
     assert (pair.first, pair.second, pair.mirrored) == (3, 8, name == "mirrored")
-    first, second = human_floor.annotations([pair], cut_points)
+    first, second = human_floor.annotations([pair], np.array([points for _, points in faces]))
     expected = metrics.nme(COPIES["annotated anew"](images[3], points[3])[1][None], points[3][None])
+    np.testing.assert_array_equal(first[0], points[3].astype(float))
     np.testing.assert_allclose(metrics.nme(second, first), expected if name == "annotated anew" else 0, atol=0.4)
 
 
 def test_different_faces_are_not_found() -> None:
-    patches, _ = duplicates.cut(*drawn(40))
+    patches = duplicates.cut(*drawn(40))
     assert duplicates.find(patches, 40) == []
 
 
 def test_the_order_of_faces_does_not_matter() -> None:
     images, points = drawn(4)
     faces = [*zip(images, points, strict=True), COPIES["recropped"](images[1], points[1])]
-    (there,) = duplicates.find(cut(faces)[0], 5)
-    (back,) = duplicates.find(cut(faces[::-1])[0], 5)
+    (there,) = duplicates.find(cut(faces), 5)
+    (back,) = duplicates.find(cut(faces[::-1]), 5)
     assert {4 - back.first, 4 - back.second} == {there.first, there.second}
     assert back.similarity == pytest.approx(there.similarity, abs=0.05)
 
 
 def test_what_follows_the_first_n_is_not_compared_among_itself() -> None:
     images, points = drawn(3)
-    patches, _ = duplicates.cut(images[[0, 1, 1, 0]], points[[0, 1, 1, 0]])
+    patches = duplicates.cut(images[[0, 1, 1, 0]], points[[0, 1, 1, 0]])
     assert [(pair.first, pair.second) for pair in duplicates.find(patches, 1)] == [(0, 3)]
 
 
 def test_flat_pictures_are_no_duplicates() -> None:
     _, points = drawn(2)
-    patches, _ = duplicates.cut(np.full((2, SIZE, SIZE, 3), 128, dtype=np.uint8), points)
+    patches = duplicates.cut(np.full((2, SIZE, SIZE, 3), 128, dtype=np.uint8), points)
     assert duplicates.find(patches, 2) == []
 
 
@@ -130,7 +132,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> config.Params:
     plant(train / "00012_1", train / "00006_1", "darker")
     plant(train / "00018_1", train / "00024_1", "annotated anew")
     plant(real / "lfpw/testset/00005_1", tmp_path / "data/sources/synthetic/drawn/000002", "equal")
-    (tmp_path / "data/splits").mkdir()
+    (tmp_path / "data/splits/real").mkdir(parents=True)
     excluded = "# Mine\nexcluded: # by hand\n  - helen/trainset/00030_1\n"
     validation = "\n# One of 300\nvalidation:\n  - helen/trainset/00012_1\n"
     (tmp_path / "data/splits/real/300w.yaml").write_text(excluded + validation)
@@ -190,14 +192,30 @@ def test_the_human_floor_is_the_nme_between_two_annotations(project: config.Para
     assert floor["nme"] == pytest.approx(floor["median"])
 
 
+def pair(points: Points, first: int, second: int) -> duplicates.Pair:
+    """Two faces of one image, found by pixels that do not move: frames follow annotations, pixels do not."""
+    frames = duplicates.frames(points[[first, second]])
+    both = (np.vstack([frame, [0, 0, 1]]) for frame in frames)
+    transform = (next(both) @ np.linalg.inv(next(both)))[:2]
+    return duplicates.Pair(first=first, second=second, mirrored=False, similarity=1.0, transform=transform)
+
+
+@pytest.mark.parametrize("normalizer", metrics.NORMALIZERS)
+@pytest.mark.parametrize("degrees", [0, 40])
+def test_the_human_floor_is_measured_as_the_nme_of_detectors_is(normalizer: str, degrees: float) -> None:
+    angle = np.deg2rad(degrees)
+    turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    truth = 30 * toy.template() @ turn + 50
+    points = np.array([truth, truth + np.random.default_rng(0).normal(0, 1, truth.shape)])
+    floor = human_floor.measure([pair(points, 0, 1)], points, normalizer)
+    assert floor["nme"] == pytest.approx(float(metrics.nme(points[1:], points[:1], normalizer)[0]), abs=1e-3)
+
+
 def test_a_photograph_counts_once_in_the_human_floor() -> None:
     points = np.repeat(toy.template()[None] * 20 + 36, 5, axis=0)
     points[1:3] += [[[1.0, 0.0]], [[2.0, 0.0]]]  # one photograph three times: 1, 2 and 1 pixels apart
     points[4] += [3.0, 0.0]  # another one twice
-    pairs = [
-        duplicates.Pair(first=a, second=b, mirrored=False, similarity=1.0, transform=np.eye(2, 3))
-        for a, b in ((0, 1), (0, 2), (1, 2), (3, 4))
-    ]
+    pairs = [pair(points, a, b) for a, b in ((0, 1), (0, 2), (1, 2), (3, 4))]
     floor = human_floor.measure(pairs, points, "outer_eye")
     per_pixel = 100 / float(metrics.NORMALIZERS["outer_eye"](points[:1])[0])
     assert floor["nme"] == pytest.approx((4 / 3 + 3) / 2 * per_pixel, abs=1e-3)

@@ -56,3 +56,13 @@ def test_predictions_of_other_faces_are_refused() -> None:
     faces.ids[3] = "toy/new"
     with pytest.raises(FacemixError, match="predictions of 1 faces that the real pack does not hold, such as toy/3"):
         measure.measure(off_by(1.0), faces, "outer_eye")
+
+
+def test_thresholds_go_with_the_face_size() -> None:
+    faces = judged()
+    assert measure.figures(measure.measure(off_by(2.0), faces, "outer_eye"), faces, "outer_eye")["test"].keys() >= {
+        "fr8",
+        "fr10",
+        "auc8",
+    }
+    assert "fr7" in measure.figures(measure.measure(off_by(2.0), faces, "box_side"), faces, "box_side")["test"]

@@ -52,6 +52,30 @@ def test_failure_rate_counts_faces_above_the_threshold() -> None:
     assert metrics.failure_rate(np.array([1.0, 8.0, 8.1, 20.0]), 8) == 50
 
 
+def test_an_error_that_is_no_number_is_a_failure() -> None:
+    errors = np.array([np.nan, 1.0, 20.0])
+    assert metrics.failure_rate(errors, 8) == pytest.approx(200 / 3)
+    assert metrics.ced(errors, np.array([0.5, 8, np.inf])) == pytest.approx([0, 1 / 3, 2 / 3])
+    assert metrics.auc(errors, 8) == pytest.approx((1 - 1 / 8) / 3)
+
+
+@pytest.mark.parametrize("normalizer", metrics.NORMALIZERS)
+def test_rates_are_named_for_the_thresholds_of_their_face_size(normalizer: str) -> None:
+    thresholds = metrics.THRESHOLDS[normalizer]
+    errors = np.array([0.0, *thresholds, 50.0])
+    found = metrics.rates(errors, normalizer)
+    assert list(found) == [*(f"fr{one}" for one in thresholds), f"auc{thresholds[0]}"]
+    for name, rate in found.items():
+        measured = metrics.failure_rate if name.startswith("fr") else metrics.auc
+        assert rate == measured(errors, float(name.lstrip("fauocr")))
+
+
+def test_a_face_that_fails_by_one_size_fails_by_the_others_at_about_the_same_error() -> None:
+    sizes = {"outer_eye": 1, "inter_pupil": 1.39, "box_side": 0.605, "box_diagonal": 0.4275}  # medians of 300-W
+    by_outer_eye = {name: metrics.THRESHOLDS[name][0] / size for name, size in sizes.items()}
+    assert all(7 < threshold < 12 for threshold in by_outer_eye.values())
+
+
 @given(ERRORS)
 def test_auc_is_the_area_under_the_ced(errors: np.ndarray) -> None:
     thresholds = np.linspace(0, 8, 80_001)

@@ -1,50 +1,44 @@
-import csv
-from dataclasses import replace
+import dataclasses
+import shutil
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow.parquet as parquet
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from facemix import config
+from facemix import config, workspace
 from facemix.config import ConfigError, Params
-from facemix.faces.landmarks import REGIONS
-from facemix.faces.pose import BINS
-from facemix.strategies import STRATEGIES
+from facemix.strategies import STRATEGIES, TABLE
 from facemix.sweeps import grid
 from facemix.sweeps import run as stage
-from facemix.sweeps.grid import Inputs, Point, Result
-from facemix.verdict import simulation
+from facemix.sweeps.grid import Inputs, Point
 
-NETWORK = ("augmentation", "evaluation", "model", "training")
+NETWORK = ("augmentation", "model", "training")
 INPUTS = {
-    "synthetic_only": Inputs(params=("n_synthetic", *NETWORK), paths=("src/facemix/learning",), needs=()),
-    "real_only": Inputs(params=("n_real", *NETWORK), paths=("src/facemix/learning",), needs=()),
+    "synthetic_only": Inputs(params=("n_synthetic", *NETWORK), paths=("src/facemix/training",), needs=()),
+    "real_only": Inputs(params=("n_real", *NETWORK), paths=("src/facemix/training",), needs=()),
     "label_adaptation": Inputs(
         params=("adaptation", "n_real", "n_synthetic", *NETWORK),
-        paths=("src/facemix/learning",),
+        paths=("src/facemix/training",),
         needs=("synthetic_only",),
     ),
     "data_adaptation": Inputs(
         params=("adaptation", "n_real", "n_synthetic", *NETWORK),
-        paths=("src/facemix/learning",),
+        paths=("src/facemix/training",),
         needs=("synthetic_only", "label_adaptation"),
     ),
     "mixing": Inputs(
         params=("adaptation", "alpha", "n_real", "n_synthetic", *NETWORK),
-        paths=("src/facemix/learning",),
+        paths=("src/facemix/training",),
         needs=("synthetic_only", "label_adaptation"),
     ),
     "fine_tuning": Inputs(
         params=("fine_tuning", "n_real", "n_synthetic", *NETWORK),
-        paths=("src/facemix/learning",),
+        paths=("src/facemix/training",),
         needs=("synthetic_only",),
     ),
+    "control": Inputs(params=("n_real", *NETWORK), paths=("src/facemix/training",), needs=()),
 }
-CONTENT = {"src/facemix/learning": "abc"}
+CONTENT = {"src/facemix/training": "abc"}
 
 
 def named(params: Params, point: Point, content: dict[str, str] = CONTENT) -> str:
@@ -84,10 +78,13 @@ def test_what_is_not_given_is_as_params_say(params: Params) -> None:
         "alpha": [0.0, 0.5, 1.0],
         "n_real": ["all"],
         "seeds": [0, 1, 2],
-        "strategies": list(STRATEGIES),
+        "strategies": [name for name in STRATEGIES if name != "control"],  # params.yaml names no seed of it
     }
     assert grid.parse_axes(["seeds=4,7"], params)["seeds"] == [4, 7]
-    assert grid.parse_axes(["strategies=all"], params)["strategies"] == list(STRATEGIES)
+    with_control = dataclasses.replace(params, control_seeds=(0,))
+    assert grid.parse_axes(["strategies=all"], with_control)["strategies"] == list(STRATEGIES)
+    with pytest.raises(ConfigError, match=r"found control, but control_seeds in params.yaml is \[\]"):
+        grid.parse_axes(["strategies=control"], params)
 
 
 @pytest.mark.parametrize(
@@ -119,6 +116,7 @@ def test_a_grid_that_makes_no_sense_is_refused(arguments: list[str], message: st
 
 
 def test_a_key_multiplies_only_what_it_matters_to(params: Params) -> None:
+    params = dataclasses.replace(params, control_seeds=(0,))
     points = grid.plan(grid.parse_axes(["alpha=0,0.1,...,1", "n_real=10,20", "seeds=3"], params), INPUTS)
     counts = {name: sum(point.strategy == name for point in points) for name in STRATEGIES}
     assert counts == {
@@ -128,6 +126,7 @@ def test_a_key_multiplies_only_what_it_matters_to(params: Params) -> None:
         "data_adaptation": 6,
         "mixing": 66,
         "fine_tuning": 6,
+        "control": 6,
     }
     assert len(set(points)) == len(points)
 
@@ -174,7 +173,7 @@ def test_equal_inputs_have_one_name_and_other_inputs_another(params: Params) -> 
     plain = config.plain(params)
     longer = config.parse(config.changed(plain, {"seeds": [0], "training.steps": 999}))
     assert named(longer, point) != name
-    assert named(params, point, {"src/facemix/learning": "other"}) != name
+    assert named(params, point, {"src/facemix/training": "other"}) != name
     other_default = config.parse(config.changed(plain, {"seeds": [0], "alpha": 0.9}))
     assert named(other_default, point) == name  # the point says its own alpha
     real = Point(strategy="real_only", seed=0, settings=(("n_real", "all"),))
@@ -186,15 +185,20 @@ def test_dvc_says_what_each_strategy_depends_on(tmp_path: Path, params: Params) 
     from dvc.repo import Repo
 
     root = Path(__file__).resolve().parents[2]
-    for name in ("dvc.yaml", "params.yaml"):
-        (tmp_path / name).write_text((root / name).read_text())
+    for name in ("dvc.yaml", "params.yaml", "packages.yaml", "src/facemix/strategies.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(root / name, tmp_path / name)
+    config.update_params(tmp_path / "params.yaml", {"control_seeds": [0]})
     Repo.init(str(tmp_path), no_scm=True).close()
     found = stage.read_inputs(tmp_path, 0)
     assert {name: one.needs for name, one in found.items()} == {name: one.needs for name, one in INPUTS.items()}
     packs = {"pack", "render.stand_in", "render.synthetic", "sources.real", "sources.synthetic"}
     for name, one in found.items():
         assert set(one.params) - packs == set(INPUTS[name].params)
-        assert {"src/facemix/learning", "src/facemix/strategies.py", "src/facemix/tasks.py"} <= set(one.paths)
+        assert {"src/facemix/training", "src/facemix/faces/geometry.py"} <= set(one.paths)
+        row = {key: value for key, value in one.other_params.items() if key.endswith(f"TABLE.{name}")}
+        assert row == {f"src/facemix/strategies.py:TABLE.{name}": TABLE[name]}
+        assert one.other_params["packages.yaml:torch"] == workspace.installed_packages()["torch"]
         assert not any(path.startswith(("models", "data/packs")) for path in one.paths)
 
 
@@ -252,276 +256,3 @@ def test_changes_that_are_not_committed_are_named(tmp_path: Path) -> None:
     (tmp_path / "params.yaml").touch()
     with pytest.raises(ValueError, match="params.yaml: changed and not committed.*git commit"):
         stage._check_clean(tmp_path)
-
-
-# --- Curves ---
-
-
-def power_law(n: np.ndarray, a: float = 30.0, b: float = 0.3) -> np.ndarray:
-    return a * n**-b
-
-
-def test_a_power_law_is_read_backwards_exactly() -> None:
-    n = np.array([50.0, 100, 250, 500, 1709])
-    wanted = np.array([51.0, 63, 100, 333, 1200, 1700])
-    assert grid.faces_worth(n, power_law(n), power_law(wanted)) == pytest.approx(wanted)
-    assert grid.faces_worth(n, power_law(n), power_law(n)) == pytest.approx(n)
-
-
-def test_beyond_its_ends_a_curve_says_so() -> None:
-    n = np.array([50.0, 500])
-    found = grid.faces_worth(n, power_law(n), np.array([power_law(n[1]) - 0.1, power_law(n[0]) + 0.1]))
-    assert found.tolist() == [np.inf, 0.0]
-    assert [grid.say_count(one, [50, 500]) for one in (*found, 123.4)] == ["more than 500", "fewer than 50", "123"]
-
-
-def test_a_curve_that_rises_counts_as_flat() -> None:
-    n = np.array([10.0, 100, 1000])
-    assert grid.faces_worth(n, np.array([8.0, 4.0, 5.0]), 4.0) == pytest.approx(100)
-    assert grid.faces_worth(n, np.array([8.0, 8.0, 8.0]), 8.0) == pytest.approx(10)
-    assert grid.faces_worth(n, np.array([8.0, 9.0, 4.0]), 6.0) == pytest.approx(100 * 10 ** (np.log(8 / 6) / np.log(2)))
-
-
-PHOTOS = np.arange(30).astype(np.str_)
-
-
-def test_without_noise_the_interval_is_a_point_and_with_noise_it_holds_the_truth() -> None:
-    n = np.array([50.0, 100, 200, 400, 800])
-    exact = np.broadcast_to(power_law(n)[:, None, None], (5, 3, 30))
-    targets = np.broadcast_to(power_law(np.array([150.0, 300]))[:, None, None], (2, 3, 30))
-    expected = np.array([[150.0] * 3, [300.0] * 3])
-    assert grid.worth_intervals(n, exact, targets, PHOTOS) == pytest.approx(expected)
-    rng = np.random.default_rng(0)
-    noisy, near = (values * rng.lognormal(0, 0.1, values.shape) for values in (exact, targets))
-    found = grid.worth_intervals(n, noisy, near, PHOTOS, seed=3)
-    assert np.all((found[:, 1] < expected[:, 0]) & (expected[:, 0] < found[:, 2]))
-    assert np.all((found[:, 1] < found[:, 0]) & (found[:, 0] < found[:, 2]))
-    assert np.array_equal(found, grid.worth_intervals(n, noisy, near, PHOTOS, seed=3))
-
-
-def test_what_makes_faces_and_seeds_hard_for_all_alike_leaves_the_worth_sure() -> None:
-    n = np.array([50.0, 100, 200])
-    rng = np.random.default_rng(0)
-    hard = rng.lognormal(0, 0.3, (1, 1, 30)) * rng.lognormal(0, 0.1, (1, 3, 1))
-    real, targets = power_law(n)[:, None, None] * hard, power_law(np.array([120.0]))[:, None, None] * hard
-    assert grid.worth_intervals(n, real, targets, PHOTOS)[0] == pytest.approx([120, 120, 120])
-
-
-@given(st.integers(1, 4), st.floats(0.5, 20), st.integers(0, 100))
-@settings(max_examples=20)
-def test_copies_of_all_faces_of_a_photograph_and_the_scale_of_errors_change_nothing(
-    n_seeds: int, scale: float, seed: int
-) -> None:
-    rng = np.random.default_rng(seed)
-    n = np.array([50.0, 100, 200])
-    values = power_law(np.array([50.0, 100, 200, 120]))[:, None, None] * rng.lognormal(0, 0.1, (4, n_seeds, 30))
-    found = grid.worth_intervals(n, values[:3], values[3:], PHOTOS, resamples=200)
-    copies = scale * np.repeat(values, 3, axis=2)
-    again = grid.worth_intervals(n, copies[:3], copies[3:], np.repeat(PHOTOS, 3), resamples=200)
-    assert again == pytest.approx(found)
-
-
-def test_an_interval_may_reach_beyond_the_curve() -> None:
-    n = np.array([50.0, 100])
-    real = np.broadcast_to(power_law(n)[:, None, None], (2, 1, 30))
-    target = (np.where(np.arange(30) % 2, 0.5, 1.5) * power_law(np.array(70.0)))[None, None]
-    assert grid.worth_intervals(n, real, target, PHOTOS)[0] == pytest.approx([70, 0, np.inf])
-    assert grid.worth_intervals(n, real, target, np.full(30, "one"))[0] == pytest.approx([70, 0, np.inf])
-
-
-def test_two_seeds_that_lie_apart_make_no_number_impossible() -> None:
-    n = np.array([50.0, 100])
-    seeds = np.array([0.5, 1.5])[:, None] * np.ones(30)
-    found = grid.worth_intervals(n, np.ones((2, 2, 30)) * [[[2]], [[1]]], seeds[None] * 1.4, PHOTOS)
-    assert found[0, 0] == pytest.approx(100 ** (np.log(2 / 1.4) / np.log(2)) * 50 ** (np.log(1.4) / np.log(2)))
-    assert found[0, 1:].tolist() == [0, np.inf]
-
-
-@pytest.mark.parametrize("n_seeds", [1, 3])
-def test_the_interval_holds_the_true_number_in_95_of_100_cases(n_seeds: int) -> None:
-    n, true, held = np.array([50.0, 100, 200, 400, 800]), np.array([80.0, 150, 300]), []
-    means = power_law(np.concatenate([n, true]), b=0.15)
-    for repetition in range(150):
-        rng = np.random.default_rng(repetition)
-        photos = simulation.photographs(rng, 150)
-        errors = simulation.errors(rng, means, n_seeds, photos, seed_sd=0.0 if n_seeds == 1 else 0.01)
-        names = photos.astype(np.str_)
-        found = grid.worth_intervals(n, errors[:5], errors[5:], names, resamples=1000, seed=repetition)
-        held += ((found[:, 1] <= true) & (true <= found[:, 2])).tolist()
-    assert 0.93 <= np.mean(held) <= 0.99
-
-
-def result(strategy: str, seed: int, nme: float, val: float | None = None, **settings: Any) -> Result:
-    errors = grid.Errors(
-        faces=np.array([*(f"f{i}" for i in range(6)), "hard"]),
-        subsets=np.array(["lfpw"] * 6 + ["ibug"]),
-        photos=np.array(["p0", "p0", "p1", "p2", "p3", "p4", "p5"]),
-        yaw=np.array([0.0, 3, -8, 20, -35, 50, 0]),
-        nme={"all": np.array([*(nme + 0.1 * (i % 3 - 1) for i in range(6)), 50.0])},
-    )
-    metrics = {"val": {"nme": nme if val is None else val}, "test": {"nme": nme, "fr8": 1.0, "subsets": {"lfpw": nme}}}
-    point = Point(strategy=strategy, seed=seed, settings=tuple(settings.items()))
-    return Result(point=point, experiment=f"{strategy}{settings}{seed}", metrics=metrics, errors=errors)
-
-
-def grid() -> list[Result]:
-    found = [result("synthetic_only", seed, 9.0) for seed in (0, 1)]
-    for seed, shift in ((0, -0.1), (1, 0.1)):
-        for n in (50, 200, "all"):
-            of = power_law(np.array(800.0 if n == "all" else n))
-            found.append(result("real_only", seed, of + shift, n_real=n))
-            found += [
-                result("mixing", seed, of - 0.6 + shift + abs(a - 0.5), val=abs(a - 0.25), alpha=a, n_real=n)
-                for a in (0.0, 0.25, 0.5)
-            ]
-    return found
-
-
-def test_the_table_counts_faces_and_leaves_out_what_does_not_matter() -> None:
-    rows = grid.table(grid(), 800)
-    assert {row["n_real"] for row in rows} == {None, 50, 200, 800}
-    assert {row["alpha"] for row in rows if row["strategy"] != "mixing"} == {None}
-    assert list(rows[0]) == list(stage.COLUMNS)
-
-
-def test_the_best_alpha_is_chosen_on_validation() -> None:
-    mixing = [row for row in grid.table(grid(), 800) if row["strategy"] == "mixing"]
-    assert grid.best_alpha(mixing) == 0.25  # 0.5 is better on test
-    kept = grid.at_best_alpha(grid.table(grid(), 800))
-    assert {row["alpha"] for row in kept} == {None, 0.25}
-
-
-def test_a_curve_is_the_mean_over_seeds_with_its_interval() -> None:
-    rows = [row for row in grid.curves(grid(), 800) if row["strategy"] == "real_only"]
-    assert [row["n_real"] for row in rows] == [50, 200, 800]
-    assert [row["test_nme"] for row in rows] == pytest.approx(power_law(np.array([50, 200, 800])))
-    for row in rows:
-        assert row["high"] - row["low"] == pytest.approx(2 * 12.7 * 0.1, rel=0.1)  # Student's t of two seeds 0.2 apart
-        assert row["low"] < row["test_nme"] < row["high"]
-
-
-def test_parts_are_the_regions_and_poses_that_are_there() -> None:
-    found = grid.parts(grid())
-    assert {name: part.nme.shape[1] for name, part in found.items()} == {
-        "all": 6,
-        "frontal": 3,
-        "half-turned": 1,
-        "turned": 2,
-    }
-    jaw = [replace(one, errors=replace(one.errors, nme=one.errors.nme | {"jaw": np.arange(7.0)})) for one in grid()]
-    assert grid.parts(jaw)["jaw"].nme.tolist() == [[0, 1, 2, 3, 4, 5]] * len(jaw)
-    assert "jaw" not in grid.parts([*jaw[:-1], grid()[-1]])
-    others = replace(grid()[0], errors=grid()[0].errors.at(np.arange(7) > 0))
-    with pytest.raises(ValueError, match="were tested on different faces \\(6 and 5\\); run dvc exp remove"):
-        grid.parts([*grid(), others])
-
-
-def test_worth_is_said_for_each_use_of_synthetic_faces() -> None:
-    counts = [50, 200, 800]
-    found = grid.worth_table(grid(), 800)
-    assert [row["part"] for row in found] == [part for part in ("all", *BINS) for _ in range(4)]
-    assert [row["faces"] for row in found[::4]] == [6, 3, 1, 2]
-    found = [row for row in found if row["part"] == "all"]
-    assert [(row["strategy"], row["n_real"]) for row in found] == [
-        ("synthetic_only", 0),
-        ("mixing", 50),
-        ("mixing", 200),
-        ("mixing", 800),
-    ]
-    mixing = found[1]
-    expected = 50 * (power_law(np.array(50.0)) / mixing["test_nme"]) ** (1 / 0.3)
-    assert mixing["worth"] == pytest.approx(expected)
-    assert found[0]["worth"] == pytest.approx((30 / 9.0) ** (1 / 0.3))
-    assert grid.say_worth(mixing, counts).startswith("50 real faces + synthetic (mixing at alpha = 0.25, NME ")
-    assert grid.say_worths(found[3], counts)["worth"] == "more than 800"
-    assert grid.worth_table([one for one in grid() if one.point.strategy != "real_only"], 800) == []
-
-
-def test_errors_of_earlier_code_have_no_regions_and_perhaps_no_photographs() -> None:
-    yaws = {"a": 1.0, "b": 2.0, "train": 3.0}
-    old = [{"face": "b", "subset": "x", "nme": "4"}, {"face": "a", "subset": "y", "nme": "5"}]
-    errors = stage.read_errors(old, yaws)
-    assert errors.faces.tolist() == errors.photos.tolist() == ["a", "b"]
-    assert (errors.yaw.tolist(), errors.subsets.tolist()) == ([1, 2], ["y", "x"])
-    assert {part: nme.tolist() for part, nme in errors.nme.items()} == {"all": [5, 4]}
-    new = stage.read_errors([old[0] | {"photo": "p"} | dict.fromkeys(REGIONS, "3")], yaws)
-    assert (new.photos.tolist(), list(new.nme)) == (["p"], ["all", *REGIONS])
-
-
-def test_tables_and_figures_are_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, params: Params, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    Path("reports").mkdir()
-    stage.write_tables(grid(), 800)
-    stage.write_curves(grid(), 800, params)
-    with Path("reports/sweep.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert len(rows) == len(grid())
-    assert rows[0]["alpha"] == rows[0]["n_real"] == ""
-    errors = parquet.read_table("reports/sweep_errors.parquet").to_pylist()
-    assert len(errors) == 7 * len(grid())
-    assert errors[0] == {
-        "strategy": "synthetic_only",
-        "alpha": None,
-        "n_real": None,
-        "seed": 0,
-        "face": "f0",
-        "subset": "lfpw",
-        "photo": "p0",
-        "yaw": 0.0,
-        "nme": pytest.approx(8.9),
-    }
-    assert {path.name for path in Path("reports").iterdir()} == {
-        "sweep.csv",
-        "sweep_errors.parquet",
-        "sweep_curves.csv",
-        "sweep_alpha.png",
-        "sweep_n_real.png",
-        "sweep_worth.csv",
-        "sweep_parts.png",
-    }
-    printed = capsys.readouterr().out
-    assert "real alone (95 %: " in printed
-    assert (
-        f"nothing is said by region: {len(grid())} of {len(grid())} points, such as {grid()[0].experiment}" in printed
-    )
-    stage.write_tables(grid()[:1], 800)  # of a grid without curves none of a former one stay
-    assert {path.name for path in Path("reports").iterdir()} == {"sweep.csv", "sweep_errors.parquet"}
-
-
-def test_what_is_given_beside_alpha_and_n_real_is_told_apart(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, params: Params, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    Path("reports").mkdir()
-
-    def given(steps: int) -> list[Result]:
-        points = [one.point for one in grid()]
-        more = (("training.steps", steps), ("model.mirror", True))
-        points = [replace(point, settings=(*point.settings, *more)) for point in points]
-        return [replace(one, point=point) for one, point in zip(grid(), points, strict=True)]
-
-    stage.write_tables(given(600) + given(1200), 800)
-    stage.write_curves(given(600) + given(1200), 800, params)
-    assert {path.name for path in Path("reports").iterdir()} == {"sweep.csv", "sweep_errors.parquet"}
-    assert "training.steps varies" in capsys.readouterr().out
-    errors = parquet.read_table("reports/sweep_errors.parquet")
-    keys = ("strategy", "alpha", "n_real", "seed", "training.steps", "model.mirror", "face")
-    rows = errors.select(keys).to_pylist()
-    assert len({tuple(row.values()) for row in rows}) == len(rows) == 7 * 2 * len(grid())
-    stage.write_curves(given(600), 800, params)
-    assert Path("reports/sweep_alpha.png").exists()
-
-
-def test_a_count_beside_all_is_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    Path("reports").mkdir()
-    one = grid()[0]
-    given = [
-        replace(one, point=replace(one.point, settings=(*one.point.settings, ("n_synthetic", count))))
-        for count in (100, "all")
-    ]
-    stage.write_tables(given, 800)
-    counts = parquet.read_table("reports/sweep_errors.parquet")["n_synthetic"].to_pylist()
-    assert set(counts) == {"100", "all"}

@@ -59,7 +59,7 @@ def test_of_one_seed_the_interval_is_scipys_bca() -> None:
 
 def test_equal_strategies_differ_by_nothing_at_all() -> None:
     (found,) = bootstrap.compare(np.zeros((1, 3, 20)), np.arange(20))
-    assert (found.mean, found.low, found.high, found.p_below, found.p_value) == (0, 0, 0, 0.5, 1)
+    assert (found.mean, found.low, found.high, found.below, found.p_value) == (0, 0, 0, 0.5, 1)
 
 
 @pytest.mark.parametrize("n_seeds", [1, 3])
@@ -67,7 +67,7 @@ def test_symmetric_differences_are_below_zero_in_half_of_the_resamples(n_seeds: 
     half = np.random.default_rng(0).standard_normal((1, n_seeds, 200))
     (found,) = bootstrap.compare(np.concatenate([half, -half], axis=2), np.arange(400))
     assert found.mean == pytest.approx(0, abs=1e-12)
-    assert found.p_below == pytest.approx(0.5, abs=0.02)
+    assert found.below == pytest.approx(0.5, abs=0.02)
     assert found.p_value > 0.9
 
 
@@ -76,7 +76,7 @@ def test_the_sign_of_a_difference_turns_everything_round() -> None:
     (one,), (other,) = (bootstrap.compare(sign * differences, np.arange(100)) for sign in (1, -1))
     assert other.mean == -one.mean
     assert [-other.high, -other.low] == pytest.approx([one.low, one.high], abs=0.03 * (one.high - one.low))
-    assert other.p_below == pytest.approx(1 - one.p_below, abs=0.03)
+    assert other.below == pytest.approx(1 - one.below, abs=0.03)
     assert other.p_value == pytest.approx(one.p_value, abs=0.03)
 
 
@@ -92,6 +92,25 @@ def test_the_same_seed_gives_the_same_interval_whatever_else_is_compared() -> No
     alone = bootstrap.compare(differences[2:3], np.arange(50))[0]
     assert together == bootstrap.compare(differences, np.arange(50))
     assert [alone.low, alone.high] == pytest.approx([together[2].low, together[2].high], abs=1e-9)
+
+
+@pytest.mark.parametrize("n_seeds", [1, 3])
+def test_equal_differences_of_all_faces_say_nothing_of_others(n_seeds: int) -> None:
+    (found,) = bootstrap.compare(np.full((1, n_seeds, 21), 0.1), np.arange(21))  # their mean is not 0.1 to the last bit
+    assert (found.low, found.high, found.below, found.p_value) == (-np.inf, np.inf, 0.5, 1)
+    assert found.mean == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("values", [[-1.0, -1, -1, -1, -1, 99], [0.0, 0, 0, 0, 0, 1], [1e-9, 2e-9]])
+def test_few_or_odd_differences_have_an_interval_of_numbers(values: list[float]) -> None:
+    (found,) = bootstrap.compare(np.array(values)[None, None], np.arange(len(values)), confidence=0.999)
+    assert found.low <= found.mean <= found.high
+    assert 0 < found.p_value <= 1
+
+
+def test_faces_of_one_photograph_whose_differences_cancel_say_nothing_of_others() -> None:
+    (found,) = bootstrap.compare(np.array([[[-1.0, 1.0]]]), np.array(["a", "a"]))
+    assert (found.mean, found.low, found.high) == (0, -np.inf, np.inf)
 
 
 def test_one_photograph_says_nothing_of_others() -> None:

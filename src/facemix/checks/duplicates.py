@@ -58,29 +58,27 @@ class Pair:
     """(2, 3) from the second patch to the first; it mirrors where the pair does."""
 
 
-def cut(images: npt.NDArray[np.uint8], landmarks: Floats) -> tuple[Patches, npt.NDArray[np.float64]]:
-    """Upright grey patches of equal face size, and the landmarks in them.
-
-    The frame of a mirrored face is the mirror image of its frame.
+def cut(images: npt.NDArray[np.uint8], landmarks: Floats) -> Patches:
+    """Upright grey patches (n, SIDE, SIDE) of equal face size, in the frames of `frames`.
 
     Args:
         images: (n, S, S, 3) RGB.
         landmarks: (n, 68, 2) pixels of those images.
-
-    Returns:
-        Patches (n, SIDE, SIDE) and points (n, 68, 2) in their pixels.
     """
-    transforms = _frames(landmarks)
+    transforms = frames(landmarks)
 
     def patch(i: int) -> Patches:
         return geometry.warp(cv2.cvtColor(images[i], cv2.COLOR_RGB2GRAY), transforms[i], SIDE)
 
     patches = on_all_cores(patch, range(len(images)), "cutting faces")
-    return np.array(patches, dtype=np.uint8).reshape(-1, SIDE, SIDE), geometry.apply(transforms, landmarks)
+    return np.array(patches, dtype=np.uint8).reshape(-1, SIDE, SIDE)
 
 
-def _frames(landmarks: Floats) -> npt.NDArray[np.float64]:
-    """The similarity transforms (n, 2, 3) from images with landmarks (n, 68, 2) to patches."""
+def frames(landmarks: Floats) -> npt.NDArray[np.float64]:
+    """The similarity transforms (n, 2, 3) from images with landmarks (n, 68, 2) to upright patches.
+
+    The frame of a mirrored face is the mirror image of its frame.
+    """
     points = landmarks.astype(np.float64)
     inner = points[:, REGIONS["jaw"].stop :]
     centre = inner.mean(axis=1)

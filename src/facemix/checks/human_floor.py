@@ -12,6 +12,7 @@ import numpy.typing as npt
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from facemix.checks import duplicates
 from facemix.checks.duplicates import Pair
 from facemix.evaluation import metrics
 from facemix.faces import geometry
@@ -24,32 +25,36 @@ Of 300-W's 158 pairs none has less than 1.3.
 """
 
 
-def annotations(pairs: Sequence[Pair], points: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
-    """Both annotations of each pair in pixels of its first patch: (2, n, 68, 2).
+def annotations(pairs: Sequence[Pair], landmarks: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+    """Both annotations of each pair in pixels of its first image: (2, n, 68, 2).
+
+    There the face stands as it does in the photograph. In the upright patches that pairs were found in, its box would
+    have other sides.
 
     Args:
-        points: (m, 68, 2) pixels of the patches, as `duplicates.cut` gives them.
+        landmarks: (m, 68, 2) pixels of the images, which `duplicates.cut` made patches of.
     """
-    second = [
-        geometry.apply(pair.transform, points[pair.second][MIRROR] if pair.mirrored else points[pair.second])
-        for pair in pairs
-    ]
-    return np.array([[points[pair.first] for pair in pairs], second], dtype=np.float64).reshape(
-        2, -1, *points.shape[1:]
-    )
+    frames = duplicates.frames(landmarks)
+    first = [landmarks[pair.first] for pair in pairs]
+    second = []
+    for pair in pairs:
+        points = landmarks[pair.second][MIRROR] if pair.mirrored else landmarks[pair.second]
+        in_first_patch = geometry.apply(pair.transform, geometry.apply(frames[pair.second], points))
+        second.append(geometry.apply(geometry.invert(frames[pair.first]), in_first_patch))
+    return np.array([first, second], dtype=np.float64).reshape(2, -1, *landmarks.shape[1:])
 
 
-def measure(pairs: Sequence[Pair], points: npt.NDArray[np.floating], normalizer: str) -> dict[str, Any]:
+def measure(pairs: Sequence[Pair], landmarks: npt.NDArray[np.floating], normalizer: str) -> dict[str, Any]:
     """NME between two annotators in %: mean and median over photographs, and the mean by region.
 
     A photograph counts once, however many copies of it there are: as the mean over their pairs. Without photographs
     that were annotated twice there is no NME among the keys.
 
     Args:
-        points: as for `annotations`.
+        landmarks: as for `annotations`.
         normalizer: the face size, a key of `metrics.NORMALIZERS`; measured on the first of each pair.
     """
-    first, second = annotations(pairs, points)
+    first, second = annotations(pairs, landmarks)
     errors = metrics.point_errors(second, first, normalizer)
     twice = errors.mean(axis=1) >= COPIED
     about: dict[str, Any] = {"normalizer": normalizer, "photographs": 0, "pairs": int(twice.sum())}

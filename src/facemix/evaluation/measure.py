@@ -86,7 +86,9 @@ def figures(errors: Mapping[float, Errors], pack: Pack, normalizer: str) -> dict
         "normalizer": normalizer,
         "validation_faces": which_faces(pack, np.flatnonzero(pack.splits == "validation")),
         **{
-            name: summarize(errors[0.0].of(*splits), {level: one.of(*splits) for level, one in errors.items() if level})
+            name: summarize(
+                errors[0.0].of(*splits), {level: one.of(*splits) for level, one in errors.items() if level}, normalizer
+            )
             for name, splits in there.items()
         },
     }
@@ -99,20 +101,19 @@ def which_faces(pack: Pack, rows: npt.NDArray[np.int64]) -> str:
     return digest.hexdigest()[:12]
 
 
-def summarize(errors: Errors, jittered: Mapping[float, Errors]) -> dict[str, object]:
+def summarize(errors: Errors, jittered: Mapping[float, Errors], normalizer: str) -> dict[str, object]:
     """The figures of one set of faces: NME, failure rates, AUC, NME by region, subset and box jitter.
 
     Args:
         errors: in tight boxes.
         jittered: of the same faces, by level of jitter.
+        normalizer: the face size that the errors are in % of.
     """
     nme = errors.nme
     return {
         "faces": len(nme),
         "nme": float(nme.mean()),
-        "fr8": metrics.failure_rate(nme, 8),
-        "fr10": metrics.failure_rate(nme, 10),
-        "auc8": metrics.auc(nme, 8),
+        **metrics.rates(nme, normalizer),
         "regions": {name: float(errors.points[:, list(points)].mean()) for name, points in REGIONS.items()},
         "subsets": {name: float(nme[errors.subsets == name].mean()) for name in np.unique(errors.subsets).tolist()},
         "box_jitter": {f"{level:.2f}": float(others.nme.mean()) for level, others in jittered.items()},

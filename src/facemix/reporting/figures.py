@@ -14,8 +14,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from facemix.evaluation.metrics import THRESHOLDS
 from facemix.strategies import STRATEGIES
-from facemix.sweeps import grid
+from facemix.sweeps import tables
 from facemix.verdict.comparison import BASELINE, Trained, faces_shown
 
 FACE_SIZES = {
@@ -37,10 +38,10 @@ def ranking(
     normalizer: str,
     human_floor: float | None = None,
 ) -> None:
-    """Test NME of each strategy, the best on top; beside it the difference to `real_only` with its interval.
+    """Test NME of each strategy, the best on top; beside it the difference to real faces alone with its interval.
 
-    A ring for each seed where there are several. The interval of a tie is grey. Without `real_only` there are no
-    differences, and an interval without ends (one photograph) is not drawn.
+    A ring for each seed where there are several. An interval that shows no difference, or decides nothing, is grey.
+    Without `real_only` there are no differences, and an interval without ends (one photograph) is not drawn.
 
     Args:
         human_floor: NME in % between two annotators, a dashed line.
@@ -72,14 +73,15 @@ def ranking(
         axes = panels[0, 1]
         axes.axvline(0, color="black", linewidth=1, zorder=0)
         for place, row in compared:
-            colour = "grey" if row["verdict"] == "tie" else COLOURS[row["strategy"]]
+            colour = COLOURS[row["strategy"]] if row["verdict"] in ("better", "worse") else "grey"
             ends = row["difference_low"], row["difference_high"]
             if np.all(np.isfinite(ends)):
                 axes.plot(ends, [place] * 2, "|-", color=colour, linewidth=2, markersize=9, markeredgewidth=2)
             axes.plot(row["difference"], place, "o", color=colour, markersize=7)
-            _label(axes, f"{row['difference']:+.2f} {row['verdict']}", row["difference"], place)
+            than = "" if row["compared_with"] == BASELINE else f" ({row['compared_with']})"
+            _label(axes, f"{row['difference']:+.2f} {row['verdict']}{than}", row["difference"], place)
         over = "photographs, of one seed" if ranked[0]["seeds"] == 1 else "photographs and seeds"
-        axes.set_xlabel(f"difference to {BASELINE}\n95 % interval over {over}")
+        axes.set_xlabel(f"difference to {BASELINE}, or to what stands in brackets\n95 % interval over {over}")
     for axes in panels[0]:
         axes.margins(x=0.12)
         axes.grid(axis="x", alpha=0.3)
@@ -98,9 +100,9 @@ def ced(
     table: Sequence[Mapping[str, float]],
     trained: Sequence[Trained],
     normalizer: str,
-    limit: float = 12,
 ) -> None:
-    """Share of test faces up to each NME, a curve a strategy."""
+    """Share of test faces up to each NME, a curve a strategy: to 1.5 times the error at which a face has failed."""
+    limit = 1.5 * THRESHOLDS[normalizer][0]
     figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
     shown = [row for row in table if row["nme"] <= limit]
     for name in [key for key in table[0] if key != "nme"]:
@@ -214,7 +216,7 @@ def nme_by_alpha(path: Path, curves: Sequence[Mapping[str, Any]], normalizer: st
     A star marks the best alpha by validation.
 
     Args:
-        curves: the rows of `sweep.curves`.
+        curves: the rows of `tables.curves`.
     """
     figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
     mixing = [row for row in curves if row["alpha"] is not None]
@@ -223,7 +225,7 @@ def nme_by_alpha(path: Path, curves: Sequence[Mapping[str, Any]], normalizer: st
         own = sorted((row for row in mixing if row["n_real"] == n), key=lambda row: row["alpha"])
         colour = plt.get_cmap("viridis")(0.85 * place / max(1, len(counts) - 1))
         _curve(axes, [row["alpha"] for row in own], own, colour, f"{n} real faces")
-        best = next(row for row in own if row["alpha"] == grid.best_alpha(own))
+        best = next(row for row in own if row["alpha"] == tables.best_alpha(own))
         axes.plot(best["alpha"], best["test_nme"], "*", color=colour, markersize=14)
     axes.plot([], [], "*", color="grey", markersize=11, label="best by validation")
     axes.set_xlabel("alpha: share of synthetic faces in a batch")
@@ -237,10 +239,10 @@ def nme_by_n_real(path: Path, curves: Sequence[Mapping[str, Any]], normalizer: s
     `mixing` is shown at its best alpha by validation; a dashed line is what needs no real faces.
 
     Args:
-        curves: the rows of `sweep.curves`.
+        curves: the rows of `tables.curves`.
     """
     figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
-    shown = grid.at_best_alpha(curves)
+    shown = tables.at_best_alpha(curves)
     ticks = sorted({row["n_real"] for row in shown} - {None})
     for name in dict.fromkeys(row["strategy"] for row in shown):
         own = sorted((row for row in shown if row["strategy"] == name), key=lambda row: row["n_real"] or 0)
@@ -293,11 +295,12 @@ def _finish_curves(path: Path, figure: Figure, axes: Axes, normalizer: str, test
 def worth_by_part(path: Path, worth: Sequence[Mapping[str, Any]], counts: Sequence[int], test_faces: str) -> None:
     """How many real faces alone are as good as N and synthetic ones, against N: a panel a part, a line a strategy.
 
-    The dotted line is where synthetic faces change nothing. Bars are 95 % intervals. A triangle at the edge lies beyond
-    the learning curve of `real_only`, and so does a bar that reaches the edge. What needs no real faces stands at 0.
+    The dotted line is where synthetic faces change nothing. Bars are the intervals of the rows. A triangle at the
+    edge lies beyond the learning curve of `real_only`, and so does a bar that reaches the edge. What needs no real
+    faces stands at 0.
 
     Args:
-        worth: the rows of `sweep.worth_table`.
+        worth: the rows of `tables.worth_table`.
         counts: numbers of faces that `real_only` was trained on, ascending.
     """
     parts = list(dict.fromkeys(row["part"] for row in worth))

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from ruamel.yaml import YAML
 from facemix import tracking
 from facemix.checks.pairs import leaking
 from facemix.config import REPORTS, Params
+from facemix.evaluation.metrics import THRESHOLDS, rate_names
 from facemix.files import whole_file, write_table
 from facemix.reporting import figures
 from facemix.stages import leaks
@@ -23,20 +25,24 @@ SHOWN = {
     "strategy": "strategy",
     "test_nme": "test NME",
     "test_nme_sd": "± seeds",
-    "difference": "vs real_only",
+    "compared_with": "compared with",
+    "difference": "difference",
     "difference_low": "95 % interval",
-    "p_better": "P(better)",
+    "resamples_below": "resamples below 0",
     "p_adjusted": "p (Holm)",
     "verdict": "verdict",
-    "fr8": "FR@8",
-    "fr10": "FR@10",
-    "auc8": "AUC@8",
+    **{
+        name: re.sub(r"(\D+)", lambda kind: f"{kind[0].upper()}@", name)
+        for normalizer in THRESHOLDS
+        for name in rate_names(normalizer)
+    },
     "val_nme": "val NME",
     "challenging_nme": "challenging",
     "full_nme": "full",
     "faces_seen": "faces seen",
+    "compared_faces_seen": "of the compared",
 }
-_THOUSANDTHS = ("auc8", "p_better", "p_adjusted")
+_THOUSANDTHS = (*(f"auc{of[0]}" for of in THRESHOLDS.values()), "resamples_below", "p_adjusted")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,13 +106,13 @@ def _find(params: Params) -> _Found:
 
 
 def _summary(found: _Found) -> dict[str, Any]:
-    """What `reports/metrics.json` holds."""
+    """What `reports/metrics.json` holds; validation first, so that `dvc exp show` shows it first."""
     return {
+        "val_nme": {row["strategy"]: round(row["val_nme"], 4) for row in found.ranked},
+        "test_nme": {row["strategy"]: round(row["test_nme"], 4) for row in found.ranked},
         "normalizer": found.normalizer,
         **found.test_faces,
         "best": found.ranked[0]["strategy"],
-        "test_nme": {row["strategy"]: round(row["test_nme"], 4) for row in found.ranked},
-        "val_nme": {row["strategy"]: round(row["val_nme"], 4) for row in found.ranked},
         **({} if found.n_leaking is None else {"leaking_test_faces": found.n_leaking}),
         **({} if found.floor is None else {"human_floor": found.floor}),
         "verdict": {"status": found.verdict.status, "sentence": found.verdict.sentence},
@@ -262,4 +268,4 @@ def cell(key: str, row: Mapping[str, Any]) -> str:
         return f"{value:+.2f} to {row['difference_high']:+.2f}"
     if isinstance(value, float):
         return f"{value:+.2f}" if key == "difference" else f"{value:.3f}" if key in _THOUSANDTHS else f"{value:.2f}"
-    return f"{value:,}" if key == "faces_seen" else str(value)
+    return f"{value:,}" if key.endswith("faces_seen") else str(value)

@@ -18,13 +18,12 @@ from facemix.faces.packs import Pack
 from facemix.files import whole_file, write_table
 from facemix.reporting import figures
 from facemix.strategies import MODELS
-from facemix.sweeps import grid
+from facemix.sweeps import grid, tables
 from facemix.sweeps.grid import Errors, Point, Result
 from facemix.training import predictions
-from facemix.verdict import results
+from facemix.verdict import results, worth
 from facemix.verdict.results import Detector
 
-COLUMNS = ("strategy", "alpha", "n_real", "seed", "val_nme", "test_nme", "fr8", "experiment")
 CURVES = ("curves.csv", "alpha.png", "n_real.png", "worth.csv", "parts.png")
 FOLDER = REPORTS / "sweep"
 """Where tables and figures of a sweep go."""
@@ -100,7 +99,7 @@ def tested(detector: Detector, yaws: Mapping[str, float]) -> Errors:
 
 def write_tables(found: Sequence[Result], total: int) -> None:
     """Writes `points.csv`, a row a point, and `errors.parquet`, a row a point and test face."""
-    rows = grid.table(found, total)
+    rows = tables.table(found, total)
     with whole_file(FOLDER / "points.csv") as beside:
         write_table(beside, rows)
     write_errors(FOLDER / "errors.parquet", rows, found)
@@ -111,27 +110,27 @@ def write_tables(found: Sequence[Result], total: int) -> None:
 
 def write_curves(found: Sequence[Result], total: int, params: Params) -> None:
     """Draws NME against alpha and n_real and says what synthetic faces are worth in real ones, where these vary."""
-    rows = grid.table(found, total)
-    if others := [key for key in rows[0] if key not in COLUMNS and len({row[key] for row in rows} - {None}) > 1]:
+    rows = tables.table(found, total)
+    if others := [key for key in rows[0] if key not in tables.COLUMNS and len({row[key] for row in rows} - {None}) > 1]:
         print(f"no curves are drawn: they are of one setting of all else, and {' and '.join(others)} varies")
         return
     normalizer = params.evaluation.normalizer
     shown = STAND_IN_SHOWN if STAND_IN in found[0].metrics["test"]["subsets"] else ""
     varied = [key for key in ("alpha", "n_real") if len({row[key] for row in rows} - {None}) > 1]
     if varied:
-        curves = grid.curves(found, total)
+        curves = tables.curves(found, total)
         with whole_file(FOLDER / "curves.csv") as beside:
             write_table(beside, curves)
         for key in varied:
             with whole_file(FOLDER / f"{key}.png") as beside:
                 figures.SWEPT[key](beside, curves, normalizer, shown)
-    if worth := grid.worth_table(found, total):
-        counts = grid.real_counts(rows)
+    if equals := tables.worth_table(found, total):
+        counts = tables.real_counts(rows)
         with whole_file(FOLDER / "worth.csv") as beside:
-            write_table(beside, [grid.say_worths(row, counts) for row in worth])
+            write_table(beside, [worth.say_worths(row, counts) for row in equals])
         with whole_file(FOLDER / "parts.png") as beside:
-            figures.worth_by_part(beside, worth, counts, shown)
-        print("\n".join(grid.say_worth(row, counts) for row in worth if row["part"] == grid.ALL))
+            figures.worth_by_part(beside, equals, counts, shown)
+        print("\n".join(worth.say_worth(row, counts) for row in equals if row["part"] == grid.ALL))
 
 
 def write_errors(path: Path, rows: Sequence[Mapping[str, Any]], found: Sequence[Result]) -> None:
@@ -163,7 +162,7 @@ def write_errors(path: Path, rows: Sequence[Mapping[str, Any]], found: Sequence[
         "alpha": repeated(rows, "alpha", pyarrow.float64()),
         "n_real": repeated(rows, "n_real", pyarrow.int64()),
         "seed": repeated(rows, "seed", pyarrow.int64()),
-        **{key: other(key) for key in rows[0] if key not in COLUMNS},
+        **{key: other(key) for key in rows[0] if key not in tables.COLUMNS},
         "face": joined((one.faces for one in errors), pyarrow.string()),
         "subset": joined((one.subsets for one in errors), pyarrow.string()),
         "photo": joined((one.photos for one in errors), pyarrow.string()),

@@ -420,7 +420,10 @@ def _train_point(
 
 
 def summarize(strategy: str, figures: Mapping[str, Any]) -> dict[str, Any]:
-    """What `dvc exp show` shows of a point, in the form of the pipeline's own metrics: of this strategy only."""
+    """What `dvc exp show` shows of a point, in the form of the pipeline's own metrics: of this strategy only.
+
+    Validation comes first: it is what points are compared by while a sweep runs.
+    """
     return {
         "val_nme": {strategy: round(figures["val"]["nme"], 4)},
         "test_nme": {strategy: round(figures["test"]["nme"], 4)},

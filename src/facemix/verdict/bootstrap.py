@@ -47,6 +47,7 @@ Doubles = npt.NDArray[np.float64]
 RESAMPLES = 10_000
 CONFIDENCE = 0.95
 CHUNK = 1_000_000  # counts of photographs that are in memory at a time
+ROUNDING = 1e-12  # of the greatest difference: a spread below this is no spread
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +58,7 @@ class Difference:
     low: float
     high: float
     """The ends of the interval."""
-    p_below: float
+    below: float
     """Share of resamples below zero; those at zero count half."""
     p_value: float
     """Two-sided, of no difference: 1 - the confidence of the interval that ends at zero."""
@@ -75,7 +76,8 @@ def compare(
 
     All comparisons see the same resamples. With one seed the interval is over photographs alone and knows nothing of
     other seeds. With two it holds, but t with one degree of freedom makes it some four times as wide as three seeds
-    would. With one photograph nothing is known of others: the interval is infinite.
+    would. Differences that do not vary at all (one photograph, or copies of one) say nothing of others: the interval is
+    infinite, unless they are all zero; then so are its ends.
 
     Args:
         differences: (k, S, n) of k comparisons, S seeds and n faces.
@@ -88,9 +90,9 @@ def compare(
         k of them.
     """
     means, n_seeds = differences.mean(axis=(1, 2)), differences.shape[1]
-    n_photos = len(np.unique(photos))
+    n_photos, differ = len(np.unique(photos)), np.abs(differences).max(axis=(1, 2)) > 0
     if n_photos < 2:
-        return [Difference(mean=mean, low=-np.inf, high=np.inf, p_below=0.5, p_value=1.0) for mean in means.tolist()]
+        return [_nothing_known(mean, any_) for mean, any_ in zip(means.tolist(), differ, strict=True)]
     part = _part_of_photographs(differences, photos)
     seed_error = np.sqrt((_seed_effects(differences) ** 2).sum(axis=1))
     rng = np.random.default_rng(seed)
@@ -99,12 +101,20 @@ def compare(
     shifts = _drawn(rng, part, resamples, confidence)
     resampled = means[:, None] + shifts.T + seed_error[:, None] * t
 
+    variance = part.kept**2 * part.variance + seed_error**2
     third = part.kept**3 * (part.influences**3).sum(axis=1) / n_photos**3
-    acceleration = _ratio(third, 6 * (part.kept**2 * part.variance + seed_error**2) ** 1.5)
+    acceleration = _ratio(third, 6 * variance**1.5)
+    varies = np.sqrt(variance) > ROUNDING * np.abs(differences).max(axis=(1, 2))
     return [
-        _bca(float(mean), values, float(a), confidence)
-        for mean, values, a in zip(means, resampled, acceleration, strict=True)
+        _bca(float(mean), values, float(a), confidence) if known else _nothing_known(float(mean), any_)
+        for mean, values, a, known, any_ in zip(means, resampled, acceleration, varies, differ, strict=True)
     ]
+
+
+def _nothing_known(mean: float, differ: bool) -> Difference:
+    """What differences without any spread say; where they are all zero, that there is no difference."""
+    end = np.inf if differ else 0.0
+    return Difference(mean=mean, low=-end, high=end, below=0.5, p_value=1.0)
 
 
 def resampled_means(
@@ -213,13 +223,14 @@ def _ratio(a: Doubles, b: Doubles) -> Doubles:
 
 def _bca(mean: float, resampled: Doubles, acceleration: float, confidence: float) -> Difference:
     """The BCa interval of one mean from its resamples (b,), and the p-value that its inversion gives."""
-    bias = special.ndtri(_share_below(resampled, mean))
+    least = 0.5 / len(resampled)  # a share of 0 or 1 is one that so few resamples cannot tell from it
+    bias = special.ndtri(np.clip(_share_below(resampled, mean), least, 1 - least))
     z = bias + special.ndtri([(1 - confidence) / 2, (1 + confidence) / 2])
     low, high = np.quantile(resampled, special.ndtr(bias + z / (1 - acceleration * z)))
     below = _share_below(resampled, 0.0)
-    w = special.ndtri(np.clip(below, 0.5 / len(resampled), 1 - 0.5 / len(resampled))) - bias
+    w = special.ndtri(np.clip(below, least, 1 - least)) - bias
     p_value = 2 * special.ndtr(-abs(w / (1 + acceleration * w) - bias))
-    return Difference(mean=mean, low=float(low), high=float(high), p_below=below, p_value=float(p_value))
+    return Difference(mean=mean, low=float(low), high=float(high), below=below, p_value=float(p_value))
 
 
 def _share_below(values: Doubles, threshold: float) -> float:

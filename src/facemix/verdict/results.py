@@ -16,7 +16,7 @@ from facemix.faces import packs
 from facemix.faces.packs import Pack
 from facemix.strategies import STRATEGIES
 from facemix.training import predictions
-from facemix.verdict.comparison import Trained, named
+from facemix.verdict.comparison import CONTROL, Trained, named
 
 _NO_SETTING = ("packages", "code", "inputs", "strategy", "seed")
 """What stands among the things that a training is made of, and is no setting."""
@@ -44,7 +44,7 @@ class Detector:
 def read(models: Path, seeds: Sequence[int], normalizer: str) -> list[Trained]:
     """Every trained strategy at the seeds that all of them have, in the order of the table.
 
-    The control may have fewer seeds than the others: where it has none of the common ones it is left out.
+    The control may have fewer.
 
     Args:
         models: the folder `models`.
@@ -66,17 +66,23 @@ def read(models: Path, seeds: Sequence[int], normalizer: str) -> list[Trained]:
         )
     pack = packs.read(packs.FOLDER / "real")
     return [
-        _record(load(models / name / f"seed-{seed}", pack, normalizer), name, seed) for name in names for seed in common
+        _record(load(models / name / f"seed-{seed}", pack, normalizer), name, seed)
+        for name in names
+        for seed in common
+        if name != CONTROL or (models / name / f"seed-{seed}").is_dir()
     ]
 
 
 def missing(models: Path, seeds: Sequence[int]) -> list[tuple[str, int]]:
-    """Strategy and seed of each training that is not there, of strategies that were trained with another seed."""
+    """Strategy and seed of each training that is not there, of strategies that were trained with another seed.
+
+    The control, which costs most, may have fewer seeds.
+    """
     return [
         (name, seed)
         for name in _trained(models, seeds)
         for seed in seeds
-        if not (models / name / f"seed-{seed}").is_dir()
+        if name != CONTROL and not (models / name / f"seed-{seed}").is_dir()
     ]
 
 
@@ -129,6 +135,7 @@ def _record(found: Detector, strategy: str, seed: int) -> Trained:
     test = found.errors[0.0].of("test")
     ids = test.ids.tolist()
     made_of = found.about["made_of"]
+    sets = {f"{role} faces": made_of["inputs"][role] for role in ("real", "synthetic") if role in made_of["inputs"]}
     return Trained(
         strategy=strategy,
         seed=seed,
@@ -139,6 +146,6 @@ def _record(found: Detector, strategy: str, seed: int) -> Trained:
         history=found.history,
         faces_seen=found.faces_seen,
         packages=made_of["packages"],
-        settings={key: value for key, value in made_of.items() if key not in _NO_SETTING},
+        settings=sets | {key: value for key, value in made_of.items() if key not in _NO_SETTING},
         code=made_of["code"],
     )

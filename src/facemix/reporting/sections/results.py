@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from facemix.config import REPORTS, Params
+from facemix.evaluation import metrics
 from facemix.faces import pose
 from facemix.faces.face import STAND_IN_SHOWN
 from facemix.faces.landmarks import REGIONS
@@ -40,10 +41,10 @@ def ranking(found: Found) -> list[Piece]:
     return [
         chart_of(
             REPORTS / "ranking.png",
-            alt=f"Test NME of each strategy, best first: {said}. Beside it each strategy's difference to real_only "
-            "with its 95 % interval, as in the table below.",
+            alt=f"Test NME of each strategy, best first: {said}. Beside it each strategy's difference to real faces "
+            "alone with its 95 % interval, as in the table below.",
             caption=f"NME on {len(found.trained[0].errors)} {found.test_faces}, {found.unit}. Right: the difference to "
-            "`real_only`; an interval that holds 0, or is grey, is a tie.",
+            "real faces alone (the table below says which training); where the interval is grey, none is shown.",
             command="dvc repro compare",
         ),
         people,
@@ -60,15 +61,21 @@ def ranking(found: Found) -> list[Piece]:
                     header=["column", "meaning"],
                     rows=[
                         ["± seeds", "standard deviation of test NME between trainings that differ by chance only"],
-                        ["vs real_only", "mean difference of NME to `real_only` on the same faces; below 0 is better"],
+                        ["compared with", "the training on real faces alone that saw as many faces, else `real_only`"],
+                        ["difference", "mean difference of NME to it on the same faces; below 0 is better"],
                         ["95 % interval", "where that difference lies, as far as faces and seeds can tell"],
-                        ["P(better)", "share of resamples in which the strategy beats `real_only`"],
+                        ["resamples below 0", "share of resamples in which the difference is below 0"],
                         ["p (Holm)", "chance of so large a difference if there were none, for all strategies together"],
-                        ["verdict", "better or worse where p is below 5 %, else tie"],
-                        ["FR@8, FR@10", "share of faces with an NME above 8 or 10, in %"],
-                        ["AUC@8", "area under the curve of errors up to 8; 1 would be perfect"],
+                        [
+                            "verdict",
+                            "better or worse where p is below 5 %, else no difference shown; undecided with one seed, "
+                            "and where the winner saw more faces",
+                        ],
+                        ["FR@8, FR@10", "share of faces with an NME above 8 or 10 (above the number there), in %"],
+                        ["AUC@8", "area under the curve of errors up to 8 (to the number there); 1 would be perfect"],
                         ["val NME", "NME on the validation faces, by which everything was chosen"],
                         ["faces seen", "by all training steps behind a detector, a face counted each time"],
+                        ["of the compared", "faces seen by what it is compared with"],
                     ],
                     words=True,
                 ),
@@ -106,13 +113,14 @@ def describe(strategy: Strategy, params: Params) -> str:
 
 def ced(found: Found) -> list[Piece]:
     """The cumulative error distribution."""
-    below = ", ".join(f"{row['strategy']} {100 - row['fr8']:.1f} %" for row in found.ranked)
+    limit = metrics.THRESHOLDS[found.summary["normalizer"]][0]
+    below = ", ".join(f"{row['strategy']} {100 - row[f'fr{limit}']:.1f} %" for row in found.ranked)
     return [
         chart_of(
             REPORTS / "ced.png",
-            alt=f"Share of test faces up to each NME, a curve a strategy. Up to an NME of 8: {below}.",
+            alt=f"Share of test faces up to each NME, a curve a strategy. Up to an NME of {limit}: {below}.",
             caption=f"Share of {found.test_faces} whose NME is at most what stands below, a curve a strategy: the "
-            f"further to the upper left, the better. Up to an NME of 8: {below}.",
+            f"further to the upper left, the better. Up to an NME of {limit}: {below}.",
             command="dvc repro compare",
         )
     ]
@@ -135,7 +143,7 @@ def sweep(found: Found) -> list[Piece]:
         ),
         "parts.png": (
             "How many real faces alone are as good as N real and the synthetic ones, for each region and head pose.",
-            "How many real faces alone are as good as N real ones and the synthetic ones, with 95 % intervals, a panel "
+            "How many real faces alone are as good as N real ones and the synthetic ones, with intervals, a panel "
             "a region and head pose. On the dotted line synthetic faces change nothing; a triangle lies beyond what "
             "`real_only` was trained on.",
         ),
@@ -148,8 +156,8 @@ def sweep(found: Found) -> list[Piece]:
     ]
     worth, points = (_table(SWEEP_FOLDER / name) for name in ("worth.csv", "points.csv"))
     if worth:
-        caption = "`worth`: as many real faces alone are as good as the strategy with n_real of them; low and high: a "
-        caption += "95 % interval."
+        caption = "`worth`: as many real faces alone are as good as the strategy with n_real of them; low and high: "
+        caption += "an interval of the `confidence` there, in %."
         header, rows = worth
         whole = [row for row in rows if dict(zip(header, row, strict=True)).get("part", ALL) == ALL]
         pieces.append(Table(caption=caption, header=header, rows=whole))

@@ -1,0 +1,203 @@
+"""What a sweep came to: its table, its curves, and what synthetic faces are worth, whole and by parts."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from facemix.errors import FacemixError
+from facemix.evaluation import metrics
+from facemix.faces import pose
+from facemix.faces.landmarks import REGIONS
+from facemix.sweeps.grid import ALL, AXES, Result
+from facemix.verdict import bootstrap, comparison, worth
+from facemix.verdict.comparison import BASELINE, CONTROL
+
+Array = npt.NDArray[np.float64]
+Names = npt.NDArray[np.str_]
+Key = tuple[str, float | None, int | None]
+"""Strategy, alpha and number of real faces; None where they do not matter."""
+
+FAILURES = {normalizer: f"fr{thresholds[0]}" for normalizer, thresholds in metrics.THRESHOLDS.items()}
+"""The column of the failure rate, by face size."""
+COLUMNS = ("strategy", "alpha", "n_real", "seed", "val_nme", "test_nme", *FAILURES.values(), "experiment")
+"""The columns of `table`, of which it has one of FAILURES. What else was swept has columns of its own."""
+
+
+def table(results: Sequence[Result], total: int) -> list[dict[str, Any]]:
+    """One row a point; None where a key does not matter. NME in %; `n_real` counts faces.
+
+    Args:
+        total: number of real training faces: what `all` means.
+    """
+    extra = [key for key in dict.fromkeys(k for one in results for k, _ in one.point.settings) if key not in AXES[:2]]
+    failures = FAILURES[results[0].metrics["normalizer"]]
+    rows = []
+    for one in results:
+        settings = dict(one.point.settings)
+        n_real = settings.get("n_real")
+        rows.append(
+            {
+                "strategy": one.point.strategy,
+                "alpha": settings.get("alpha"),
+                "n_real": total if n_real == "all" else n_real,
+                "seed": one.point.seed,
+                **{key: settings.get(key) for key in extra},
+                "val_nme": one.metrics["val"]["nme"],
+                "test_nme": one.metrics["test"]["nme"],
+                failures: one.metrics["test"][failures],
+                "experiment": one.experiment,
+            }
+        )
+    return rows
+
+
+def curves(results: Sequence[Result], total: int) -> list[dict[str, Any]]:
+    """One row a strategy, alpha and `n_real`: mean NME over seeds, in %, on validation and on test.
+
+    From `low` to `high` goes the 95 % interval of the test NME over photographs and seeds: `bootstrap.compare` of the
+    NMEs themselves.
+    """
+    groups = _groups(table(results, total))
+    part = parts(results)[ALL]
+    found = bootstrap.compare(_by_group(part.nme, groups), part.photos)
+    return [
+        {
+            "strategy": name,
+            "alpha": alpha,
+            "n_real": n_real,
+            "seeds": len(points),
+            "val_nme": float(np.mean([results[i].metrics["val"]["nme"] for i in points])),
+            "test_nme": one.mean,
+            "low": one.low,
+            "high": one.high,
+        }
+        for ((name, alpha, n_real), points), one in zip(groups.items(), found, strict=True)
+    ]
+
+
+def _groups(rows: Sequence[Mapping[str, Any]]) -> dict[Key, list[int]]:
+    """Which rows of `table` are of one strategy, alpha and `n_real`, in the order of their seeds."""
+    groups: dict[Key, list[int]] = {}
+    for i in sorted(range(len(rows)), key=lambda i: rows[i]["seed"]):
+        groups.setdefault((rows[i]["strategy"], rows[i]["alpha"], rows[i]["n_real"]), []).append(i)
+    return groups
+
+
+def _by_group(nme: Array, groups: Mapping[Key, Sequence[int]]) -> Array:
+    """NME (groups, seeds, n) of points (p, n)."""
+    return np.asarray(nme[np.array(list(groups.values()))])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Part:
+    """One part of what was tested: all of it, a region of all faces, or the faces of a head pose."""
+
+    nme: Array
+    """(p, n) of each point of the sweep and face, in %."""
+    photos: Names
+    """(n,) the photograph of each face."""
+
+
+def parts(results: Sequence[Result]) -> dict[str, Part]:
+    """The test errors of all points, whole and in parts.
+
+    Regions are there where the training of every point wrote them, head poses where they have any face.
+
+    Raises:
+        FacemixError: points that were tested on different faces.
+    """
+    tests = [one.tested() for one in results]
+    first = tests[0]
+    for one, test in zip(results, tests, strict=True):
+        if not np.array_equal(test.faces, first.faces):
+            raise FacemixError(
+                f"{results[0].experiment} and {one.experiment} were tested on different faces ({len(first.faces)} and "
+                f"{len(test.faces)}); run dvc exp remove {one.experiment} and this again"
+            )
+    shared = [name for name in (ALL, *REGIONS) if all(name in test.nme for test in tests)]
+    found = {name: Part(nme=np.stack([test.nme[name] for test in tests]), photos=first.photos) for name in shared}
+    bins = pose.yaw_bin(first.yaw)
+    for name in pose.BINS:
+        if np.any(chosen := bins == name):
+            found[name] = Part(nme=found[ALL].nme[:, chosen], photos=first.photos[chosen])
+    return found
+
+
+def best_alpha(rows: Sequence[Mapping[str, Any]]) -> float:
+    """The alpha of the least validation NME, mean over seeds; the test set has no say."""
+    alphas = sorted({row["alpha"] for row in rows})
+    return float(min(alphas, key=lambda alpha: np.mean([row["val_nme"] for row in rows if row["alpha"] == alpha])))
+
+
+def at_best_alpha(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The rows without those of `mixing` at any but the best alpha of their `n_real`."""
+    mixing = [row for row in rows if row["alpha"] is not None]
+    best = {n: best_alpha([row for row in mixing if row["n_real"] == n]) for n in {row["n_real"] for row in mixing}}
+    return [row for row in rows if row["alpha"] is None or row["alpha"] == best[row["n_real"]]]
+
+
+def worth_table(results: Sequence[Result], total: int) -> list[dict[str, Any]]:
+    """How many real faces alone each way of using synthetic ones equals: a row a part, strategy and `n_real`.
+
+    Empty where `real_only` has fewer than two numbers of faces. `mixing` stands at its best alpha by validation, of all
+    points and faces. The curve that is read backwards is that of `compared_with`: of real faces alone with as many
+    faces seen, where it was trained at all numbers of faces, else of `real_only`; `faces_seen` and
+    `compared_faces_seen` say what both saw. Numbers of faces are 0 and infinite as in `worth.faces_worth`; from `low`
+    to `high` goes the interval of the row's `confidence`, in %: see `worth.confidence_of`.
+    """
+    rows = table(results, total)
+    kept, counts = at_best_alpha(rows), real_counts(rows)
+    groups: dict[Key, list[int]] = {key: points for key, points in _groups(rows).items() if rows[points[0]] in kept}
+    if len(counts) < 2:
+        return []
+    seen = {key: _faces_seen(results[points[0]]) for key, points in groups.items()}
+    alone: dict[str, dict[Key, list[int]]] = {}
+    for name in (BASELINE, CONTROL):
+        keys: list[Key] = [(name, None, n) for n in counts]
+        if groups.keys() >= set(keys):
+            alone[name] = {key: groups[key] for key in keys}
+    of_curve = {name: seen[name, None, counts[0]] for name in alone}
+    groups = {key: points for key, points in groups.items() if key[0] not in (BASELINE, CONTROL)}
+    found, tested = [], parts(results)
+    for name, part in tested.items():
+        confidence = worth.confidence_of(name, list(tested))
+        for key, points in groups.items():
+            strategy, alpha, n_real = key
+            other = comparison.reference(strategy, of_curve | {strategy: seen[key]})
+            assert other is not None
+            nme = _by_group(part.nme, {key: points})
+            real = _by_group(part.nme, alone[other])
+            n = np.array(counts, np.float64)
+            ((equal, low, high),) = worth.worth_intervals(n, real, nme, part.photos, confidence=confidence).tolist()
+            found.append(
+                {
+                    "part": name,
+                    "faces": len(part.photos),
+                    "strategy": strategy,
+                    "alpha": alpha,
+                    "n_real": n_real or 0,
+                    "seeds": len(points),
+                    "test_nme": float(nme.mean()),
+                    "worth": equal,
+                    "low": low,
+                    "high": high,
+                    "confidence": round(100 * confidence, 3),
+                    "compared_with": other,
+                    "faces_seen": seen[key],
+                    "compared_faces_seen": of_curve[other],
+                }
+            )
+    return found
+
+
+def _faces_seen(result: Result) -> int:
+    """By every network behind a point's detector."""
+    return sum(result.metrics["training"]["faces_seen"].values())
+
+
+def real_counts(rows: Iterable[Mapping[str, Any]]) -> list[int]:
+    """The numbers of faces that `real_only` was trained on, ascending: where its learning curve is known."""
+    return sorted({row["n_real"] for row in rows if row["strategy"] == "real_only"})

@@ -1,0 +1,221 @@
+import csv
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as parquet
+import pytest
+
+from facemix.config import Params
+from facemix.faces.landmarks import REGIONS
+from facemix.faces.pose import BINS
+from facemix.sweeps import grid, run, tables
+from facemix.sweeps import results as stage
+from facemix.sweeps.grid import Point, Result
+from facemix.verdict import worth
+
+
+def power_law(n: np.ndarray, a: float = 30.0, b: float = 0.3) -> np.ndarray:
+    return a * n**-b
+
+
+def result(strategy: str, seed: int, nme: float, val: float | None = None, **settings: Any) -> Result:
+    errors = grid.Errors(
+        faces=np.array([*(f"f{i}" for i in range(6)), "hard"]),
+        subsets=np.array(["lfpw"] * 6 + ["ibug"]),
+        photos=np.array(["p0", "p0", "p1", "p2", "p3", "p4", "p5"]),
+        yaw=np.array([0.0, 3, -8, 20, -35, 50, 0]),
+        nme={"all": np.array([*(nme + 0.1 * (i % 3 - 1) for i in range(6)), 50.0])}
+        | dict.fromkeys(REGIONS, np.full(7, 2.0)),
+    )
+    metrics = {"val": {"nme": nme if val is None else val}, "test": {"nme": nme, "fr8": 1.0, "subsets": {"lfpw": nme}}}
+    metrics |= {
+        "normalizer": "outer_eye",
+        "training": {"faces_seen": {strategy: 640 if strategy == "control" else 320}},
+    }
+    if strategy == "mixing":
+        metrics["training"] = {"faces_seen": {strategy: 320, "synthetic_only": 320}}
+    point = Point(strategy=strategy, seed=seed, settings=tuple(settings.items()))
+    return Result(point=point, experiment=f"{strategy}{settings}{seed}", metrics=metrics, errors=errors)
+
+
+def swept() -> list[Result]:
+    found = [result("synthetic_only", seed, 9.0) for seed in (0, 1)]
+    for seed, shift in ((0, -0.1), (1, 0.1)):
+        for n in (50, 200, "all"):
+            of = power_law(np.array(800.0 if n == "all" else n))
+            found.append(result("real_only", seed, of + shift, n_real=n))
+            found += [
+                result("mixing", seed, of - 0.6 + shift + abs(a - 0.5), val=abs(a - 0.25), alpha=a, n_real=n)
+                for a in (0.0, 0.25, 0.5)
+            ]
+    return found
+
+
+def test_the_table_counts_faces_and_leaves_out_what_does_not_matter() -> None:
+    rows = tables.table(swept(), 800)
+    assert {row["n_real"] for row in rows} == {None, 50, 200, 800}
+    assert {row["alpha"] for row in rows if row["strategy"] != "mixing"} == {None}
+    assert list(rows[0]) == [key for key in tables.COLUMNS if not key.startswith("fr") or key == "fr8"]
+
+
+def test_the_best_alpha_is_chosen_on_validation() -> None:
+    mixing = [row for row in tables.table(swept(), 800) if row["strategy"] == "mixing"]
+    assert tables.best_alpha(mixing) == 0.25  # 0.5 is better on test
+    kept = tables.at_best_alpha(tables.table(swept(), 800))
+    assert {row["alpha"] for row in kept} == {None, 0.25}
+
+
+def test_a_curve_is_the_mean_over_seeds_with_its_interval() -> None:
+    rows = [row for row in tables.curves(swept(), 800) if row["strategy"] == "real_only"]
+    assert [row["n_real"] for row in rows] == [50, 200, 800]
+    assert [row["test_nme"] for row in rows] == pytest.approx(power_law(np.array([50, 200, 800])))
+    for row in rows:
+        assert row["high"] - row["low"] == pytest.approx(2 * 12.7 * 0.1, rel=0.1)  # Student's t of two seeds 0.2 apart
+        assert row["low"] < row["test_nme"] < row["high"]
+
+
+def test_parts_are_the_regions_and_poses_that_are_there() -> None:
+    found = tables.parts(swept())
+    assert {name: part.nme.shape[1] for name, part in found.items()} == {
+        "all": 6,
+        **dict.fromkeys(REGIONS, 6),
+        "frontal": 3,
+        "half-turned": 1,
+        "turned": 2,
+    }
+    jaw = [replace(one, errors=replace(one.errors, nme=one.errors.nme | {"jaw": np.arange(7.0)})) for one in swept()]
+    assert tables.parts(jaw)["jaw"].nme.tolist() == [[0, 1, 2, 3, 4, 5]] * len(jaw)
+    without = replace(jaw[0], errors=replace(jaw[0].errors, nme={"all": np.arange(7.0)}))
+    assert "jaw" not in tables.parts([*jaw[:-1], without])
+    others = replace(swept()[0], errors=swept()[0].errors.at(np.arange(7) > 0))
+    with pytest.raises(ValueError, match="were tested on different faces \\(6 and 5\\); run dvc exp remove"):
+        tables.parts([*swept(), others])
+
+
+def test_worth_is_said_for_each_use_of_synthetic_faces() -> None:
+    counts = [50, 200, 800]
+    found = tables.worth_table(swept(), 800)
+    assert [row["part"] for row in found] == [part for part in ("all", *REGIONS, *BINS) for _ in range(4)]
+    assert [row["faces"] for row in found[::4]] == [6] * 6 + [3, 1, 2]
+    assert [row["confidence"] for row in found[::4]] == [95.0] + [round(100 * (1 - 0.05 / 8), 3)] * 8
+    found = [row for row in found if row["part"] == "all"]
+    assert [(row["strategy"], row["n_real"]) for row in found] == [
+        ("synthetic_only", 0),
+        ("mixing", 50),
+        ("mixing", 200),
+        ("mixing", 800),
+    ]
+    mixing = found[1]
+    expected = 50 * (power_law(np.array(50.0)) / mixing["test_nme"]) ** (1 / 0.3)
+    assert mixing["worth"] == pytest.approx(expected)
+    assert found[0]["worth"] == pytest.approx((30 / 9.0) ** (1 / 0.3))
+    assert worth.say_worth(mixing, counts).startswith("50 real faces + synthetic (mixing at alpha = 0.25, NME ")
+    assert worth.say_worths(found[3], counts)["worth"] == "more than 800"
+    assert tables.worth_table([one for one in swept() if one.point.strategy != "real_only"], 800) == []
+
+
+def test_what_saw_twice_the_faces_is_read_off_the_curve_of_the_control() -> None:
+    controls = [
+        replace(
+            result("control", one.point.seed, one.metrics["test"]["nme"] / 2),
+            point=replace(one.point, strategy="control"),
+        )
+        for one in swept()
+        if one.point.strategy == "real_only"
+    ]
+    rows = tables.worth_table(swept() + controls, 800)
+    assert {(row["strategy"], row["compared_with"]) for row in rows} == {
+        ("synthetic_only", "real_only"),
+        ("mixing", "control"),
+    }
+    alone = tables.worth_table(swept(), 800)
+    assert {row["compared_with"] for row in alone} == {"real_only"}
+    assert {(row["faces_seen"], row["compared_faces_seen"]) for row in alone} == {(320, 320), (640, 320)}
+    mixing = [next(row for row in of if row["strategy"] == "mixing") for of in (rows, alone)]
+    assert mixing[0]["worth"] < mixing[1]["worth"]
+    some = tables.worth_table(swept() + controls[:1], 800)  # no curve, and nothing synthetic either
+    assert [row["strategy"] for row in some] == [row["strategy"] for row in alone]
+
+
+def test_validation_is_shown_first() -> None:
+    metrics = {"normalizer": "outer_eye", "test": {"nme": 4.0}, "val": {"nme": 5.0}}
+    assert next(iter(run.summarize("mixing", metrics).items())) == ("val_nme", {"mixing": 5.0})
+
+
+def test_tables_and_figures_are_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, params: Params, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    stage.FOLDER.mkdir(parents=True)
+    stage.write_tables(swept(), 800)
+    stage.write_curves(swept(), 800, params)
+    with (stage.FOLDER / "points.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == len(swept())
+    assert rows[0]["alpha"] == rows[0]["n_real"] == ""
+    errors = parquet.read_table(stage.FOLDER / "errors.parquet").to_pylist()
+    assert len(errors) == 7 * len(swept())
+    assert errors[0] == {
+        "strategy": "synthetic_only",
+        "alpha": None,
+        "n_real": None,
+        "seed": 0,
+        "face": "f0",
+        "subset": "lfpw",
+        "photo": "p0",
+        "yaw": 0.0,
+        "nme": pytest.approx(8.9),
+        **dict.fromkeys(REGIONS, 2.0),
+    }
+    assert {path.name for path in stage.FOLDER.iterdir()} == {
+        "points.csv",
+        "errors.parquet",
+        "curves.csv",
+        "alpha.png",
+        "n_real.png",
+        "worth.csv",
+        "parts.png",
+    }
+    printed = capsys.readouterr().out
+    assert "real alone (95 %: " in printed
+    stage.write_tables(swept()[:1], 800)  # of a grid without curves none of a former one stay
+    assert {path.name for path in stage.FOLDER.iterdir()} == {"points.csv", "errors.parquet"}
+
+
+def test_what_is_given_beside_alpha_and_n_real_is_told_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, params: Params, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    stage.FOLDER.mkdir(parents=True)
+
+    def given(steps: int) -> list[Result]:
+        points = [one.point for one in swept()]
+        more = (("training.steps", steps), ("model.mirror", True))
+        points = [replace(point, settings=(*point.settings, *more)) for point in points]
+        return [replace(one, point=point) for one, point in zip(swept(), points, strict=True)]
+
+    stage.write_tables(given(600) + given(1200), 800)
+    stage.write_curves(given(600) + given(1200), 800, params)
+    assert {path.name for path in stage.FOLDER.iterdir()} == {"points.csv", "errors.parquet"}
+    assert "training.steps varies" in capsys.readouterr().out
+    errors = parquet.read_table(stage.FOLDER / "errors.parquet")
+    keys = ("strategy", "alpha", "n_real", "seed", "training.steps", "model.mirror", "face")
+    rows = errors.select(keys).to_pylist()
+    assert len({tuple(row.values()) for row in rows}) == len(rows) == 7 * 2 * len(swept())
+    stage.write_curves(given(600), 800, params)
+    assert (stage.FOLDER / "alpha.png").exists()
+
+
+def test_a_count_beside_all_is_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    stage.FOLDER.mkdir(parents=True)
+    one = swept()[0]
+    given = [
+        replace(one, point=replace(one.point, settings=(*one.point.settings, ("n_synthetic", count))))
+        for count in (100, "all")
+    ]
+    stage.write_tables(given, 800)
+    counts = parquet.read_table(stage.FOLDER / "errors.parquet")["n_synthetic"].to_pylist()
+    assert set(counts) == {"100", "all"}
