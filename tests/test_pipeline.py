@@ -20,11 +20,11 @@ from typing import Any
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
-from test_tracking import mlflow_server
 
 from facemix import Landmarker
 from facemix.faces.images import read_image
 from facemix.strategies import STRATEGIES
+from toy_mlflow import mlflow_server
 from toy_project import STAGE, Shell, runs
 
 pytestmark = pytest.mark.end_to_end
@@ -99,16 +99,18 @@ print(points.shape, np.abs(points - own).max())
 
 @pytest.fixture(scope="module")
 def champion(reproduced: str, shell: Shell) -> dict[str, Any]:
-    """The version in MLflow's registry that has the alias."""
+    """What `facemix register` says, and the version in MLflow's registry that has the alias."""
+    said = shell("facemix register")
+    alias = said.partition(":")[0]
     code = (
         "import json, mlflow; c = mlflow.MlflowClient('sqlite:///mlflow.db'); "
-        "v = c.get_model_version_by_alias('facemix', 'champion'); "
+        f"v = c.get_model_version_by_alias('facemix', '{alias}'); "
         "print(json.dumps(dict(version=v.version, tags=v.tags, about=v.description, "
         "run=c.get_run(v.run_id).info.run_name, "
         "versions=len(c.search_model_versions('')))))"
     )
     found: dict[str, Any] = json.loads(shell(f'python -W ignore -c "{code}"').splitlines()[-1])
-    return found
+    return found | {"alias": alias, "said": said}
 
 
 def test_the_best_by_validation_is_registered_and_dvc_gets_it(
@@ -121,7 +123,8 @@ def test_the_best_by_validation_is_registered_and_dvc_gets_it(
     best = min(nmes, key=lambda name: nmes[name])
     assert champion["versions"] == 1 and champion["run"] == f"{best} seed 0"
     assert champion["tags"]["strategy"] == best and champion["tags"]["seed"] == "0"
-    assert float(champion["tags"]["val_nme"]) == pytest.approx(nmes[best], abs=1e-4)
+    assert f"-m models:/facemix@{champion['alias']} " in champion["said"]
+    assert float(champion["tags"][f"val_nme.{champion['alias']}"]) == pytest.approx(nmes[best], abs=1e-4)
     assert champion["tags"]["git_commit"] in shell("git rev-list HEAD")
     assert champion["tags"]["dvc_get"] in champion["about"]
     shell(champion["tags"]["dvc_get"])
@@ -134,7 +137,7 @@ def test_the_champion_is_served_over_http(champion: dict[str, Any], project: Pat
     picture = next((project / "data").rglob("000000.png"))
     encoded = base64.b64encode(picture.read_bytes()).decode()
     box = [20, 20, 70, 80]
-    model = ("models", "serve", "-m", "models:/facemix@champion", "--env-manager", "local")
+    model = ("models", "serve", "-m", f"models:/facemix@{champion['alias']}", "--env-manager", "local")
     with mlflow_server(project, *model) as address:
 
         def post(row: dict[str, Any]) -> Any:

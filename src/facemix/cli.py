@@ -151,7 +151,19 @@ def _experiment_commands(commands: Any) -> None:
     command.set_defaults(run=_sweep)
 
     command = commands.add_parser(
-        "deliver", help="send MLflow what was kept while it was away (training and comparing do so, too)"
+        "register",
+        help="register a trained model in MLflow, which serves the best one of each benchmark",
+        description="Makes a trained model a version of `facemix` in MLflow's model registry, and prints how to serve "
+        "the champion of its benchmark: the version with the lowest validation NME on the same faces, landmark scheme "
+        "and face size.",
+    )
+    command.add_argument(
+        "--model", type=Path, metavar="DIR", help="models/STRATEGY/seed-K (default: the best of models/ by validation)"
+    )
+    command.set_defaults(run=_register)
+
+    command = commands.add_parser(
+        "deliver", help="send MLflow what was kept while it was away, and wait for it (every stage sends it, too)"
     )
     command.set_defaults(run=_deliver)
 
@@ -294,6 +306,12 @@ def _sweep(options: argparse.Namespace) -> None:
     from facemix.sweeps.run import run_sweep
 
     run_sweep(options.axes, config.load(), jobs=options.jobs, yes=options.yes)
+
+
+def _register(options: argparse.Namespace) -> None:
+    from facemix.stages.register import register
+
+    register(config.load(), options.model)
 
 
 def _deliver(_options: argparse.Namespace) -> None:

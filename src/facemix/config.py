@@ -211,6 +211,8 @@ class Evaluation:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Tracking:
     experiment: str
+    register: bool
+    """Whether `compare` registers the best model by validation in MLflow."""
 
     def __post_init__(self) -> None:
         _require(bool(self.experiment.strip()), "tracking.experiment", self.experiment, "a name")

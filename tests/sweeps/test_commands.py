@@ -12,9 +12,9 @@ from pathlib import Path
 
 import psutil
 import pytest
-from test_tracking import mlflow_server
 
 import toy_project
+from toy_mlflow import mlflow_server
 from toy_project import Shell, runs
 
 pytestmark = pytest.mark.end_to_end

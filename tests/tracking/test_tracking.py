@@ -12,7 +12,7 @@ import sys
 import time
 import urllib.request
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,53 +21,26 @@ import pytest
 
 import facemix
 from facemix import tracking
+from facemix.tracking import delivery, store
+from facemix.tracking import run as run_module
+from toy_mlflow import mlflow_server
 
-ENVIRONMENT = (
-    "MLFLOW_TRACKING_URI",
-    "MLFLOW_RUN_ID",
-    "MLFLOW_EXPERIMENT_ID",
-    "FACEMIX_PARENT_RUN_ID",
-    *tracking.DVC_TAGS,
-)
 TRAINING = """
 import os, signal, sys
+import in_process
 from facemix import tracking
+from facemix.tracking import delivery
 
+in_process.install()
 first, last, kill = map(int, sys.argv[1:4])
 with tracking.start(name="mixing seed 0", experiment="facemix", identity=sys.argv[4], params={"alpha": 0.5}) as run:
     for step in range(first, last):
         run.metrics({"loss": 1 / (step + 1)}, step=step)
-        run._deliver()
+        delivery.send(run._journal)
     if kill:
         run.metrics({"loss": 0.0}, step=last)  # in the journal, not in the store
         os.kill(os.getpid(), signal.SIGKILL)
 """
-
-
-@pytest.fixture(scope="session")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database without runs: MLflow takes seconds to make one."""
-    folder = tmp_path_factory.mktemp("store")
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setenv("DVC_ROOT", str(folder))
-        quietly(lambda: tracking._client(f"sqlite:///{folder}/mlflow.db"))
-    return folder / "mlflow.db"
-
-
-@pytest.fixture(autouse=True)
-def root(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A main workspace, with the working directory in a temporary one below it."""
-    for name in ENVIRONMENT:
-        monkeypatch.delenv(name, raising=False)
-    for name, value in tracking.QUIET.items():
-        monkeypatch.setenv(name, value)
-    elsewhere = tmp_path / ".dvc" / "tmp" / "exps" / "tmpabc"
-    elsewhere.mkdir(parents=True)
-    monkeypatch.chdir(elsewhere)
-    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
-    monkeypatch.setenv("PYTHONPATH", str(Path(tracking.__file__).parents[1]))
-    shutil.copy(empty_store, tmp_path)
-    return tmp_path
 
 
 def track(identity: str | None = None, **options: Any) -> contextlib.AbstractContextManager[tracking.Run]:
@@ -79,7 +52,7 @@ def stored_runs() -> list[Any]:
 
 
 def client() -> Any:
-    return tracking._client(tracking.store_uri())
+    return quietly(store.client)
 
 
 def quietly(read: Callable[[], Any]) -> Any:
@@ -99,37 +72,6 @@ def outbox(root: Path) -> list[Path]:
 
 def training(first: int, last: int, *, kill: bool = False, identity: str = "one") -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-c", TRAINING, str(first), str(last), str(int(kill)), identity])
-
-
-@contextlib.contextmanager
-def mlflow_server(root: Path, *arguments: str, port: int = 0) -> Iterator[str]:
-    """A server of MLflow's as a user starts it at the root, such as `mlflow ui`: no option but a free port."""
-    if not port:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "mlflow", *arguments, "--port", str(port)]
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW", "DVC"))}
-    environment |= {"MLFLOW_WORKERS": "1", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # starts sooner
-    with (root.parent / "server.log").open("wb") as output:
-        server = subprocess.Popen(
-            command, cwd=root, env=environment, stdout=output, stderr=output, start_new_session=True
-        )
-        try:
-            deadline = time.monotonic() + 120
-            while True:
-                try:
-                    urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5).close()
-                    break
-                except OSError:
-                    assert server.poll() is None and time.monotonic() < deadline, (
-                        root.parent / "server.log"
-                    ).read_text()
-                    time.sleep(0.2)
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            os.killpg(server.pid, signal.SIGTERM)
-            server.wait(30)
 
 
 def test_a_run_is_complete_in_the_store_of_the_main_workspace(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -256,9 +198,9 @@ def test_training_goes_on_while_the_server_is_away(
             run.model(checkpoint(root))
         assert time.monotonic() - begun < 20
         Path("history.csv").unlink()
-    away, kept = [record.getMessage() for record in caplog.records if record.name == "facemix.tracking"]
+    (kept,) = [record.getMessage() for record in caplog.records if record.name == "facemix.tracking.run"]
     (journal,) = outbox(root)
-    assert "is away" in away and str(journal) in kept
+    assert "not wholly in MLflow" in kept and "refused" in kept and str(journal) in kept
 
     monkeypatch.delenv("MLFLOW_TRACKING_URI")  # here a store that is back; the journal does not care which
     assert tracking.deliver() == 0
@@ -287,19 +229,50 @@ def test_a_project_that_was_moved_or_copied_has_its_artifacts_where_it_is(
     with track() as run:
         run.artifact(checkpoint(root))
         run.model(checkpoint(root))
+    (before,) = stored_runs()
     place = tmp_path_factory.mktemp("elsewhere") / "moved"
     how(root, place)
     monkeypatch.chdir(place)
     monkeypatch.setenv("DVC_ROOT", str(place))
-    before = sorted(root.rglob("*"))
+    left = sorted(root.rglob("*"))
     with track() as run:
         run.artifact(checkpoint(place))
-    assert sorted(root.rglob("*")) == before
-    for stored in stored_runs():
-        assert quietly(lambda stored=stored: client().list_artifacts(stored.info.run_id))
-        assert stored.info.artifact_uri.startswith((place / "mlartifacts").as_uri())
-    (model,) = quietly(lambda: client().search_logged_models([stored_runs()[0].info.experiment_id]))
-    assert Path(model.artifact_location.removeprefix("file://"), "MLmodel").exists()
+    assert sorted(root.rglob("*")) == left
+    assert len(list((place / "mlartifacts").glob("*/*/artifacts/seed-0"))) == 2
+    runs = stored_runs()
+    assert before.info.artifact_uri in [stored.info.artifact_uri for stored in runs]  # nothing was rewritten
+    for stored in runs:
+        assert quietly(lambda stored=stored: client().list_artifacts(stored.info.run_id, "seed-0"))
+    (model,) = quietly(lambda: client().search_logged_models([before.info.experiment_id]))
+    found = Path(store.artifacts(model.artifact_location).artifact_dir, "MLmodel")
+    assert found.is_relative_to(place) and found.exists()
+
+
+@pytest.mark.parametrize("name", ["what?", "a%20b", "a#b c", "Köpfe"])
+def test_a_project_in_a_folder_of_an_odd_name_has_its_database_and_artifacts_inside(
+    name: str, root: Path, tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "projects" / name
+    (place / ".dvc").mkdir(parents=True)
+    shutil.copy(empty_store, place)
+    monkeypatch.chdir(place)
+    monkeypatch.setenv("DVC_ROOT", str(place))
+    with track() as run:
+        run.artifact(checkpoint(place))
+        run.model(checkpoint(place))
+    (stored,) = stored_runs()
+    assert stored.info.status == "FINISHED" and len(stored.outputs.model_outputs) == 1
+    assert quietly(lambda: client().list_artifacts(stored.info.run_id, "seed-0"))
+    assert sorted(path.name for path in place.iterdir()) == [".dvc", "mlartifacts", "mlflow.db", "models"]
+    assert list(place.parent.iterdir()) == [place]
+
+
+def test_experiments_of_odd_names_keep_their_artifacts_apart(root: Path) -> None:
+    names = ("facemix", "a b", "a/b", "../up", "Köpfe?")
+    for name in names:
+        with tracking.start(name="mixing seed 0", experiment=name) as run:
+            run.artifact(checkpoint(root))
+    assert len(list((root / "mlartifacts").iterdir())) == len(names)
 
 
 def test_a_deleted_experiment_does_not_hold_up_new_runs(root: Path) -> None:
@@ -317,6 +290,18 @@ def test_a_living_process_keeps_its_journal(root: Path) -> None:
         assert tracking.deliver() == 0
         (stored,) = stored_runs()
         assert stored.info.status == "RUNNING"
+
+
+def test_the_couriers_own_process_sends_the_run_and_what_others_left(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert training(0, 3, kill=True).wait() == -signal.SIGKILL
+    monkeypatch.setattr(run_module, "Courier", delivery.Courier)
+    with track(patience=100.0) as run:
+        run.metrics({"loss": 1.0}, step=1)
+        run.artifact(checkpoint(root))
+    assert {stored.info.status for stored in stored_runs()} == {"FINISHED", "KILLED"}
+    assert [len(history(stored)) for stored in sorted(stored_runs(), key=lambda stored: stored.info.status)] == [1, 4]
 
 
 def test_processes_that_begin_at_once_all_get_complete_runs(root: Path) -> None:
@@ -371,63 +356,14 @@ def test_the_logged_model_predicts(root: Path, monkeypatch: pytest.MonkeyPatch) 
     (stored,) = stored_runs()
     import mlflow
 
-    monkeypatch.setattr(mlflow.tracking._tracking_service.utils, "_tracking_uri", tracking.store_uri())
+    monkeypatch.chdir(root)  # as anybody would there, without a word about facemix
+    monkeypatch.setattr(mlflow.tracking._tracking_service.utils, "_tracking_uri", "sqlite:///mlflow.db")
     model = quietly(lambda: mlflow.pyfunc.load_model(f"runs:/{stored.info.run_id}/model"))
     assert [spec.name for spec in model.metadata.signature.inputs] == ["image", "boxes"]
     (found,) = model.predict(model.input_example)
     assert np.array_equal(found["landmarks"], np.full((1, 68, 2), 16.0))
-    files = [path.suffix for path in Path(model._model_meta.artifact_path.removeprefix("file://")).rglob("*")]
+    files = [path.suffix for path in (root / "mlartifacts").rglob("*")]
     assert ".safetensors" in files and ".pkl" not in files
-
-
-def registered() -> tuple[list[Any], str]:
-    """The versions in the registry, oldest first, and the digest of the champion."""
-    versions = sorted(client().search_model_versions("name = 'facemix'"), key=lambda one: one.creation_timestamp)
-    return versions, client().get_model_version_by_alias("facemix", "champion").tags["digest"]
-
-
-def register(folder: Path, nme: float, measured_on: str = "300-W") -> None:
-    with tracking.start(name="compare", experiment="facemix") as run:
-        run.register(folder, nme=nme, measured_on=measured_on, tags={"strategy": "mixing"}, description="the best")
-
-
-def test_a_model_is_registered_once_as_the_model_of_its_training(root: Path) -> None:
-    with track() as run:
-        run.model(checkpoint(root))
-    (trained,) = stored_runs()
-    for _ in range(2):
-        register(checkpoint(root), 4.5)
-    (version,), champion = quietly(registered)
-    assert version.run_id == trained.info.run_id and version.tags["digest"] == champion
-    assert version.tags["strategy"] == "mixing" and version.tags["val_nme"] == "4.5000"
-    assert version.description == "the best"
-    assert len(quietly(lambda: client().search_logged_models([trained.info.experiment_id]))) == 1
-
-
-def test_a_model_whose_training_is_not_in_the_store_is_registered_all_the_same(root: Path) -> None:
-    register(checkpoint(root), 4.5)
-    (version,), _ = quietly(registered)
-    (run,) = stored_runs()
-    assert version.run_id == run.info.run_id and run.info.run_name == "compare"
-
-
-def test_the_champion_is_the_best_on_the_same_faces_and_the_latest_on_others(root: Path) -> None:
-    champions = []
-    for number, (nme, faces) in enumerate([(4.5, "300-W"), (4.6, "300-W"), (4.4, "300-W"), (9.0, "our own")]):
-        register(checkpoint(root, points=number), nme, faces)
-        champions.append(quietly(registered)[1])
-    versions, _ = quietly(registered)
-    digests = [version.tags["digest"] for version in versions]
-    assert champions == [digests[0], digests[0], digests[2], digests[3]]
-
-
-def test_a_champion_defends_what_it_was_measured_at_last(root: Path) -> None:
-    register(checkpoint(root, points=0), 4.5, "one face size")
-    register(checkpoint(root, points=0), 6.0, "another")
-    register(checkpoint(root, points=1), 9.0, "another")
-    versions, champion = quietly(registered)
-    assert [version.tags["val_nme"] for version in versions] == ["6.0000", "9.0000"]
-    assert champion == versions[0].tags["digest"]
 
 
 def test_a_damaged_journal_is_sent_as_far_as_it_goes(root: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -439,17 +375,6 @@ def test_a_damaged_journal_is_sent_as_far_as_it_goes(root: Path, caplog: pytest.
     assert "a line is damaged; it and what follows, 2 lines, are left out" in caplog.text
     (run,) = stored_runs()
     assert len(history(run)) == 4
-
-
-def test_a_champion_is_kept_while_the_server_is_away(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))
-        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{closed.getsockname()[1]}")
-        register(checkpoint(root), 4.5)
-    shutil.rmtree(root / "models")
-    monkeypatch.delenv("MLFLOW_TRACKING_URI")
-    assert tracking.deliver() == 0
-    assert len(quietly(registered)[0]) == 1 and outbox(root) == []
 
 
 def test_plain_mlflow_ui_at_the_root_shows_and_serves_the_runs(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

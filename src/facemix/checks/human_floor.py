@@ -4,6 +4,7 @@ Where a benchmark holds a photograph twice, it was often annotated twice. No det
 people agree: against another annotator of the same faces, a perfect one would measure about 1 / sqrt(2) of this NME.
 """
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,10 +15,14 @@ from scipy.sparse.csgraph import connected_components
 
 from facemix.checks import duplicates
 from facemix.checks.duplicates import Pair
+from facemix.config import REPORTS
+from facemix.errors import FacemixError
 from facemix.evaluation import metrics
 from facemix.faces import geometry
 from facemix.faces.landmarks import MIRROR, REGIONS
 
+FILE = REPORTS / "human_floor.json"
+"""Where `facemix leaks` writes it."""
 COPIED = 0.5
 """NME in % below which the annotation was copied with the photograph: what is left is the registration's error.
 
@@ -78,3 +83,23 @@ def _mean_by_photo(pairs: Sequence[Pair], errors: npt.NDArray[np.float64]) -> np
         coo_array((np.ones(len(pairs)), (first, second)), shape=(size, size)), directed=False
     )
     return np.array([errors[photo[first] == one].mean(axis=0) for one in np.unique(photo[first])])
+
+
+def read(normalizer: str) -> float | None:
+    """NME between two annotators in %; None where no photograph was annotated twice, or the stage has not run.
+
+    Raises:
+        FacemixError: it was measured by another face size.
+    """
+    if not FILE.exists():
+        return None
+    try:
+        floor = dict(json.loads(FILE.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise FacemixError(f"{FILE}: damaged ({error}); run `dvc repro --force --single-item leaks`") from None
+    if floor.get("normalizer") != normalizer:
+        raise FacemixError(
+            f"{FILE}: found NME by {floor.get('normalizer')}, expected {normalizer} as in models; run `dvc repro`"
+        )
+    nme: float | None = floor.get("nme")
+    return nme

@@ -1,5 +1,6 @@
 """Leaks: faces that are judged on and whose photograph was also learned from, or chosen by."""
 
+import csv
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
@@ -7,6 +8,12 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from facemix.config import REPORTS
+
+TABLE, SHEET = REPORTS / "leaks.csv", REPORTS / "leaks.png"
+"""Where `facemix leaks` writes the pairs, and the worst of them as pictures."""
+SHOWN = 24
+"""Pairs on the sheet at most: leaks first."""
 COLUMNS = ("kind", "split_a", "split_b", "face_a", "face_b", "similarity")
 """Of the table of pairs. kind: `exact` (equal pixels), `near`, `mirrored`, or `person` (one rendered person)."""
 
@@ -92,3 +99,11 @@ def _caption(*lines: str) -> npt.NDArray[np.uint8]:
     for i, line in enumerate(lines):
         cv2.putText(canvas, line, (3, 13 + 15 * i), cv2.FONT_HERSHEY_SIMPLEX, 0.36, (0, 0, 0), 1, cv2.LINE_AA)
     return canvas
+
+
+def read() -> list[dict[str, str]] | None:
+    """The pairs that the stage found; None where it has not run."""
+    if not TABLE.exists():
+        return None
+    with TABLE.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))

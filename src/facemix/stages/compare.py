@@ -1,48 +1,19 @@
 """`facemix compare`: ranks the trained strategies and writes `reports/`."""
 
 import json
-import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-
 from facemix import tracking
-from facemix.checks.pairs import leaking
+from facemix.checks import human_floor
+from facemix.checks import pairs as leaks
 from facemix.config import REPORTS, Params
-from facemix.evaluation.metrics import THRESHOLDS, rate_names
 from facemix.files import whole_file, write_table
-from facemix.reporting import figures
-from facemix.stages import leaks
+from facemix.reporting import figures, ranking
+from facemix.stages.register import model_folder, registration
 from facemix.strategies import MODELS, STRATEGIES
 from facemix.verdict import comparison, results
-
-SHOWN = {
-    "rank": "rank",
-    "strategy": "strategy",
-    "test_nme": "test NME",
-    "test_nme_sd": "± seeds",
-    "compared_with": "compared with",
-    "difference": "difference",
-    "difference_low": "95 % interval",
-    "resamples_below": "resamples below 0",
-    "p_adjusted": "p (Holm)",
-    "verdict": "verdict",
-    **{
-        name: re.sub(r"(\D+)", lambda kind: f"{kind[0].upper()}@", name)
-        for normalizer in THRESHOLDS
-        for name in rate_names(normalizer)
-    },
-    "val_nme": "val NME",
-    "challenging_nme": "challenging",
-    "full_nme": "full",
-    "faces_seen": "faces seen",
-    "compared_faces_seen": "of the compared",
-}
-_THOUSANDTHS = (*(f"auc{of[0]}" for of in THRESHOLDS.values()), "resamples_below", "p_adjusted")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +48,6 @@ def compare(params: Params) -> None:
     with whole_file(REPORTS / "metrics.json") as beside:
         beside.write_text(json.dumps(_summary(found), indent=2) + "\n", encoding="utf-8")
     _say(found)
-    tracking.deliver()
     _track(found, params, box_jitter)
 
 
@@ -100,8 +70,8 @@ def _find(params: Params) -> _Found:
         missing=missing,
         ranked=ranked,
         verdict=verdict,
-        floor=leaks.read_human_floor(trained[0].metrics["normalizer"]),
-        n_leaking=None if pairs is None else len(leaking(pairs, "test")),
+        floor=human_floor.read(trained[0].metrics["normalizer"]),
+        n_leaking=None if pairs is None else len(leaks.leaking(pairs, "test")),
     )
 
 
@@ -127,7 +97,7 @@ def _say(found: _Found) -> None:
         compared = ", ".join(str(seed) for seed in sorted({one.seed for one in found.trained}))
         missing = comparison.named(found.missing)
         print(f"missing: {missing}; compared at the seeds that all have: {compared}; run `dvc repro`")
-    print(table(found.ranked))
+    print(ranking.table(found.ranked))
     if found.floor is not None:
         print(f"two annotators of a photograph: {found.floor:.2f}")
     if found.n_leaking:
@@ -136,13 +106,12 @@ def _say(found: _Found) -> None:
             "leave it out of training by `facemix leaks --exclude`"
         )
     champion = comparison.champion(found.trained)
-    print(f"best by validation: {_folder(champion)}, NME {champion.metrics['val']['nme']:.2f}")
+    print(f"best by validation: {model_folder(champion)}, NME {champion.metrics['val']['nme']:.2f}")
     print(found.verdict.sentence)
 
 
 def _track(found: _Found, params: Params, box_jitter: Sequence[Mapping[str, float]]) -> None:
-    """The summary run in MLflow, and the champion in its model registry."""
-    champion = comparison.champion(found.trained)
+    """The summary run in MLflow; the best model in its registry where the workspace says so."""
     with tracking.start(
         name="compare",
         experiment=params.tracking.experiment,
@@ -157,6 +126,7 @@ def _track(found: _Found, params: Params, box_jitter: Sequence[Mapping[str, floa
             "normalizer": found.normalizer,
             "verdict": found.verdict.status,
         },
+        patience=tracking.LONG_PATIENCE,
     ) as run:
         run.metrics({f"test.nme.{row['strategy']}": row["test_nme"] for row in found.ranked})
         run.metrics(
@@ -170,61 +140,9 @@ def _track(found: _Found, params: Params, box_jitter: Sequence[Mapping[str, floa
         for file in sorted(REPORTS.iterdir()):
             if file.suffix in (".csv", ".json", ".png"):
                 run.artifact(file)
-        run.register(_folder(champion), **registration(champion, _folder(champion), len(found.trained)))
-
-
-def _folder(one: comparison.Trained) -> Path:
-    return MODELS / one.strategy / f"seed-{one.seed}"
-
-
-def registration(champion: comparison.Trained, folder: Path, candidates: int) -> dict[str, Any]:
-    """What the model registry is told of the champion: see `tracking.Run.register`."""
-    nme, normalizer = champion.metrics["val"]["nme"], champion.metrics["normalizer"]
-    said = [
-        f"`{champion.strategy}`, seed {champion.seed}: NME {nme:.2f} % of the {figures.FACE_SIZES[normalizer]} on "
-        f"validation, the best of {candidates} trained models."
-    ]
-    tags = {"strategy": champion.strategy, "seed": str(champion.seed)}
-    if command := _how_to_get(folder):
-        tags["dvc_get"] = command
-        said.append(f"Its files, in a clone of the project:\n\n```sh\n{command}\n```")
-    return {
-        "nme": nme,
-        "measured_on": f"{normalizer} of faces {champion.metrics.get('validation_faces', 'unknown')}",
-        "tags": tags,
-        "description": "\n\n".join(said),
-    }
-
-
-def _how_to_get(folder: Path) -> str:
-    """The command that gets a trained model from DVC; empty where DVC does not run this.
-
-    What `dvc repro` makes is in no commit yet, but DVC names its content: the commit is the first one with that name.
-    """
-    if name := os.environ.get("DVC_EXP_NAME"):
-        return f"dvc get . {folder} --rev {name} --out champion"
-    if "DVC_STAGE" not in os.environ:
-        return ""
-    stages = YAML(typ="safe").load(Path("dvc.lock"))["stages"]
-    outs = [out for stage in stages.values() for out in stage.get("outs", []) if out["path"] == folder.as_posix()]
-    if not outs:
-        return ""
-    commit = f"$(git log --reverse --format=%H -S {outs[0]['md5']} -- dvc.lock | head -n 1)"
-    return f"dvc get . {folder} --rev {commit} --out champion"
-
-
-def table(ranked: Sequence[Mapping[str, Any]]) -> str:
-    """The ranking as text, columns aligned; what no strategy has is left out."""
-    columns = [key for key in SHOWN if any(row.get(key) is not None for row in ranked)]
-    cells = [[SHOWN[key] for key in columns]] + [[cell(key, row) for key in columns] for row in ranked]
-    widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
-    return "\n".join(
-        "  ".join(
-            cell.ljust(width) if key == "strategy" else cell.rjust(width)
-            for key, cell, width in zip(columns, line, widths, strict=True)
-        ).rstrip()
-        for line in cells
-    )
+        if params.tracking.register:
+            champion = comparison.champion(found.trained)
+            run.register(model_folder(champion), **registration(champion, found.trained, params))
 
 
 def _write_tables_and_figures(
@@ -255,17 +173,3 @@ def _write_tables_and_figures(
     with whole_file(REPORTS / "box_jitter.png") as beside:
         figures.box_jitter(beside, box_jitter, trained, normalizer)
     return box_jitter
-
-
-def cell(key: str, row: Mapping[str, Any]) -> str:
-    """A value of a row of the ranking as text."""
-    value = row.get(key)
-    if value is None:
-        return "-"
-    if key == "p_adjusted" and value < 0.001:
-        return "< 0.001"
-    if key == "difference_low":
-        return f"{value:+.2f} to {row['difference_high']:+.2f}"
-    if isinstance(value, float):
-        return f"{value:+.2f}" if key == "difference" else f"{value:.3f}" if key in _THOUSANDTHS else f"{value:.2f}"
-    return f"{value:,}" if key.endswith("faces_seen") else str(value)

@@ -1,6 +1,5 @@
 """`facemix leaks`: photographs that are there twice, and how far two people's annotations of one lie apart."""
 
-import csv
 import json
 import shutil
 from collections.abc import Mapping, Sequence
@@ -11,22 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from facemix import config
-from facemix.checks import duplicates, human_floor
-from facemix.checks import pairs as verdict
+from facemix.checks import duplicates, human_floor, pairs
 from facemix.checks.duplicates import Pair
-from facemix.config import REPORTS
-from facemix.errors import FacemixError
 from facemix.faces import packs, splits
 from facemix.faces.sources import SPLIT_FILES, split_path
 from facemix.files import whole_file, write_table
 from facemix.render.population import POPULATIONS, changed
-
-TABLE = REPORTS / "leaks.csv"
-SHEET = REPORTS / "leaks.png"
-HUMAN_FLOOR = REPORTS / "human_floor.json"
-
-SHOWN = 24
-"""Pairs on the sheet at most: leaks first."""
 
 
 def leaks(params: config.Params, exclude: bool = False) -> None:
@@ -53,26 +42,26 @@ def leaks(params: config.Params, exclude: bool = False) -> None:
     }
     ids = list(images)
     rows = [
-        verdict.row(_kind(pair, images[a], images[b]), (a, b), assigned, pair.similarity)
+        pairs.row(_kind(pair, images[a], images[b]), (a, b), assigned, pair.similarity)
         for pair in found
         for a, b in [(ids[pair.first], ids[pair.second])]
     ]
-    rows += [verdict.row("person", faces, assigned, None) for faces in _same_people(ids, params)]
-    rows.sort(key=verdict.rank)
-    with whole_file(TABLE) as beside:
-        write_table(beside, rows, verdict.COLUMNS)
-    worst = [(images[pair["face_a"]], images[pair["face_b"]]) for pair in rows[:SHOWN]]
-    _, data = cv2.imencode(".png", verdict.sheet(rows[:SHOWN], worst)[..., ::-1])
-    with whole_file(SHEET) as beside:
+    rows += [pairs.row("person", faces, assigned, None) for faces in _same_people(ids, params)]
+    rows.sort(key=pairs.rank)
+    with whole_file(pairs.TABLE) as beside:
+        write_table(beside, rows, pairs.COLUMNS)
+    worst = [(images[pair["face_a"]], images[pair["face_b"]]) for pair in rows[: pairs.SHOWN]]
+    _, data = cv2.imencode(".png", pairs.sheet(rows[: pairs.SHOWN], worst)[..., ::-1])
+    with whole_file(pairs.SHEET) as beside:
         beside.write_bytes(data.tobytes())
 
     among_real = [pair for pair in found if pair.second < len(real)]
     floor = human_floor.measure(among_real, real.landmarks, params.evaluation.normalizer)
-    with whole_file(HUMAN_FLOOR) as beside:
+    with whole_file(human_floor.FILE) as beside:
         beside.write_text(json.dumps(floor, indent=2) + "\n", encoding="utf-8")
     print(report(rows, floor))
     if exclude:
-        _exclude(verdict.leaking(rows, "training"), params)
+        _exclude(pairs.leaking(rows, "training"), params)
 
 
 def _kind(pair: Pair, first: npt.NDArray[np.uint8], second: npt.NDArray[np.uint8]) -> str:
@@ -94,47 +83,18 @@ def _same_people(ids: Sequence[str], params: config.Params) -> list[tuple[str, s
     return [pair for pair in pairs if there.issuperset(pair)]
 
 
-def report(pairs: Sequence[verdict.Row], floor: Mapping[str, Any]) -> str:
+def report(found: Sequence[pairs.Row], floor: Mapping[str, Any]) -> str:
     """What was found, as text: pairs by their two splits, and the human floor."""
-    lines = [f"{TABLE}: {len(pairs)} pairs of faces show one photograph (or one rendered person)"]
-    for (split_a, split_b), count in verdict.counts(pairs).items():
-        leak = verdict.is_leak({"split_a": split_a, "split_b": split_b})
+    lines = [f"{pairs.TABLE}: {len(found)} pairs of faces show one photograph (or one rendered person)"]
+    for (split_a, split_b), count in pairs.counts(found).items():
+        leak = pairs.is_leak({"split_a": split_a, "split_b": split_b})
         lines.append(f"  {f'{split_a} / {split_b}':26s}{count:6d}" + ("  leak" if leak else ""))
     if "nme" in floor:
         lines.append(
-            f"{HUMAN_FLOOR}: two annotators of a photograph differ by an NME of {floor['nme']:.2f} % (median "
+            f"{human_floor.FILE}: two annotators of a photograph differ by an NME of {floor['nme']:.2f} % (median "
             f"{floor['median']:.2f} %; {floor['photographs']} photographs, {floor['pairs']} pairs)"
         )
     return "\n".join(lines)
-
-
-def read() -> list[dict[str, str]] | None:
-    """The pairs that the stage found; None where it has not run."""
-    if not TABLE.exists():
-        return None
-    with TABLE.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
-def read_human_floor(normalizer: str) -> float | None:
-    """NME between two annotators in %; None where no photograph was annotated twice, or the stage has not run.
-
-    Raises:
-        FacemixError: it was measured by another face size.
-    """
-    if not HUMAN_FLOOR.exists():
-        return None
-    try:
-        floor = dict(json.loads(HUMAN_FLOOR.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
-        raise FacemixError(f"{HUMAN_FLOOR}: damaged ({error}); run `dvc repro --force --single-item leaks`") from None
-    if floor.get("normalizer") != normalizer:
-        raise FacemixError(
-            f"{HUMAN_FLOOR}: found NME by {floor.get('normalizer')}, expected {normalizer} as in models; "
-            "run `dvc repro`"
-        )
-    nme: float | None = floor.get("nme")
-    return nme
 
 
 def _exclude(ids: Sequence[str], params: config.Params) -> None:

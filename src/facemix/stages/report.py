@@ -27,7 +27,6 @@ def report(params: Params) -> None:
     with whole_file(PAGE) as beside_page:
         beside_page.write_text(page, encoding="utf-8")
     print(f"{PAGE}: {len(page) / 1e6:.1f} MB; {found.summary['verdict']['sentence']}")
-    tracking.deliver()
     with tracking.start(
         name="report",
         experiment=params.tracking.experiment,
@@ -36,6 +35,7 @@ def report(params: Params) -> None:
             "verdict": found.summary["verdict"]["sentence"],
             **({"test_faces": STAND_IN_SHOWN} if found.stand_in else {}),
         },
+        patience=tracking.LONG_PATIENCE,
     ) as run:
         run.artifact(PAGE)
         for figure in [*sorted(REPORTS.glob("*.png")), *sorted(FIGURES.iterdir())]:

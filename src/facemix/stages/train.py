@@ -42,7 +42,6 @@ def train(strategy: Strategy, seed: int, params: Params, resume: Path | None = N
         return
     identity = task.identity()
     folder = MODELS / strategy.name / f"seed-{seed}"
-    tracking.deliver()
     with (
         alone(checkpoint_path(task)) as checkpoint,
         tracking.start(

@@ -16,9 +16,8 @@ from facemix.faces.face import STAND_IN, STAND_IN_SHOWN
 from facemix.faces.landmarks import REGIONS
 from facemix.faces.packs import Pack
 from facemix.files import whole_file, write_table
-from facemix.reporting import figures
 from facemix.strategies import MODELS
-from facemix.sweeps import grid, tables
+from facemix.sweeps import grid, plots, tables
 from facemix.sweeps.grid import Errors, Point, Result
 from facemix.training import predictions
 from facemix.verdict import results, worth
@@ -123,13 +122,13 @@ def write_curves(found: Sequence[Result], total: int, params: Params) -> None:
             write_table(beside, curves)
         for key in varied:
             with whole_file(FOLDER / f"{key}.png") as beside:
-                figures.SWEPT[key](beside, curves, normalizer, shown)
+                plots.SWEPT[key](beside, curves, normalizer, shown)
     if equals := tables.worth_table(found, total):
         counts = tables.real_counts(rows)
         with whole_file(FOLDER / "worth.csv") as beside:
             write_table(beside, [worth.say_worths(row, counts) for row in equals])
         with whole_file(FOLDER / "parts.png") as beside:
-            figures.worth_by_part(beside, equals, counts, shown)
+            plots.worth_by_part(beside, equals, counts, shown)
         print("\n".join(worth.say_worth(row, counts) for row in equals if row["part"] == grid.ALL))
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from facemix import config
-from facemix.checks import pairs as leaks_verdict
+from facemix.checks import pairs as leaks
 from facemix.config import PARAMS_FILE
 from facemix.faces import formats, geometry, pose
 from facemix.faces.face import STAND_IN, STAND_IN_SHOWN
@@ -18,7 +18,6 @@ from facemix.faces.packs import Pack
 from facemix.reporting import figures, panels
 from facemix.reporting.page import Code, Missing, More, Piece, Table, Text, chart, photograph
 from facemix.reporting.sections.found import Found
-from facemix.stages import leaks
 
 PACKAGES = ("facemix", "torch", "timm", "numpy", "opencv-python", "scipy", "mitsuba", "dvc", "mlflow")
 
@@ -30,8 +29,8 @@ def leaked(found: Found) -> list[Piece]:
     pairs = leaks.read()
     if pairs is None:
         return [Missing(what="Nobody has looked for them.", command="dvc repro leaks")]
-    tested, validated = (len(leaks_verdict.leaking(pairs, purpose)) for purpose in ("test", "validation"))
-    counts = leaks_verdict.counts(pairs)
+    tested, validated = (len(leaks.leaking(pairs, purpose)) for purpose in ("test", "validation"))
+    counts = leaks.counts(pairs)
     pieces: list[Piece] = [
         Text(
             text=f"{tested} test face{'' if tested == 1 else 's'} and {validated} validation "
@@ -53,7 +52,7 @@ def leaked(found: Found) -> list[Piece]:
                     [
                         f"{first} / {second}",
                         str(count),
-                        "yes" if leaks_verdict.is_leak({"split_a": first, "split_b": second}) else "no",
+                        "yes" if leaks.is_leak({"split_a": first, "split_b": second}) else "no",
                     ]
                     for (first, second), count in counts.items()
                 ],
@@ -83,7 +82,7 @@ def data(found: Found) -> list[Piece]:
         known = {source.name: source.format for source in getattr(found.params.sources, role)}
         sources = np.array([id_.split("/", 1)[0] for id_ in pack.ids.tolist()])
         for name in np.unique(sources).tolist():
-            splits = [one for one in leaks_verdict.PURPOSES if np.any((sources == name) & (pack.splits == one))]
+            splits = [one for one in leaks.PURPOSES if np.any((sources == name) & (pack.splits == one))]
             for split in splits:
                 rows = np.flatnonzero((sources == name) & (pack.splits == split))
                 shown = {config.RENDERED["real"]: STAND_IN_SHOWN, config.RENDERED["synthetic"]: "rendered"}.get(

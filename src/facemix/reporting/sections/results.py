@@ -6,15 +6,16 @@ from pathlib import Path
 
 import numpy as np
 
+from facemix.checks import human_floor
 from facemix.config import REPORTS, Params
 from facemix.evaluation import metrics
 from facemix.faces import pose
 from facemix.faces.face import STAND_IN_SHOWN
 from facemix.faces.landmarks import REGIONS
 from facemix.reporting import figures
+from facemix.reporting import ranking as table_of_ranking
 from facemix.reporting.page import Missing, More, Piece, Table, Text, chart
 from facemix.reporting.sections.found import Found, chart_of, parse
-from facemix.stages import compare, leaks
 from facemix.strategies import STRATEGIES, Strategy
 from facemix.sweeps.grid import ALL
 from facemix.verdict import comparison
@@ -25,16 +26,18 @@ SWEEP_FOLDER = REPORTS / "sweep"
 
 def ranking(found: Found) -> list[Piece]:
     """The ranking with its intervals and the human floor."""
-    floor = leaks.read_human_floor(found.summary["normalizer"])
+    floor = human_floor.read(found.summary["normalizer"])
     said = ", ".join(f"{row['strategy']} {row['test_nme']:.2f}" for row in found.ranked)
-    columns = [key for key in compare.SHOWN if key != "rank" and any(row.get(key) is not None for row in found.ranked)]
+    columns = [
+        key for key in table_of_ranking.SHOWN if key != "rank" and any(row.get(key) is not None for row in found.ranked)
+    ]
     people: Piece
     if floor is not None:
         people = Text(
             text=f"The dashed line is the human floor: two people who annotate one photograph differ by an NME of "
             f"{floor:.2f}. No detector can be shown to be better than people agree."
         )
-    elif leaks.HUMAN_FLOOR.exists():
+    elif human_floor.FILE.exists():
         people = Text(text="There is no human floor to compare with: no photograph was found that is annotated twice.")
     else:
         people = Missing(what="Nobody has measured how far two people differ.", command="dvc repro leaks")
@@ -50,8 +53,8 @@ def ranking(found: Found) -> list[Piece]:
         people,
         Table(
             caption=f"All strategies, the best first. NME in {found.unit}.",
-            header=[compare.SHOWN[key] for key in columns],
-            rows=[[compare.cell(key, row) for key in columns] for row in found.ranked],
+            header=[table_of_ranking.SHOWN[key] for key in columns],
+            rows=[[table_of_ranking.cell(key, row) for key in columns] for row in found.ranked],
         ),
         More(
             summary="What the columns and strategies mean",
