@@ -27,7 +27,7 @@ from facemix import config
 from facemix.benchmarks.speed import step_flops
 from facemix.faces.landmarks import N_POINTS
 from facemix.strategies import STRATEGIES
-from facemix.training import loop, tasks
+from facemix.training import loss, state, tasks
 from facemix.training.model import STRIDE, LandmarkNet
 
 RESULTS = Path("reports/ablation.csv")
@@ -64,11 +64,11 @@ class PixelInPixel(LandmarkNet):
         return heatmaps.flatten(2), super()._decode(heatmaps, offsets)[1]
 
     def forward(self, images: Tensor) -> Any:
-        scores, places = self._seen(images)
+        scores, cell_points = self._predict_cells(images)
         if self.training:
-            return torch.cat([scores[:, :, None], places], dim=2), None  # for `pixel_in_pixel`
+            return torch.cat([scores[:, :, None], cell_points], dim=2), None  # for `pixel_in_pixel`
         best = scores.argmax(dim=-1)
-        return places.gather(3, best[..., None, None].expand(-1, -1, 2, 1)).squeeze(-1)
+        return cell_points.gather(3, best[..., None, None].expand(-1, -1, 2, 1)).squeeze(-1)
 
 
 # --- Other losses -----------------------------------------------------------------------------------------------------
@@ -93,14 +93,14 @@ def wing(points: Tensor, _variance: Tensor, targets: Tensor, input_size: int) ->
 def gaussian(points: Tensor, variance: Tensor, targets: Tensor, input_size: int) -> Tensor:
     """The likelihood of a normal distribution as wide as the heatmap."""
     per_cent = 100 / input_size
-    variance = variance * per_cent**2 + loop.SHARPEST**2
+    variance = variance * per_cent**2 + loss.SHARPEST**2
     return (((points - targets) * per_cent).square() / variance + variance.log()).mean() / 2
 
 
 def radial(points: Tensor, variance: Tensor, targets: Tensor, input_size: int) -> Tensor:
     """The likelihood of the distance to the point, one scale for both directions."""
     per_cent = 100 / input_size
-    scale = (variance.mean(dim=-1) * per_cent**2 + loop.SHARPEST**2).sqrt()
+    scale = (variance.mean(dim=-1) * per_cent**2 + loss.SHARPEST**2).sqrt()
     distance = (((points - targets) * per_cent).square().sum(dim=-1) + 1e-6).sqrt()
     return (distance / scale + 2 * scale.log()).mean()
 
@@ -110,11 +110,11 @@ def pixel_in_pixel(seen: Tensor, _variance: Tensor, targets: Tensor, input_size:
 
     PIPNet takes the squared error of the scores, which so short a training does not bring down.
     """
-    scores, places = seen[:, :, 0], seen[:, :, 1:]
+    scores, cell_points = seen[:, :, 0], seen[:, :, 1:]
     side = -(-input_size // STRIDE)
     cell = (targets / STRIDE).floor().clamp(0, side - 1).long()
     true = cell[..., 1] * side + cell[..., 0]
-    found = places.gather(3, true[..., None, None].expand(-1, -1, 2, 1)).squeeze(-1)
+    found = cell_points.gather(3, true[..., None, None].expand(-1, -1, 2, 1)).squeeze(-1)
     return F.cross_entropy(scores.flatten(0, 1), true.flatten()) + F.l1_loss(found, targets) / STRIDE
 
 
@@ -141,8 +141,8 @@ class Row:
     changes: Mapping[str, Any] = field(default_factory=dict)
     """Dotted keys of params.yaml."""
     network: type[LandmarkNet] = LandmarkNet
-    loss: Callable[[Tensor, Tensor, Tensor, int], Tensor] = loop.landmark_loss
-    schedule: Callable[[int, int, int], float] = loop.schedule
+    loss: Callable[[Tensor, Tensor, Tensor, int], Tensor] = loss.landmark_loss
+    schedule: Callable[[int, int, int], float] = state.schedule
 
 
 AUGMENTATION = {
@@ -197,7 +197,7 @@ def train(name: str, steps: int, seed: int) -> dict[str, Any]:
     params = config.parse(config.changed(config.plain(config.load()), changes))
     # The package has no switch for what it did not choose.
     tasks.LandmarkNet = row.network
-    loop.landmark_loss, loop.schedule = row.loss, row.schedule
+    state.landmark_loss, state.schedule = row.loss, row.schedule
     task = tasks.gather(STRATEGIES["real_only"], seed, params)
     checkpoint = Path("checkpoints/ablation") / f"{name}-{steps}-{seed}.pt"
     checkpoint.parent.mkdir(parents=True, exist_ok=True)

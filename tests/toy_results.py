@@ -23,7 +23,7 @@ def trained(strategy: str, seed: int, errors: Any, normalizer: str = "outer_eye"
         "errors": dict(zip(FACES, nme.tolist(), strict=False)),
         "photos": {face: face for face in FACES[: len(nme)]},
         "box_jitter": {0.0: float(nme.mean()), 0.1: 2 * float(nme.mean())},
-        "history": [{"step": 10.0, "val_nme": float(nme.mean()) + 2}],
+        "history": [{"step": 10.0, "val_error": float(nme.mean()) + 2}],
         "faces_seen": 320 * BUDGETS.get(strategy, 2),
     }
     return Trained(**about | changes)

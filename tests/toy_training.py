@@ -4,7 +4,6 @@ torchrun --nproc-per-node 2 toy_training.py '{"checkpoint": "a.pt", "out": "weig
 """
 
 import dataclasses
-import functools
 import json
 import os
 import signal
@@ -27,12 +26,12 @@ from facemix.training.batches import MixedBatches, TrainingSet
 from facemix.training.loop import Result
 from facemix.training.model import LandmarkNet
 from facemix.training.processes import Group
+from facemix.training.state import State
 
 PARAMS = config.load(Path(__file__).resolve().parents[1] / "params.yaml")
 SETTINGS = dataclasses.replace(
     PARAMS.training, steps=7, batch_size=4, warmup_steps=2, evaluate_every=3, ema_decay=0.8, device="cpu"
 )
-EPSILON = 0.1
 RNG = np.random.default_rng(0)
 FACES = TrainingSet(
     images=RNG.integers(0, 256, (10, 64, 64, 3), dtype=np.uint8),
@@ -54,13 +53,14 @@ def run(
     faces: TrainingSet = FACES,
     width: int = 16,
     group: Group | None = None,
+    dtype: torch.dtype = torch.float32,
 ) -> Result:
     torch.manual_seed(seed)
-    model = LandmarkNet("mobilenetv3_small_050", 48, width)
+    model = LandmarkNet("mobilenetv3_small_050", 48, width).to(dtype)
     batches = MixedBatches(faces, faces, alpha=0.5, batch_size=settings.batch_size, seed=seed)
-    advance = loop.State.advance
+    advance = State.advance
 
-    def disturbed_advance(state: loop.State, *arguments: Any) -> None:
+    def disturbed_advance(state: State, *arguments: Any) -> None:
         before_step(state.step)
         advance(state, *arguments)
 
@@ -73,7 +73,7 @@ def run(
         learning_rate=settings.learning_rate,
         seed=seed,
     )
-    with mock.patch.object(loop.State, "advance", disturbed_advance):
+    with mock.patch.object(State, "advance", disturbed_advance):
         return loop.train(
             model,
             recipe,
@@ -86,33 +86,54 @@ def run(
 
 
 def train(
-    checkpoint: str, out: str, settings: dict[str, Any], strike: list[int] | None = None, images: str | None = None
+    checkpoint: str,
+    out: str,
+    settings: dict[str, Any],
+    strike: list[int] | None = None,
+    kill_after: float | None = None,
+    images: str | None = None,
+    dtype: str = "float32",
 ) -> None:
-    """Trains as one of the processes that the environment tells of; leaves weights, history and memory in `out`.
+    """Trains as one of the processes that the environment tells of.
+
+    Leaves in `out` the weights, the history, the peak of memory, the steps that it did, and its seconds until the first
+    of them and until the end.
 
     Args:
         strike: a rank, a step, and the signal that this rank sends itself before this step; not again when torchrun has
             started the processes anew.
+        kill_after: seconds until the kernel ends this process, whatever it is at.
         images: a .npy file of crops (N, 64, 64, 3) to train on, instead of the ten faces here.
+        dtype: of the weights.
     """
-    memory = []
+    if kill_after is not None:
+        signal.setitimer(signal.ITIMER_REAL, kill_after)  # nobody handles SIGALRM: it ends the process like SIGKILL
+    start = time.monotonic()
+    memory, steps, begun = [], [], []
     restarted = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
 
     def before_step(step: int) -> None:
         memory.append(anonymous_memory())
+        steps.append(step)
+        begun.append(time.monotonic() - start)
         if strike and not restarted and strike[:2] == [processes.rank(), step]:
             os.kill(os.getpid(), strike[2])
 
     torch.set_num_threads(1)
-    # Adam divides each gradient by its own size, also those that are zero but for rounding (of a bias before a
-    # normalisation, say), and would make large differences of them. A large epsilon leaves them as small as they are.
-    torch.optim.AdamW = functools.partial(torch.optim.AdamW, eps=EPSILON)  # type: ignore[assignment,misc]
     with processes.joined("cpu") as group:
         changed = dataclasses.replace(SETTINGS, **settings)
         faces = FACES if images is None else mapped(Path(images))
-        result = run(Path(checkpoint), settings=changed, before_step=before_step, faces=faces, group=group)
+        result = run(
+            Path(checkpoint),
+            settings=changed,
+            before_step=before_step,
+            faces=faces,
+            group=group,
+            dtype=getattr(torch, dtype),
+        )
     if group.rank == 0:
-        torch.save({"weights": result.weights, "history": result.history, "memory": max(memory, default=0)}, out)
+        left = {"weights": result.weights, "history": result.history, "memory": max(memory, default=0), "steps": steps}
+        torch.save(left | {"seconds": [begun[0], time.monotonic() - start] if begun else []}, out)
 
 
 def mapped(images: Path) -> TrainingSet:
@@ -132,7 +153,7 @@ def serve() -> None:
     """Forks and waits for the trainings that come as lines of JSON: torch is imported once for all of them."""
     for line in sys.stdin:
         request = json.loads(line)
-        size, log, kill_after = (request.pop(key) for key in ("size", "log", "kill_after"))
+        size, log = (request.pop(key) for key in ("size", "log"))
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
@@ -152,9 +173,6 @@ def serve() -> None:
                     code = 1
                 os._exit(code)
             children.append(child)
-        if kill_after is not None:
-            time.sleep(kill_after)
-            os.kill(children[0], signal.SIGKILL)
         codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
         print(json.dumps(codes), flush=True)
 

@@ -278,7 +278,7 @@ def _leaks(options: argparse.Namespace) -> None:
 def _train(options: argparse.Namespace) -> None:
     from facemix.stages.train import train
     from facemix.training import processes
-    from facemix.training.loop import Stopped
+    from facemix.training.interruption import Stopped
 
     if not 0 <= options.seed < 2**32:
         raise FacemixError(f"--seed: found {options.seed}, expected a number from 0 to 2^32 - 1")
@@ -360,7 +360,7 @@ def _bench(options: argparse.Namespace) -> None:
 
 def _realism(options: argparse.Namespace) -> None:
     from facemix.benchmarks.realism import parse_real, parse_set, realism
-    from facemix.training.loop import Stopped
+    from facemix.training.interruption import Stopped
 
     sets = [parse_set(text) for text in options.set]
     try:

@@ -70,7 +70,7 @@ def untrained(task: tasks.Task) -> Outcome:
     landmarker = Landmarker(tasks.new_network(task), task.params.model.context, about)
     return Outcome(
         landmarker=landmarker,
-        history=[{"step": 0, "train_loss": 1.0, "val_nme": 1.0}],
+        history=[{"step": 0, "train_loss": 1.0, "val_error": 1.0}],
     )
 
 

@@ -190,24 +190,7 @@ def test_a_trained_strategy_writes_all_its_files(project: Path, params: config.P
     assert not list((project / "checkpoints").glob("*.pt"))
 
 
-def test_processes_under_torchrun_write_one_detector_and_one_run(project: Path, params: config.Params) -> None:
-    save_shared(params)
-    write_params(project / "params.yaml", params)
-    command = "-m torch.distributed.run --nproc-per-node 2 -m facemix.cli train mixing --seed 0"
-    done = subprocess.run([sys.executable, *command.split()], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert [line.split(":")[0] for line in done.stdout.splitlines()] == ["step 2", "step 4", "models/mixing/seed-0"]
-    folder = project / "models/mixing/seed-0"
-    written = {"batch.png", "history.csv", "model.json", "model.safetensors", "predictions.npz"}
-    assert {path.name for path in folder.iterdir()} == written
-    seen = json.loads((folder / "model.json").read_text())["training"]["faces_seen"]
-    assert seen == {"mixing": 4 * 8, "synthetic_only": 32}
-    assert [path.suffix for path in (project / "checkpoints").iterdir()] == [".lock"]
-    assert len(list((project / ".facemix/outbox").glob("*/journal.jsonl"))) == 1
-    facemix.Landmarker.load(folder)
-
-
-def test_two_machines_share_one_training_and_the_first_alone_writes(
+def test_processes_of_two_machines_write_one_detector_and_one_run(
     project: Path, params: config.Params, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     save_shared(params)
@@ -218,22 +201,33 @@ def test_two_machines_share_one_training_and_the_first_alone_writes(
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = f"-m torch.distributed.run --nnodes 2 --master-addr 127.0.0.1 --master-port {port} --nproc-per-node 1 "
+    # What torchrun tells its processes; the real one is tried in tests/training/test_processes.py.
+    group = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     machines = [
         subprocess.Popen(
-            [sys.executable, *command.split(), f"--node-rank={number}", *["-m", "facemix.cli", "train", "mixing"]],
+            [sys.executable, "-m", "facemix.cli", "train", "mixing"],
             cwd=folder,
-            env=os.environ | {"DVC_ROOT": str(folder)},
+            env=os.environ | group | {"RANK": str(number), "DVC_ROOT": str(folder)},
+            stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
         for number, folder in enumerate((project, other))
     ]
+    printed = []
     for machine in machines:
-        _, said = machine.communicate()
+        out, said = machine.communicate()
         assert machine.returncode == 0, said
-    facemix.Landmarker.load(project / "models/mixing/seed-0")
+        printed.append([line.split(":")[0] for line in out.splitlines()])
+    assert printed == [["step 2", "step 4", "models/mixing/seed-0"], []]
     assert sorted(path.relative_to(other) for path in other.rglob("*")) == before
+    folder = project / "models/mixing/seed-0"
+    written = {"batch.png", "history.csv", "model.json", "model.safetensors", "predictions.npz"}
+    assert {path.name for path in folder.iterdir()} == written
+    seen = facemix.Landmarker.load(folder).about["training"]["faces_seen"]
+    assert seen == {"mixing": 4 * 8, "synthetic_only": 32}
+    assert [path.suffix for path in (project / "checkpoints").iterdir()] == [".lock"]
+    assert len(list((project / ".facemix/outbox").glob("*/journal.jsonl"))) == 1
 
 
 def write_params(path: Path, params: config.Params) -> None:
@@ -290,7 +284,7 @@ def test_errors_are_comparable_on_the_same_faces_however_they_were_cropped(
 
 
 def test_resume_from_another_configuration_is_refused(project: Path, params: config.Params) -> None:
-    mine = stage.checkpoint_path(tasks.gather(STRATEGIES["real_only"], 0, params))
+    mine = stage.checkpoint_of(tasks.gather(STRATEGIES["real_only"], 0, params))
     task = tasks.gather(STRATEGIES["real_only"], 0, params)
     other = dataclasses.replace(params, training=dataclasses.replace(params.training, learning_rate=0.001))
     tasks.train_network(task, mine, lambda _: None)
@@ -310,14 +304,14 @@ def test_a_training_does_not_go_on_by_other_code(
     task = tasks.gather(STRATEGIES["real_only"], 0, params)
     package = project / "facemix"
     shutil.copytree(Path(facemix.__file__).parent, package, ignore=shutil.ignore_patterns("data", "__pycache__"))
-    before = stage.checkpoint_path(task)
+    before = stage.checkpoint_of(task)
     monkeypatch.setattr(tasks, "__file__", str(package / "training/tasks.py"))
     tasks.code.cache_clear()
-    assert stage.checkpoint_path(task) == before
+    assert stage.checkpoint_of(task) == before
     with (package / name).open("a") as file:
         file.write("# other\n")
     tasks.code.cache_clear()
-    assert stage.checkpoint_path(task) != before
+    assert stage.checkpoint_of(task) != before
 
 
 @pytest.mark.parametrize(("key", "strategy"), [("n_real", "real_only"), ("n_synthetic", "synthetic_only")])

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -6,7 +8,7 @@ from hypothesis import strategies as st
 
 import toy
 from facemix.config import Adaptation
-from facemix.faces.landmarks import REGIONS
+from facemix.faces.landmarks import REGIONS, mirror
 from facemix.training import adaptation
 from facemix.training.adaptation import LabelAdapter
 
@@ -71,7 +73,24 @@ def test_the_best_epoch_by_validation_is_kept() -> None:
     settings = Adaptation(hidden=8, epochs=4, batch_size=16, learning_rate=1e-3, weight_decay=0.0)
     fitted = adaptation.fit(train, widen(train), settings=settings, seed=0, validate=lambda _: next(calls))
     assert fitted.best_epoch == 2
-    assert [row["val_nme"] for row in fitted.history] == [5, 4, 1, 3, 2]
+    assert [row["val_error"] for row in fitted.history] == [5, 4, 1, 3, 2]
+
+
+@pytest.mark.parametrize(
+    ("errors", "best"), [([np.nan, 2.0, 1.0, np.nan], 2), ([1.0, np.nan, 2.0, 3.0], 0), ([np.nan] * 4, 0)]
+)
+def test_an_epoch_without_a_number_is_never_kept_over_one_with(errors: list[float], best: int) -> None:
+    train, calls = shapes(20, 4), iter(errors)
+    settings = dataclasses.replace(SETTINGS, epochs=3)
+    fitted = adaptation.fit(train, widen(train), settings=settings, seed=0, validate=lambda _: next(calls))
+    assert fitted.best_epoch == best
+
+
+def test_a_mirrored_face_has_its_points_renamed() -> None:
+    unit, _, _ = adaptation.normalize(shapes(3, 8))
+    mirrored = adaptation.mirrored(torch.from_numpy(unit)).numpy()
+    np.testing.assert_allclose(mirrored, mirror(unit, 1))  # of a picture of one pixel: around 0
+    np.testing.assert_allclose(mirrored[:, 36], unit[:, 45] * [-1, 1])
 
 
 def test_where_nothing_helps_the_identity_is_kept() -> None:

@@ -60,8 +60,11 @@ def test_nothing_cuts_out_the_middle() -> None:
 def test_opencv_and_grid_sample_see_the_same_also_beyond_the_border() -> None:
     generator = torch.Generator().manual_seed(0)
     crops = torch.randint(0, 256, (6, 40, 40, 3), dtype=torch.uint8, generator=generator)
-    inward = torch.randn(6, 2, 3, generator=generator) * torch.tensor([1.0, 1.0, 9.0])
-    by_opencv, by_grid = augment._sample_by_opencv(crops, inward, 24), augment._sample_by_grid(crops, inward, 24)
+    input_to_crop = torch.randn(6, 2, 3, generator=generator) * torch.tensor([1.0, 1.0, 9.0])
+    by_opencv, by_grid = (
+        augment._sample_by_opencv(crops, input_to_crop, 24),
+        augment._sample_by_grid(crops, input_to_crop, 24),
+    )
     torch.testing.assert_close(by_opencv, by_grid, atol=0.02, rtol=0)  # of 255
     assert by_opencv.is_contiguous(memory_format=torch.channels_last)  # as the network wants it: no copy
 

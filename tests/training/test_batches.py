@@ -15,8 +15,8 @@ from facemix.training.batches import (
     Load,
     MixedBatches,
     TrainingSet,
-    ahead,
     loader,
+    prefetch,
     resident,
     streamed,
     upload,
@@ -125,7 +125,7 @@ def test_the_next_batch_is_made_while_the_last_one_is_worked_on() -> None:
         made[step].set()
         return torch.tensor(step), torch.tensor(-step)
 
-    load = ahead(of_step)
+    load = prefetch(of_step)
     assert load(0) == (torch.tensor(0), torch.tensor(0))
     assert made[1].wait(timeout=10)  # nobody has asked for it
     assert load(1) == (torch.tensor(1), torch.tensor(-1))
@@ -137,7 +137,7 @@ def test_a_batch_that_fails_ahead_fails_in_its_own_step() -> None:
             raise MemoryError("no room")
         return torch.tensor(step), torch.tensor(step)
 
-    load = ahead(of_step)
+    load = prefetch(of_step)
     load(0)
     with pytest.raises(MemoryError, match="no room"):
         load(1)

@@ -46,6 +46,17 @@ def test_with_the_mirror_image_a_mirrored_face_has_mirrored_points() -> None:
     assert not torch.allclose(plain(images), net(images))
 
 
+@pytest.mark.parametrize("training", [False, True])
+def test_the_backbone_sees_colours_as_it_was_made_for(training: bool) -> None:
+    net, seen = network().train(training), []
+    net.backbone.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    mean, deviation = (torch.tensor(values)[:, None, None] for values in backbones.normalization(net.backbone))
+    assert 0.2 < float(deviation.min()) < float(mean.max()) < 0.6  # those of ImageNet
+    wanted = torch.randn(2, 3, 48, 48)
+    net(mean + deviation * wanted)
+    torch.testing.assert_close(seen, [wanted])
+
+
 def test_training_sees_each_image_once() -> None:
     net = LandmarkNet(SMALL, 48, 16, mirror=True)
     seen: list[int] = []
@@ -67,9 +78,9 @@ def test_a_peaked_heatmap_gives_its_cell_plus_the_offset() -> None:
 
 def test_what_the_cells_see_is_averaged_and_its_variance_told_in_training() -> None:
     net, images = network(), torch.rand(2, 3, 48, 48)
-    heatmaps, seen = (part.double() for part in net._seen(images))
-    mean = (heatmaps[:, :, None] * seen).sum(-1)
-    variance = (heatmaps[:, :, None] * (seen - mean[..., None]) ** 2).sum(-1)
+    heatmaps, cell_points = (part.double() for part in net._predict_cells(images))
+    mean = (heatmaps[:, :, None] * cell_points).sum(-1)
+    variance = (heatmaps[:, :, None] * (cell_points - mean[..., None]) ** 2).sum(-1)
     mean += net.centre
     found = net(images)  # batch normalisation sees the same batch
     torch.testing.assert_close([part.double() for part in found], [mean, variance], rtol=1e-4, atol=1e-4)

@@ -8,10 +8,11 @@ import torch
 
 from facemix import config
 from facemix.stages.preset import preset
-from facemix.training import loop
+from facemix.training import failures, loop
 from facemix.training.batches import MixedBatches, TrainingSet
 from facemix.training.model import LandmarkNet
 from facemix.training.processes import Group
+from facemix.training.state import State
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -43,9 +44,9 @@ def test_the_paper_preset_trains_its_backbone_down_to_the_stem(tmp_path: Path, m
     )
     group = Group(torch.device("cpu"))
     torch.manual_seed(0)
-    state = loop.State.begin(LandmarkNet(model.backbone, model.input_size, model.width), recipe, group)
+    state = State.begin(LandmarkNet(model.backbone, model.input_size, model.width), recipe, group)
     state.advance(recipe, loop.inputs(recipe, group), group)
-    state.check(recipe, tmp_path / "none.pt")
+    failures.require_finite(state, recipe, tmp_path / "none.pt")
     stem = next(state.model.parameters())
     assert stem.shape[1] == 3
     assert stem.grad is not None

@@ -11,7 +11,7 @@ from facemix.errors import FacemixError
 from facemix.evaluation import metrics
 from facemix.files import write_table
 from facemix.reporting import figures
-from facemix.stages import compare as stage
+from facemix.reporting import ranking as shown
 from facemix.verdict import comparison
 from facemix.verdict.comparison import Trained
 from toy_results import trained as one
@@ -193,8 +193,10 @@ def test_one_seed_decides_nothing_and_says_what_to_run(shift: float) -> None:
     assert found.sentence.startswith("Undecided at n_real = 250 on 40 test faces: one seed says nothing of how far ")
     assert "over photographs alone, 1 seed)" in found.sentence
     assert "p = " not in found.sentence and "p < " not in found.sentence
-    assert "seeds: [0, 1, 2] in params.yaml" in found.sentence
-    assert "`dvc exp run -S 'seeds=[0,1,2]'`" in found.sentence
+    assert found.sentence.endswith("or run `dvc exp run -S 'seeds=[0,1,2]' -S 'control_seeds=[0,1,2]'`.")
+    alone = answer({"label_adaptation": shift}, seeds=1, controls=0).sentence
+    assert "set seeds: [0, 1, 2] in params.yaml" in alone
+    assert alone.endswith("or run `dvc exp run -S 'seeds=[0,1,2]'`.")
 
 
 def test_two_seeds_decide_where_the_difference_is_great() -> None:
@@ -205,7 +207,7 @@ def test_who_saw_more_faces_is_not_supported_and_the_control_is_asked_for() -> N
     found = answer({"mixing": -1.0}, controls=0)
     assert found.status == "undecided"
     assert "the comparison is not at equal cost; mixing against real_only (" in found.sentence
-    assert "which saw 640 faces and 320" in found.sentence
+    assert "; mixing saw 640 faces, real_only 320; " in found.sentence
     assert "set control_seeds in params.yaml" in found.sentence
     both = answer({"mixing": -1.0}, controls=0, seeds=1)
     assert both.sentence.endswith("`dvc exp run -S 'seeds=[0,1,2]' -S 'control_seeds=[0,1,2]'`.")
@@ -286,7 +288,7 @@ def test_what_a_strategy_is_meant_to_have_of_its_own_may_differ(strategy: str, k
 @pytest.mark.parametrize("normalizer", metrics.NORMALIZERS)
 def test_rates_are_shown_by_the_names_of_their_thresholds(normalizer: str) -> None:
     rows = comparison.rank([one("real_only", 0, [3.0, 20.0], normalizer)])
-    header = stage.table(rows).splitlines()[0]
+    header = shown.table(rows).splitlines()[0]
     for threshold in metrics.THRESHOLDS[normalizer]:
         assert f"FR@{threshold}" in header
     assert f"AUC@{metrics.THRESHOLDS[normalizer][0]}" in header
@@ -306,7 +308,7 @@ def test_tables_for_plots_have_a_column_a_strategy() -> None:
 
 def test_the_printed_table_lines_up() -> None:
     rows = comparison.rank([one("real_only", 0, [10.0]), one("label_adaptation", 0, [5.25])])
-    lines = stage.table(rows).splitlines()
+    lines = shown.table(rows).splitlines()
     words = "rank strategy test NME compared with difference 95 % interval verdict FR@8 FR@10 AUC@8 val NME faces seen "
     assert lines[0].split() == (words + "of the compared").split()
     assert lines[1].split()[:5] == ["1", "label_adaptation", "5.25", "real_only", "-4.75"]

@@ -1,7 +1,6 @@
 """`facemix bench`: speed that a user can measure on any machine, as ratios within one process."""
 
 import itertools
-import os
 import resource
 import tempfile
 import time
@@ -20,11 +19,13 @@ from facemix.config import Params
 from facemix.errors import FacemixError
 from facemix.faces import packing, packs
 from facemix.faces.face import Face
+from facemix.faces.parallel import available_cores
 from facemix.strategies import STRATEGIES
 from facemix.training import augment, batches, loop
 from facemix.training.batches import MixedBatches, TrainingSet
 from facemix.training.model import LandmarkNet
 from facemix.training.processes import Group, choose_device
+from facemix.training.state import State, optimize
 from facemix.verdict import bootstrap, comparison, simulation
 from facemix.verdict.comparison import Trained
 
@@ -53,12 +54,12 @@ def step(params: Params) -> None:
         machine = _machine(device)
         recipe = _recipe(_noise_batches(Path(folder), params), params)
         load = loop.inputs(recipe, group)
-        state = loop.State.begin(network, recipe, group)
+        state = State.begin(network, recipe, group)
         images = torch.rand(settings.batch_size, 3, model.input_size, model.input_size, device=device)
         targets = torch.rand(settings.batch_size, 68, 2, device=device) * model.input_size
 
         def bare() -> None:
-            loop.optimize(state.forward, state.optimizer, images, targets, settings.precision, model.input_size, group)
+            optimize(state.forward, state.optimizer, images, targets, settings.precision, model.input_size, group)
 
         def real() -> None:
             state.advance(recipe, load, group)
@@ -209,7 +210,7 @@ def _train_on_black(params: Params, faces: int, steps: int) -> float:
         recipe = _recipe(MixedBatches(black, None, alpha=0, batch_size=params.training.batch_size, seed=0), params)
         load = loop.inputs(recipe, group)
         network = LandmarkNet(params.model.backbone, params.model.input_size, params.model.width)
-        state = loop.State.begin(network, recipe, group)
+        state = State.begin(network, recipe, group)
         for _ in range(steps):
             state.advance(recipe, load, group)
     return _peak_memory()
@@ -333,4 +334,4 @@ def _peak_memory() -> float:
 def _machine(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"CPU, {os.cpu_count()} cores, {torch.get_num_threads()} threads"
+    return f"CPU, {available_cores()} cores, {torch.get_num_threads()} threads"

@@ -1,8 +1,9 @@
-"""Work on many faces at once."""
+"""Work on many faces at once, on as many cores as this process may use."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TypeVar
 
 from tqdm import tqdm
@@ -10,11 +11,50 @@ from tqdm import tqdm
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+MEMBERSHIP = Path("/proc/self/cgroup")
+"""Which control groups this process is in."""
+CONTROL_GROUPS = Path("/sys/fs/cgroup")
+"""Where the kernel shows them."""
+
 
 def on_all_cores(work: Callable[[Item], Result], items: Sequence[Item], title: str) -> list[Result]:
     """`work` applied to every item, in order, with a progress bar (none where there is no terminal).
 
     Threads suffice for images: reading, hashing, decoding and warping happen outside of Python's lock.
     """
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(available_cores()) as pool:
         return list(tqdm(pool.map(work, items), title, total=len(items), unit="face", disable=None))
+
+
+def available_cores() -> int:
+    """Cores that this process may use: those that it may run on, but no more than its control groups pay for."""
+    # macOS has no affinity.
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, int(min([cores, *_quotas()])))
+
+
+def _quotas() -> Iterator[float]:
+    """CPU quotas, in cores, of this process's control groups and of all groups around them; of versions 1 and 2."""
+    lines = MEMBERSHIP.read_text(encoding="utf-8").splitlines() if MEMBERSHIP.exists() else []
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        top = CONTROL_GROUPS / "cpu" if controllers else CONTROL_GROUPS
+        names = [name for name in path.split("/") if name not in ("", "..")]
+        for depth in range(len(names) + 1):  # a container shows its own group at the top, whatever its name outside
+            quota = _quota(top.joinpath(*names[:depth]))
+            if quota is not None:
+                yield quota
+
+
+def _quota(group: Path) -> float | None:
+    """The quota of one control group in cores; None where there is none."""
+    try:
+        if (both := group / "cpu.max").exists():
+            quota, period = both.read_text(encoding="utf-8").split()
+        else:
+            quota, period = ((group / f"cpu.cfs_{name}_us").read_text(encoding="utf-8") for name in ("quota", "period"))
+    except OSError:
+        return None
+    return None if quota == "max" or float(quota) <= 0 else float(quota) / float(period)

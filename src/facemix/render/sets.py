@@ -44,6 +44,7 @@ from tqdm import tqdm
 
 from facemix.errors import FacemixError
 from facemix.faces import contours, landmarks
+from facemix.faces.parallel import available_cores
 from facemix.files import whole_file
 from facemix.render.scene import BACKENDS
 
@@ -117,7 +118,7 @@ def render_set(out: Path, n: int, settings: Settings, processes: int | None = No
         OSError: the disk is full or read-only; the faces that were finished stay.
         FacemixError: the generator failed or a process died, or another process renders into the folder.
     """
-    processes = len(os.sched_getaffinity(0)) if processes is None else processes
+    processes = available_cores() if processes is None else processes
     _require(1 <= n <= _MOST, "n", n, f"1 to {_MOST} faces")
     _require(processes >= 1, "processes", processes, "at least 1")
     about = manifest(settings)

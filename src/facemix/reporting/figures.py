@@ -11,6 +11,7 @@ import numpy.typing as npt
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from facemix.evaluation.metrics import THRESHOLDS
 from facemix.strategies import STRATEGIES

@@ -1,17 +1,13 @@
 """`facemix train STRATEGY --seed K`: one strategy, one seed, from packs to `models/STRATEGY/seed-K`."""
 
-import hashlib
 import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from facemix import tracking
 from facemix.config import Params
-from facemix.errors import FacemixError
 from facemix.evaluation import measure
 from facemix.faces import packs
 from facemix.faces.face import STAND_IN, STAND_IN_SHOWN
@@ -19,6 +15,7 @@ from facemix.faces.packs import Pack
 from facemix.files import alone, whole_folder
 from facemix.strategies import MODELS, Strategy
 from facemix.training import loop, predictions, processes, tasks
+from facemix.training.checkpoint import adopt_checkpoint, checkpoint_path
 from facemix.training.tasks import Rows, Task
 
 
@@ -38,12 +35,12 @@ def train(strategy: Strategy, seed: int, params: Params, resume: Path | None = N
     task = tasks.gather(strategy, seed, params)
     if processes.rank() > 0:
         if strategy.trains:
-            tasks.train_network(task, checkpoint_path(task), lambda _row: None)
+            tasks.train_network(task, checkpoint_of(task), lambda _row: None)
         return
     identity = task.identity()
     folder = MODELS / strategy.name / f"seed-{seed}"
     with (
-        alone(checkpoint_path(task)) as checkpoint,
+        alone(checkpoint_of(task)) as checkpoint,
         tracking.start(
             name=f"{strategy.name} seed {seed}",
             experiment=params.tracking.experiment,
@@ -54,7 +51,7 @@ def train(strategy: Strategy, seed: int, params: Params, resume: Path | None = N
         ) as run,
     ):
         if resume:
-            adopt(resume, checkpoint, identity)
+            adopt_checkpoint(resume, checkpoint, identity)
         outcome = tasks.carry_out(task, checkpoint, lambda row: _report(row, run))
         with whole_folder(folder) as beside:
             tasks.write(beside, task, outcome)
@@ -108,7 +105,8 @@ def _report(row: loop.Row, run: tracking.Run) -> None:
     step = int(row["step"])
     run.metrics({key: value for key, value in row.items() if key != "step"}, step=step)
     if not sys.stderr.isatty():  # a log file shows no progress bar: one line an evaluation instead
-        print(f"step {step}: training loss {row['train_loss']:.3f}, validation NME {row['val_nme']:.2f}", flush=True)
+        said = f"training loss {row['train_loss']:.3f}, error on validation {row['val_error']:.2f} % of the face box"
+        print(f"step {step}: {said}", flush=True)
 
 
 def _numbers(metrics: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
@@ -126,16 +124,7 @@ def _numbers(metrics: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
 # Checkpoints lie at the main workspace's root: what a temporary experiment's own folder holds is deleted with it.
 
 
-def checkpoint_path(task: Task) -> Path:
-    """Where this very training keeps its checkpoint, by the digest of its identity."""
-    digest = hashlib.sha256(json.dumps(task.identity(), sort_keys=True).encode()).hexdigest()[:12]
-    return tracking.workspace() / "checkpoints" / f"{task.strategy.name}-seed-{task.seed}-{digest}.pt"
-
-
-def adopt(resume: Path, checkpoint: Path, identity: Mapping[str, Any]) -> None:
-    """Makes a given checkpoint the one to go on from, after checking that it is of this very training."""
-    if not resume.exists():
-        raise FacemixError(f"--resume {resume}: no such file, expected a checkpoint of an earlier run of this training")
-    content = loop.read_checkpoint(resume, resume.read_bytes(), identity, torch.device("cpu"))
-    if resume.resolve() != checkpoint:
-        loop.write_checkpoint(checkpoint, content)
+def checkpoint_of(task: Task) -> Path:
+    """Where this very training keeps its checkpoint."""
+    name = f"{task.strategy.name}-seed-{task.seed}"
+    return checkpoint_path(tracking.workspace() / "checkpoints", name, task.identity())

@@ -5,6 +5,7 @@ A two-layer perceptron, residual, on points normalised by their own box; it neve
 """
 
 import copy
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -76,7 +77,7 @@ class Fitted:
     best_epoch: int
     """0: the identity was best, nothing is adapted."""
     history: list[dict[str, float]]
-    """One row an epoch: epoch, train_loss, val_nme."""
+    """One row an epoch: epoch, train_loss, val_error."""
 
 
 def fit(
@@ -111,8 +112,8 @@ def fit(
         adapter = LabelAdapter(settings.hidden)
     optimizer = torch.optim.AdamW(adapter.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.epochs)
-    best, best_epoch, best_nme = copy.deepcopy(adapter), 0, validate(adapter)
-    history = [{"epoch": 0.0, "train_loss": float((inputs - targets).abs().mean()), "val_nme": best_nme}]
+    best, best_epoch, best_error = copy.deepcopy(adapter), 0, validate(adapter)
+    history = [{"epoch": 0.0, "train_loss": float((inputs - targets).abs().mean()), "val_error": best_error}]
     for epoch in range(1, settings.epochs + 1):
         adapter.train()
         losses = []
@@ -125,10 +126,10 @@ def fit(
             optimizer.step()
             losses.append(float(loss.detach()))
         schedule.step()
-        val_nme = validate(adapter)
-        history.append({"epoch": float(epoch), "train_loss": float(np.mean(losses)), "val_nme": val_nme})
-        if val_nme < best_nme:
-            best, best_epoch, best_nme = copy.deepcopy(adapter), epoch, val_nme
+        val_error = validate(adapter)
+        history.append({"epoch": float(epoch), "train_loss": float(np.mean(losses)), "val_error": val_error})
+        if val_error < best_error or (math.isnan(best_error) and math.isfinite(val_error)):
+            best, best_epoch, best_error = copy.deepcopy(adapter), epoch, val_error
     return Fitted(adapter=best, best_epoch=best_epoch, history=history)
 
 

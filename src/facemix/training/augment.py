@@ -39,10 +39,10 @@ class _Some:
 class Changes:
     """What happens to each of n faces; all on the CPU."""
 
-    inward: Tensor
+    input_to_crop: Tensor
     """(n, 2, 3) similarity transforms from centred pixels of the input to centred pixels of the crop."""
     mirrored: Tensor
-    """(n,) bool: the points change their names; `inward` mirrors the picture."""
+    """(n,) bool: the points change their names; `input_to_crop` mirrors the picture."""
     colour_matrix: Tensor
     """(n, 3, 3)."""
     colour_shift: Tensor
@@ -59,7 +59,7 @@ class Changes:
     def part(self, start: int, stop: int) -> "Changes":
         """What happens to faces `start` to `stop` - 1."""
         return Changes(
-            inward=self.inward[start:stop],
+            input_to_crop=self.input_to_crop[start:stop],
             mirrored=self.mirrored[start:stop],
             colour_matrix=self.colour_matrix[start:stop],
             colour_shift=self.colour_shift[start:stop],
@@ -86,9 +86,9 @@ def draw(
         generator: on the CPU; the same state gives the same changes.
     """
     n = len(boxes)
-    inward = _input_to_crop(boxes, crop_size, context, size, settings, generator)
+    input_to_crop = _input_to_crop(boxes, crop_size, context, size, settings, generator)
     mirrored = torch.rand(n, generator=generator) < settings.mirror
-    inward[mirrored, :, 0] *= -1  # the picture is read from right to left
+    input_to_crop[mirrored, :, 0] *= -1  # the picture is read from right to left
     colour_matrix, colour_shift = _colours(n, settings, generator)
     blurred, noisy, occluded = (
         (torch.rand(n, generator=generator) < p).nonzero().squeeze(1)
@@ -101,7 +101,7 @@ def draw(
     # One field of uniform noise for the whole batch: drawing it for each face would cost more than all the rest.
     noise = torch.rand((3, size, size), generator=generator) - 0.5 if len(noisy) else None
     return Changes(
-        inward=inward,
+        input_to_crop=input_to_crop,
         mirrored=mirrored,
         colour_matrix=colour_matrix,
         colour_shift=colour_shift,
@@ -125,7 +125,7 @@ def apply(crops: Tensor, landmarks: Tensor, changes: Changes, size: int) -> tupl
         images (n, 3, size, size) float32 RGB in [0, 1], landmarks (n, 68, 2) in pixels of these images.
     """
     device = crops.device
-    images = sample(crops, upload(changes.inward, device), size)
+    images = sample(crops, upload(changes.input_to_crop, device), size)
     images = _apply_colours(images, upload(changes.colour_matrix, device), upload(changes.colour_shift, device))
     if len(changes.blurs.faces):
         blurred, deviation = (upload(part, device) for part in (changes.blurs.faces, *changes.blurs.values))
@@ -137,7 +137,7 @@ def apply(crops: Tensor, landmarks: Tensor, changes: Changes, size: int) -> tupl
         assert changes.noise is not None
         noisy, strength = (upload(part, device) for part in (changes.noises.faces, *changes.noises.values))
         images[noisy] += strength[:, None, None, None] * upload(changes.noise, device)
-    moved = _move_landmarks(landmarks, changes.inward, changes.mirrored, crops.shape[1], size)
+    moved = _move_landmarks(landmarks, changes.input_to_crop, changes.mirrored, crops.shape[1], size)
     return images.clamp_(0, 1), upload(moved, device)
 
 
@@ -165,17 +165,17 @@ def _input_to_crop(
     return transform
 
 
-def sample(crops: Tensor, inward: Tensor, size: int) -> Tensor:
+def sample(crops: Tensor, input_to_crop: Tensor, size: int) -> Tensor:
     """Images (n, 3, size, size), 0 to 255, that see crops (n, S, S, 3) uint8 through centred transforms (n, 2, 3).
 
     Bilinear, borders replicated. On a CPU OpenCV does it, in a third of the time that `grid_sample` takes and in the
     `channels_last` layout; the two differ by rounding only.
     """
-    return (_sample_by_opencv if crops.device.type == "cpu" else _sample_by_grid)(crops, inward, size)
+    return (_sample_by_opencv if crops.device.type == "cpu" else _sample_by_grid)(crops, input_to_crop, size)
 
 
-def _sample_by_opencv(crops: Tensor, inward: Tensor, size: int) -> Tensor:
-    transforms = inward.double().numpy().copy()  # next: between pixels that count from the corner
+def _sample_by_opencv(crops: Tensor, input_to_crop: Tensor, size: int) -> Tensor:
+    transforms = input_to_crop.double().numpy().copy()  # next: between pixels that count from the corner
     transforms[:, :, 2] += (crops.shape[1] - 1) / 2 - transforms[:, :, :2].sum(axis=2) * (size - 1) / 2
     images = np.empty((len(crops), size, size, 3), dtype=np.float32)
     for crop, transform, image in zip(crops.numpy(), transforms, images, strict=True):
@@ -190,22 +190,22 @@ def _sample_by_opencv(crops: Tensor, inward: Tensor, size: int) -> Tensor:
     return torch.from_numpy(images).permute(0, 3, 1, 2)
 
 
-def _sample_by_grid(crops: Tensor, inward: Tensor, size: int) -> Tensor:
+def _sample_by_grid(crops: Tensor, input_to_crop: Tensor, size: int) -> Tensor:
     # grid_sample counts from -1 to 1 between the outer edges of a picture (align_corners=False). The grid is a sum of
     # a row and a column: cheaper than the matrix products of affine_grid.
-    inward = inward * (2 / crops.shape[1])
+    input_to_crop = input_to_crop * (2 / crops.shape[1])
     pixels = torch.arange(size, device=crops.device) - (size - 1) / 2
-    along_x = pixels[None, :, None] * inward[:, None, :, 0]
-    along_y = pixels[None, :, None] * inward[:, None, :, 1] + inward[:, None, :, 2]
+    along_x = pixels[None, :, None] * input_to_crop[:, None, :, 0]
+    along_y = pixels[None, :, None] * input_to_crop[:, None, :, 1] + input_to_crop[:, None, :, 2]
     grid = along_x[:, None] + along_y[:, :, None]
     pictures = crops.permute(0, 3, 1, 2).float()
     return F.grid_sample(pictures, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
-def _move_landmarks(landmarks: Tensor, inward: Tensor, mirrored: Tensor, crop_size: int, size: int) -> Tensor:
+def _move_landmarks(landmarks: Tensor, input_to_crop: Tensor, mirrored: Tensor, crop_size: int, size: int) -> Tensor:
     landmarks = torch.where(mirrored[:, None, None], landmarks[:, _MIRROR], landmarks)
-    centred = landmarks - (crop_size - 1) / 2 - inward[:, None, :, 2]
-    moved: Tensor = centred @ torch.linalg.inv(inward[:, :, :2]).transpose(1, 2) + (size - 1) / 2
+    centred = landmarks - (crop_size - 1) / 2 - input_to_crop[:, None, :, 2]
+    moved: Tensor = centred @ torch.linalg.inv(input_to_crop[:, :, :2]).transpose(1, 2) + (size - 1) / 2
     return moved
 
 

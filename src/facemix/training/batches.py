@@ -99,18 +99,18 @@ class MixedBatches:
         return domain, np.concatenate(rows)
 
     def _stream(self, domain: int, first: int, count: int) -> npt.NDArray[np.int64]:
-        """Places first .. first + count of an endless stream of seeded permutations of a set's faces."""
+        """Positions first .. first + count of an endless stream of seeded permutations of a set's faces."""
         faces = self.sets[domain]
         if count == 0 or faces is None:
             return np.zeros(0, dtype=np.int64)
         n = len(faces.rows)
-        places = np.arange(first, first + count)
-        epochs = places // n
+        positions = np.arange(first, first + count)
+        epochs = positions // n
         drawn = np.empty(count, dtype=np.int64)
         for epoch in np.unique(epochs):
             order = np.random.default_rng([self.seed, domain, int(epoch)]).permutation(n)
             here = epochs == epoch
-            drawn[here] = order[places[here] % n]
+            drawn[here] = order[positions[here] % n]
         return faces.rows[drawn]
 
     def boxes(self, step: int) -> npt.NDArray[np.float32]:
@@ -176,11 +176,11 @@ def resident(batches: MixedBatches, device: torch.device, start: int, stop: int,
     total = sum(len(faces.rows) for _, faces in sets)
     crops = torch.empty((total, *batches.crop_shape), dtype=torch.uint8, device=device)
     landmarks = np.empty((total, N_POINTS, 2), dtype=np.float32)
-    places = {}  # of each set's rows among the crops
+    index = {}  # of each set's rows among the crops
     first = 0
     for d, faces in sets:
-        places[d] = np.zeros(len(faces.images), dtype=np.int64)
-        places[d][faces.rows] = first + np.arange(len(faces.rows))
+        index[d] = np.zeros(len(faces.images), dtype=np.int64)
+        index[d][faces.rows] = first + np.arange(len(faces.rows))
         for rows in np.array_split(faces.rows, max(1, -(-len(faces.rows) // chunk))):
             part = slice(first, first + len(rows))
             crops[part] = torch.from_numpy(faces.images[rows])
@@ -190,7 +190,7 @@ def resident(batches: MixedBatches, device: torch.device, start: int, stop: int,
 
     def load(step: int) -> tuple[Tensor, Tensor]:
         domain, rows = (drawn[start:stop] for drawn in batches.draw(step))
-        found = np.concatenate([places[d][rows[domain == d]] for d, _ in sets])
+        found = np.concatenate([index[d][rows[domain == d]] for d, _ in sets])
         return crops[upload(torch.from_numpy(found), device)], torch.from_numpy(landmarks[found])
 
     return load
@@ -203,16 +203,16 @@ def streamed(batches: MixedBatches, device: torch.device, start: int, stop: int)
         crops, landmarks = _tensors(batches, step, start, stop)
         return crops.pin_memory() if device.type == "cuda" else crops, landmarks
 
-    read_ahead = ahead(read)
+    prefetched = prefetch(read)
 
     def load(step: int) -> tuple[Tensor, Tensor]:
-        crops, landmarks = read_ahead(step)
+        crops, landmarks = prefetched(step)
         return crops.to(device, non_blocking=True), landmarks
 
     return load
 
 
-def ahead(of_step: Load) -> Load:
+def prefetch(of_step: Load) -> Load:
     """The same batches, each made in a thread while the one before is worked on."""
     thread = ThreadPoolExecutor(1, thread_name_prefix="batches")
     begun: dict[int, Future[tuple[Tensor, Tensor]]] = {}

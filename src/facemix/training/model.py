@@ -74,24 +74,24 @@ class LandmarkNet(nn.Module):
 
         When training also their variance (n, 68, 2) in x and y, square pixels: see `landmark_loss`.
         """
-        heatmaps, seen = self._seen(images)
+        heatmaps, cell_points = self._predict_cells(images)
         with torch.autocast(images.device.type, enabled=False):
-            centred = _mean(seen, heatmaps)
+            centred = _mean(cell_points, heatmaps)
             points = centred + self.centre
             if self.training:
-                return points, _mean(seen.square(), heatmaps) - centred.square()
+                return points, _mean(cell_points.square(), heatmaps) - centred.square()
         if not self.mirror:
             return points
-        heatmaps, seen = self._seen(images.flip(-1))
+        heatmaps, cell_points = self._predict_cells(images.flip(-1))
         with torch.autocast(images.device.type, enabled=False):
-            x, y = _mean(seen, heatmaps)[:, self.mirror_order].unbind(dim=-1)
+            x, y = _mean(cell_points, heatmaps)[:, self.mirror_order].unbind(dim=-1)
         return (points + torch.stack([self.centre - x, y + self.centre], dim=-1)) / 2
 
-    def _seen(self, images: Tensor) -> tuple[Tensor, Tensor]:
+    def _predict_cells(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Heatmaps (n, 68, cells) that sum to 1, and where each cell sees each landmark (n, 68, 2, cells).
 
-        Places are in pixels from the middle of the input: small numbers, so that the mean of their squares less the
-        square of their mean is exact enough.
+        The points are in pixels from the middle of the input: small numbers, so that the mean of their squares less
+        the square of their mean is exact enough.
         """
         features = self.backbone((images - self.mean) / self.deviation)[self.first :]
         x: Tensor | None = None
@@ -106,9 +106,11 @@ class LandmarkNet(nn.Module):
         return self._decode(self.heatmaps(x), self.offsets(x))
 
     def _decode(self, heatmaps: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor]:
-        # Coordinates stay in float32 under autocast: bfloat16 has too few digits for a fraction of a pixel.
-        heatmaps = heatmaps.flatten(2).float().softmax(dim=-1)
-        offsets = offsets.float().reshape(len(heatmaps), N_POINTS, 2, heatmaps.shape[-1])
+        # Coordinates keep the precision of the weights under autocast: bfloat16 has too few digits for a fraction of a
+        # pixel.
+        heatmaps, offsets = (part.to(self.cells.dtype) for part in (heatmaps, offsets))
+        heatmaps = heatmaps.flatten(2).softmax(dim=-1)
+        offsets = offsets.reshape(len(heatmaps), N_POINTS, 2, heatmaps.shape[-1])
         return heatmaps, torch.add(self.cells.T, offsets, alpha=STRIDE)
 
 

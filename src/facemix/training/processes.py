@@ -47,7 +47,7 @@ class Group:
         """The first face of a batch that is this process's, and the one after its last.
 
         Raises:
-            ValueError: the batch cannot be shared out equally.
+            FacemixError: the processes cannot share the batch equally.
         """
         if batch_size % self.size:
             raise FacemixError(
@@ -57,7 +57,7 @@ class Group:
         share = batch_size // self.size
         return self.rank * share, (self.rank + 1) * share
 
-    def share_out(self, model: nn.Module) -> tuple[nn.Module, nn.Module]:
+    def wrap_ddp(self, model: nn.Module) -> tuple[nn.Module, nn.Module]:
         """A model of which each process sees its part of the batch only: with normalisation over the whole batch.
 
         Returns:
@@ -66,7 +66,7 @@ class Group:
         """
         if self.size == 1:
             return model, model
-        _normalise_together(model)
+        normalise_together(model)
         # static_graph: a backbone may have layers that no landmark depends on. Buffers are equal everywhere as it is.
         return model, nn.parallel.DistributedDataParallel(model, forward_sync_buffers=False, static_graph=True)
 
@@ -77,7 +77,7 @@ class Group:
             dist.all_reduce(value)
         return value
 
-    def of_first(self, make: Callable[[], float]) -> float:
+    def broadcast_from_first(self, make: Callable[[], float]) -> float:
         """A number that the first process alone makes, on all of them."""
         number = torch.tensor(make() if self.rank == 0 else 0.0, dtype=torch.float64)
         if self.size > 1:
@@ -180,9 +180,10 @@ def is_loss_of_a_process(error: BaseException) -> bool:
 class GlobalBatchNorm(nn.Module):
     """Batch normalisation by the statistics of the whole batch, of which each process holds an equal part.
 
-    What `nn.SyncBatchNorm` does, which knows GPUs only, where it makes the host wait in each layer: its parts may be
-    unequal. Takes the place of a `BatchNorm2d` (or timm's, which has a dropout and an activation in it) and keeps its
-    parameters, its buffers and their names.
+    `nn.SyncBatchNorm` does this on GPUs alone: torch has no kernels of it for CPUs. One way for both is one to test,
+    and with equal parts the host need not wait for a GPU in each layer, as it does there. Takes the place of a
+    `BatchNorm2d` (or timm's, which has a dropout and an activation in it) and keeps its parameters, its buffers and
+    their names.
     """
 
     weight: Tensor
@@ -202,61 +203,49 @@ class GlobalBatchNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, C, H, W) to the same shape; while training, all processes must call it together."""
-        if not self.training:
-            x = F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
-        else:
-            x, mean, variance = _Normalise.apply(x, self.weight, self.bias, self.eps)  # type: ignore[no-untyped-call]
-            n = x.numel() / x.shape[1] * dist.get_world_size()
-            assert self.momentum is not None
+        after: Tensor = self.after(self._normalise_together(x) if self.training else self._normalise_as_learned(x))
+        return after
+
+    def _normalise_as_learned(self, x: Tensor) -> Tensor:
+        return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
+
+    def _normalise_together(self, x: Tensor) -> Tensor:
+        exact = x.to(self.weight.dtype)  # under autocast x has too few digits
+        variance, mean = torch.var_mean(exact, dim=(0, 2, 3), correction=0)
+        variances, means = _Gather.apply(torch.stack([variance, mean])).unbind(1)  # type: ignore[no-untyped-call]
+        mean = means.mean(0)
+        variance = variances.mean(0) + means.var(0, correction=0)  # within and between the equal parts
+        n = x.numel() / x.shape[1] * len(means)
+        assert self.momentum is not None
+        with torch.no_grad():
             self.running_mean.lerp_(mean, self.momentum)
             self.running_var.lerp_(variance * (n / (n - 1)), self.momentum)
             self.num_batches_tracked += 1
-        after: Tensor = self.after(x)
-        return after
+        scale = self.weight * torch.rsqrt(variance + self.eps)
+        shift = self.bias - mean * scale
+        return torch.addcmul(shift[:, None, None], exact, scale[:, None, None]).to(x.dtype)
 
 
-def _normalise_together(module: nn.Module) -> None:
+class _Gather(torch.autograd.Function):
+    """The tensors of all processes, one below the other; gradients go back to where they belong."""
+
+    @staticmethod
+    def forward(_ctx: Any, own: Tensor) -> Tensor:
+        each = [torch.empty_like(own) for _ in range(dist.get_world_size())]
+        dist.all_gather(each, own)
+        return torch.stack(each)
+
+    @staticmethod
+    def backward(_ctx: Any, *gradients: Tensor) -> Tensor:
+        total = gradients[0].clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total[dist.get_rank()]
+
+
+def normalise_together(module: nn.Module) -> None:
+    """Replaces the batch normalisations within a module."""
     for name, child in module.named_children():
         if isinstance(child, nn.BatchNorm2d):
             setattr(module, name, GlobalBatchNorm(child))
         else:
-            _normalise_together(child)
-
-
-class _Normalise(torch.autograd.Function):
-    """The normalisation itself, with one exchange forward and one backward."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
-        variances, means = torch.var_mean(x.float(), dim=(0, 2, 3), correction=0)
-        each = [torch.empty_like(torch.stack([means, variances])) for _ in range(dist.get_world_size())]
-        dist.all_gather(each, torch.stack([means, variances]))
-        all_means, all_variances = torch.stack(each).unbind(1)
-        mean = all_means.mean(0)
-        variance = all_variances.mean(0) + all_means.var(0, correction=0)  # within and between the equal parts
-        scale = torch.rsqrt(variance + eps)
-        ctx.save_for_backward(x, weight, mean, scale)  # under autocast x is half as large as what is made of it here
-        ctx.mark_non_differentiable(mean, variance)
-        y = torch.addcmul(_of_channels(bias), _normalised(x, mean, scale), _of_channels(weight))
-        return y.to(x.dtype), mean, variance
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
-        x, weight, mean, scale = ctx.saved_tensors
-        normal, upper = _normalised(x, mean, scale), gradients[0].float()
-        sums = torch.stack([upper.sum((0, 2, 3)), (upper * normal).sum((0, 2, 3))])
-        means = sums.clone()
-        dist.all_reduce(means)
-        means /= normal.numel() / normal.shape[1] * dist.get_world_size()
-        lower = upper - _of_channels(means[0]) - normal * _of_channels(means[1])
-        lower = (lower * _of_channels(weight * scale)).to(gradients[0].dtype)
-        return lower, sums[1], sums[0], None  # DDP averages those of the parameters
-
-
-def _normalised(x: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
-    return (x.float() - _of_channels(mean)) * _of_channels(scale)
-
-
-def _of_channels(values: Tensor) -> Tensor:
-    """(C,) to (1, C, 1, 1)."""
-    return values[:, None, None]
+            normalise_together(child)

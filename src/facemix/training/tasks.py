@@ -280,8 +280,8 @@ def fit_adapter(task: Task, trained: Outcome | None = None) -> Outcome:
         "hidden": task.params.adaptation.hidden,
         "pairs": len(pairs),
         "best_epoch": fitted.best_epoch,
-        "val_error_before": fitted.history[0]["val_nme"],
-        "val_error_after": fitted.history[fitted.best_epoch]["val_nme"],
+        "val_error_before": fitted.history[0]["val_error"],
+        "val_error_after": fitted.history[fitted.best_epoch]["val_error"],
         "mean_shift": float(np.linalg.norm(gap, axis=-1).mean()),
     }
     kept = {key: base.about[key] for key in ("network", "training")}

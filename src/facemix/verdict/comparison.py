@@ -350,15 +350,18 @@ def _first(rows: Sequence[Mapping[str, Any]], verdict: str) -> Mapping[str, Any]
 
 def _against(row: Mapping[str, Any]) -> str:
     """`mixing against real_only (...)`, with the faces that both saw where those differ."""
-    seen = (row["faces_seen"], row["compared_faces_seen"])
-    cost = f", which saw {seen[0]:,} faces and {seen[1]:,}" if seen[0] != seen[1] else ""
-    return f"{row['strategy']} against {row['compared_with']} ({_numbers(row)}){cost}"
+    name, other, seen, other_seen = (
+        row[key] for key in ("strategy", "compared_with", "faces_seen", "compared_faces_seen")
+    )
+    cost = "" if seen == other_seen else f"; {name} saw {seen:,} faces, {other} {other_seen:,}"
+    return f"{name} against {other} ({_numbers(row)}){cost}"
 
 
 def _needed(combined: Sequence[Mapping[str, Any]]) -> str:
     """What to train so that the question can be answered; empty where nothing is lacking but a difference."""
     seeds = any(row["compared_seeds"] == 1 for row in combined)
     control = any(row["faces_seen"] > row["compared_faces_seen"] and row["verdict"] == UNDECIDED for row in combined)
+    control |= any(row["compared_seeds"] == 1 and row["compared_with"] == CONTROL for row in combined)
     if seeds and control:
         return (
             "set seeds and control_seeds to [0, 1, 2] in params.yaml and run `dvc repro`, or run "
@@ -430,12 +433,15 @@ def box_jitter_table(trained: Sequence[Trained]) -> list[dict[str, float]]:
 
 
 def validation_table(trained: Sequence[Trained]) -> list[dict[str, float | str]]:
-    """Validation NME at each evaluation of each training, mean over seeds, a column a strategy: for `dvc plots`."""
+    """Error on validation at each evaluation, in % of the longer side of the face box: mean over seeds, a column each.
+
+    For `dvc plots`.
+    """
     curves: dict[int, dict[str, list[float]]] = {}
     for one in trained:
         for row in one.history:
             if "step" in row:
-                curves.setdefault(int(row["step"]), {}).setdefault(one.strategy, []).append(row["val_nme"])
+                curves.setdefault(int(row["step"]), {}).setdefault(one.strategy, []).append(row["val_error"])
     names = [name for name in STRATEGIES if any(name in at for at in curves.values())]
     return [
         {"step": step, **{name: _mean(curves[step][name]) if name in curves[step] else "" for name in names}}

@@ -1,0 +1,304 @@
+"""Breaks the code in known ways and shows that the tests notice: the table of CONTRIBUTING.md.
+
+    python scripts/mutants.py              # all, about ten minutes on two cores
+    python scripts/mutants.py average NaN  # those whose description holds one of these words
+
+Each mutation is made in a copy of `src/`; the work tree is not touched. The named tests run first on the copy as it is,
+and must pass; then once for each mutation, until the first of them fails.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+LAWS, STATE, AUGMENT = "tests/training/test_laws.py", "tests/training/test_state.py", "tests/training/test_augment.py"
+PROCESSES = "tests/training/test_processes.py"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mutation:
+    """One way to break the code."""
+
+    what: str
+    file: str
+    """Below src/facemix."""
+    old: str
+    """Stands there exactly once."""
+    new: str
+    tests: str
+    """What must notice it."""
+
+
+def weaker(strength: str) -> Mutation:
+    return Mutation(
+        what=f"`mixing` trains without {strength}",
+        file="training/tasks.py",
+        old="augmentation=params.augmentation,",
+        new="augmentation=type(params.augmentation)(**(plain(params.augmentation) | "
+        f"({{{strength!r}: 0.0}} if task.strategy.name == 'mixing' else {{}}))),",
+        tests=LAWS,
+    )
+
+
+MUTATIONS = (
+    Mutation(
+        what="training on test faces too",
+        file="training/tasks.py",
+        old='rows = np.flatnonzero(pack.splits == "train")',
+        new='rows = np.flatnonzero(np.isin(pack.splits, ["train", "test"]))',
+        tests=LAWS,
+    ),
+    Mutation(
+        what="best step chosen on validation and test",
+        file="training/tasks.py",
+        old='validation = task.split("validation")\n\n    def validate(candidate',
+        new='validation = task.split("validation", "test")\n\n    def validate(candidate',
+        tests=LAWS,
+    ),
+    Mutation(
+        what="best epoch of the adapter chosen on test",
+        file="training/tasks.py",
+        old='real, validation = task.real, task.split("validation")',
+        new='real, validation = task.real, task.split("test")',
+        tests=LAWS,
+    ),
+    Mutation(
+        what="adapter fitted on validation labels too",
+        file="training/tasks.py",
+        old="    pairs = predict_pack(base, real, task.real_rows)\n",
+        new='    object.__setattr__(task, "real_rows", np.union1d(task.real_rows, validation))\n'
+        "    pairs = predict_pack(base, real, task.real_rows)\n",
+        tests=LAWS,
+    ),
+    Mutation(
+        what="`fine_tuning` trains twice the steps",
+        file="strategies.py",
+        old='"fine_tuning": {"synthetic_share": 0.0,',
+        new='"fine_tuning": {"synthetic_share": 0.0, "budgets": 2,',
+        tests=LAWS,
+    ),
+    Mutation(
+        what="`fine_tuning` trains at the full rate",
+        file="training/strategy.py",
+        old="        if not self.starts_from:\n",
+        new="        if True:\n",
+        tests=LAWS,
+    ),
+    Mutation(
+        what="`mixing` has a seed of its own",
+        file="training/tasks.py",
+        old="        seed=task.seed,\n    )\n    validation",
+        new='        seed=task.seed + (task.strategy.name == "mixing"),\n    )\n    validation',
+        tests=LAWS,
+    ),
+    weaker("rotation"),
+    weaker("colour"),
+    weaker("occlusion"),
+    Mutation(
+        what="field of view 10 % off in training",
+        file="training/tasks.py",
+        old="        context=model.context,\n        input_size",
+        new="        context=1.1 * model.context,\n        input_size",
+        tests=LAWS,
+    ),
+    Mutation(
+        what="field of view 10 % off in augmentation",
+        file="training/augment.py",
+        old="    field = context * (boxes",
+        new="    field = 1.1 * context * (boxes",
+        tests=AUGMENT,
+    ),
+    Mutation(
+        what="faces framed by the box that they were cropped with",
+        file="training/recipe.py",
+        old="            torch.from_numpy(self.batches.boxes(step)),\n",
+        new="            (torch.tensor([[-0.5, -0.5, 0.5, 0.5]]) * crop_size / 2 + (crop_size - 1) / 2)"
+        ".expand(self.batches.batch_size, 4),\n",
+        tests=LAWS,
+    ),
+    Mutation(
+        what="moving average without buffers",
+        file="training/state.py",
+        old="return [*model.parameters(), *(buffer for buffer in model.buffers() if buffer.is_floating_point())]",
+        new="return [*model.parameters()]",
+        tests=STATE,
+    ),
+    Mutation(
+        what="moving average with decay 0",
+        file="training/state.py",
+        old="get_ema_multi_avg_fn(min(decay, (1 + step) / (10 + step)))",
+        new="get_ema_multi_avg_fn(0.0)",
+        tests=STATE,
+    ),
+    Mutation(
+        what="moving average not used",
+        file="training/state.py",
+        old="_copy(self.averaged.state_dict())",
+        new="_copy(self.model.state_dict())",
+        tests=STATE,
+    ),
+    Mutation(
+        what="weight decay on everything",
+        file="training/state.py",
+        old='if p.ndim <= 1], "weight_decay": 0.0}',
+        new='if p.ndim <= 1], "weight_decay": weight_decay}',
+        tests=STATE,
+    ),
+    Mutation(
+        what="a NaN on validation sticks",
+        file="training/state.py",
+        old="if not self.best or (math.isfinite(val_nme) and val_nme < min(so_far, default=math.inf)):",
+        new='if not self.best or val_nme < min((row["val_nme"] for row in self.history), default=math.inf):',
+        tests=STATE,
+    ),
+    Mutation(
+        what="what is random in a backbone is not seeded",
+        file="training/state.py",
+        old="        seed_backbone(step_seed(recipe.seed, self.step) + group.rank, device)\n",
+        new="",
+        tests=STATE,
+    ),
+    Mutation(
+        what="input of the backbone not normalised",
+        file="training/model.py",
+        old="self.backbone((images - self.mean) / self.deviation)",
+        new="self.backbone(images)",
+        tests="tests/training/test_model.py",
+    ),
+    Mutation(
+        what="adapter: a mirrored face keeps the names of its points",
+        file="training/adaptation.py",
+        old="return points[:, torch.from_numpy(MIRROR.copy())] * ",
+        new="return points * ",
+        tests="tests/training/test_adaptation.py",
+    ),
+    Mutation(
+        what="a new row with `adapts_predictions` gets no adapter",
+        file="training/tasks.py",
+        old="    if task.strategy.adapts_predictions:\n",
+        new="    if task.strategy.shares_network_of:\n",
+        tests=LAWS,
+    ),
+    Mutation(
+        what="the network behind the adapter is not counted",
+        file="training/tasks.py",
+        old='        behind |= adapting.about["training"]["faces_seen"]\n',
+        new="",
+        tests=LAWS,
+    ),
+    Mutation(
+        what="processes: statistics of the own part of the batch",
+        file="training/processes.py",
+        old="        return torch.stack(each)\n",
+        new="        return torch.stack([own for _ in each])\n",
+        tests=PROCESSES,
+    ),
+    Mutation(
+        what="processes: no gradient through the others' statistics",
+        file="training/processes.py",
+        old="        dist.all_reduce(total)\n",
+        new="",
+        tests=PROCESSES,
+    ),
+    Mutation(
+        what="processes: variance of the own number of faces",
+        file="training/processes.py",
+        old="n = x.numel() / x.shape[1] * len(means)",
+        new="n = x.numel() / x.shape[1]",
+        tests=PROCESSES,
+    ),
+    Mutation(
+        what="box jitter ignored",
+        file="training/predictions.py",
+        old="predict_pack(landmarker, pack, rows, level)",
+        new="predict_pack(landmarker, pack, rows)",
+        tests=LAWS,
+    ),
+    Mutation(
+        what="predictions stay in pixels of the crop",
+        file="training/predictions.py",
+        old="geometry.apply(back, predict_pack(landmarker, pack, rows, level)).astype",
+        new="predict_pack(landmarker, pack, rows, level).astype",
+        tests="tests/training/test_predictions.py",
+    ),
+    Mutation(
+        what="truth stays in pixels of the crop",
+        file="evaluation/measure.py",
+        old="truth = geometry.apply(geometry.invert(pack.transforms[rows]), pack.landmarks[rows])",
+        new="truth = pack.landmarks[rows]",
+        tests="tests/evaluation/test_measure.py",
+    ),
+    Mutation(
+        what="NME in % of the predicted face's size",
+        file="evaluation/metrics.py",
+        old="size = NORMALIZERS[normalizer](truth)",
+        new="size = NORMALIZERS[normalizer](predicted)",
+        tests="tests/evaluation/test_metrics.py",
+    ),
+)
+
+
+class Broken(SystemExit):
+    """The table cannot be made."""
+
+
+def main(words: Sequence[str]) -> None:
+    chosen = [one for one in MUTATIONS if not words or any(word in one.what for word in words)]
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "src"
+        shutil.copytree(ROOT / "src", source, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+        mutated = {one: changed(source, one) for one in chosen}  # all old texts are looked for before anything runs
+        code, said = tested(source, *dict.fromkeys(one.tests for one in chosen))
+        if code != 0:
+            raise Broken(f"the tests fail on the code as it is:\n{said}")
+        print("| mutation | |\n|---|---|")
+        survivors = []
+        for one in chosen:
+            path = source / "facemix" / one.file
+            before = path.read_text(encoding="utf-8")
+            path.write_text(mutated[one], encoding="utf-8")
+            code, said = tested(source, one.tests)
+            path.write_text(before, encoding="utf-8")
+            if code not in (0, 1):  # 1: a test failed; more: there was nothing to run, or it could not be imported
+                raise Broken(f"{one.what}: pytest ended with {code}:\n{said}")
+            survivors += [one.what] if code == 0 else []
+            print(f"| {one.what} | {killed_by(said) if code else '**survives**'} |", flush=True)
+    if survivors:
+        raise Broken(f"{len(survivors)} of {len(chosen)} survive")
+
+
+def changed(source: Path, mutation: Mutation) -> str:
+    """The mutated text of its file."""
+    text = (source / "facemix" / mutation.file).read_text(encoding="utf-8")
+    if (times := text.count(mutation.old)) != 1:
+        raise Broken(
+            f"{mutation.what}: {mutation.file} holds this {times} times, expected once; mend the mutation:\n"
+            f"{mutation.old}"
+        )
+    return text.replace(mutation.old, mutation.new)
+
+
+def tested(source: Path, *tests: str) -> tuple[int, str]:
+    """Exit status and output of pytest, with the code of `source`."""
+    # Without byte code: a file that changes twice in a second is not compiled anew.
+    environment = os.environ | {"PYTHONPATH": str(source), "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+def killed_by(said: str) -> str:
+    """The first test that failed."""
+    found = re.search(r"^(?:FAILED|ERROR) \S+::(\w+)", said, re.MULTILINE)
+    return f"`{found[1]}`" if found else "killed"
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

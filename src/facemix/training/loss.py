@@ -1,0 +1,25 @@
+"""The loss: how unlikely the true points are under what the network says."""
+
+from torch import Tensor
+
+SHARPEST = 0.5
+"""Scale of the errors of a point that the network is perfectly sure of, per cent of the input's side."""
+
+
+def landmark_loss(points: Tensor, variance: Tensor, targets: Tensor, input_size: int) -> Tensor:
+    """How unlikely the true points are if errors follow a Laplace distribution as wide as the network is unsure.
+
+    Lengths are in per cent of the input's side. To be sure pays where it is right and costs where it is wrong, so easy
+    points get sharp heatmaps and the last fraction of a pixel, and hard ones do not drown them. Of the losses in
+    docs/ablation.md the best. After A. Kumar et al., "LUVLi Face Alignment" (CVPR 2020), with the spread of the heatmap
+    itself as the scale.
+
+    Args:
+        points: (n, 68, 2) pixels of the input, as predicted.
+        variance: (n, 68, 2) square pixels, of what they are the mean of.
+        targets: (n, 68, 2) true points.
+        input_size: side of the input in pixels.
+    """
+    per_cent = 100 / input_size
+    scale = (variance * per_cent**2 + SHARPEST**2).sqrt()
+    return ((points - targets).abs() * per_cent / scale + scale.log()).mean()
