@@ -1,5 +1,6 @@
 """`facemix compare`: ranks the trained strategies and writes `reports/`."""
 
+import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -85,7 +86,7 @@ def _summary(found: _Found) -> dict[str, Any]:
         "best": found.ranked[0]["strategy"],
         **({} if found.n_leaking is None else {"leaking_test_faces": found.n_leaking}),
         **({} if found.floor is None else {"human_floor": found.floor}),
-        "verdict": {"status": found.verdict.status, "sentence": found.verdict.sentence},
+        "verdict": dataclasses.asdict(found.verdict),
     }
 
 

@@ -57,21 +57,36 @@ def compose(found: Found) -> Report:
         ("data", "The data"): provenance.data(found),
         ("reproduce", "How to get the same"): provenance.reproduce(found),
     }
+    verdict = found.summary["verdict"]
     return Report(
-        verdict=found.summary["verdict"]["sentence"],
-        status=found.summary["verdict"]["status"],
+        question="Does a detector of 68 facial landmarks get better when synthetic (rendered) faces are added to real "
+        "ones?",
+        answer=verdict["answer"],
+        status=verdict["status"],
+        picture=results.ranking_picture(found),
+        advice=_advice(found),
         notes=_notes(found),
         sections=[Section(name=name, title=title, pieces=pieces) for (name, title), pieces in sections.items()],
     )
 
 
+def _advice(found: Found) -> str:
+    """What a reader does next."""
+    bring = "bring photographs of your own: `facemix import FORMAT PATH`, then `dvc repro`"
+    advice = found.summary["verdict"]["advice"]
+    if found.stand_in:
+        return f"{bring[0].upper()}{bring[1:]}." + (f" For a verdict, {advice}." if advice else "")
+    if advice:
+        return f"{advice[0].upper()}{advice[1:]}."
+    return "Ask how much: `facemix sweep alpha=0,0.25,...,1 n_real=50,100,all seeds=3`, then `dvc repro`."
+
+
 def _notes(found: Found) -> list[str]:
     size = figures.FACE_SIZES[found.summary["normalizer"]]
     notes = [
-        "The question: does a detector of 68 facial landmarks get better when synthetic (rendered) faces are added to "
-        "real ones? One network is trained by several strategies under equal budgets, and all are judged on the same "
-        "test faces. NME, the normalised mean error, is the mean distance between a predicted and a true landmark in "
-        f"per cent of the {size}: less is better."
+        "One network is trained by several strategies, and all are judged on the same test faces. NME, the normalised "
+        f"mean error, is the mean distance between a predicted and a true landmark in per cent of the {size}: less is "
+        "better."
     ]
     if found.stand_in:
         notes.insert(
