@@ -77,7 +77,7 @@ def main() -> None:
 def read_obj(path: Path):
     """Vertices (n, 3), texture coordinates (m, 2), and per group its quads and their texture quads (k, 4)."""
     vertices, uv, faces, uv_faces, group = [], [], {}, {}, ""
-    for line in path.read_text().splitlines():
+    for line in path.read_text(encoding="utf-8").splitlines():
         key, *rest = line.split() or [""]
         if key == "v":
             vertices.append(rest[:3])
@@ -137,7 +137,7 @@ def target_files(source: Path) -> dict[str, Path]:
 def read_target(path: Path, n: int):
     """Displacements (n, 3) of one morph target."""
     offsets = np.zeros((n, 3))
-    with gzip.open(path, "rt") if path.suffix == ".gz" else path.open() as lines:
+    with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as lines:
         for line in lines:
             fields = line.split()
             if len(fields) == 4 and not line.startswith("#"):

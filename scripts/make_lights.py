@@ -47,7 +47,7 @@ def read_exr(module: Path) -> np.ndarray:
     The maps hold large negative values, and in the dark nothing but coloured noise: what is darker than a share of the
     mean is lifted to it.
     """
-    encoded = re.search(r"base64,([A-Za-z0-9+/=]+)", module.read_text())
+    encoded = re.search(r"base64,([A-Za-z0-9+/=]+)", module.read_text(encoding="utf-8"))
     if encoded is None:
         raise ValueError(f"{module}: no base64 data found")
     with tempfile.NamedTemporaryFile(suffix=".exr") as file:

@@ -34,7 +34,7 @@ def main() -> None:
     head = Head()
     with np.load(HEAD) as data:
         rows = {int(number): row for row, number in enumerate(data["original_ids"])}
-    wigs = {name: json.loads((folder / name / f"{name}.json").read_text()) for name in WIGS}
+    wigs = {name: json.loads((folder / name / f"{name}.json").read_text(encoding="utf-8")) for name in WIGS}
     modelled = np.concatenate([modelled_points(wigs[name]) for name in FITTED])
     worn = np.concatenate([worn_points(wigs[name], head, rows) for name in FITTED])
     place = np.linalg.lstsq(np.column_stack([modelled, np.ones(len(modelled))]), worn, rcond=None)[0]

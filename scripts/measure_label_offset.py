@@ -8,6 +8,8 @@ one half of its pictures they are to the left. So in photographs that it was not
 points lie to the right of what it finds; in the mirrored photographs as far to the left. Half of the difference is the
 offset, in pixels of the photograph. A detector that prefers a side for another reason does so in both and drops out.
 
+`facemix prepare` measures the same by the symmetry of faces, without a detector; this is the second opinion.
+
 Prints it for each subset of the validation faces with its standard error, and what it costs: the NME, and the NME with
 each prediction moved by that many pixels.
 """

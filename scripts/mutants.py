@@ -290,7 +290,7 @@ def tested(source: Path, *tests: str) -> tuple[int, str]:
     # Without byte code: a file that changes twice in a second is not compiled anew.
     environment = os.environ | {"PYTHONPATH": str(source), "PYTHONDONTWRITEBYTECODE": "1"}
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, encoding="utf-8", check=False)
     return done.returncode, done.stdout + done.stderr
 
 

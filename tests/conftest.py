@@ -1,5 +1,6 @@
 """What every test may ask for."""
 
+import fcntl
 import os
 import sys
 from collections.abc import Iterator
@@ -16,10 +17,21 @@ from toy_project import Shell
 hypothesis.settings.register_profile("facemix", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("facemix")
 
+ORDER = ("test_repro_trains_and_ranks", "test_commands.py", "test_generator.py", "test_realism.py", "end_to_end")
+"""Parts of tests' names, or markers: what runs first. Whatever matches none comes last."""
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The runs of the real commands first: of several processes none is left alone with the longest."""
-    items.sort(key=lambda item: "end_to_end" not in item.keywords)
+    """The longest first, so that of several processes none is left alone with them.
+
+    While one process makes the pipeline that most end-to-end tests look at, the others do what needs none.
+    """
+
+    def place(item: pytest.Item) -> int:
+        known = (number for number, part in enumerate(ORDER) if part in item.nodeid or part in item.keywords)
+        return next(known, len(ORDER))
+
+    items.sort(key=place)
 
 
 @pytest.fixture(scope="session")
@@ -37,25 +49,52 @@ def params() -> config.Params:
 
 
 @pytest.fixture(scope="session")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A fresh clone of the files that git knows. What a test changes there, it puts back."""
-    return toy_project.fresh(tmp_path_factory.mktemp("clone") / "facemix")
+def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the project after `dvc repro`, made by the first test process that asks for it.
+
+    `facemix`: two sets imported, trained and compared by the preset `smoke`; `printed`: what `dvc repro` said. Nobody
+    changes it.
+    """
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "pipeline"
+    folder.mkdir(exist_ok=True)
+    printed, failure = folder / "printed", folder / "failure"
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if failure.exists():
+            pytest.fail(f"`dvc repro` failed in another test process: {failure.read_text()}", pytrace=False)
+        if not printed.exists():
+            try:
+                said = toy_project.reproduce(toy_project.fresh(folder / "facemix"), folder / "data")
+            except BaseException as error:
+                failure.write_text(str(error))
+                raise
+            printed.write_text(said)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def project(pipeline: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the project after `dvc repro` for the tests of one process. What a test changes there, it puts back."""
+    return toy_project.copy(pipeline / "facemix", tmp_path_factory.mktemp("clone") / "facemix")
+
+
+@pytest.fixture(scope="session")
+def reproduced(pipeline: Path) -> str:
+    """What `dvc repro` printed in the project."""
+    return (pipeline / "printed").read_text()
 
 
 @pytest.fixture(scope="session")
 def shell(project: Path) -> Shell:
-    """Runs a command in the clone, as a user with the environment activated would; returns what it prints."""
+    """Runs a command in the project, as a user with the environment activated would; returns what it prints."""
     return toy_project.shell_in(project)
 
 
 @pytest.fixture(scope="session")
-def reproduced(shell: Shell, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """What `dvc repro` prints after two imports and `facemix preset smoke`."""
-    toy_project.begin(shell, tmp_path_factory.mktemp("data"))
-    shell("git add -A && git commit -qm smoke")
-    printed = shell("dvc repro")
-    shell("git add -A && git commit -qm results")
-    return printed
+def facemix(project: Path) -> Shell:
+    """Runs `facemix ...` in the project, but in this process; returns what it prints."""
+    return toy_project.facemix_in(project)
 
 
 @pytest.fixture(autouse=True)

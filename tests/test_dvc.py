@@ -29,6 +29,8 @@ STALE = {
     "faces/contours.py": {"render", "leaks"} | PACKS | TRAININGS | FIGURES,
     "faces/formats/*": PACKS | {"leaks"} | TRAININGS | FIGURES,
     "faces/face.py": PACKS | {"leaks"} | TRAININGS | FIGURES,
+    "faces/integrity.py": PACKS | {"leaks"} | TRAININGS | FIGURES,
+    "faces/offset.py": PACKS | {"leaks"} | TRAININGS | FIGURES,
     "faces/images.py": PACKS | {"leaks"} | TRAININGS | FIGURES,
     "faces/packing.py": PACKS | {"leaks"} | TRAININGS | FIGURES,
     "faces/sources.py": PACKS | {"leaks"} | TRAININGS | FIGURES,

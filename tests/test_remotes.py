@@ -14,7 +14,7 @@ import pytest
 from facemix.strategies import STRATEGIES
 from toy_project import STAGE, Shell, environment, shell_in
 
-pytestmark = pytest.mark.end_to_end
+pytestmark = [pytest.mark.end_to_end, pytest.mark.xdist_group("remotes")]  # they share what is pulled
 
 S3 = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_DEFAULT_REGION": "us-east-1"}
 NO_WORK = "Data and pipelines are up to date."

@@ -1,19 +1,37 @@
 """The project in a folder of its own with drawn faces, and the commands that a user types there."""
 
-import json
+import contextlib
+import io
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 import toy
+from facemix import cli
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 STAGE = re.compile(r"^Running stage '(.+)':", re.MULTILINE)
+TRAININGS = {
+    f"{name}@0"
+    for name in (
+        "synthetic_only",
+        "real_only",
+        "label_adaptation",
+        "data_adaptation",
+        "mixing",
+        "fine_tuning",
+        "control",
+    )
+}
 Shell = Callable[..., str]
 
 
@@ -66,25 +84,109 @@ def shell_in(project: Path, **variables: str) -> Shell:
     return run
 
 
-def begin(shell: Shell, data: Path) -> None:
-    """A first commit, two imports and the smoke preset; the latter two are not committed."""
+@contextlib.contextmanager
+def inside(project: Path) -> Iterator[None]:
+    """This process as a user's there: working directory, environment, and warnings, which are theirs to read."""
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        patch.chdir(project)
+        wanted = environment(project)
+        for name in os.environ.keys() - wanted.keys():
+            patch.delenv(name)
+        for name, value in wanted.items():
+            patch.setenv(name, value)
+        yield
+
+
+def facemix_in(project: Path) -> Shell:
+    """Runs `facemix ...` there in this process, which has torch already; returns what it prints."""
+
+    def run(arguments: str, expect: int = 0) -> str:
+        printed, status = io.StringIO(), 0
+        with inside(project), contextlib.redirect_stdout(printed):
+            try:
+                cli.main(shlex.split(arguments))
+            except SystemExit as end:
+                status = end.code if isinstance(end.code, int) else 1
+                printed.write(f"{end.code}\n")
+        assert status == expect, f"facemix {arguments}\n{printed.getvalue()}"
+        return printed.getvalue()
+
+    return run
+
+
+def stale(project: Path) -> set[str]:
+    """The stages that `dvc repro` would surely run; those behind them run where what comes before changes."""
+    from dvc.repo import Repo
+
+    with inside(project), contextlib.redirect_stdout(io.StringIO()), Repo() as repo:
+        return {stage.addressing for stage in repo.reproduce(dry=True)}
+
+
+def begin(project: Path, data: Path) -> None:
+    """Commits the start, two imports and the smoke preset; few faces are rendered."""
+    shell, facemix = shell_in(project), facemix_in(project)
     shell("git init -q && git add -A && git commit -qm start")
-    shell(f"facemix import 300w {toy.write_300w(data / 'real', n=90)} --name toy")
-    shell(f"facemix import facesynthetics {toy.write_facesynthetics(data / 'drawn', n=60)}")
-    shell("facemix preset smoke")
+    facemix(f"import 300w {toy.write_300w(data / 'real', n=90)} --name toy")
+    facemix(f"import facesynthetics {toy.write_facesynthetics(data / 'drawn', n=60)}")
+    facemix("preset smoke")
+    set_params(project, {"render.synthetic.n": 4})
+    shell("git add -A && git commit -qm smoke")
 
 
-def runs(project: Path, shell: Shell, store: str = "sqlite:///mlflow.db") -> list[dict[str, Any]]:
+def set_params(project: Path, changes: dict[str, object]) -> None:
+    from facemix import config
+
+    config.update_params(project / "params.yaml", changes)
+
+
+def reproduce(project: Path, data: Path) -> str:
+    """Imports, trains and compares, and commits it all; returns what `dvc repro` prints."""
+    shell = shell_in(project)
+    begin(project, data)
+    printed = shell("dvc repro")
+    facemix_in(project)("deliver")
+    shell("git add -A && git commit -qm results")
+    return printed
+
+
+def copy(project: Path, to: Path) -> Path:
+    """A project's copy to work in. What DVC keeps is linked: it is never written to."""
+
+    def link_or_copy(source: str, target: str) -> None:
+        if "/.dvc/cache/files/" in source:
+            os.link(source, target)
+        else:
+            shutil.copy2(source, target)
+
+    return Path(shutil.copytree(project, to, copy_function=link_or_copy, symlinks=True))
+
+
+def client(project: Path, store: str = "") -> Any:
+    """MLflow's client of a store, by default the one at the root, once all that was kept is sent."""
+    from mlflow import MlflowClient
+
+    return MlflowClient(store or f"sqlite:///{project}/mlflow.db")
+
+
+def runs(project: Path, store: str = "") -> list[dict[str, Any]]:
     """Every MLflow run of a store, by default the one at the root, in order of start."""
-    code = (
-        f"import json, mlflow; c = mlflow.MlflowClient('{store}'); "
-        "e = [x.experiment_id for x in c.search_experiments()]; "
-        "print(json.dumps([dict(name=r.info.run_name, status=r.info.status, metrics=r.data.metrics, "
-        "params=r.data.params, tags=r.data.tags, "
-        "files=[f.path for f in c.list_artifacts(r.info.run_id)], "
-        "inputs=[d.dataset.name for d in r.inputs.dataset_inputs], "
-        "models=[m.model_id for m in (r.outputs.model_outputs if r.outputs else [])]) "
-        "for r in c.search_runs(e, order_by=['start_time'])], default=str))"
-    )
-    found: list[dict[str, Any]] = json.loads(shell(f'python -W ignore -c "{code}"').splitlines()[-1])
-    return found
+    if not store:
+        facemix_in(project)("deliver")
+    with inside(project):
+        mlflow = client(project, store)
+        experiments = [one.experiment_id for one in mlflow.search_experiments()]
+        return [
+            {
+                "id": run.info.run_id,
+                "name": run.info.run_name,
+                "status": run.info.status,
+                "metrics": run.data.metrics,
+                "params": run.data.params,
+                "tags": run.data.tags,
+                "files": {file.path for file in mlflow.list_artifacts(run.info.run_id)},
+                "inputs": {one.dataset.name for one in run.inputs.dataset_inputs},
+                "models": [model.model_id for model in (run.outputs.model_outputs if run.outputs else [])],
+            }
+            for run in mlflow.search_runs(experiments, order_by=["start_time"])
+        ]

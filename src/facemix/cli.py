@@ -1,6 +1,7 @@
 """`facemix ...`: what a user types and what the DVC stages run."""
 
 import argparse
+import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +17,9 @@ RECORDED = ("prepare", "train", "leaks", "compare", "report", "sweep")
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs one command; a mistake of the user's ends in one clear message and exit status 1."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that has no ± shows a question mark
     options = _parser().parse_args(arguments)
     try:
         if options.command in RECORDED:
@@ -48,6 +52,12 @@ def _data_commands(commands: Any) -> None:
     command.add_argument("--name", help="its name under data/sources/ROLE (default: 300w, or the folder's own name)")
     command.add_argument("--role", choices=("real", "synthetic"), help="default: by the format")
     command.add_argument("--link", action="store_true", help="link to the files instead of copying them")
+    command.add_argument(
+        "--group",
+        metavar="REGEX",
+        help="finds in a face's id (path without suffix) what names its photograph: first group, or the whole match "
+        "(default: names such as 0012_1 and 0012_2 are faces of one)",
+    )
     command.set_defaults(run=_import)
 
     command = commands.add_parser(
@@ -245,7 +255,14 @@ def _bench_commands(commands: Any) -> None:
 def _import(options: argparse.Namespace) -> None:
     from facemix.stages.import_source import import_source
 
-    import_source(options.format, options.path, name=options.name, role=options.role, link=options.link)
+    import_source(
+        options.format,
+        options.path,
+        name=options.name,
+        role=options.role,
+        link=options.link,
+        group=options.group,
+    )
 
 
 def _render(options: argparse.Namespace) -> None:

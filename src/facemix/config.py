@@ -3,6 +3,9 @@
 import dataclasses
 import difflib
 import json
+import math
+import re
+import types
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +14,7 @@ from typing import Any, Literal
 
 from facemix.errors import FacemixError
 from facemix.evaluation.metrics import NORMALIZERS
-from facemix.files import whole_file
+from facemix.files import read_text, whole_file
 
 PARAMS_FILE = Path("params.yaml")
 REPORTS = Path("reports")
@@ -44,6 +47,20 @@ class Source:
 
     name: str
     format: str
+    group: str | None = None
+    """A regular expression that finds in a face's id what names its photograph; without it, the names' usual look."""
+    offset: tuple[float, float] | None = None
+    """Pixels, x and y, that are added to every point of the set; without it, points stay where the files put them."""
+
+    def __post_init__(self) -> None:
+        if self.group is not None:
+            try:
+                re.compile(self.group)
+            except re.error as error:
+                _require(False, f"sources: {self.name}: group", self.group, f"a regular expression ({error})")
+        if self.offset is not None:
+            usable = all(math.isfinite(pixels) for pixels in self.offset)
+            _require(usable, f"sources: {self.name}: offset", list(self.offset), "two finite numbers of pixels, [x, y]")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -270,7 +287,7 @@ def load(path: Path = PARAMS_FILE) -> Params:
     from ruamel.yaml.error import YAMLError
 
     try:
-        content = YAML(typ="safe").load(path)
+        content = YAML(typ="safe").load(read_text(path))
     except FileNotFoundError:
         raise ConfigError(f"{path}: not found; run from the project's root, where params.yaml lies") from None
     except YAMLError as error:
@@ -288,8 +305,10 @@ def parse(content: object) -> Params:
 
 
 def plain(record: Any) -> dict[str, Any]:
-    """The nested mapping of a record of this module, as it stands in params.yaml."""
-    return dataclasses.asdict(record)
+    """The nested mapping of a record of this module, as it stands in params.yaml: optional keys where they are set."""
+    return dataclasses.asdict(
+        record, dict_factory=lambda items: {key: value for key, value in items if value is not None}
+    )
 
 
 def lookup(plain: Any, dotted: str) -> Any:
@@ -327,6 +346,13 @@ def _parse(kind: Any, value: object, key: str) -> Any:
     if dataclasses.is_dataclass(kind):
         return _parse_record(typing.cast(type, kind), value, key)
     origin, args = typing.get_origin(kind), typing.get_args(kind)
+    if origin is types.UnionType and args[-1] is types.NoneType:
+        return _parse(args[0], value, key)
+    if origin is tuple and args[-1] is not Ellipsis:
+        fits = isinstance(value, list) and len(value) == len(args)
+        _require(fits, key, value, f"a list of {len(args)} values")
+        pairs = zip(args, typing.cast(list[object], value), strict=True)
+        return tuple(_parse(one, item, f"{key}[{i}]") for i, (one, item) in enumerate(pairs))
     if origin is tuple:
         _require(isinstance(value, list), key, value, "a list")
         return tuple(_parse(args[0], item, f"{key}[{i}]") for i, item in enumerate(typing.cast(list[object], value)))
@@ -364,10 +390,13 @@ def _parse_record(kind: type, value: object, key: str) -> Any:
             near = difflib.get_close_matches(str(name), list(expected), n=1)
             hint = f"did you mean {prefix}{near[0]}?" if near else f"known here: {', '.join(expected)}"
             raise ConfigError(f"{prefix}{name}: unknown key; {hint}")
+    optional = {field.name for field in dataclasses.fields(kind) if field.default is not dataclasses.MISSING}
     for name in expected:
-        if name not in found:
+        if name not in found and name not in optional:
             raise ConfigError(f"{prefix}{name}: missing key; params.yaml must hold every knob")
-    return kind(**{name: _parse(hint, found[name], f"{prefix}{name}") for name, hint in expected.items()})
+    return kind(
+        **{name: _parse(hint, found[name], f"{prefix}{name}") for name, hint in expected.items() if name in found}
+    )
 
 
 def update_params(path: Path, changes: Mapping[str, object]) -> None:
@@ -381,15 +410,15 @@ def update_params(path: Path, changes: Mapping[str, object]) -> None:
     yaml = YAML()
     yaml.width = 4096  # do not fold long lines
     yaml.preserve_quotes = True
-    content = yaml.load(path)
+    content = yaml.load(read_text(path))
     for dotted, new in changes.items():
         try:
             _put(content, dotted, _flow_items(new))
         except KeyError:
             raise ConfigError(f"{path}: {dotted}: unknown key") from None
     parse(_to_plain(content))
-    with whole_file(path) as beside:
-        yaml.dump(content, beside)
+    with whole_file(path) as beside, beside.open("w", encoding="utf-8") as file:
+        yaml.dump(content, file)
 
 
 def _flow_items(value: object) -> object:
@@ -398,7 +427,12 @@ def _flow_items(value: object) -> object:
 
     if not isinstance(value, list):
         return value
-    row = CommentedSeq(CommentedMap(item) if isinstance(item, dict) else item for item in value)
+    row = CommentedSeq(
+        CommentedMap((key, list(one) if isinstance(one, tuple) else one) for key, one in item.items())
+        if isinstance(item, dict)
+        else item
+        for item in value
+    )
     row.fa.set_flow_style()
     return row
 

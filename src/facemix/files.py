@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from facemix.errors import FacemixError
+
 
 def _beside(path: Path) -> Path:
     return path.with_name(f".{path.name}.{os.getpid()}")
@@ -66,12 +68,12 @@ def alone(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = path.with_suffix(".lock")
-    with lock.open("w") as file:
+    with lock.open("wb") as file:
         os.set_inheritable(file.fileno(), True)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            print(f"another process does this very work ({lock}); waiting for it", flush=True)
+            print(f"another process holds the lock {lock}; waiting for it", flush=True)
             fcntl.flock(file, fcntl.LOCK_EX)
         for left in path.parent.glob(f".{path.name}.*"):
             shutil.rmtree(left) if left.is_dir() else left.unlink()
@@ -84,6 +86,20 @@ def _failure(path: Path, beside: Path, error: OSError) -> OSError:
         if blamed != path and not blamed.is_relative_to(beside) and not beside.is_relative_to(blamed):
             return error  # of another file, which is read while this one is written
     return OSError(error.errno, f"{path}: could not be written ({error.strerror or error}); nothing was changed")
+
+
+def read_text(path: Path) -> str:
+    """The text of a file in UTF-8, whatever the locale.
+
+    Raises:
+        FacemixError: it is in another encoding.
+        OSError: it cannot be read.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise FacemixError(f"{path}: line {line} is not UTF-8; save the file in that encoding") from None
 
 
 def write_table(path: Path, rows: Sequence[Mapping[str, object]], columns: Sequence[str] = ()) -> None:

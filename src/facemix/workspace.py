@@ -54,8 +54,8 @@ def record_packages(root: Path = Path()) -> None:
     path = root / PACKAGES_FILE
     content = yaml.load(path) if path.exists() else {}
     content.update(installed_packages())
-    with whole_file(path) as beside:
-        yaml.dump(content, beside)
+    with whole_file(path) as beside, beside.open("w", encoding="utf-8") as file:
+        yaml.dump(content, file)
 
 
 def code(package: Path) -> str:

@@ -15,7 +15,7 @@ from facemix.cli import main
 from facemix.faces import formats, packing, packs
 from facemix.training import tasks
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(autouse=True)
@@ -103,7 +103,7 @@ def test_it_says_what_decided_which_faces_validate(params: config.Params, capsys
     faces, _ = formats.read("300w", Path("photos"))
     validation = [face.id for face in faces if "trainset" in face.id][:3]
     listed = "\n".join(f"- {id_}" for id_ in validation)
-    Path("data/splits").mkdir(parents=True)
+    Path("data/splits/real").mkdir(parents=True)
     Path("data/splits/real/300w.yaml").write_text(f"excluded: []\nvalidation:\n{listed}\n")
     realism.realism(params, REAL, SETS[:1], [4], seeds=1)
     said = capsys.readouterr().out

@@ -6,6 +6,7 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
+import cv2
 import numpy as np
 import onnx
 import onnxruntime
@@ -17,6 +18,7 @@ from facemix.errors import FacemixError
 from facemix.evaluation import export as exporting
 from facemix.evaluation.export import Detector, export
 from facemix.faces import geometry
+from facemix.stages import export as stage
 from facemix.training.adaptation import LabelAdapter
 from facemix.training.landmarker import Landmarker
 from facemix.training.model import LandmarkNet
@@ -51,6 +53,12 @@ def run(path: Path, images: np.ndarray) -> np.ndarray:
     return session.run(["landmarks"], {"images": images})[0]
 
 
+def run_in_opencv(path: Path, images: np.ndarray) -> np.ndarray:
+    network = cv2.dnn.readNetFromONNX(str(path))
+    network.setInput(images)
+    return network.forward()
+
+
 def pictures(n: int) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (n, SIZE, SIZE, 3), dtype=np.uint8)
 
@@ -64,7 +72,35 @@ def test_the_file_gives_what_the_detector_predicts(folder: Path, n: int) -> None
     images = pictures(n).transpose(0, 3, 1, 2).astype(np.float32) / 255
     found = run(folder / "model.onnx", images)
     assert found.dtype == np.float32
-    np.testing.assert_allclose(found, expected, atol=1e-3)
+    np.testing.assert_allclose(found, expected, atol=exporting.TOLERANCE)
+    if n:
+        np.testing.assert_allclose(run_in_opencv(folder / "model.onnx", images), expected, atol=exporting.TOLERANCE)
+
+
+def test_gates_of_mobilenets_are_read_alike_by_all_runtimes(tmp_path: Path) -> None:
+    """MobileNetV3 has hard sigmoids, whose slope OpenCV takes no notice of."""
+    model = landmarker(backbone="mobilenetv3_small_050")
+    exported = export(model, tmp_path / "model.onnx")
+    assert exported.difference < exporting.TOLERANCE
+    assert exported.opencv_difference is not None and exported.opencv_difference < exporting.TOLERANCE
+    file = onnx.load(tmp_path / "model.onnx")
+    assert [(one.domain, one.version) for one in file.opset_import] == [("", exporting.OPSET)]
+
+
+def test_what_opencv_cannot_read_is_written_and_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Exact:
+        def run(self, names: list[str], feed: dict[str, np.ndarray]) -> list[np.ndarray]:
+            with torch.inference_mode():
+                return [Detector(landmarker(adapted=False))(torch.from_numpy(feed["images"])).numpy()]
+
+    monkeypatch.setattr(exporting, "_to_onnx", lambda *_: b"model")
+    monkeypatch.setattr(exporting, "_session", lambda _: Exact())
+    monkeypatch.setattr(exporting, "_speed", lambda *_: (1.0, 1.0))
+    assert export(landmarker(adapted=False), tmp_path / "model.onnx").opencv_difference is None
+    assert (tmp_path / "model.onnx").read_bytes() == b"model"
+    assert stage._in_opencv(None) == "OpenCV's dnn module cannot read this file; run it with ONNX Runtime"
+    assert "up to 12 px off with this file" in stage._in_opencv(12.0)
+    assert "up to nan px off" in stage._in_opencv(float("nan"))
 
 
 def test_the_adapter_is_part_of_what_is_exported() -> None:
@@ -96,9 +132,10 @@ def test_one_file_that_tells_nothing_of_the_machine(folder: Path) -> None:
 def test_what_is_exported_is_printed(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     cli.main(["export", str(folder), "--out", str(tmp_path / "a.onnx")])
     assert (tmp_path / "a.onnx").read_bytes() == (folder / "model.onnx").read_bytes()  # equal models, equal files
-    first, second = capsys.readouterr().out.splitlines()
+    first, opencv, second = capsys.readouterr().out.splitlines()
     assert first.startswith(f"{tmp_path / 'a.onnx'}: {(tmp_path / 'a.onnx').stat().st_size / 1e6:.2f} MB, at most ")
     assert first.endswith(" px from PyTorch")
+    assert opencv.startswith("OpenCV's dnn module reads it as well, at most ")
     assert "ms in ONNX Runtime" in second and "ms in PyTorch" in second
 
 

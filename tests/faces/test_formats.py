@@ -6,11 +6,12 @@ import cv2
 import numpy as np
 import pytest
 
+import toy
 from facemix.faces.face import BrokenFace, Face
 from facemix.faces.formats import DEFAULT_ROLES, OFFICIAL_300W, READERS, check, read
 
-# 68 distinct points within a 64 px image, exact in both file formats.
-POINTS = np.stack([8 + np.arange(68) * 7 % 48, 8 + np.arange(68) * 11 % 48], axis=1) + 0.25
+# 68 distinct points of a face of 47 px within a 64 px image, exact in both file formats.
+POINTS = np.round(4 * (24.75 * (toy.template() - [0, 0.22]) + 31.5)) / 4
 
 
 def write_image(path: Path, colour: int = 0) -> Path:
@@ -104,7 +105,7 @@ def test_faces_of_one_photo_share_it_also_across_train_and_test(tmp_path):
         "helen/testset/296814969_3": "helen/296814969",
         "lfpw/trainset/image_0001": "lfpw/trainset/image_0001",
         "lfpw/testset/image_0001": "lfpw/testset/image_0001",
-        "ibug/image_003_1": "ibug/image_003_1",
+        "ibug/image_003_1": "ibug/image_003",
     }
 
 
@@ -132,10 +133,11 @@ def test_coinciding_points_are_valid(tmp_path):
         (np.where(np.arange(136).reshape(68, 2) == 7, 1e39, POINTS), r"point 3, \[.*\], is far from the others"),
         (
             np.where(np.arange(136).reshape(68, 2) == 7, 1000.0, POINTS),
-            r"point 3, \[.*1000.0\], is far from the others",
+            r"point 3, \[.*1001.0\], is far from the others",
         ),
-        (np.full((68, 2), 5.0), "extent"),
-        (np.where(np.arange(68)[:, None] == 36, POINTS[45], POINTS), "outer eye corners"),
+        (np.full((68, 2), 5.0), r"points 0, 1, .* and 60 more are all at \(6, 6\)"),
+        (POINTS * [1, 0] + [0, 5], "one line|all at"),
+        (np.where(np.arange(68)[:, None] == 36, POINTS[45], POINTS), "points 36, 45 are all at"),
     ],
 )
 def test_points_that_are_no_face(tmp_path, points, reason):
@@ -187,6 +189,13 @@ def test_facesynthetics_is_0_based_and_pupils_are_dropped(tmp_path, suffix):
     face = only("facesynthetics", tmp_path)
     np.testing.assert_allclose(face.landmarks, POINTS)
     assert (face.id, face.subset, face.photo) == ("000000", "", "000000")
+
+
+@pytest.mark.parametrize("place", [0, -1])
+def test_facesynthetics_with_missing_points_is_refused(tmp_path, place):
+    write_facesynthetics(tmp_path, "000000", np.where(np.arange(68)[:, None] < 5, place, POINTS))
+    with pytest.raises(BrokenFace, match=f"points 0, 1, 2, 3, 4 are at .{place}, {place}., which stands for a hidden"):
+        raise only_broken("facesynthetics", tmp_path)
 
 
 def test_facesynthetics_leaves_other_files_alone(tmp_path):
@@ -347,6 +356,36 @@ def test_dgfaces_scene_without_camera(tmp_path, kind, write):
     assert [error.path.name[-5:] for error in read(kind, tmp_path)[1]] == ["00002"]
 
 
+# What operating systems leave in folders
+
+
+def litter(folder: Path) -> None:
+    """A companion in macOS's AppleDouble to every file, and others' leavings, in every folder."""
+    for path in sorted(folder.rglob("*")):
+        path.with_name(f"._{path.name}").write_bytes(b"\x00\x05\x16\x07")
+    for place in [folder, *(path for path in sorted(folder.rglob("*")) if path.is_dir())]:
+        (place / ".DS_Store").write_bytes(b"\x00Bud1")
+        (place / "Thumbs.db").write_bytes(b"\xd0\xcf")
+    shutil.copytree(folder, folder / "__MACOSX", ignore=lambda *_: ["__MACOSX"])
+
+
+@pytest.mark.parametrize("kind", READERS)
+def test_hidden_files_are_passed_over(tmp_path, kind):
+    write_300w(tmp_path, "afw/1_1")
+    write_v1(tmp_path)
+    write_v2(tmp_path)
+    write_facesynthetics(tmp_path, "000000")
+    litter(tmp_path)
+    face = only(kind, tmp_path)
+    assert not any(part.startswith((".", "__")) for file in face.files for part in file.relative_to(tmp_path).parts)
+
+
+def test_a_folder_of_hidden_files_is_empty(tmp_path):
+    litter(tmp_path)
+    with pytest.raises(ValueError, match="the folder is empty"):
+        read("300w", tmp_path)
+
+
 # Folders that are not what was said
 
 
@@ -450,6 +489,7 @@ def test_the_same_face_twice_is_found_by_content(tmp_path):
 def test_real_sets_are_whole(shared_data, kind, folder, count):
     # DGFaces' stated points are compared with their projection by the reader itself.
     faces, broken = read(kind, shared_data / folder)
+    assert [str(error) for error in broken] == []
     assert len(faces) == count
     assert broken + check(faces) == []
 

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
+import toy
 from facemix import config
 from facemix.errors import FacemixError
 from facemix.faces.formats import read
@@ -16,7 +17,7 @@ from facemix.stages import import_source as stage
 from facemix.stages.import_source import import_source, summary
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
-POINTS = np.stack([8 + np.arange(68) * 7 % 48, 8 + np.arange(68) * 11 % 48], axis=1) + 0.25
+POINTS = np.round(4 * (24.75 * (toy.template() - [0, 0.22]) + 31.5)) / 4
 
 
 def write_face(stem: Path, number: int) -> None:
@@ -230,6 +231,43 @@ def test_summary_names_what_is_missing_from_300w(source):
         "lfpw/testset: 0 of 224, 224 missing",
         "ibug: 0 of 135, 135 missing",
     ]
+
+
+def test_what_names_a_photograph_is_kept_with_the_source(project, source, monkeypatch, capsys):
+    monkeypatch.setattr(stage, "_track", lambda *_: None)
+    import_source("300w", source, root=project)
+    import_source("300w", source, name="days", group="^(afw|helen)", root=project)
+    assert "3 faces of 3 photographs" in capsys.readouterr().out
+    found = config.load(project / "params.yaml").sources.real
+    assert found == (
+        config.Source(name="300w", format="300w"),
+        config.Source(name="days", format="300w", group="^(afw|helen)"),
+    )
+    assert "{name: 300w, format: 300w}, {name: days, format: 300w, group: " in (project / "params.yaml").read_text()
+
+
+def test_a_group_that_fits_no_face_is_refused(project, source):
+    before = tree(project)
+    with pytest.raises(FacemixError, match="group 'x': found no photograph in 'afw/1_1'"):
+        import_source("300w", source, group="x", root=project)
+    assert tree(project) == before
+
+
+def test_an_offset_of_another_source_survives_an_import(project, source, monkeypatch):
+    monkeypatch.setattr(stage, "_track", lambda *_: None)
+    import_source("300w", source, root=project)
+    params = project / "params.yaml"
+    params.write_text(params.read_text().replace("format: 300w}", "format: 300w, offset: [-0.9, 0]}"))
+    import_source("300w", source, name="two", root=project)
+    assert [one.offset for one in config.load(params).sources.real] == [(-0.9, 0.0), None]
+
+
+def test_copies_of_one_photograph_count_as_one(project, source, monkeypatch, capsys):
+    monkeypatch.setattr(stage, "_track", lambda *_: None)
+    shutil.copy(source / "afw/1_1.jpg", source / "afw/other.jpg")
+    (source / "afw/other.pts").write_text("\n".join(f"{x + 1} {y}" for x, y in POINTS))
+    import_source("300w", source, root=project)
+    assert "4 faces of 3 photographs: afw/1_1 and afw/other count as one" in capsys.readouterr().out
 
 
 @pytest.mark.end_to_end

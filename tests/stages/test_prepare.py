@@ -1,6 +1,9 @@
 import dataclasses
+import json
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 import toy
@@ -36,7 +39,7 @@ def test_a_source_without_validation_faces_is_refused(project: Path) -> None:
     for folder in ("helen/trainset", "lfpw/trainset"):
         for file in (source / folder).iterdir():
             file.unlink()
-    with pytest.raises(ValueError, match="no validation faces among 2; expected some in each of validation, train"):
+    with pytest.raises(ValueError, match="no validation faces among 2 of 2 photographs; expected some in each of"):
         prepare("real", params())
     assert not (project / "data/packs/real").exists()
 
@@ -60,3 +63,60 @@ def test_all_broken_faces_of_a_source_are_reported_at_once(project: Path) -> Non
     (source / "lfpw/trainset/00001_1.pts").write_text("n_points: 3\n{\n1 2\n3 4\n5 6\n}\n")
     with pytest.raises(ValueError, match=r"2 of 12 faces are broken(.|\n)*00000_1(.|\n)*00001_1"):
         prepare("real", params())
+
+
+def moved(by: tuple[float, float] | None, offset: tuple[float, float] | None = None) -> config.Params:
+    """Faces in `data/sources/real/toy` whose points are shifted by some pixels, and what params.yaml says of them."""
+    rng = np.random.default_rng(0)
+    for i in range(90):
+        folder = Path("data/sources/real/toy") / ("helen/testset" if i % 9 == 0 else "helen/trainset")
+        folder.mkdir(parents=True, exist_ok=True)
+        image, points = toy.face(rng)
+        cv2.imwrite(str(folder / f"{i:05d}_1.jpg"), image)
+        toy.write_pts(folder / f"{i:05d}_1.pts", points + np.array(by or (0, 0)))
+    source = config.Source(name="toy", format="300w", offset=offset)
+    found = params()
+    sources = dataclasses.replace(found.sources, real=(source,))
+    return dataclasses.replace(found, sources=sources, pack=config.Pack(crop_size=96, margin=2.0))
+
+
+def reported() -> dict[str, object]:
+    return json.loads(Path("reports/packs/real.json").read_text())["label_offsets"]["toy"]  # type: ignore[no-any-return]
+
+
+def test_points_beside_what_they_mark_are_measured_said_and_left(capsys: pytest.CaptureFixture[str]) -> None:
+    prepare("real", moved((1, 0)))
+    said = capsys.readouterr().out
+    assert "toy: points lie " in said
+    assert " px to the right of what they mark" in said
+    assert "add offset: [-" in said
+    found = reported()
+    assert found["applied"] is None
+    assert 0.7 < found["right"] < 1.3  # type: ignore[operator]
+
+
+def test_an_offset_of_params_moves_the_points(capsys: pytest.CaptureFixture[str]) -> None:
+    prepare("real", moved(None))
+    straight = packs.read(Path("data/packs/real"))
+    assert "points lie" not in capsys.readouterr().out
+    prepare("real", moved((1, 0), offset=(-1, 0)))
+    said = capsys.readouterr().out
+    assert "toy: points moved by [-1, 0] px, as its offset in params.yaml says" in said
+    assert "points lie" not in said
+    assert reported()["applied"] == [-1, 0]
+    corrected = packs.read(Path("data/packs/real"))
+    np.testing.assert_allclose(corrected.landmarks, straight.landmarks, atol=1e-3)
+    np.testing.assert_allclose(corrected.boxes, straight.boxes, atol=1e-3)
+
+
+def test_one_photograph_cannot_be_split_and_the_way_out_is_true(project: Path) -> None:
+    toy.write_300w(project / "data/sources/real/toy", n=40)
+    one = config.Source(name="toy", format="300w", group="^helen|^lfpw")
+    found = params()
+    few = dataclasses.replace(found, sources=dataclasses.replace(found.sources, real=(one,)))
+    with pytest.raises(
+        ValueError, match="faces among 40 of 2 photographs; .*the key group of the source in params.yaml"
+    ):
+        prepare("real", few)
+    each = dataclasses.replace(one, group=".*")
+    prepare("real", dataclasses.replace(few, sources=dataclasses.replace(found.sources, real=(each,))))

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -17,7 +18,7 @@ import toy_project
 from toy_mlflow import mlflow_server
 from toy_project import Shell, runs
 
-pytestmark = pytest.mark.end_to_end
+pytestmark = [pytest.mark.end_to_end, pytest.mark.xdist_group("sweeps")]  # they share what is trained
 
 
 @pytest.fixture(scope="module")
@@ -32,10 +33,31 @@ def shell(project: Path) -> Shell:
 
 
 @pytest.fixture(scope="module")
-def committed(shell: Shell, tmp_path_factory: pytest.TempPathFactory) -> None:
+def facemix(project: Path) -> Shell:
+    return toy_project.facemix_in(project)
+
+
+@pytest.fixture(scope="module")
+def committed(project: Path, shell: Shell, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Two imports, nothing rendered, the smallest trainings, all of it committed."""
-    toy_project.begin(shell, tmp_path_factory.mktemp("data"))
-    shell("sed -i '/^  synthetic: *#/,/seed:/s/n: 60/n: 0/' params.yaml && git add -A && git commit -qm smoke")
+    toy_project.begin(project, tmp_path_factory.mktemp("data"))
+    toy_project.set_params(project, {"render.synthetic.n": 0})
+    shell("git commit -qam smaller")
+
+
+@pytest.fixture(autouse=True)
+def tables(project: Path) -> Iterator[None]:
+    """No test finds the tables of another."""
+    yield
+    for path in (project / "reports/sweep").glob("*"):
+        if path.name != ".gitkeep":
+            path.unlink()
+
+
+def points(project: Path) -> list[dict[str, str]]:
+    """The rows of the sweep's table."""
+    with (project / "reports/sweep/points.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def start(command: str, project: Path) -> subprocess.Popen[str]:
@@ -61,96 +83,105 @@ def wait_for(experiment: str, process: subprocess.Popen[str], shell: Shell) -> N
         time.sleep(0.2)
 
 
-def test_a_sweep_trains_each_point_once_and_goes_on_after_a_kill(committed: None, project: Path, shell: Shell) -> None:
-    before = len(runs(project, shell))
-    command = "facemix sweep alpha=0.35,1 n_real=20 strategies=mixing"
-    process = start(command, project)
+def test_a_sweep_trains_each_point_once_and_goes_on_after_a_kill(
+    committed: None, project: Path, shell: Shell, facemix: Shell
+) -> None:
+    before = len(runs(project))
+    arguments = "sweep alpha=0.35,1 n_real=20 strategies=mixing"
+    process = start(f"facemix {arguments}", project)
     wait_for("sweep-label_adaptation", process, shell)
     for each in [*psutil.Process(process.pid).children(recursive=True), process]:
         each.kill()
     process.communicate()
 
-    printed = shell(command)
+    printed = facemix(arguments)
     assert re.search(r"4 trainings: [23] are there, [12] to run, about ", printed)
-    with (project / "reports/sweep.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    points = [(row["strategy"], row["alpha"], row["n_real"], row["seed"]) for row in rows]
-    assert points == [
+    assert "mixing-a0.35-n20-s0" in printed and ": validation NME " in printed
+    assert "test NME" not in printed  # that stands in the results
+    rows = points(project)
+    assert [(row["strategy"], row["alpha"], row["n_real"], row["seed"]) for row in rows] == [
         ("synthetic_only", "", "", "0"),
         ("label_adaptation", "", "20", "0"),
         ("data_adaptation", "", "20", "0"),
         ("mixing", "0.35", "20", "0"),
         ("mixing", "1.0", "20", "0"),
     ]
-    new = runs(project, shell)[before:]
+    new = runs(project)[before:]
     for strategy, row in zip(("data_adaptation", "mixing"), rows[2:4], strict=True):
         trained = [run["tags"]["DVC_EXP_NAME"] for run in new if run["name"] == f"{strategy} seed 0"]
         assert set(trained) == {row["experiment"]}
     assert rows[4] == rows[2] | {"strategy": "mixing", "alpha": "1.0"}  # bit for bit the same: not trained twice
-    assert "4 trainings: 4 are there, 0 to run" in shell(command)
-    written = ("sweep.csv", "sweep_alpha.png", "sweep_curves.csv")
-    assert shell("git status --porcelain -uall") == "".join(f"?? reports/{name}\n" for name in written)
+    assert "4 trainings: 4 are there, 0 to run" in facemix(arguments)
+    written = ("alpha.png", "curves.csv", "points.csv")
+    assert shell("git status --porcelain -uall") == "".join(f"?? reports/sweep/{name}\n" for name in written)
     table = shell("dvc exp show --csv --no-pager")
     assert all(row["experiment"] in table for row in rows)
+    header = table.splitlines()[0]
+    assert header.index("val_nme.") < header.index("test_nme.")
 
-    first, errors = ((project / "reports" / name).read_bytes() for name in ("sweep.csv", "sweep_errors.parquet"))
-    before = len(runs(project, shell))
-    shell(
-        "dvc exp remove " + " ".join(row["experiment"] for row in rows[:4]) + " && rm -r .dvc/cache/runs reports/sweep*"
-    )
-    command += " -j 2"  # two points at a time give what one at a time gave
-    printed = shell(f"{command} > one.log & {command} > two.log; wait; cat one.log two.log; rm one.log two.log")
-    assert "(2 at a time)" in printed or "how long is known after the first" in printed
-    assert "4 trainings: 4 are there, 0 to run" in printed  # the other one trained them
-    assert [run["name"] for run in runs(project, shell)[before:]].count("mixing seed 0") == 1
-    assert (project / "reports/sweep.csv").read_bytes() == first
-    assert (project / "reports/sweep_errors.parquet").read_bytes() == errors
-    shell("rm reports/sweep*")
+
+def test_two_sweeps_at_once_train_two_points_at_a_time_and_nothing_twice(
+    committed: None, project: Path, shell: Shell, facemix: Shell
+) -> None:
+    arguments = "sweep alpha=0.35,1 n_real=20 strategies=mixing"
+    facemix(arguments)  # one point at a time
+    kept = {name: (project / "reports/sweep" / name).read_bytes() for name in ("points.csv", "errors.parquet")}
+    again = [row["experiment"] for row in points(project)[2:4]]
+    before = len(runs(project))
+    shell(f"dvc exp remove {' '.join(again)}")
+    for run in (project / ".dvc/cache/runs").glob("*/*/*"):  # so that both are trained, not taken from DVC's cache
+        if re.search("train (data_adaptation|mixing) ", run.read_text()):
+            run.unlink()
+    for path in kept:
+        (project / "reports/sweep" / path).unlink()
+    sweeps = [start(f"facemix {arguments} -j 2", project) for _ in range(2)]
+    said = "".join(sweep.communicate(timeout=400)[0] for sweep in sweeps)
+    assert [sweep.returncode for sweep in sweeps] == [0, 0], said
+    assert "4 trainings: 2 are there, 2 to run" in said and "(2 at a time)" in said
+    assert "4 trainings: 4 are there, 0 to run" in said  # the other one trained them
+    assert sorted(run["name"] for run in runs(project)[before:]) == ["data_adaptation seed 0", "mixing seed 0"]
+    assert {name: (project / "reports/sweep" / name).read_bytes() for name in kept} == kept
 
 
 def test_a_server_that_goes_down_during_a_sweep_has_every_run_in_the_end(
     committed: None, project: Path, shell: Shell, tmp_path: Path
 ) -> None:
-    store = (
-        "--backend-store-uri",
-        f"sqlite:///{tmp_path}/server.db",
-        "--artifacts-destination",
-        str(tmp_path / "files"),
-    )
+    files = ("--artifacts-destination", str(tmp_path / "files"))
+    store = ("--backend-store-uri", f"sqlite:///{tmp_path}/server.db", *files)
     with ThreadPoolExecutor() as pool:
         with mlflow_server(project, "server", *store) as address:
-            command = f"MLFLOW_TRACKING_URI={address} facemix sweep n_real=20,30,40 strategies=real_only"
-            sweep = pool.submit(shell, command)
+            there = f"MLFLOW_TRACKING_URI={address}"
+            sweep = pool.submit(shell, f"{there} facemix sweep n_real=24,30 strategies=real_only")
             deadline = time.monotonic() + 400
             while "sweep-real_only" not in shell("git for-each-ref refs/exps") and not sweep.done():
                 assert time.monotonic() < deadline
                 time.sleep(0.2)
-        assert "3/3 sweep-real_only-n" in sweep.result()
-    assert "kept; try again when MLflow answers" in shell(f"MLFLOW_TRACKING_URI={address} facemix deliver", expect=1)
+        assert "2/2 sweep-real_only-n" in sweep.result()
+    assert "kept; try again when MLflow answers" in shell(f"{there} facemix deliver", expect=1)
 
     with mlflow_server(project, "server", *store, port=int(address.rsplit(":")[-1])):
-        assert "MLflow has every run" in shell(f"MLFLOW_TRACKING_URI={address} facemix deliver")
-        found = runs(project, shell, address)
-    assert sorted(run["params"]["n_real"] for run in found) == ["20", "30", "40"]
+        assert "MLflow has every run" in shell(f"{there} facemix deliver")
+        found = runs(project, address)
+    assert sorted(run["params"]["n_real"] for run in found) == ["24", "30"]
     for run in found:
         assert run["status"] == "FINISHED" and len(run["models"]) == 1
-        assert run["metrics"].keys() >= {"train_loss", "val_nme", "val.nme", "test.nme"}
-        assert {"metrics.json", "errors.csv", "history.csv"} <= set(run["files"])
+        assert run["metrics"].keys() >= {"train_loss", "val_nme", "val.nme", "test.nme", "test.fr8"}
+        assert {"history.csv", "predictions.npz"} <= run["files"]
     assert not list((project / ".dvc/tmp/facemix/outbox").glob("*/journal.jsonl"))
 
 
 def test_mlflow_run_sweeps(committed: None, shell: Shell) -> None:
     printed = shell(
-        "mlflow run . -e sweep -P n_real=20 -P strategies=real_only --env-manager local --experiment-name facemix"
+        "mlflow run . -e sweep -P n_real=24 -P strategies=real_only --env-manager local --experiment-name facemix"
     )
-    assert "1 trainings: " in printed and "reports/sweep.csv: 1 points" in printed
-    shell("rm reports/sweep*")
+    assert "1 trainings: " in printed and "reports/sweep/points.csv: 1 points" in printed
 
 
-def test_ctrl_c_keeps_finished_points_and_leaves_nothing_running(committed: None, project: Path, shell: Shell) -> None:
-    command = "facemix sweep alpha=0.55,0.65 n_real=22 strategies=mixing -j 2"
-    before = shell("git status --porcelain -uall")
-    process = start(command, project)
+def test_ctrl_c_keeps_finished_points_and_leaves_nothing_running(
+    committed: None, project: Path, shell: Shell, facemix: Shell
+) -> None:
+    before, known = shell("git status --porcelain -uall"), experiments(shell)
+    process = start("facemix sweep alpha=0.55,0.65 n_real=22 strategies=mixing -j 2", project)
     wait_for("sweep-label_adaptation-n22", process, shell)
     children = psutil.Process(process.pid).children(recursive=True)
     for _ in range(2):  # as the impatient do
@@ -162,19 +193,23 @@ def test_ctrl_c_keeps_finished_points_and_leaves_nothing_running(committed: None
     assert kept, printed
     assert not [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
     assert shell("git status --porcelain -uall") == before
+    assert len(experiments(shell) - known) == int(kept[1])
 
-    there, points = re.search(r"(\d) are there", printed), re.search(r"(\d) trainings", printed)
-    again = shell(command)
-    assert there and points
-    assert f"{points[1]} trainings: {int(there[1]) + int(kept[1])} are there" in again
+    again = facemix("sweep n_real=22 strategies=label_adaptation")
+    assert "2 trainings: 2 are there, 0 to run" in again
     assert "another process" not in again  # the lock is free
-    assert f"reports/sweep.csv: {points[1]} points" in again
-    shell("rm reports/sweep*")
+    assert "reports/sweep/points.csv: 2 points" in again
 
 
-def test_a_sweep_of_what_is_not_committed_or_not_there_is_refused(committed: None, shell: Shell) -> None:
-    shell("sed -i 's/^alpha: .*/alpha: 0.25/' params.yaml")
-    assert "facemix sweep: params.yaml: changed and not committed" in shell("facemix sweep", expect=1)
+def experiments(shell: Shell) -> set[str]:
+    return set(shell("git for-each-ref --format='%(refname)' refs/exps").split())
+
+
+def test_a_sweep_of_what_is_not_committed_or_not_there_is_refused(
+    committed: None, project: Path, shell: Shell, facemix: Shell
+) -> None:
+    toy_project.set_params(project, {"alpha": 0.25})
+    assert "facemix sweep: params.yaml: changed and not committed" in facemix("sweep", expect=1)
     shell("git checkout -q -- .")
-    printed = shell("facemix sweep n_real=9000 strategies=real_only", expect=1)
+    printed = facemix("sweep n_real=9000 strategies=real_only", expect=1)
     assert re.search(r"n_real: found 9000, but there are \d+ training faces", printed)

@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -6,6 +7,7 @@ import pytest
 import torch
 
 import facemix
+from facemix.errors import FacemixError
 from facemix.faces import geometry
 from facemix.faces.landmarks import MIRROR
 from facemix.training import backbones
@@ -107,21 +109,70 @@ def test_a_backbone_of_other_strides_is_refused() -> None:
         LandmarkNet("mixer_s16_224", 48, 16)
 
 
+@pytest.mark.parametrize(
+    ("name", "size", "message"),
+    [
+        ("dla34", 48, r"dla34 does not take model.input_size: 48 \(.+\); model.input_size: (32|64) would do"),
+        ("hrnet_w18_small", 48, r"does not take model.input_size: 48 \(.+\); model.input_size: (32|64) would do"),
+        ("inception_v3", 96, r"\(its feature map of stride 8 has 9 x 9 cells, expected 12 x 12\); choose another"),
+        ("gmixer_24_224", 96, r"gmixer_24_224 (has feature maps of strides|cannot return feature maps)"),
+    ],
+)
+def test_a_backbone_that_does_not_take_the_size_is_refused_with_one_that_does(
+    name: str, size: int, message: str
+) -> None:
+    with pytest.raises(FacemixError, match=message) as refused:
+        LandmarkNet(name, size, 16)
+    if advised := re.search(r"(\d+) would do", str(refused.value)):
+        backbones.check(name, int(advised[1]), 8)
+
+
+@pytest.mark.parametrize(
+    ("name", "size"), [("swin_tiny_patch4_window7_224", 64), ("coatnet_nano_rw_224", 64), ("maxvit_nano_rw_256", 48)]
+)
+def test_families_with_windows_or_channels_last_are_built_for_the_size(name: str, size: int) -> None:
+    net = LandmarkNet(name, size, 16)
+    points, _ = net(torch.zeros(2, 3, size, size))
+    assert points.shape == (2, 68, 2)
+
+
+def test_trying_a_backbone_draws_nothing_random() -> None:
+    backbones.check.cache_clear()
+    torch.manual_seed(0)
+    tried = LandmarkNet(SMALL, 48, 16)
+    torch.manual_seed(0)
+    for one, other in zip(tried.parameters(), LandmarkNet(SMALL, 48, 16).parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_weights_that_the_hub_does_not_give_are_no_fault_of_the_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
+    create = backbones._create
+
+    def offline(name: str, pretrained: bool = False, **options: int) -> object:
+        if pretrained:
+            raise OSError("no route to host")
+        return create(name, **options)
+
+    monkeypatch.setattr(backbones, "_create", offline)
+    with pytest.raises(FacemixError, match=rf"model.weights: timm could not get the weights of {SMALL} \(no route"):
+        LandmarkNet(SMALL, 48, 16, weights="timm")
+
+
 def test_a_backbone_without_packaged_weights_is_refused() -> None:
     with pytest.raises(ValueError, match="no packaged weights for mobilenetv3_small_050; there are some for"):
-        backbones.create(SMALL, "packaged")
+        backbones.create(SMALL, "packaged", 48, 8)
 
 
 def test_a_missing_package_of_weights_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(backbones.PACKAGED_WEIGHTS, SMALL, ("no_such_package", "x.pth"))
     with pytest.raises(ValueError, match="the package no_such_package is not installed; see README.md"):
-        backbones.create(SMALL, "packaged")
+        backbones.create(SMALL, "packaged", 48, 8)
 
 
 @pytest.mark.parametrize("name", sorted(backbones.PACKAGED_WEIGHTS))
 def test_packaged_imagenet_weights_are_loaded(name: str) -> None:
     pytest.importorskip(backbones.PACKAGED_WEIGHTS[name][0], reason="ImageNet weights are not installed")
-    scratch, loaded = backbones.create(name, "scratch"), backbones.create(name, "packaged")
+    scratch, loaded = (backbones.create(name, weights, 64, 8) for weights in ("scratch", "packaged"))
     first = next(key for key in loaded.state_dict() if key.endswith("conv_stem.weight"))
     assert not torch.equal(scratch.state_dict()[first], loaded.state_dict()[first])
 

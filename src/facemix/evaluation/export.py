@@ -1,8 +1,11 @@
 """A trained detector as one ONNX file: network and label adapter together."""
 
+import subprocess
+import sys
+import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -10,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
+from torch._decomp import get_decompositions
 
 from facemix.errors import FacemixError
 from facemix.files import whole_file
@@ -19,10 +24,14 @@ from facemix.training.landmarker import Landmarker
 
 PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 TOLERANCE = 1e-3
-"""How far ONNX Runtime may be from PyTorch, pixels of the input."""
+"""How far ONNX Runtime and OpenCV may be from PyTorch, pixels of the input."""
+OPSET = 20
+"""Version of ONNX's operators: the oldest that has GELU. OpenCV 5.0 crashes on the GELU of older ones."""
 BATCHES = (1, 3)
 """Numbers of crops at which the two are compared: one, and one that is not what was traced."""
 WARM_UP, RUNS = 10, 50
+
+Points = npt.NDArray[np.float32]
 
 
 class Detector(nn.Module):
@@ -43,13 +52,21 @@ class Detector(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Landmarks (n, 68, 2) in pixels of the input, for images (n, 3, S, S) of RGB in [0, 1]."""
-        points: Tensor = self.network(images)
+        points = self._found(images)
         if self.adapter is None:
             return points
         low, high = points.amin(dim=1, keepdim=True), points.amax(dim=1, keepdim=True)
         centre, side = (low + high) / 2, (high - low).amax(dim=2, keepdim=True)
         adapted: Tensor = centre + side * self.adapter((points - centre) / side)
         return adapted
+
+    def _found(self, images: Tensor) -> Tensor:
+        """What the network sees, in one pass: OpenCV takes no file in which two layers share weights."""
+        if not self.network.mirror:
+            points: Tensor = self.network(images)
+            return points
+        both = self.network.located(torch.cat([images, images.flip(-1)]))
+        return self.network.averaged(both[: len(images)], both[len(images) :])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +76,8 @@ class Exported:
     megabytes: float
     difference: float
     """The largest between ONNX Runtime and PyTorch, pixels of the input."""
+    opencv_difference: float | None
+    """The same of OpenCV; None where OpenCV cannot read the file."""
     onnx_ms: float
     """Of one face in ONNX Runtime, with one thread."""
     torch_ms: float
@@ -69,7 +88,8 @@ def export(landmarker: Landmarker, path: Path) -> Exported:
     """Writes a detector as an ONNX file, once ONNX Runtime gives the landmarks that PyTorch does.
 
     The file takes `images` (n, 3, S, S) float32 RGB in [0, 1] and gives `landmarks` (n, 68, 2) float32 in pixels of
-    that input. Its metadata say how a face is cropped. Equal detectors make equal files.
+    that input. Its metadata say how a face is cropped. Equal detectors make equal files. Whether OpenCV gives the same
+    is told, and keeps no file from being written.
 
     Args:
         landmarker: a detector on the CPU.
@@ -95,17 +115,25 @@ def export(landmarker: Landmarker, path: Path) -> Exported:
         ) from error
     session = _session(model)
     generator = torch.Generator().manual_seed(0)
-    differences = [_difference(session, detector, torch.rand(n, 3, size, size, generator=generator)) for n in BATCHES]
-    difference = float(np.max(differences))
+    batches = [torch.rand(n, 3, size, size, generator=generator) for n in BATCHES]
+    difference = _difference(_in_onnxruntime(session, batches), detector, batches)
     if not difference <= TOLERANCE:  # NaN is no agreement either
         raise FacemixError(
             f"{path}: not written, because ONNX Runtime is up to {difference:.2g} px from PyTorch, expected at most "
             f"{TOLERANCE:g} px; try the versions of constraints.txt"
         )
+    in_opencv = _in_opencv(model, batches)
+    opencv_difference = None if in_opencv is None else _difference(in_opencv, detector, batches)
     with whole_file(path) as beside:
         beside.write_bytes(model)
     onnx_ms, torch_ms = _speed(session, detector, size)
-    return Exported(megabytes=len(model) / 1e6, difference=difference, onnx_ms=onnx_ms, torch_ms=torch_ms)
+    return Exported(
+        megabytes=len(model) / 1e6,
+        difference=difference,
+        opencv_difference=opencv_difference,
+        onnx_ms=onnx_ms,
+        torch_ms=torch_ms,
+    )
 
 
 def metadata(landmarker: Landmarker) -> dict[str, str]:
@@ -135,12 +163,15 @@ def _to_onnx(detector: Detector, size: int, described: dict[str, str]) -> bytes:
         warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)` is deprecated", FutureWarning)
         # Strict: only so does the `len` of a batch in the network stay a variable.
         program = torch.export.export(detector, (torch.zeros(2, 3, size, size),), dynamic_shapes=({0: n},), strict=True)
+        # OpenCV 5.0 takes no notice of HardSigmoid's slope.
+        program = program.run_decompositions(get_decompositions([torch.ops.aten.hardsigmoid]))
         exported: Any = torch.onnx.export(
             program,
             dynamo=True,
             input_names=["images"],
             output_names=["landmarks"],
             dynamic_shapes=({0: "n"},),
+            opset_version=OPSET,
             verbose=False,
         )
     model = exported.model_proto
@@ -162,11 +193,40 @@ def _session(model: bytes) -> Any:
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
+def _in_onnxruntime(session: Any, batches: Sequence[Tensor]) -> list[Points]:
+    """Landmarks (n, 68, 2) of each batch (n, 3, S, S), pixels."""
+    return [session.run(["landmarks"], {"images": images.numpy()})[0] for images in batches]
+
+
+_RUN_IN_OPENCV = """
+import sys, cv2, numpy
+network = cv2.dnn.readNetFromONNX(sys.argv[1])
+found = []
+for images in numpy.load(sys.argv[2]).values():
+    network.setInput(images)
+    found.append(numpy.array(network.forward()))
+numpy.savez(sys.argv[3], *found)
+"""
+
+
+def _in_opencv(model: bytes, batches: Sequence[Tensor]) -> list[Points] | None:
+    """The same by OpenCV, or None where it cannot read the model. In a process of its own: on some files it crashes."""
+    with tempfile.TemporaryDirectory() as folder:
+        file, images, found = (Path(folder) / name for name in ("model.onnx", "images.npz", "found.npz"))
+        file.write_bytes(model)
+        np.savez(images, *[batch.numpy() for batch in batches])
+        command = [sys.executable, "-c", _RUN_IN_OPENCV, str(file), str(images), str(found)]
+        if subprocess.run(command, capture_output=True, check=False).returncode:
+            return None
+        with np.load(found) as content:
+            return list(content.values())
+
+
 @torch.inference_mode()
-def _difference(session: Any, detector: Detector, images: Tensor) -> float:
-    """The largest distance in x or y between the landmarks of both, pixels."""
-    (found,) = session.run(["landmarks"], {"images": images.numpy()})
-    return float(np.abs(found - detector(images).numpy()).max())
+def _difference(found: Sequence[Points], detector: Detector, batches: Sequence[Tensor]) -> float:
+    """The largest distance in x or y between what a runtime found in the batches and what PyTorch does, pixels."""
+    pairs = zip(found, batches, strict=True)
+    return float(np.max([np.abs(points - detector(images).numpy()).max() for points, images in pairs]))
 
 
 @torch.inference_mode()

@@ -6,13 +6,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from facemix.faces import integrity
 from facemix.faces.face import BrokenFace
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
 """What the formats' readers take for an image, in lower case."""
-
-_JPEG_START, _JPEG_SCAN, _JPEG_END = b"\xff\xd8", 0xDA, b"\xff\xd9"
-_PNG_START, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
 
 
 def read_image(path: Path) -> npt.NDArray[np.uint8]:
@@ -22,7 +20,7 @@ def read_image(path: Path) -> npt.NDArray[np.uint8]:
     have it (DGFaces v2) are opaque everywhere, and the colour beneath is the whole picture.
 
     Raises:
-        BrokenFace: the file is missing, empty, no image, or cut off.
+        BrokenFace: the file is missing, empty, no image, cut off or damaged.
     """
     return decode(path, read_bytes(path))
 
@@ -45,10 +43,8 @@ def read_bytes(path: Path) -> bytes:
 
 def decode(path: Path, data: bytes) -> npt.NDArray[np.uint8]:
     """The image that an image file's bytes hold, as `read_image` returns it; `path` is for messages only."""
-    # OpenCV fills what is missing with grey and carries on, so a cut-off file must be found out beforehand.
-    if _is_cut_off(data):
-        reason = f"cut off: {len(data)} bytes found, expected more up to the image's end marker; copy the file again"
-        raise BrokenFace(path, reason)
+    if reason := integrity.flaw(data):
+        raise BrokenFace(path, f"{reason}; copy the file again")
     try:
         # Without IMREAD_UNCHANGED, OpenCV applies the orientation in EXIF and repeats grey.
         image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
@@ -56,6 +52,8 @@ def decode(path: Path, data: bytes) -> npt.NDArray[np.uint8]:
         image = None
     if image is None or image.dtype not in (np.uint8, np.uint16):
         raise BrokenFace(path, "not an image that can be decoded, expected a JPEG or PNG; replace the file")
+    if integrity.is_filled_up(data, image):
+        raise BrokenFace(path, "cut off: a part of the picture is missing before its end marker; copy the file again")
     if image.dtype == np.uint16:
         image = ((image.astype(np.uint32) + 128) // 257).astype(np.uint8)  # 65535 / 257 = 255, rounded
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)  # type: ignore[no-any-return]
@@ -81,27 +79,3 @@ def check_inside(path: Path, image: npt.NDArray[np.uint8], boxes: npt.NDArray[np
                 path,
                 f"the box {found} is over {LARGEST_BOX} times as large as the picture of {width} x {height} pixels",
             )
-
-
-def _is_cut_off(data: bytes) -> bool:
-    if data.startswith(_PNG_START):
-        return _PNG_END not in data
-    if data.startswith(_JPEG_START):
-        return not _jpeg_ends(data)
-    return False
-
-
-def _jpeg_ends(data: bytes) -> bool:
-    """Whether the end marker follows the first scan; whatever is appended after it does not matter.
-
-    Segments before the scan are stepped over: an embedded thumbnail has an end marker of its own.
-    """
-    at = len(_JPEG_START)
-    while at + 4 <= len(data) and data[at] == 0xFF:
-        if data[at + 1] == 0xFF:  # a fill byte before the marker
-            at += 1
-        elif data[at + 1] == _JPEG_SCAN:
-            return _JPEG_END in data[at:]
-        else:
-            at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-    return False

@@ -4,10 +4,13 @@ import dataclasses
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
+
 from facemix.config import RENDERED, Params, Source
 from facemix.errors import FacemixError
 from facemix.faces import formats, splits
-from facemix.faces.face import STAND_IN, Face
+from facemix.faces.face import STAND_IN, BrokenFace, Face
+from facemix.faces.formats import photos
 from facemix.faces.packing import Entry, raise_broken
 
 SOURCES = Path("data/sources")
@@ -27,7 +30,7 @@ def entries(role: str, params: Params) -> list[Entry]:
     found: list[Entry] = []
     broken = []
     for source, folder in folders(role, params):
-        faces, bad = formats.read(source.format, folder)
+        faces, bad = read(source, folder, role)
         broken += bad
         if source.name == RENDERED["real"]:
             faces = [dataclasses.replace(face, subset=STAND_IN) for face in faces]
@@ -37,6 +40,21 @@ def entries(role: str, params: Params) -> list[Entry]:
         ]
     raise_broken(broken, len(found) + len(broken))
     return found
+
+
+def read(source: Source, folder: Path, role: str) -> tuple[list[Face], list[BrokenFace]]:
+    """The faces of a source and the broken ones: points moved by its offset, real faces together by their photographs.
+
+    Raises:
+        FacemixError: the folder or `group` does not fit.
+    """
+    faces, broken = formats.read(source.format, folder, source.group)
+    if role == "real":
+        faces = photos.by_content(faces)
+    if source.offset:
+        moved = np.array(source.offset, dtype=np.float32)
+        faces = [dataclasses.replace(face, landmarks=face.landmarks + moved) for face in faces]
+    return faces, broken
 
 
 def folders(role: str, params: Params) -> list[tuple[Source, Path]]:

@@ -72,8 +72,8 @@ def exclude(path: Path, ids: Sequence[str]) -> None:
     listed = content["excluded"]
     for id_ in sorted(set(ids) - set(listed), reverse=True):
         listed.insert(0, id_)  # in front: what follows the list in the file hangs on its last item
-    with whole_file(path) as beside:
-        yaml.dump(content, beside)
+    with whole_file(path) as beside, beside.open("w", encoding="utf-8") as file:
+        yaml.dump(content, file)
         read_split_file(beside)
 
 

@@ -133,7 +133,7 @@ def _closed_lips(points: Array) -> Array:
 @cache
 def noise_table() -> Array:
     """Standard deviations (68, 2) of one annotator along and across the curves, as shares of the outer-eye distance."""
-    lines = (files("facemix.render") / "data" / "annotator_noise.csv").read_text().split()[1:]
+    lines = (files("facemix.render") / "data" / "annotator_noise.csv").read_text(encoding="utf-8").split()[1:]
     return np.array([[float(value) for value in line.split(",")[1:]] for line in lines])
 
 

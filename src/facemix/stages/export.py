@@ -24,4 +24,13 @@ def export(model: Path, out: Path | None = None) -> None:
         raise FacemixError(f"--out {out}: expected a file that ends in .onnx")
     exported = learning.export(Landmarker.load(model), out)
     print(f"{out}: {exported.megabytes:.2f} MB, at most {exported.difference:.1e} px from PyTorch")
+    print(_in_opencv(exported.opencv_difference))
     print(f"one face with one thread: {exported.onnx_ms:.2f} ms in ONNX Runtime, {exported.torch_ms:.2f} ms in PyTorch")
+
+
+def _in_opencv(difference: float | None) -> str:
+    if difference is None:
+        return "OpenCV's dnn module cannot read this file; run it with ONNX Runtime"
+    if not difference <= learning.TOLERANCE:
+        return f"OpenCV's dnn module is up to {difference:.2g} px off with this file; run it with ONNX Runtime"
+    return f"OpenCV's dnn module reads it as well, at most {difference:.1e} px from PyTorch"

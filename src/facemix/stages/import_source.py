@@ -14,7 +14,8 @@ from facemix import config
 from facemix.errors import FacemixError
 from facemix.faces import sources
 from facemix.faces.face import Face
-from facemix.faces.formats import DEFAULT_ROLES, OFFICIAL_300W, check, read
+from facemix.faces.formats import DEFAULT_ROLES, OFFICIAL_300W, check, photos
+from facemix.faces.formats.listing import visible
 from facemix.files import alone, whole_folder
 
 ROLES = ("real", "synthetic")
@@ -29,6 +30,7 @@ def import_source(
     name: str | None = None,
     role: str | None = None,
     link: bool = False,
+    group: str | None = None,
     root: Path = Path(),
 ) -> Path:
     """Copies the faces of a folder to `data/sources/ROLE/NAME`, tracks them with DVC and names them in params.yaml.
@@ -46,6 +48,8 @@ def import_source(
         name: name of the source; by default `300w` for that format, and the folder's own name for others.
         role: `real` or `synthetic`; by default what the format usually is.
         link: symbolic links to the original files instead of copies.
+        group: a regular expression that finds in the id of a face (its path without suffix) what names the photograph;
+            it is kept in params.yaml.
         root: the project's root, which holds params.yaml.
 
     Returns:
@@ -55,17 +59,20 @@ def import_source(
         FacemixError: the arguments do not fit, the source exists, or faces are broken: then all of them are listed.
         FacemixError: DVC failed.
     """
-    faces, broken = read(format, path)
+    role = role or DEFAULT_ROLES.get(format, "real")
     name = name or (format if format == "300w" else path.resolve().name)
-    role = role or DEFAULT_ROLES[format]
+    source = config.Source(name=name, format=format, group=group)
+    faces, broken = sources.read(source, path, role)
     folder = root / sources.SOURCES / role / name
     with alone(root / "checkpoints" / "import"):  # each adds to the sources that params.yaml names
-        changes = _changes(root / config.PARAMS_FILE, folder, name, role, format)
+        changes = _changes(root / config.PARAMS_FILE, folder, source, role)
         broken += check(faces)
         if broken:
             lines = "".join(f"\n  {face}" for face in broken)
             raise FacemixError(f"{path}: {len(broken)} broken faces; correct them, nothing was imported:{lines}")
         print("\n".join(summary(format, faces)))
+        if role == "real":
+            print(photos.described(faces))
         _take_in(path, _files(path, faces), folder, link)
         params, before = root / config.PARAMS_FILE, (root / config.PARAMS_FILE).read_bytes()
         try:
@@ -95,8 +102,9 @@ def summary(format: str, faces: Iterable[Face]) -> list[str]:  # noqa: A002
     ]
 
 
-def _changes(params: Path, folder: Path, name: str, role: str, format: str) -> dict[str, object]:  # noqa: A002
+def _changes(params: Path, folder: Path, source: config.Source, role: str) -> dict[str, object]:
     """The keys of params.yaml that a new source changes, once it is certain that it can be added."""
+    name = source.name
     if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
         raise FacemixError(f"name {name!r}: expected letters, digits, '-' and '_' only; choose one with --name")
     if role not in ROLES:
@@ -104,13 +112,13 @@ def _changes(params: Path, folder: Path, name: str, role: str, format: str) -> d
     if name in config.RENDERED.values():
         raise FacemixError(f"name {name!r}: rendered faces are called so; choose another with --name")
     before = config.load(params)
-    taken = any(source.name == name for source in before.sources.real + before.sources.synthetic)
+    taken = any(one.name == name for one in before.sources.real + before.sources.synthetic)
     if taken or folder.exists() or _tracker(folder).exists():
         raise FacemixError(
             f"{folder}: a source named {name!r} exists already; choose another with --name, or remove it first"
         )
     listed = before.sources.real if role == "real" else before.sources.synthetic
-    entries = [config.plain(source) for source in listed] + [{"name": name, "format": format}]
+    entries = [config.plain(one) for one in (*listed, source)]
     changes: dict[str, object] = {f"sources.{role}": entries}
     if role == "real" and before.render.stand_in.n:
         changes[_STAND_IN] = 0
@@ -119,7 +127,7 @@ def _changes(params: Path, folder: Path, name: str, role: str, format: str) -> d
 
 def _files(path: Path, faces: Iterable[Face]) -> list[Path]:
     """What the readers need, and the notices that belong to it."""
-    notices = [file for file in sorted(path.iterdir()) if file.is_file() and file.name.upper().startswith(_NOTICES)]
+    notices = [file for file in visible(path) if file.is_file() and file.name.upper().startswith(_NOTICES)]
     return list(dict.fromkeys(notices + [file for face in faces for file in face.files]))
 
 
@@ -142,6 +150,6 @@ def _tracker(folder: Path) -> Path:
 def _track(root: Path, folder: Path, link: bool) -> None:
     target = folder.relative_to(root).as_posix()
     command = [sys.executable, "-m", "dvc", "add", *(["--no-relink"] if link else []), target]
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=root, capture_output=True, encoding="utf-8", errors="replace", check=False)
     if done.returncode:
         raise FacemixError(f"dvc add {target} failed in {root.resolve()}, nothing was imported:\n{done.stderr.strip()}")

@@ -1,23 +1,28 @@
 """`facemix prepare ROLE`: the sources of one role become one pack."""
 
+import json
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import cv2
+import numpy as np
 
 from facemix import config
 from facemix.errors import FacemixError
-from facemix.faces import packing, packs, sources
+from facemix.faces import offset, packing, packs, sources
 from facemix.faces.drawing import contact_sheet
 from facemix.faces.face import STAND_IN, STAND_IN_SHOWN
 from facemix.files import whole_file
 
 SHEETS = Path("reports/packs")
-"""Pictures of some faces of each pack with their points."""
+"""Of each pack: a picture of some faces with their points, and the offset of each source's points."""
 
 
 def prepare(role: str, params: config.Params) -> None:
     """Reads every source of a role and what is rendered for it, splits the real faces, and writes `data/packs/ROLE`.
+
+    Says which sources have points that lie beside what they mark; they are moved by a source's own `offset` only.
 
     Raises:
         FacemixError: no sources, broken faces (all are listed), or no validation or test faces.
@@ -25,12 +30,7 @@ def prepare(role: str, params: config.Params) -> None:
     entries = sources.entries(role, params)
     counts = Counter(entry.split for entry in entries)
     if role == "real":
-        for split in ("validation", "train", "test"):
-            if not counts[split]:
-                raise FacemixError(
-                    f"sources.real: no {split} faces among {len(entries)}; expected some in each of validation, train "
-                    f"and test: complete the source, or list validation faces in {sources.SPLIT_FILES}/real/NAME.yaml"
-                )
+        _check_splits(entries, counts)
     folder = packs.FOLDER / role
     packing.write(folder, entries, size=params.pack.crop_size, margin=params.pack.margin)
     pack = packs.read(folder)
@@ -39,6 +39,57 @@ def prepare(role: str, params: config.Params) -> None:
     )  # `imwrite` hides a full disk
     with whole_file(SHEETS / f"{role}.png") as beside:
         beside.write_bytes(sheet.tobytes())
+    report = _offsets(role, params, pack)
+    with whole_file(SHEETS / f"{role}.json") as beside:
+        beside.write_text(json.dumps({"label_offsets": report}, indent=2) + "\n", encoding="utf-8")
     shown = ", ".join(f"{count} {split}" for split, count in sorted(counts.items()))
     stand_in = any(entry.face.subset == STAND_IN for entry in entries)
     print(f"{folder}: {shown}" + (f"; {STAND_IN_SHOWN}" if stand_in else ""))
+
+
+def _check_splits(entries: Sequence[packing.Entry], counts: Mapping[str, int]) -> None:
+    missing = [split for split in ("validation", "train", "test") if not counts[split]]
+    if not missing:
+        return
+    n_photos = len({(entry.source, entry.face.photo) for entry in entries})
+    first = entries[0]
+    raise FacemixError(
+        f"sources.real: no {missing[0]} faces among {len(entries)} of {n_photos} photographs; expected some in each of "
+        f"validation, train and test, and all faces of a photograph in one of them. Add photographs, or list some that "
+        f"validate in {sources.SPLIT_FILES}/real/NAME.yaml. If there are more photographs ({first.face.id} counts as "
+        f"one of {first.face.photo}), say what names one: the key group of the source in params.yaml, a regular "
+        f"expression such as '.*' where each face has its own"
+    )
+
+
+def _offsets(role: str, params: config.Params, pack: packs.Pack) -> dict[str, dict[str, object]]:
+    """Measures the offset of each source on its training faces, and prints those that are worth a word."""
+    of_source = np.array([id_.split("/", 1)[0] for id_ in pack.ids.tolist()])
+    report: dict[str, dict[str, object]] = {}
+    for source, _ in sources.folders(role, params):
+        rows = np.flatnonzero((of_source == source.name) & (pack.splits == "train"))
+        found = offset.measure(pack.images, pack.landmarks, pack.transforms[:, 0, 0], rows)
+        applied = list(source.offset) if source.offset else None
+        report[source.name] = {"applied": applied, "right": None, "error": None, "faces": 0}
+        if applied:
+            print(f"{source.name}: points moved by {applied} px, as its offset in params.yaml says")
+        if found is None:
+            continue
+        report[source.name] |= {"right": round(found.right, 3), "error": round(found.error, 3), "faces": found.faces}
+        if found.significant:
+            print(_advice(role, source, found))
+    return report
+
+
+def _advice(role: str, source: config.Source, found: offset.Offset) -> str:
+    """What was measured, what it usually means and what to do."""
+    side = "right" if found.right > 0 else "left"
+    already = source.offset or (0.0, 0.0)
+    move = f"[{already[0] - found.right:.2f}, {already[1]:g}]"
+    return (
+        f"{source.name}: points lie {abs(found.right):.2f} ± {found.error:.2f} px to the {side} of what they mark, by "
+        f"the symmetry of {found.faces} training faces (up and down cannot be measured so). About a pixel usually "
+        f"means that the files count pixels from 1, about half a pixel that they count from the corner of a pixel; "
+        f"both shift points vertically as well. Nothing was moved; to do so, add offset: {move} to {source.name} in "
+        f"sources.{role} of params.yaml"
+    )

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from facemix.config import PARAMS_FILE, ConfigError, load, update_params
 from facemix.errors import FacemixError
+from facemix.files import read_text
 
 PRESETS = Path("presets")
 
@@ -25,7 +26,7 @@ def preset(name: str, params_file: Path = PARAMS_FILE) -> dict[str, object]:
         known = ", ".join(sorted(file.stem for file in PRESETS.glob("*.yaml")))
         raise FacemixError(f"{path}: no such preset; there are: {known}")
     try:
-        content = YAML(typ="safe").load(path)
+        content = YAML(typ="safe").load(read_text(path))
     except YAMLError as error:
         raise FacemixError(f"{path}: not valid YAML: {error}") from None
     if not isinstance(content, Mapping):

@@ -251,7 +251,7 @@ def _context_tags() -> dict[str, str]:
         tags["mlflow.parentRunId"] = parent
     with contextlib.suppress(OSError, subprocess.SubprocessError):
         command = ["git", "-C", str(workspace()), "rev-parse", "HEAD"]
-        git = subprocess.run(command, capture_output=True, text=True, check=True, timeout=2)
+        git = subprocess.run(command, capture_output=True, encoding="utf-8", check=True, timeout=2)
         tags["mlflow.source.git.commit"] = git.stdout.strip()
     with contextlib.suppress(OSError, KeyError):  # a container may have no user name
         tags["mlflow.user"] = getpass.getuser()

@@ -133,10 +133,25 @@ def _client(uri: str) -> Any:
     from mlflow import MlflowClient
 
     logging.getLogger("alembic").setLevel(logging.ERROR)
-    with alone("initialising"):  # it may create the database
+    with alone("initialising"):
+        if (file := _database()) and not file.exists():
+            _make_database(file)
         client = MlflowClient(tracking_uri=uri, registry_uri=os.environ.get("MLFLOW_REGISTRY_URI") or uri)
     client.search_experiments(max_results=1)
     return client
+
+
+def _make_database(file: Path) -> None:
+    """Make MLflow's tables beside, then rename: MLflow cannot open what a process killed meanwhile leaves half made."""
+    from mlflow import MlflowClient
+    from sqlalchemy import URL
+
+    for left in file.parent.glob(f"{file.name}.new*"):
+        left.unlink()
+    beside = file.with_name(f"{file.name}.new")
+    uri = URL.create("sqlite+pysqlite", database=str(beside)).render_as_string(hide_password=False)
+    MlflowClient(tracking_uri=uri, registry_uri=uri).search_experiments(max_results=1)
+    beside.replace(file)
 
 
 @contextlib.contextmanager
@@ -149,7 +164,7 @@ def alone(doing: str) -> Iterator[None]:
     """
     outbox().mkdir(parents=True, exist_ok=True)
     lock = outbox() / f"{doing}.lock"
-    with lock.open("w") as file:
+    with lock.open("wb") as file:
         try:
             free = locked(file, LOCK_WAIT)
         except OSError:  # a file system without locks: better sometimes two at once than nothing ever

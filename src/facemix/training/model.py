@@ -6,7 +6,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from facemix.errors import FacemixError
 from facemix.faces.landmarks import MIRROR, N_POINTS
 from facemix.training import backbones
 
@@ -41,18 +40,16 @@ class LandmarkNet(nn.Module):
             width: channels of the decoder.
             weights: see `backbones.create`.
             mirror: when not training, the mean of what is seen in the image and in its mirror image.
+
+        Raises:
+            FacemixError: see `backbones.create`.
         """
         super().__init__()
         self.input_size, self.mirror = input_size, mirror
         self.centre = (input_size - 1) / 2
-        self.backbone = backbones.create(backbone, weights)
+        self.backbone = backbones.create(backbone, weights, input_size, STRIDE)
         info: Any = self.backbone.feature_info
-        strides = list(info.reduction())
-        if STRIDE not in strides:
-            raise FacemixError(
-                f"model.backbone: {backbone} has feature maps of strides {strides}, expected one of {STRIDE}"
-            )
-        self.first = strides.index(STRIDE)
+        self.first = list(info.reduction()).index(STRIDE)
         channels = list(info.channels())[self.first :]
         self.lateral = nn.ModuleList(nn.Conv2d(c, width, 1, bias=False) for c in channels)
         self.merge = nn.ModuleList(_separable(width) for _ in channels)
@@ -74,18 +71,28 @@ class LandmarkNet(nn.Module):
 
         When training also their variance (n, 68, 2) in x and y, square pixels: see `landmark_loss`.
         """
+        if self.training:
+            heatmaps, cell_points = self._predict_cells(images)
+            with torch.autocast(images.device.type, enabled=False):
+                centred = _mean(cell_points, heatmaps)
+                return centred + self.centre, _mean(cell_points.square(), heatmaps) - centred.square()
+        centred = self.located(images)
+        return self.averaged(centred, self.located(images.flip(-1))) if self.mirror else centred + self.centre
+
+    def located(self, images: Tensor) -> Tensor:
+        """Landmarks (n, 68, 2) as seen in the images alone, in pixels from the middle of the input."""
         heatmaps, cell_points = self._predict_cells(images)
         with torch.autocast(images.device.type, enabled=False):
-            centred = _mean(cell_points, heatmaps)
-            points = centred + self.centre
-            if self.training:
-                return points, _mean(cell_points.square(), heatmaps) - centred.square()
-        if not self.mirror:
-            return points
-        heatmaps, cell_points = self._predict_cells(images.flip(-1))
-        with torch.autocast(images.device.type, enabled=False):
-            x, y = _mean(cell_points, heatmaps)[:, self.mirror_order].unbind(dim=-1)
-        return (points + torch.stack([self.centre - x, y + self.centre], dim=-1)) / 2
+            return _mean(cell_points, heatmaps)
+
+    def averaged(self, centred: Tensor, mirrored: Tensor) -> Tensor:
+        """Landmarks (n, 68, 2) in pixels of the input: the mean of those located in images and in their mirror images.
+
+        Args:
+            centred, mirrored: (n, 68, 2) as `located` gives them.
+        """
+        x, y = mirrored[:, self.mirror_order].unbind(dim=-1)
+        return ((centred + self.centre) + torch.stack([self.centre - x, y + self.centre], dim=-1)) / 2
 
     def _predict_cells(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Heatmaps (n, 68, cells) that sum to 1, and where each cell sees each landmark (n, 68, 2, cells).
@@ -93,7 +100,8 @@ class LandmarkNet(nn.Module):
         The points are in pixels from the middle of the input: small numbers, so that the mean of their squares less
         the square of their mean is exact enough.
         """
-        features = self.backbone((images - self.mean) / self.deviation)[self.first :]
+        features = self.backbone((images - self.mean) / self.deviation)
+        features = backbones.in_nchw(self.backbone, features)[self.first :]
         x: Tensor | None = None
         for feature, lateral, merge in zip(
             reversed(features), reversed(self.lateral), reversed(self.merge), strict=True

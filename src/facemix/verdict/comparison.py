@@ -337,7 +337,7 @@ def _claim(
         return "undecided", f"every combined training that is there loses to real faces alone, {least}"
     if best["compared_seeds"] == 1:
         reason = "one seed says nothing of how far trainings differ by chance"
-        return "undecided", f"{reason}; the least NME of a combined training is that of {_against(best)}"
+        return "undecided", f"{reason}; so far the best combined training is {_against(best)}"
     if best["verdict"] == UNDECIDED:
         return "undecided", f"the comparison is not at equal cost; {_against(best)}"
     row = _first(combined, NO_DIFFERENCE) or best

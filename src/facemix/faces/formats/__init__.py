@@ -9,8 +9,9 @@ from pathlib import Path
 
 from facemix.errors import FacemixError
 from facemix.faces.face import BrokenFace, Face
-from facemix.faces.formats import dgfaces, facesynthetics, w300
+from facemix.faces.formats import dgfaces, facesynthetics, photos, w300
 from facemix.faces.formats.inspection import check
+from facemix.faces.formats.listing import visible
 from facemix.faces.formats.w300 import OFFICIAL_300W
 
 __all__ = ["DEFAULT_ROLES", "LICENCES", "OFFICIAL_300W", "READERS", "check", "licence", "read"]
@@ -47,11 +48,21 @@ _EXPECTED: dict[str, str] = {
 }
 
 
-def read(format: str, root: Path) -> tuple[list[Face], list[BrokenFace]]:  # noqa: A002
+def read(
+    format: str,  # noqa: A002
+    root: Path,
+    group: str | None = None,
+) -> tuple[list[Face], list[BrokenFace]]:
     """The faces of a folder, sorted by id, and the broken ones.
 
+    Args:
+        format: a key of `READERS`.
+        root: the folder.
+        group: a regular expression that finds in an id what names the photograph (its first group, or the whole
+            match); by default the names tell, where they are such as the format or people have them.
+
     Raises:
-        FacemixError: the format is unknown, or the folder holds nothing of that format.
+        FacemixError: the format is unknown, the folder holds nothing of that format, or `group` does not fit the ids.
     """
     if format not in READERS:
         raise FacemixError(f"unknown format {format!r}, expected one of {', '.join(READERS)}")
@@ -67,7 +78,8 @@ def read(format: str, root: Path) -> tuple[list[Face], list[BrokenFace]]:  # noq
     if not faces and not broken:
         found = f"no faces in the format {format}, expected {_EXPECTED[format]}"
         raise FacemixError(f"{root}: {found}; {_advice(format, root)}")
-    return sorted(faces, key=lambda face: face.id), broken
+    faces.sort(key=lambda face: face.id)
+    return (photos.by_name(faces) if group is None else photos.say(faces, group)), broken
 
 
 def licence(format: str, name: str) -> str:  # noqa: A002
@@ -80,11 +92,11 @@ def _advice(format: str, root: Path) -> str:  # noqa: A002
     for name, reader in READERS.items():
         if _holds(reader, root):
             return f"it holds {name}: use the format {name}"
-    below = sorted(path for path in root.iterdir() if path.is_dir())
+    below = [path for path in visible(root) if path.is_dir()]
     for folder in [*below, *root.resolve().parents[:2]]:
         if _holds(READERS[format], folder):
             return f"{folder} does: use that path"
-    return "the folder is empty" if not any(root.iterdir()) else "check the path and the format"
+    return "the folder is empty" if not visible(root) else "check the path and the format"
 
 
 def _holds(reader: Reader, root: Path) -> bool:

@@ -9,6 +9,7 @@ u = K E [X; 1], moved by half a pixel to 0-based pixel centres, and compared wit
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,6 +18,7 @@ import numpy.typing as npt
 
 from facemix.faces.face import BrokenFace, Face
 from facemix.faces.formats import points
+from facemix.faces.formats.listing import visible
 from facemix.faces.landmarks import N_POINTS
 
 Array = npt.NDArray[np.float64]
@@ -93,13 +95,13 @@ def _read(root: Path, layout: _Layout) -> Iterator[Face | BrokenFace]:
 
 
 def _folders(root: Path, pattern: str) -> list[Path]:
-    return sorted(path for path in root.glob(pattern) if path.is_dir())
+    return [path for path in visible(root) if path.is_dir() and fnmatch(path.name, pattern)]
 
 
 def _faces(root: Path, camera: Path, layout: _Layout) -> list[Face]:
     """The renders of one camera: the same points under one light or several."""
     keypoints, matrices = camera / layout.keypoints, camera / "camera_metadata.json"
-    images = sorted(camera.glob("visible_spectrum_*.png"))
+    images = [path for path in visible(camera) if fnmatch(path.name, "visible_spectrum_*.png")]
     if not images:
         raise BrokenFace(camera, "no visible_spectrum_*.png, expected the render; restore it or remove the folder")
     landmarks = points.checked(keypoints, _landmarks(keypoints, matrices, layout))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from facemix.faces.face import BrokenFace, Face
 from facemix.faces.formats import points
+from facemix.faces.formats.listing import visible
 from facemix.faces.images import SUFFIXES
 from facemix.faces.landmarks import N_POINTS
 
@@ -18,7 +19,7 @@ _PUPILS = 2
 
 def read(root: Path) -> Iterator[Face | BrokenFace]:
     """The faces of a FaceSynthetics folder; one whose files are broken or incomplete comes as a `BrokenFace`."""
-    names = {path.name for path in root.iterdir()} if root.is_dir() else set()
+    names = {path.name for path in visible(root)}
     annotated = {name.removesuffix(_LANDMARKS) for name in names if name.endswith(_LANDMARKS)}
     if not annotated:
         return

@@ -3,6 +3,8 @@
 import hashlib
 from collections.abc import Sequence
 
+import numpy as np
+
 from facemix.faces.face import BrokenFace, Face
 from facemix.faces.geometry import landmark_box, square_side
 from facemix.faces.images import decode, read_bytes
@@ -12,8 +14,9 @@ from facemix.faces.parallel import on_all_cores
 def check(faces: Sequence[Face]) -> list[BrokenFace]:
     """Decodes every image and returns what is broken, in the order of the faces.
 
-    Broken are: an image that cannot be decoded; a point more than one side of the landmark box beyond the border of the
-    image (less is valid: a face may be cut off there); a face that is there twice, with the same image and points.
+    Broken are: an image that cannot be decoded or is not whole; a point more than one side of the landmark box beyond
+    the border of the image (less is valid: a face may be cut off there); a face that is there twice, with the same
+    image and points.
     """
     results = on_all_cores(_look_at, faces, "checking faces")
     broken: list[BrokenFace] = []
@@ -34,13 +37,14 @@ def _look_at(face: Face) -> bytes | BrokenFace:
         height, width = decode(face.image, data).shape[:2]
     except BrokenFace as broken:
         return broken
-    x0, y0, x1, y1 = landmark_box(face.landmarks)
-    beyond = max(-x0, -y0, x1 - (width - 1), y1 - (height - 1))
+    border = np.array([width - 1, height - 1])
+    beyond = np.maximum(-face.landmarks, face.landmarks - border).max(axis=1)
+    worst = int(beyond.argmax())
     side = float(square_side(landmark_box(face.landmarks)))
-    if beyond > side:
+    if beyond[worst] > side:
         return BrokenFace(
             face.image,
-            f"a point lies {beyond:.0f} px outside the image of {width} x {height}, expected at most the side of the "
-            f"landmark box, {side:.0f} px; are these the points of this image? Correct or remove the face",
+            f"point {worst} lies {beyond[worst]:.0f} px outside the image of {width} x {height}, expected at most the "
+            f"side of the landmark box, {side:.0f} px; are these the points of this image? Correct or remove the face",
         )
     return hashlib.sha256(data + face.landmarks.tobytes()).digest()

@@ -5,15 +5,16 @@ each face is an image and a `.pts` of the same name.
 """
 
 import re
-from collections import defaultdict
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from facemix.faces.face import BrokenFace, Face
-from facemix.faces.formats import points
+from facemix.faces.formats import photos, points
+from facemix.faces.formats.listing import visible
 from facemix.faces.images import SUFFIXES
 
 OFFICIAL_300W: dict[str, int] = {
@@ -26,7 +27,8 @@ OFFICIAL_300W: dict[str, int] = {
 }
 """Faces per subset of the complete benchmark: train, then test (Common, and ibug, which is Challenging)."""
 
-_FACES_SHARE_A_PHOTO = ("afw", "helen")
+_PHOTO = {"afw": r"([0-9]{6,})_[0-9]{1,2}", "helen": r"([0-9]{6,})_[0-9]{1,2}", "ibug": r"(image_[0-9]{3,})_[0-9]{1,2}"}
+"""How AFW, HELEN and iBUG name the faces of a photograph, HELEN across train and test; LFPW has one face of each."""
 
 
 def read(root: Path) -> Iterator[Face | BrokenFace]:
@@ -36,27 +38,24 @@ def read(root: Path) -> Iterator[Face | BrokenFace]:
     """
     for subset in OFFICIAL_300W:
         # .pts first: a folder of images alone is not 300-W, and yields nothing rather than a complaint per image.
-        if any(path.suffix.lower() == ".pts" for path in _files(root / subset)):
+        if any(path.suffix.lower() == ".pts" for path in visible(root / subset)):
             yield from _read_subset(root, subset)
-
-
-def _files(folder: Path) -> list[Path]:
-    return sorted(folder.iterdir()) if folder.is_dir() else []
 
 
 def _read_subset(root: Path, subset: str) -> Iterator[Face | BrokenFace]:
     parts: dict[str, list[Path]] = defaultdict(list)
-    for path in _files(root / subset):
+    for path in visible(root / subset):
         if path.suffix.lower() in SUFFIXES | {".pts"} and not path.stem.endswith("_mirror"):
             parts[path.stem].append(path)
+    photo_of = _photos(subset, list(parts))
     for name, files in parts.items():
         try:
-            yield _face(subset, name, files)
+            yield _face(subset, name, photo_of[name], files)
         except BrokenFace as broken:
             yield broken
 
 
-def _face(subset: str, name: str, files: list[Path]) -> Face:
+def _face(subset: str, name: str, photo: str, files: list[Path]) -> Face:
     annotations = [path for path in files if path.suffix.lower() == ".pts"]
     images = [path for path in files if path not in annotations]
     if not annotations:
@@ -70,28 +69,34 @@ def _face(subset: str, name: str, files: list[Path]) -> Face:
     return Face(
         id=f"{subset}/{name}",
         subset=subset,
-        photo=_photo(subset, name),
+        photo=photo,
         image=images[0],
         landmarks=read_pts(annotations[0]),
         files=(images[0], annotations[0]),
     )
 
 
-def _photo(subset: str, name: str) -> str:
-    """AFW and HELEN number the faces of a photo (`NAME_1`), HELEN across train and test; LFPW and ibug do not."""
+def _photos(subset: str, names: Sequence[str]) -> dict[str, str]:
+    """The photograph of each name by the rule of the official set, as far as names are of that set; else its own id."""
     family = subset.split("/")[0]
-    if family in _FACES_SHARE_A_PHOTO:
-        return f"{family}/{re.sub(r'_[0-9]+$', '', name)}"
-    return f"{subset}/{name}"
+    matches = {name: re.fullmatch(_PHOTO[family], name) if family in _PHOTO else None for name in names}
+    official = photos.few_each(Counter(match[1] for match in matches.values() if match).values())
+    return {
+        name: f"{family}/{match[1]}" if match and official else f"{subset}/{name}" for name, match in matches.items()
+    }
 
 
 def read_pts(path: Path) -> npt.NDArray[np.float32]:
     """The points (68, 2) of a `.pts`, with header and braces or without, moved from Matlab's 1-based pixels to 0-based.
 
     Raises:
-        BrokenFace: the file is not the points of a face.
+        BrokenFace: the file is not the points of a face, or has another number of them than its header says.
     """
     lines = points.read_text(path).splitlines()
-    header = re.compile(r"\s*(version\s*:.*|n_points\s*:.*|[{}])\s*", re.IGNORECASE)
-    rows = [line for line in lines if not header.fullmatch(line)]
-    return points.checked(path, points.parse_rows(path, rows) - 1)
+    header = re.compile(r"\s*(version\b.*|n_points\s*[:=]?\s*([0-9]+)\s*|[{}])\s*", re.IGNORECASE)
+    matches = [header.fullmatch(re.sub(r"(#|//).*", "", line)) for line in lines]
+    stated = points.parse_rows(path, [line for line, match in zip(lines, matches, strict=True) if not match])
+    for announced in [int(match[2]) for match in matches if match and match[2]]:
+        if announced != len(stated):
+            raise BrokenFace(path, f"announces {announced} points, found {len(stated)}; correct or remove the face")
+    return points.checked(path, stated, origin=1)

@@ -212,7 +212,9 @@ def reproduce(found: Found) -> list[Piece]:
 def _git(*arguments: str) -> str:
     """What git prints; nothing where there is no git."""
     try:
-        done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=True, timeout=10)
+        done = subprocess.run(
+            ["git", *arguments], capture_output=True, encoding="utf-8", errors="replace", check=True, timeout=10
+        )
     except (OSError, subprocess.SubprocessError):
         return ""
     return done.stdout.strip()

@@ -1,0 +1,128 @@
+"""Which faces are of one photograph, by what the user says, by names, and by files that are the same.
+
+A split never parts the faces of one photograph. What names and files do not tell, `facemix leaks` finds by pixels.
+"""
+
+import dataclasses
+import hashlib
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from facemix.errors import FacemixError
+from facemix.faces.face import Face
+
+_NUMBERED = re.compile(r"(.*[0-9])[_-]([0-9])")
+"""`PHOTO_K`: a name that ends in a number, and the number of a face in it."""
+_CROWD = 6.0
+"""Faces a photograph: where more share a first part of their names on average, that names a camera or a day."""
+
+
+def say(faces: Sequence[Face], group: str) -> list[Face]:
+    """The faces with the photograph that a regular expression finds in their ids: its first group, or the whole match.
+
+    Raises:
+        FacemixError: it is no regular expression, or finds nothing in an id.
+    """
+    try:
+        pattern = re.compile(group)
+    except re.error as error:
+        raise FacemixError(f"group {group!r}: not a regular expression ({error}); correct it") from None
+    found = [pattern.search(face.id) for face in faces]
+    for face, match in zip(faces, found, strict=True):
+        if match is None or not match[1 if pattern.groups else 0]:
+            raise FacemixError(
+                f"group {group!r}: found no photograph in {face.id!r}, expected one in the id of each face; correct it"
+            )
+    return [
+        dataclasses.replace(face, photo=match[1 if pattern.groups else 0])
+        for face, match in zip(faces, found, strict=True)
+        if match
+    ]
+
+
+def by_name(faces: Sequence[Face]) -> list[Face]:
+    """The faces, those of names `PHOTO_1`, `PHOTO_2` together, where the names of the set look like that.
+
+    They do where PHOTO ends in a digit, K is one digit that counts from 0 or 1 without a gap, and no more than six
+    share a PHOTO on average: `IMG_0001` to `IMG_0040` are 40 photographs, `0012_1` to `0012_3` one. Only faces that
+    the reader's own rule leaves alone (`photo` is the id) are looked at.
+    """
+    groups: dict[str, dict[int, Face]] = defaultdict(dict)
+    for face in faces:
+        if face.photo == face.id and (match := _NUMBERED.fullmatch(face.id)):
+            groups[match[1]][int(match[2])] = face
+    shared = {name: group for name, group in groups.items() if _counts(group)}
+    if not few_each(map(len, shared.values())):
+        return list(faces)
+    photo = {face.id: name for name, group in shared.items() for face in group.values()}
+    return [dataclasses.replace(face, photo=photo.get(face.id, face.photo)) for face in faces]
+
+
+def few_each(counts: Iterable[int]) -> bool:
+    """Whether groups of that many faces may be photographs: no more than six on average where there are several."""
+    several = [count for count in counts if count > 1]
+    return sum(several) <= _CROWD * len(several)
+
+
+def _counts(group: Mapping[int, Face]) -> bool:
+    numbers = sorted(group)
+    return numbers[0] in (0, 1) and numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+
+
+def by_content(faces: Sequence[Face]) -> list[Face]:
+    """The faces, those whose image files are the same together, with all that share a photograph with one of them.
+
+    Only files of equal size are read.
+    """
+    of_size: dict[int, list[Face]] = defaultdict(list)
+    for face in faces:
+        of_size[_size(face.image)].append(face)
+    same: dict[bytes, list[str]] = defaultdict(list)
+    for alike in of_size.values():
+        if len({face.photo for face in alike}) > 1:
+            for face in alike:
+                same[_digest(face.image)].append(face.photo)
+    photo = _united(same.values())
+    return [dataclasses.replace(face, photo=photo.get(face.photo, face.photo)) for face in faces]
+
+
+def _united(groups: Iterable[Sequence[str]]) -> dict[str, str]:
+    """Name -> the first name, in the order of the alphabet, of all that groups connect it with."""
+    first: dict[str, str] = {}
+
+    def root(name: str) -> str:
+        while first.setdefault(name, name) != name:
+            name = first[name]
+        return name
+
+    for group in groups:
+        roots = sorted({root(name) for name in group})
+        for other in roots:
+            first[other] = roots[0]
+    return {name: root(name) for name in first}
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else -1  # what is missing is found broken elsewhere
+
+
+def _digest(path: Path) -> bytes:
+    if not path.exists():
+        return str(path).encode()
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
+
+
+def described(faces: Sequence[Face]) -> str:
+    """One line: how many photographs there are, with an example of faces that share one."""
+    photos: dict[str, list[str]] = defaultdict(list)
+    for face in faces:
+        photos[face.photo].append(face.id)
+    text = f"{len(faces)} faces of {len(photos)} photographs"
+    largest = max(photos.values(), key=len, default=[])
+    if len(largest) < 2:
+        return text
+    example = f"{largest[0]} and {largest[1]} count as one"
+    return f"{text}: {example}; if that is wrong, say what names a photograph with --group"

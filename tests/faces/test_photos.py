@@ -1,0 +1,79 @@
+"""Faces of one photograph are kept together, and others are not."""
+
+import numpy as np
+import pytest
+from test_formats import write_300w, write_facesynthetics
+
+from facemix.errors import FacemixError
+from facemix.faces.face import Face
+from facemix.faces.formats import photos, read
+
+
+def face(root, name, content=b"", photo=None):
+    path = root / f"{name}.jpg"
+    path.write_bytes(content or name.encode())
+    points = np.zeros((68, 2), np.float32)
+    return Face(id=name, subset="", photo=photo or name, image=path, landmarks=points, files=(path,))
+
+
+def photos_of(faces):
+    return [one.photo for one in faces]
+
+
+@pytest.mark.parametrize(
+    "names, count",
+    [
+        ([f"IMG_{i:04d}" for i in range(1, 41)], 40),
+        ([f"20231104_{i}" for i in range(1, 41)], 40),  # the shots of a day
+        ([f"cam{c}_{i:02d}" for c in range(8) for i in range(10)], 80),
+        ([f"{c:03d}_{i}" for c in range(8) for i in range(10)], 80),
+        ([f"{p:06d}_{i}" for p in range(20) for i in range(3)], 20),
+        ([f"1051618{p:03d}_{i}" for p in range(20) for i in (1, 2)], 20),
+        ([f"1051618{p:03d}_{2 * p % 3 + 1}" for p in range(20)], 20),
+    ],
+)
+def test_photographs_in_the_layout_of_afw_are_counted_by_what_names_look_like(tmp_path, names, count):
+    for name in names:
+        write_300w(tmp_path, f"afw/{name}")
+    faces, broken = read("300w", tmp_path)
+    assert (len(faces), broken, len(set(photos_of(faces)))) == (len(names), [], count)
+
+
+def test_faces_of_one_photograph_of_ibug(tmp_path):
+    for name in [*(f"image_100_0{i}" for i in range(1, 7)), "image_100", "image_101_1"]:
+        write_300w(tmp_path, f"ibug/{name}")
+    faces, _ = read("300w", tmp_path)
+    assert photos_of(faces) == ["ibug/image_100"] * 7 + ["ibug/image_101"]
+
+
+def test_equal_files_are_one_photograph_and_bring_their_photographs_together(tmp_path):
+    faces = [
+        face(tmp_path, "a", b"same", photo="A"),
+        face(tmp_path, "b", b"same", photo="B"),
+        face(tmp_path, "c", b"else", photo="B"),  # equal size, other content
+        face(tmp_path, "d", b"alone", photo="D"),
+    ]
+    assert photos_of(photos.by_content(faces)) == ["A", "A", "A", "D"]
+
+
+def test_the_user_says_what_names_a_photograph(tmp_path):
+    for name in ("cam1-day2-0001", "cam1-day2-0002", "cam2-day2-0001"):
+        write_facesynthetics(tmp_path, name)
+    assert photos_of(read("facesynthetics", tmp_path)[0]) == ["cam1-day2-0001", "cam1-day2-0002", "cam2-day2-0001"]
+    assert photos_of(read("facesynthetics", tmp_path, "(cam.)-")[0]) == ["cam1", "cam1", "cam2"]
+    assert photos_of(read("facesynthetics", tmp_path, "day[0-9]")[0]) == ["day2"] * 3
+
+
+@pytest.mark.parametrize(
+    "group, reason", [("(", "not a regular expression"), ("cam[23]", "found no photograph in 'cam1")]
+)
+def test_a_group_that_does_not_fit_is_refused(tmp_path, group, reason):
+    write_facesynthetics(tmp_path, "cam1_0")
+    with pytest.raises(FacemixError, match=reason):
+        read("facesynthetics", tmp_path, group)
+
+
+def test_the_count_of_photographs_comes_with_an_example_and_the_way_out(tmp_path):
+    alone, both = face(tmp_path, "a"), [face(tmp_path, "b_1", photo="b"), face(tmp_path, "b_2", photo="b")]
+    assert photos.described([alone]) == "1 faces of 1 photographs"
+    assert "3 faces of 2 photographs: b_1 and b_2 count as one; if that is wrong" in photos.described([alone, *both])
