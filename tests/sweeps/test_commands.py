@@ -165,7 +165,7 @@ def test_a_server_that_goes_down_during_a_sweep_has_every_run_in_the_end(
     assert sorted(run["params"]["n_real"] for run in found) == ["24", "30"]
     for run in found:
         assert run["status"] == "FINISHED" and len(run["models"]) == 1
-        assert run["metrics"].keys() >= {"train_loss", "val_nme", "val.nme", "test.nme", "test.fr8"}
+        assert run["metrics"].keys() >= {"train_loss", "val_error", "val.nme", "test.nme", "test.fr8"}
         assert {"history.csv", "predictions.npz"} <= run["files"]
     assert not list((project / ".dvc/tmp/facemix/outbox").glob("*/journal.jsonl"))
 

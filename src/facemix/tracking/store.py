@@ -134,8 +134,8 @@ def _client(uri: str) -> Any:
 
     logging.getLogger("alembic").setLevel(logging.ERROR)
     with alone("initialising"):
-        if (file := _database()) and not file.exists():
-            _make_database(file)
+        if (file := _database()) and not (file.exists() and file.stat().st_size):
+            _make_database(file.resolve())
         client = MlflowClient(tracking_uri=uri, registry_uri=os.environ.get("MLFLOW_REGISTRY_URI") or uri)
     client.search_experiments(max_results=1)
     return client
