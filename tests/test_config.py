@@ -43,6 +43,20 @@ def content() -> Any:
         (lambda c: c["training"].update(compile=1), "training.compile: found 1, expected true or false"),
         (lambda c: c["model"].update(input_size=100), "model.input_size: found 100, expected a multiple of 16"),
         (lambda c: c["evaluation"].update(normalizer="outer-eye"), r"did you mean 'outer_eye'\?"),
+        (lambda c: c["training"].update(batch_size=1), "training.batch_size: found 1, expected at least 2: batch norm"),
+        (
+            lambda c: c["training"].update(warmup_steps=481),
+            "warmup_steps: found 481, expected 0 to training.steps",
+        ),
+        (
+            lambda c: c["model"].update(context=2.1),
+            r"model.context: found 2.1, expected at most pack.margin \(2.0\): the network must not look beyond",
+        ),
+        (lambda c: c.update(n_real=241), r"n_real: found 241, expected at most render.stand_in.n \(240\), or all"),
+        (
+            lambda c: c.update(n_synthetic=241),
+            r"n_synthetic: found 241, expected at most render.synthetic.n \(240\), or all: no other faces are there",
+        ),
         (lambda c: c.update(model=3), "model: found 3, expected a mapping"),
         (lambda c: c["sources"].update(real=[{"name": "a"}]), r"sources.real\[0\].format: missing key"),
         (
@@ -73,6 +87,13 @@ def test_a_bad_value_is_refused_by_key(change: Callable[[Any], object], message:
     change(params)
     with pytest.raises(ConfigError, match=message):
         config.parse(params)
+
+
+def test_imported_faces_lift_the_limit_that_rendered_ones_set() -> None:
+    params = content()
+    params.update(n_synthetic=1000)
+    params["sources"].update(synthetic=[{"name": "a", "format": "facesynthetics"}])
+    assert config.parse(params).n_synthetic == 1000
 
 
 def test_the_file_is_named(tmp_path: Path) -> None:

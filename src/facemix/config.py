@@ -178,8 +178,14 @@ class Training:
     """Whether `torch.compile` compiles the network."""
 
     def __post_init__(self) -> None:
-        for key in ("steps", "batch_size", "evaluate_every"):
+        for key in ("steps", "evaluate_every"):
             _require(getattr(self, key) >= 1, f"training.{key}", getattr(self, key), "at least 1")
+        _require(
+            self.batch_size >= 2,
+            "training.batch_size",
+            self.batch_size,
+            "at least 2: batch normalisation needs several",
+        )
         _require(0 < self.learning_rate < 1, "training.learning_rate", self.learning_rate, "above 0 and below 1")
         _require(0 <= self.weight_decay <= 1, "training.weight_decay", self.weight_decay, "0 to 1")
         _require(
@@ -258,16 +264,27 @@ class Params:
     tracking: Tracking
 
     def __post_init__(self) -> None:
+        self._check_counts()
+        self._check_seeds()
+        _require(
+            self.model.context <= self.pack.margin,
+            "model.context",
+            self.model.context,
+            f"at most pack.margin ({self.pack.margin}): the network must not look beyond the packed crops",
+        )
+
+    def _check_counts(self) -> None:
         _require(0 <= self.alpha <= 1, "alpha", self.alpha, "a share of synthetic faces, 0 to 1")
         for key in ("n_real", "n_synthetic"):
             count = getattr(self, key)
             _require(count == "all" or count >= 1, key, count, "a number of faces, at least 1, or all")
-        _require(len(self.seeds) > 0, "seeds", list(self.seeds), "at least one seed")
-        _require(len(set(self.seeds)) == len(self.seeds), "seeds", list(self.seeds), "each seed once")
-        usable = all(0 <= seed < 2**32 for seed in self.seeds)
-        _require(usable, "seeds", list(self.seeds), "seeds from 0 to 2^32 - 1")
-        unknown = [seed for seed in self.control_seeds if self.control_seeds.count(seed) > 1 or seed not in self.seeds]
-        _require(not unknown, "control_seeds", list(self.control_seeds), f"some of seeds ({list(self.seeds)}), or []")
+        for key, imported, rendered, name in (
+            ("n_real", self.sources.real, self.render.stand_in.n, "render.stand_in.n"),
+            ("n_synthetic", self.sources.synthetic, self.render.synthetic.n, "render.synthetic.n"),
+        ):
+            count = getattr(self, key)
+            fits = bool(imported) or rendered == 0 or count == "all" or count <= rendered
+            _require(fits, key, count, f"at most {name} ({rendered}), or all: no other faces are there")
         real = ", ".join(source.name for source in self.sources.real)
         _require(
             not real or self.render.stand_in.n == 0,
@@ -275,6 +292,14 @@ class Params:
             self.render.stand_in.n,
             f"0 where sources.real names faces ({real}): nothing stands in for what is there",
         )
+
+    def _check_seeds(self) -> None:
+        _require(len(self.seeds) > 0, "seeds", list(self.seeds), "at least one seed")
+        _require(len(set(self.seeds)) == len(self.seeds), "seeds", list(self.seeds), "each seed once")
+        usable = all(0 <= seed < 2**32 for seed in self.seeds)
+        _require(usable, "seeds", list(self.seeds), "seeds from 0 to 2^32 - 1")
+        unknown = [seed for seed in self.control_seeds if self.control_seeds.count(seed) > 1 or seed not in self.seeds]
+        _require(not unknown, "control_seeds", list(self.control_seeds), f"some of seeds ({list(self.seeds)}), or []")
 
 
 def load(path: Path = PARAMS_FILE) -> Params:

@@ -31,8 +31,10 @@ from facemix.errors import FacemixError
 from facemix.faces import packs
 from facemix.files import alone, whole_file
 from facemix.strategies import MODELS, STRATEGIES
-from facemix.sweeps import grid, results
+from facemix.sweeps import devices, grid, repository, results
 from facemix.sweeps.grid import Axes, Inputs, Point
+from facemix.sweeps.repository import Repository, git
+from facemix.training import preflight
 from facemix.verdict.results import load
 
 WORK = Path(".dvc/tmp/facemix/sweep")
@@ -59,7 +61,7 @@ def run_sweep(arguments: Sequence[str], params: Params, *, jobs: int, yes: bool)
         raise FacemixError(f"--jobs: found {jobs}, expected at least 1")
     axes = grid.parse_axes(arguments, params)
     root = Path.cwd()
-    commit = _commit(root)
+    project = repository.examine(root)
     inputs = read_inputs(root, params.seeds[0])
     _check_clean(root)
     points = {point: grid.trained_as(point, inputs) for point in grid.plan(axes, inputs)}
@@ -67,10 +69,9 @@ def run_sweep(arguments: Sequence[str], params: Params, *, jobs: int, yes: bool)
     names = _names(root, trainings, params, inputs)
     with alone(root / WORK):
         missing = [point for point in trainings if names[point] not in _experiments(root)]
+        _check_settings(missing, params)
         _announce(trainings, missing, params, jobs, yes)
-        failed = (
-            _train(root, commit, grid.levels(missing, inputs), names, inputs, axes, jobs, params) if missing else {}
-        )
+        failed = _train(project, grid.levels(missing, inputs), names, inputs, axes, jobs, params) if missing else {}
         tracking.deliver()
         found, total = results.read_results(
             root,
@@ -95,32 +96,9 @@ def run_sweep(arguments: Sequence[str], params: Params, *, jobs: int, yes: bool)
 # --- What is there ----------------------------------------------------------------------------------------------------
 
 
-def _git(folder: Path, *arguments: str) -> str:
-    done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise FacemixError(f"git {' '.join(arguments)}: {done.stderr.strip()}")
-    return done.stdout
-
-
-def _commit(root: Path) -> str:
-    """The commit that experiments hang on."""
-    if not (root / ".dvc").is_dir():
-        raise FacemixError(
-            f"{root}: no DVC repository; run from the project's root, or set one up: git init && dvc init"
-        )
-    try:
-        return _git(root, "rev-parse", "--verify", "HEAD").strip()
-    except FacemixError:
-        raise FacemixError(
-            f"{root}: no git commit yet, and experiments hang on one; run git init && git add -A && git commit"
-        ) from None
-
-
 def _check_clean(root: Path) -> None:
     """Raises ValueError where what trainings depend on differs from the commit that they are recorded with."""
-    status = _git(
-        root, "status", "--porcelain", "--untracked-files=all", "--", "dvc.yaml", "params.yaml", "src", "data"
-    )
+    status = git(root, "status", "--porcelain", "--untracked-files=all", "--", "dvc.yaml", "params.yaml", "src", "data")
     different = [line[3:] for line in status.splitlines() if not line.endswith(".gitignore")]
     if different:
         raise FacemixError(
@@ -178,7 +156,7 @@ def read_inputs(root: Path, seed: int) -> dict[str, Inputs]:
 def _names(root: Path, points: Sequence[Point], params: Params, inputs: Mapping[str, Inputs]) -> dict[Point, str]:
     """The experiment of each point: its name changes with what the point depends on."""
     paths = sorted({path for one in inputs.values() for path in one.paths})
-    listed = [line.split("\t") for line in _git(root, "ls-tree", "HEAD", "--", *paths).splitlines()]
+    listed = [line.split("\t") for line in git(root, "ls-tree", "HEAD", "--", *paths).splitlines()]
     content = {path: about.split()[-1] for about, path in listed}
     plain = config.plain(params)
     return {point: grid.experiment_name(point, plain, inputs[point.strategy], content) for point in points}
@@ -186,9 +164,15 @@ def _names(root: Path, points: Sequence[Point], params: Params, inputs: Mapping[
 
 def _experiments(root: Path) -> dict[str, str]:
     """The name and git revision of each DVC experiment, whatever commit it hangs on: what `dvc exp list -A` lists."""
-    listed = _git(root, "for-each-ref", "--format=%(objectname) %(refname)", "refs/exps")
+    listed = git(root, "for-each-ref", "--format=%(objectname) %(refname)", "refs/exps")
     references = [(revision, name.split("/")) for revision, name in (line.split(" ") for line in listed.splitlines())]
     return {parts[4]: revision for revision, parts in references if len(parts) == 5 and len(parts[2]) == 2}
+
+
+def _check_settings(points: Sequence[Point], params: Params) -> None:
+    """Refuses now what the trainings of some points would refuse when their turn comes."""
+    for settings in {point.settings for point in points}:
+        preflight.check(config.parse(config.changed(config.plain(params), dict(settings))))
 
 
 def _announce(points: Sequence[Point], missing: Sequence[Point], params: Params, jobs: int, yes: bool) -> None:
@@ -231,6 +215,16 @@ def _measured(params: Params, missing: Sequence[Point]) -> dict[str, list[float]
 
 
 # --- Training ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Slot:
+    """Where one training at a time runs."""
+
+    clone: Path
+    """The project's root in a clone."""
+    environment: Mapping[str, str]
+    """Variables of its own: the GPU that it sees."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -283,8 +277,7 @@ def _on_stop(handler: Callable[..., None] | signal.Handlers) -> None:
 
 
 def _train(
-    root: Path,
-    commit: str,
+    project: Repository,
     levels: Sequence[Sequence[Point]],
     names: Mapping[Point, str],
     inputs: Mapping[str, Inputs],
@@ -293,10 +286,11 @@ def _train(
     params: Params,
 ) -> dict[Point, str]:
     """Trains the points group by group; returns those that failed, with the reason."""
+    root = project.root
     shutil.rmtree(root / WORK, ignore_errors=True)  # what a killed sweep left
     logs = root / WORK / "logs"
     logs.mkdir(parents=True)
-    clones: queue.SimpleQueue[Path] = queue.SimpleQueue()
+    slots: queue.SimpleQueue[_Slot] = queue.SimpleQueue()
     running = _Running()
     failed: dict[Point, str] = {}
     total, done, started = sum(map(len, levels)), 0, time.monotonic()
@@ -305,20 +299,23 @@ def _train(
         lacking = [need for need in grid.needed(point, inputs) if need in failed]
         if lacking:
             raise FacemixError(f"needs {names[lacking[0]]}, which failed")
-        clone = clones.get()
+        slot = slots.get()
         try:
             log = logs / f"{names[point]}.log"
-            normalizer = params.evaluation.normalizer
-            return _train_point(root, clone, commit, point, names[point], running, log, normalizer)
+            return _train_point(project, slot, point, names[point], running, log, params.evaluation.normalizer)
         finally:
-            clones.put(clone)
+            slots.put(slot)
 
     with _interrupted_by_sigterm(), ThreadPoolExecutor(jobs) as pool:
         try:
-            for number in range(min(jobs, max(map(len, levels)))):
-                clones.put(_clone(root, commit, root / WORK / str(number), running, logs / "clone.log"))
+            made = []
+            for number, variables in enumerate(_gpus(min(jobs, max(map(len, levels))), params)):
+                clone = _clone(project, root / WORK / str(number), running, logs / "clone.log")
+                made.append(_Slot(clone=clone, environment=variables))
             synthetic = any("n_synthetic" in inputs[point.strategy].params for level in levels for point in level)
-            _prepare(root, root / WORK / "0", running, logs / "prepare.log", axes, synthetic)
+            _prepare(root, made[0].clone, running, logs / "prepare.log", axes, synthetic)
+            for slot in made:
+                slots.put(slot)
             for level in levels:
                 futures = {pool.submit(work, point): point for point in level}
                 for future in as_completed(futures):
@@ -345,18 +342,22 @@ def _train(
     return failed
 
 
-def _clone(root: Path, commit: str, folder: Path, running: _Running, log: Path) -> Path:
-    """A clone of the repository at the commit, with its sources and DVC's cache: files are linked, not copied."""
+def _gpus(jobs: int, params: Params) -> list[dict[str, str]]:
+    """The variables by which each of several trainings at once sees another GPU."""
+    if params.training.device == "cpu" or jobs == 1:
+        return devices.share_out([], jobs)
+    import torch
+
+    gpus = devices.visible(os.environ.get("CUDA_VISIBLE_DEVICES"), torch.cuda.device_count())
+    return devices.share_out(gpus, jobs)
+
+
+def _clone(project: Repository, top: Path, running: _Running, log: Path) -> Path:
+    """A clone of the project at the commit, with its sources and DVC's cache: files are linked, not copied."""
     from dvc.config import Config
     from dvc.repo import Repo
 
-    identity = []
-    for key in ("user.name", "user.email"):
-        value = subprocess.run(["git", "-C", str(root), "config", key], capture_output=True, text=True, check=False)
-        if value.returncode == 0:
-            identity += ["--config", f"{key}={value.stdout.strip()}"]
-    _git(root, "clone", "--quiet", "--shared", "--no-checkout", *identity, str(root), str(folder))
-    _git(folder, "checkout", "--quiet", "--detach", commit)
+    root, folder = project.root, repository.clone(project, top)
     if (local := root / ".dvc/config.local").exists():
         shutil.copy(local, folder / ".dvc")
     with Repo(str(root)) as repo:
@@ -377,13 +378,26 @@ def _dvc(*arguments: str, root: Path, clone: Path, running: _Running, log: Path,
         FacemixError: it failed; the message is the stage's own, or its last.
     """
     path = os.pathsep.join(filter(None, (str(clone / "src"), os.environ.get("PYTHONPATH"))))
-    environment = os.environ | {"DVC_ROOT": str(root), "PYTHONPATH": path, "DVC_NO_ANALYTICS": "1"} | environment
+    environment = {
+        **repository.environment(),
+        "DVC_ROOT": str(root),
+        "PYTHONPATH": path,
+        "DVC_NO_ANALYTICS": "1",
+        **environment,
+    }
     with log.open("ab") as file:
+        begin = file.tell()
         if running.command(["dvc", *arguments], clone, file, environment):
             return
-    lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
-    said = next((line for line in lines if line.startswith("facemix ")), lines[-1] if lines else "no output")
-    raise FacemixError(f"{said} (the whole log: {log})")
+    said = reason(log.read_bytes()[begin:].decode(errors="replace"))
+    raise FacemixError(f"dvc {arguments[0]}: {said} (the whole log: {log})")
+
+
+def reason(output: str) -> str:
+    """Why a command failed: what its stage said, or else DVC's or git's own words, or else its last line."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    told = [line for mark in ("facemix ", "ERROR:", "fatal:") for line in lines if line.startswith(mark)] or lines[-1:]
+    return told[0] if told else "no output"
 
 
 def _prepare(root: Path, clone: Path, running: _Running, log: Path, axes: Axes, synthetic: bool) -> None:
@@ -394,16 +408,17 @@ def _prepare(root: Path, clone: Path, running: _Running, log: Path, axes: Axes, 
 
 
 def _train_point(
-    root: Path, clone: Path, commit: str, point: Point, name: str, running: _Running, log: Path, normalizer: str
+    project: Repository, slot: _Slot, point: Point, name: str, running: _Running, log: Path, normalizer: str
 ) -> float:
     """Trains a point in a clone and brings its experiment home; returns its validation NME."""
-    _git(clone, "reset", "--quiet", "--hard", commit)
+    clone = slot.clone
+    git(clone, "reset", "--quiet", "--hard", project.commit)
     seeds = {"seeds": [point.seed], "control_seeds": [point.seed]}
     config.update_params(clone / PARAMS_FILE, {**dict(point.settings), **seeds})
 
     def dvc(*arguments: str) -> None:
-        about = {"DVC_EXP_NAME": name, "DVC_EXP_BASELINE_REV": commit}
-        _dvc(*arguments, root=root, clone=clone, running=running, log=log, **about)
+        about = {"DVC_EXP_NAME": name, "DVC_EXP_BASELINE_REV": project.commit}
+        _dvc(*arguments, root=project.root, clone=clone, running=running, log=log, **slot.environment, **about)
 
     dvc("repro", point.stage)
     pack = packs.read(clone / packs.FOLDER / "real", images=False)
@@ -413,9 +428,7 @@ def _train_point(
     with whole_file(clone / summary) as beside:
         beside.write_text(json.dumps(summarize(point.strategy, figures), indent=2) + "\n", encoding="utf-8")
     dvc("exp", "save", "--quiet", "--force", "--name", name, "--include-untracked", str(summary), point.stage)
-    reference = f"refs/exps/{commit[:2]}/{commit[2:]}/{name}"
-    quiet = ("--quiet", "--no-write-fetch-head", "--no-auto-maintenance")
-    _git(root, "fetch", *quiet, str(clone), f"+{reference}:{reference}")
+    repository.bring_home(project, clone, name)
     return float(figures["val"]["nme"])
 
 

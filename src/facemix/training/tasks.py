@@ -23,7 +23,7 @@ from facemix.faces.drawing import contact_sheet
 from facemix.faces.order import nested_order
 from facemix.faces.packs import Pack
 from facemix.files import write_table
-from facemix.training import adaptation, augment, loop, predictions, processes
+from facemix.training import adaptation, augment, loop, predictions, preflight, processes
 from facemix.training.adaptation import LabelAdapter
 from facemix.training.batches import MixedBatches, TrainingSet
 from facemix.training.landmarker import Landmarker
@@ -107,6 +107,8 @@ def code(package: Path) -> str:
 
 def gather(strategy: Strategy, seed: int, params: Params) -> Task:
     """Opens what a strategy needs; a set of faces that it does not train on is not even opened."""
+    if strategy.trains:
+        preflight.check(params)
     alpha = strategy.alpha(params)
     real = packs.read(packs.FOLDER / "real")
     synthetic = packs.read(packs.FOLDER / "synthetic") if strategy.trains and alpha > 0 else None

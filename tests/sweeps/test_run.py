@@ -1,0 +1,92 @@
+import sys
+from pathlib import Path
+
+import pytest
+
+from facemix import config
+from facemix.config import Params
+from facemix.errors import FacemixError
+from facemix.sweeps import devices, run
+from facemix.sweeps.grid import Point
+
+
+@pytest.mark.parametrize(
+    ("setting", "count", "gpus"),
+    [
+        (None, 0, []),
+        (None, 3, ["0", "1", "2"]),
+        ("", 4, []),
+        ("-1", 4, []),
+        ("2,3", 2, ["2", "3"]),
+        ("GPU-8d1c, GPU-b0a4", 2, ["GPU-8d1c", "GPU-b0a4"]),
+        ("0,-1,1", 1, ["0"]),
+    ],
+)
+def test_only_gpus_that_the_user_lets_be_seen_are_used(setting: str | None, count: int, gpus: list[str]) -> None:
+    assert devices.visible(setting, count) == gpus
+
+
+@pytest.mark.parametrize(
+    ("gpus", "jobs", "seen"),
+    [
+        ([], 3, [None, None, None]),
+        (["0"], 2, [None, None]),
+        (["0", "1"], 1, [None]),
+        (["0", "1"], 2, ["0", "1"]),
+        (["2", "5"], 3, ["2", "5", "2"]),
+        (["0", "1", "2", "3"], 2, ["0", "1"]),
+    ],
+)
+def test_trainings_at_once_see_one_gpu_each_in_turns(gpus: list[str], jobs: int, seen: list[str | None]) -> None:
+    assert [one.get("CUDA_VISIBLE_DEVICES") for one in devices.share_out(gpus, jobs)] == seen
+
+
+def test_a_command_runs_with_the_variables_of_its_slot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dvc = tmp_path / "dvc"
+    dvc.write_text(f"#!{sys.executable}\nimport os\nprint(os.environ['CUDA_VISIBLE_DEVICES'])\n", encoding="utf-8")
+    dvc.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    log = tmp_path / "log"
+    run._dvc("repro", root=tmp_path, clone=tmp_path, running=run._Running(), log=log, CUDA_VISIBLE_DEVICES="7")
+    assert log.read_text(encoding="utf-8") == "7\n"
+
+
+def test_what_failed_before_is_not_blamed_for_what_fails_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dvc = tmp_path / "dvc"
+    dvc.write_text("#!/bin/sh\necho 'ERROR: no space left'\necho 'see https://x'\nexit 1\n", encoding="utf-8")
+    dvc.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    log = tmp_path / "log"
+    log.write_text("facemix train: an older fault\n", encoding="utf-8")
+    with pytest.raises(FacemixError, match=r"^dvc exp: ERROR: no space left \(the whole log: .+log\)$"):
+        run._dvc("exp", "save", root=tmp_path, clone=tmp_path, running=run._Running(), log=log)
+
+
+@pytest.mark.parametrize(
+    ("output", "expected"),
+    [
+        ("", "no output"),
+        (
+            "step 1\nERROR: failed to reproduce\nfacemix train: n_real: found 9\nTo help",
+            "facemix train: n_real: found 9",
+        ),
+        ("ERROR: unexpected error\nHaving trouble? Ask", "ERROR: unexpected error"),
+        ("fatal: bad object\nend", "fatal: bad object"),
+        ("one\ntwo\n\n", "two"),
+    ],
+)
+def test_a_failure_is_told_in_the_words_of_what_failed(output: str, expected: str) -> None:
+    assert run.reason(output) == expected
+
+
+def test_settings_that_some_points_could_not_use_are_refused_before_any_training(params: Params) -> None:
+    def point(**settings: str | int | float) -> Point:
+        return Point(
+            strategy="mixing", seed=0, settings=tuple((k.replace("_at_", "."), v) for k, v in settings.items())
+        )
+
+    run._check_settings([point(alpha=0.5)], params)
+    with pytest.raises(FacemixError, match="model.backbone: timm has no model 'resnet81'"):
+        run._check_settings([point("alpha", 0.5), point("model.backbone", "resnet81")], params)
+    with pytest.raises(config.ConfigError, match="training.batch_size: found 1, expected at least 2"):
+        run._check_settings([point("training.batch_size", 1)], params)
