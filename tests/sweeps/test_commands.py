@@ -189,7 +189,7 @@ def test_ctrl_c_keeps_finished_points_and_leaves_nothing_running(
         time.sleep(0.5)
     printed, _ = process.communicate(timeout=300)
     assert process.returncode == 130, printed
-    kept = re.search(r"\nstopped; (\d) of \d new points are kept, the same command goes on\n$", printed)
+    kept = re.search(r"\nstopped; (\d) of \d new points are kept; the same command continues\n$", printed)
     assert kept, printed
     assert not [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
     assert shell("git status --porcelain -uall") == before

@@ -97,14 +97,17 @@ def _say(found: _Found) -> None:
     if found.missing:
         compared = ", ".join(str(seed) for seed in sorted({one.seed for one in found.trained}))
         missing = comparison.named(found.missing)
-        print(f"missing: {missing}; compared at the seeds that all have: {compared}; run `dvc repro`")
+        print(
+            f"missing: {missing}; compared at the seeds that all strategies have ({compared}); run `dvc repro` to "
+            "train the rest"
+        )
     print(ranking.table(found.ranked))
     if found.floor is not None:
-        print(f"two annotators of a photograph: {found.floor:.2f}")
+        print(f"human floor (two annotators of one photograph): {found.floor:.2f}")
     if found.n_leaking:
         print(
             f"{found.n_leaking} test faces show a photograph that training or validation holds too ({leaks.TABLE}); "
-            "leave it out of training by `facemix leaks --exclude`"
+            "exclude it from training with `facemix leaks --exclude`"
         )
     champion = comparison.champion(found.trained)
     print(f"best by validation: {model_folder(champion)}, NME {champion.metrics['val']['nme']:.2f}")

@@ -47,15 +47,15 @@ def compose(found: Found) -> Report:
     sections: dict[tuple[str, str], list[Piece]] = {
         ("ranking", "Which strategy wins"): results.ranking(found),
         ("errors", "How errors spread"): results.ced(found),
-        ("sweep", "How many synthetic faces, how many real ones"): results.sweep(found),
+        ("sweep", "How many real faces synthetic ones are worth"): results.sweep(found),
         ("label-gap", "What the labels of the two worlds mean"): faces.label_gap(found),
         ("faces", "Best, median and worst faces"): faces.best_and_worst(found),
         ("differences", "Faces on which the strategies differ most"): faces.most_different(found),
-        ("regions", "Where on the face, and at which pose"): results.by_group(found),
+        ("regions", "By region of the face and by head pose"): results.by_group(found),
         ("boxes", "When the face box is not perfect"): results.box_jitter(found),
-        ("leaks", "Photographs that are there twice"): provenance.leaked(found),
+        ("leaks", "Photographs that occur twice"): provenance.leaked(found),
         ("data", "The data"): provenance.data(found),
-        ("reproduce", "How to get the same"): provenance.reproduce(found),
+        ("reproduce", "How to reproduce this"): provenance.reproduce(found),
     }
     verdict = found.summary["verdict"]
     return Report(
@@ -91,13 +91,13 @@ def _notes(found: Found) -> list[str]:
     if found.stand_in:
         notes.insert(
             0,
-            f"What is called real here is a {STAND_IN_SHOWN}: the numbers show the method at work, not what is best on "
+            f"The faces called real here are a {STAND_IN_SHOWN}: the numbers show how the method works, not what "
+            "is best on "
             "photographs.",
         )
     sets = (*found.params.sources.real, *found.params.sources.synthetic)
     if bound := [source.name for source in sets if formats.licence(source.format, source.name) != "Apache-2.0"]:
         notes.append(
-            f"This page shows faces of {' and '.join(bound)}: what may be published of them, their licences say "
-            "(see The data)."
+            f"This page shows faces of {' and '.join(bound)}. Their licences say what may be published (see The data)."
         )
     return notes

@@ -59,12 +59,13 @@ def read_results(
                 _bring(files, folder, Path(temporary) / "model", ("model.json", "history.csv", predictions.FILE))
             except FileNotFoundError as error:
                 raise FacemixError(
-                    f"{name}: its files are gone from DVC's cache ({error}); run dvc exp remove {name} and this again"
+                    f"{name}: its files are no longer in DVC's cache ({error}); run `dvc exp remove {name}`, then "
+                    "the sweep again"
                 ) from None
             try:
                 detector = results.load(Path(temporary) / "model", pack, normalizer)
             except FacemixError as error:
-                raise FacemixError(f"{name}: {error}; run dvc exp remove {name} and this again") from None
+                raise FacemixError(f"{name}: {error}; run `dvc exp remove {name}`, then the sweep again") from None
         errors = tested(detector, yaws)
         found[point] = Result(point=point, experiment=name, metrics=detector.figures, errors=errors)
     return found, 0 if pack is None else int(np.sum(pack.splits == "train"))
@@ -111,7 +112,7 @@ def write_curves(found: Sequence[Result], total: int, params: Params) -> None:
     """Draws NME against alpha and n_real and says what synthetic faces are worth in real ones, where these vary."""
     rows = tables.table(found, total)
     if others := [key for key in rows[0] if key not in tables.COLUMNS and len({row[key] for row in rows} - {None}) > 1]:
-        print(f"no curves are drawn: they are of one setting of all else, and {' and '.join(others)} varies")
+        print(f"no curves are drawn, because they need one value of every other key, and {' and '.join(others)} varies")
         return
     normalizer = params.evaluation.normalizer
     shown = STAND_IN_SHOWN if STAND_IN in found[0].metrics["test"]["subsets"] else ""

@@ -115,7 +115,7 @@ def parts(results: Sequence[Result]) -> dict[str, Part]:
         if not np.array_equal(test.faces, first.faces):
             raise FacemixError(
                 f"{results[0].experiment} and {one.experiment} were tested on different faces ({len(first.faces)} and "
-                f"{len(test.faces)}); run dvc exp remove {one.experiment} and this again"
+                f"{len(test.faces)}); run `dvc exp remove {one.experiment}`, then the sweep again"
             )
     shared = [name for name in (ALL, *REGIONS) if all(name in test.nme for test in tests)]
     found = {name: Part(nme=np.stack([test.nme[name] for test in tests]), photos=first.photos) for name in shared}
