@@ -60,7 +60,6 @@ DECIDES_NOTHING = {
     "faces/parallel.py": "decides how fast",
     "faces/drawing.py": "draws pictures for people",
     "stages/register.py": "tells MLflow",
-    "sweeps/grid.py": "names the part that is the whole",
     "strategies.py": "trainings depend on their row",
 }
 

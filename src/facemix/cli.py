@@ -38,7 +38,10 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     _data_commands(commands)
+    _render_command(commands)
+    _settings_commands(commands)
     _experiment_commands(commands)
+    _tracking_commands(commands)
     _model_commands(commands)
     _bench_commands(commands)
     return parser
@@ -56,11 +59,28 @@ def _data_commands(commands: Any) -> None:
         "--group",
         metavar="REGEX",
         help="a regular expression that finds the name of the photograph in a face's id (its path without suffix): "
-        "first group, or the whole match "
-        "(default: names such as 0012_1 and 0012_2 are faces of one)",
+        "first group, or the whole match (default: names such as 0012_1 and 0012_2 are faces of one)",
     )
     command.set_defaults(run=_import)
 
+    command = commands.add_parser("prepare", help="decode and crop all sources of a role into one pack")
+    command.add_argument("role", choices=("real", "synthetic"))
+    command.set_defaults(run=_prepare)
+
+    command = commands.add_parser(
+        "leaks",
+        help="find photographs that occur twice, above all in two different splits",
+        description="Compares all real faces with each other and with the synthetic ones, and writes to reports/ which "
+        "pairs show one photograph, and how far two annotations of one lie apart.",
+    )
+    command.add_argument(
+        "--exclude", action="store_true", help="exclude training faces that leak: adds them to the files in data/splits"
+    )
+    command.set_defaults(run=_leaks)
+
+
+def _render_command(commands: Any) -> None:
+    """The generator."""
     command = commands.add_parser(
         "render",
         help="render a set of synthetic faces",
@@ -92,24 +112,9 @@ def _data_commands(commands: Any) -> None:
     )
     command.set_defaults(run=_render)
 
-    command = commands.add_parser("prepare", help="decode and crop all sources of a role into one pack")
-    command.add_argument("role", choices=("real", "synthetic"))
-    command.set_defaults(run=_prepare)
 
-    command = commands.add_parser(
-        "leaks",
-        help="find photographs that occur twice, above all in two different splits",
-        description="Compares all real faces with each other and with the synthetic ones, and writes to reports/ which "
-        "pairs show one photograph, and how far two annotations of one lie apart.",
-    )
-    command.add_argument(
-        "--exclude", action="store_true", help="exclude training faces that leak: adds them to the files in data/splits"
-    )
-    command.set_defaults(run=_leaks)
-
-
-def _experiment_commands(commands: Any) -> None:
-    """Trainings, and what comes of them."""
+def _settings_commands(commands: Any) -> None:
+    """Parameters and packages."""
     command = commands.add_parser("preset", help="set many keys of params.yaml at once; comments stay")
     command.add_argument("name", help="a file of presets/: demo, smoke, sweep, 300w, paper")
     command.set_defaults(run=_preset)
@@ -121,6 +126,9 @@ def _experiment_commands(commands: Any) -> None:
     )
     command.set_defaults(run=_packages)
 
+
+def _experiment_commands(commands: Any) -> None:
+    """Trainings, and what comes of them."""
     command = commands.add_parser(
         "train", help="train and evaluate one strategy with one seed (on several GPUs: torchrun)"
     )
@@ -150,8 +158,8 @@ def _experiment_commands(commands: Any) -> None:
         help="train a grid of alpha, n_real, seeds and strategies as DVC experiments",
         description="Trains every point of a grid that is not there yet as a DVC experiment of the current commit, and "
         "writes tables and curves to reports/sweep/. VALUES are separated by commas; `0,0.1,...,1` stands for 0, "
-        "0.1, 0.2 and so on; `seeds=3` means 0, "
-        "1 and 2. Keys that are not given keep their values in params.yaml. The same command continues a sweep "
+        "0.1, 0.2 and so on; `seeds=3` means 0, 1 and 2. Keys that are not given keep their values in params.yaml. "
+        "The same command continues a sweep "
         "that was stopped.",
     )
     command.add_argument(
@@ -165,6 +173,9 @@ def _experiment_commands(commands: Any) -> None:
     command.add_argument("--yes", action="store_true", help="start more than a thousand trainings without asking")
     command.set_defaults(run=_sweep)
 
+
+def _tracking_commands(commands: Any) -> None:
+    """MLflow."""
     command = commands.add_parser(
         "register",
         help="register a trained model in MLflow, and name the best one of each benchmark",

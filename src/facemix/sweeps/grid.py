@@ -27,8 +27,6 @@ Names = npt.NDArray[np.str_]
 SECTIONS = ("model", "augmentation", "training", "fine_tuning", "adaptation")
 """Sections of params.yaml whose keys may be swept, dotted; the others change the packs, which a sweep shares."""
 AXES = ("alpha", "n_real", "n_synthetic")
-ALL = "all"
-"""The part that is the whole: all points of all test faces."""
 LARGE = 1000
 """Trainings above which a sweep asks first."""
 

@@ -17,7 +17,7 @@ from facemix.faces.landmarks import REGIONS
 from facemix.faces.packs import Pack
 from facemix.files import whole_file, write_table
 from facemix.strategies import MODELS
-from facemix.sweeps import grid, plots, tables
+from facemix.sweeps import plots, tables
 from facemix.sweeps.grid import Errors, Point, Result
 from facemix.training import predictions
 from facemix.verdict import results, worth
@@ -93,7 +93,7 @@ def tested(detector: Detector, yaws: Mapping[str, float]) -> Errors:
         subsets=errors.subsets[order],
         photos=errors.photos[order],
         yaw=np.array([yaws[face] for face in errors.ids[order].tolist()]),
-        nme={part: values[order] for part, values in {grid.ALL: errors.nme, **regions}.items()},
+        nme={part: values[order] for part, values in {worth.ALL: errors.nme, **regions}.items()},
     )
 
 
@@ -130,7 +130,7 @@ def write_curves(found: Sequence[Result], total: int, params: Params) -> None:
             write_table(beside, [worth.say_worths(row, counts) for row in equals])
         with whole_file(FOLDER / "parts.png") as beside:
             plots.worth_by_part(beside, equals, counts, shown)
-        print("\n".join(worth.say_worth(row, counts) for row in equals if row["part"] == grid.ALL))
+        print("\n".join(worth.say_worth(row, counts) for row in equals if row["part"] == worth.ALL))
 
 
 def write_errors(path: Path, rows: Sequence[Mapping[str, Any]], found: Sequence[Result]) -> None:
@@ -167,7 +167,7 @@ def write_errors(path: Path, rows: Sequence[Mapping[str, Any]], found: Sequence[
         "subset": joined((one.subsets for one in errors), pyarrow.string()),
         "photo": joined((one.photos for one in errors), pyarrow.string()),
         "yaw": joined((one.yaw for one in errors), pyarrow.float32()),
-        "nme": joined((one.nme[grid.ALL] for one in errors), pyarrow.float32()),
+        "nme": joined((one.nme[worth.ALL] for one in errors), pyarrow.float32()),
     }
     for region in REGIONS:
         columns[region] = joined((one.nme[region] for one in errors), pyarrow.float32())

@@ -1,4 +1,4 @@
-"""`facemix sweep KEY=VALUES ...`: trains a grid of points as DVC experiments and writes `reports/sweep.csv`.
+"""`facemix sweep KEY=VALUES ...`: trains a grid of points as DVC experiments and writes `reports/sweep/`.
 
 Each point is a DVC experiment that hangs on the current commit. `dvc exp run --temp` and `--queue` stash, change and
 restore the user's workspace at the start of each experiment, and leave it torn where they are killed then; and two of

@@ -11,9 +11,10 @@ from facemix.errors import FacemixError
 from facemix.evaluation import metrics
 from facemix.faces import pose
 from facemix.faces.landmarks import REGIONS
-from facemix.sweeps.grid import ALL, AXES, Result
+from facemix.sweeps.grid import AXES, Result
 from facemix.verdict import bootstrap, comparison, worth
 from facemix.verdict.comparison import BASELINE, CONTROL
+from facemix.verdict.worth import ALL
 
 Array = npt.NDArray[np.float64]
 Names = npt.NDArray[np.str_]

@@ -17,8 +17,8 @@ from facemix.reporting import ranking as table_of_ranking
 from facemix.reporting.page import Missing, More, Picture, Piece, Table, Text, chart
 from facemix.reporting.sections.found import Found, chart_of, parse
 from facemix.strategies import STRATEGIES, Strategy
-from facemix.sweeps.grid import ALL
 from facemix.verdict import comparison
+from facemix.verdict.worth import ALL
 
 SWEEP = "facemix sweep alpha=0,0.1,...,1 n_real=50,100,250,500,all seeds=3 && dvc repro"
 SWEEP_FOLDER = REPORTS / "sweep"
