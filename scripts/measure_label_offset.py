@@ -21,11 +21,11 @@ import numpy as np
 import numpy.typing as npt
 
 from facemix.evaluation import metrics
-from facemix.evaluation.measure import predict_pack
 from facemix.faces import geometry, packs
 from facemix.faces.landmarks import mirror
 from facemix.faces.packs import Pack
 from facemix.training.landmarker import Landmarker
+from facemix.training.predictions import predict_pack
 
 
 def offsets(

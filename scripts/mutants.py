@@ -1,6 +1,6 @@
 """Breaks the code in known ways and shows that the tests notice: the table of CONTRIBUTING.md.
 
-    python scripts/mutants.py              # all, about ten minutes on two cores
+    python scripts/mutants.py              # all
     python scripts/mutants.py average NaN  # those whose description holds one of these words
 
 Each mutation is made in a copy of `src/`; the work tree is not touched. The named tests run first on the copy as it is,
@@ -20,6 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 LAWS, STATE, AUGMENT = "tests/training/test_laws.py", "tests/training/test_state.py", "tests/training/test_augment.py"
 PROCESSES = "tests/training/test_processes.py"
+METRICS, RANKING = "tests/evaluation/test_metrics.py", "tests/verdict/test_ranking.py"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,8 +155,8 @@ MUTATIONS = (
     Mutation(
         what="a NaN on validation sticks",
         file="training/state.py",
-        old="if not self.best or (math.isfinite(val_nme) and val_nme < min(so_far, default=math.inf)):",
-        new='if not self.best or val_nme < min((row["val_nme"] for row in self.history), default=math.inf):',
+        old="if not self.best or (math.isfinite(val_error) and val_error < min(so_far, default=math.inf)):",
+        new='if not self.best or val_error < min((row["val_error"] for row in self.history), default=math.inf):',
         tests=STATE,
     ),
     Mutation(
@@ -240,7 +241,28 @@ MUTATIONS = (
         file="evaluation/metrics.py",
         old="size = NORMALIZERS[normalizer](truth)",
         new="size = NORMALIZERS[normalizer](predicted)",
-        tests="tests/evaluation/test_metrics.py",
+        tests=METRICS,
+    ),
+    Mutation(
+        what="a face whose error is NaN counts as a success",
+        file="evaluation/metrics.py",
+        old="np.mean(~(errors <= threshold))",
+        new="np.mean(errors > threshold)",
+        tests=METRICS,
+    ),
+    Mutation(
+        what="one seed decides",
+        file="verdict/comparison.py",
+        old="    if n_seeds < 2:\n        return UNDECIDED\n",
+        new="",
+        tests=RANKING,
+    ),
+    Mutation(
+        what="more faces seen is no advantage",
+        file="verdict/comparison.py",
+        old="    advantage = faces_seen - compared_faces_seen\n",
+        new="    advantage = 0\n",
+        tests=RANKING,
     ),
 )
 
@@ -258,7 +280,7 @@ def main(words: Sequence[str]) -> None:
         code, said = tested(source, *dict.fromkeys(one.tests for one in chosen))
         if code != 0:
             raise Broken(f"the tests fail on the code as it is:\n{said}")
-        print("| mutation | |\n|---|---|")
+        print("| mutation | killed by |\n|---|---|")
         survivors = []
         for one in chosen:
             path = source / "facemix" / one.file

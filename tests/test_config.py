@@ -67,7 +67,7 @@ def content() -> Any:
         ),
         (
             lambda c: c["sources"].update(synthetic=[{"name": "rendered", "format": "facesynthetics"}]),
-            "sources: found 'rendered', expected another name: rendered faces are called so",
+            "sources: found 'rendered', expected another name: this one stands for rendered faces",
         ),
         (
             lambda c: c["sources"].update(real=[{"name": "a", "format": "300w"}]),

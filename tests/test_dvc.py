@@ -61,7 +61,6 @@ DECIDES_NOTHING = {
     "stages/prune.py": "takes models away that are not compared",
     "faces/drawing.py": "draws pictures for people",
     "stages/register.py": "tells MLflow",
-    "sweeps/grid.py": "names the part that is the whole",
     "strategies.py": "trainings depend on their row",
 }
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from facemix.files import alone, whole_file, whole_folder
+from facemix.files import file_lock, whole_file, whole_folder
 
 
 def test_a_file_takes_the_place_of_the_former_one(tmp_path: Path) -> None:
@@ -85,12 +85,12 @@ def test_what_a_killed_process_left_half_written_goes(tmp_path: Path) -> None:
     path.write_text("whole")
     (tmp_path / ".work.pt.12345").write_text("ha")
     (tmp_path / ".work.pt.678" / "part").mkdir(parents=True)
-    with alone(path):
+    with file_lock(path):
         assert sorted(file.name for file in tmp_path.iterdir()) == ["work.lock", "work.pt"]
 
 
 def test_a_lock_is_held_as_long_as_a_child_of_its_holder_lives(tmp_path: Path) -> None:
-    with alone(tmp_path / "work"):
+    with file_lock(tmp_path / "work"):
         child = subprocess.Popen(["cat"], stdin=subprocess.PIPE, close_fds=False)
     with (tmp_path / "work.lock").open("w") as file:
         with pytest.raises(BlockingIOError):

@@ -113,7 +113,7 @@ def test_every_strategy_is_a_complete_run_in_the_store_at_the_root(
         assert len(run["models"]) == 1
         assert run["tags"]["strategy"] == run["params"]["strategy"] == name
         assert run["tags"]["DVC_STAGE"] == f"{name}@0"
-        history = [int(one.step) for one in client(project).get_metric_history(run["id"], "val_nme")]
+        history = [int(one.step) for one in client(project).get_metric_history(run["id"], "val_error")]
         with (project / "models" / name / "seed-0/history.csv").open(newline="") as file:
             assert history == [float(row["step"]) for row in csv.DictReader(file)]
     assert found["mixing seed 0"]["params"]["alpha"] == "0.5"

@@ -39,7 +39,10 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     _data_commands(commands)
+    _render_command(commands)
+    _settings_commands(commands)
     _experiment_commands(commands)
+    _tracking_commands(commands)
     _model_commands(commands)
     _bench_commands(commands)
     return parser
@@ -56,11 +59,29 @@ def _data_commands(commands: Any) -> None:
     command.add_argument(
         "--group",
         metavar="REGEX",
-        help="finds in a face's id (path without suffix) what names its photograph: first group, or the whole match "
-        "(default: names such as 0012_1 and 0012_2 are faces of one)",
+        help="a regular expression that finds the name of the photograph in a face's id (its path without suffix): "
+        "first group, or the whole match (default: names such as 0012_1 and 0012_2 are faces of one)",
     )
     command.set_defaults(run=_import)
 
+    command = commands.add_parser("prepare", help="decode and crop all sources of a role into one pack")
+    command.add_argument("role", choices=("real", "synthetic"))
+    command.set_defaults(run=_prepare)
+
+    command = commands.add_parser(
+        "leaks",
+        help="find photographs that occur twice, above all in two different splits",
+        description="Compares all real faces with each other and with the synthetic ones, and writes to reports/ which "
+        "pairs show one photograph, and how far two annotations of one lie apart.",
+    )
+    command.add_argument(
+        "--exclude", action="store_true", help="exclude training faces that leak: adds them to the files in data/splits"
+    )
+    command.set_defaults(run=_leaks)
+
+
+def _render_command(commands: Any) -> None:
+    """The generator."""
     command = commands.add_parser(
         "render",
         help="render a set of synthetic faces",
@@ -69,7 +90,7 @@ def _data_commands(commands: Any) -> None:
     )
     command.add_argument("--out", type=Path, metavar="DIR", help="the folder, new or from an earlier run")
     command.add_argument("--n", type=int, help="number of faces")
-    command.add_argument("--seed", type=int, help="of equal seed and number come equal faces (default: 0)")
+    command.add_argument("--seed", type=int, help="the same seed and number give the same faces (default: 0)")
     command.add_argument("--size", type=int, help="side of a picture in pixels (default: 256)")
     command.add_argument("--domain", choices=("synthetic", "stand_in"), help="whose distributions (default: synthetic)")
     command.add_argument(
@@ -77,7 +98,9 @@ def _data_commands(commands: Any) -> None:
         choices=("mesh", "annotator"),
         help="points of the mesh, or where a person would click (default: mesh for synthetic, annotator for stand_in)",
     )
-    command.add_argument("--population", type=Path, metavar="YAML", help="distributions to change, as `glasses: 0.5`")
+    command.add_argument(
+        "--population", type=Path, metavar="YAML", help="distributions to change, such as `glasses: 0.5`"
+    )
     command.add_argument(
         "--seg", action="store_true", default=None, help="write NNNNNN_seg.png, a class for each pixel"
     )
@@ -86,28 +109,13 @@ def _data_commands(commands: Any) -> None:
     command.add_argument(
         "--stage",
         choices=("synthetic", "stand_in"),
-        help="instead of all else: the pipeline's set of this name, as params.yaml says",
+        help="render the pipeline's set of this name with the settings of params.yaml; takes no other option",
     )
     command.set_defaults(run=_render)
 
-    command = commands.add_parser("prepare", help="decode and crop all sources of a role into one pack")
-    command.add_argument("role", choices=("real", "synthetic"))
-    command.set_defaults(run=_prepare)
 
-    command = commands.add_parser(
-        "leaks",
-        help="find photographs that are there twice, across splits above all",
-        description="Compares all real faces with each other and with the synthetic ones, and writes to reports/ which "
-        "pairs show one photograph, and how far two annotations of one lie apart.",
-    )
-    command.add_argument(
-        "--exclude", action="store_true", help="leave the training faces that leak out: write them to data/splits"
-    )
-    command.set_defaults(run=_leaks)
-
-
-def _experiment_commands(commands: Any) -> None:
-    """Trainings, and what comes of them."""
+def _settings_commands(commands: Any) -> None:
+    """Parameters and packages."""
     command = commands.add_parser("preset", help="set many keys of params.yaml at once; comments stay")
     command.add_argument("name", help="a file of presets/: demo, smoke, sweep, 300w, paper")
     command.set_defaults(run=_preset)
@@ -119,6 +127,9 @@ def _experiment_commands(commands: Any) -> None:
     )
     command.set_defaults(run=_packages)
 
+
+def _experiment_commands(commands: Any) -> None:
+    """Trainings, and what comes of them."""
     command = commands.add_parser(
         "train", help="train and evaluate one strategy with one seed (on several GPUs: torchrun)"
     )
@@ -128,7 +139,7 @@ def _experiment_commands(commands: Any) -> None:
         "--resume",
         type=Path,
         metavar="CHECKPOINT",
-        help="go on from this checkpoint (a stopped run is found by itself)",
+        help="continue from this checkpoint (a run that was stopped is found without it)",
     )
     command.set_defaults(run=_train)
 
@@ -137,9 +148,9 @@ def _experiment_commands(commands: Any) -> None:
 
     command = commands.add_parser(
         "report",
-        help="write all that came out as one page: reports/report.html",
+        help="write the results as one page: reports/report.html",
         description="Writes reports/report.html, one file that needs no network: verdict, ranking, curves, label gap, "
-        "faces, data and how to reproduce them. What is not there is named with the command that makes it.",
+        "faces, data and how to reproduce them. It names what is missing, with the command that makes it.",
     )
     command.set_defaults(run=_report)
 
@@ -158,24 +169,27 @@ def _experiment_commands(commands: Any) -> None:
         "sweep",
         help="train a grid of alpha, n_real, seeds and strategies as DVC experiments",
         description="Trains every point of a grid that is not there yet as a DVC experiment of the current commit, and "
-        "writes reports/sweep.csv and curves. VALUES have commas between; `0,0.1,...,1` counts on; `seeds=3` means 0, "
-        "1 and 2. What is not given, or has no value, is as params.yaml says. A sweep that was stopped goes on by the "
-        "same command.",
+        "writes tables and curves to reports/sweep/. VALUES are separated by commas; `0,0.1,...,1` stands for 0, "
+        "0.1, 0.2 and so on; `seeds=3` means 0, 1 and 2. Keys that are not given, or have no value, keep their values "
+        "in params.yaml. The same command continues a sweep that was stopped.",
     )
     command.add_argument(
         "axes",
         nargs="*",
         metavar="KEY=VALUES",
         help="alpha, n_real, n_synthetic, seeds, strategies, or a key of model, augmentation, training, "
-        "fine_tuning or adaptation, as training.steps",
+        "fine_tuning or adaptation, such as training.steps",
     )
     command.add_argument("-j", "--jobs", type=int, default=1, help="trainings at the same time (default: 1)")
-    command.add_argument("--yes", action="store_true", help="start more than a thousand trainings unasked")
+    command.add_argument("--yes", action="store_true", help="start more than a thousand trainings without asking")
     command.set_defaults(run=_sweep)
 
+
+def _tracking_commands(commands: Any) -> None:
+    """MLflow."""
     command = commands.add_parser(
         "register",
-        help="register a trained model in MLflow, which serves the best one of each benchmark",
+        help="register a trained model in MLflow, and name the best one of each benchmark",
         description="Makes a trained model a version of `facemix` in MLflow's model registry, and prints how to serve "
         "the champion of its benchmark: the version with the lowest validation NME on the same faces, landmark scheme "
         "and face size.",
@@ -186,7 +200,8 @@ def _experiment_commands(commands: Any) -> None:
     command.set_defaults(run=_register)
 
     command = commands.add_parser(
-        "deliver", help="send MLflow what was kept while it was away, and wait for it (every stage sends it, too)"
+        "deliver",
+        help="send to MLflow what could not be sent before, and wait until it is there (every stage also sends it)",
     )
     command.set_defaults(run=_deliver)
 
@@ -197,7 +212,7 @@ def _model_commands(commands: Any) -> None:
         "predict",
         help="find the landmarks of faces in images",
         description="Finds the 68 landmarks of each boxed face and prints them as JSON. Without boxes each image is "
-        "taken for one face that fills it.",
+        "treated as one face that fills it.",
     )
     command.add_argument("images", type=Path, nargs="+", metavar="IMAGE")
     command.add_argument(
@@ -209,10 +224,12 @@ def _model_commands(commands: Any) -> None:
         action="append",
         default=[],
         metavar="X0,Y0,X1,Y1",
-        help="tight around the landmarks of a face of the one image, pixels; any number of them "
+        help="tight around the landmarks of one face, in pixels; for a single image; may be repeated "
         "(--box=-5,... where it begins with a minus)",
     )
-    boxes.add_argument("--boxes", type=Path, metavar="CSV", help="such boxes for many images: image,x0,y0,x1,y1")
+    boxes.add_argument(
+        "--boxes", type=Path, metavar="CSV", help="a file of boxes for many images, with the header image,x0,y0,x1,y1"
+    )
     command.add_argument(
         "--out", type=Path, metavar="FILE", help=".json: an object for each face; .csv: a row for each point"
     )
@@ -227,7 +244,7 @@ def _model_commands(commands: Any) -> None:
 
 def _bench_commands(commands: Any) -> None:
     """Measurements."""
-    command = commands.add_parser("bench", help="measure speed, or what synthetic sets are worth as they are")
+    command = commands.add_parser("bench", help="measure speed, or what synthetic sets are worth to a detector")
     benches = command.add_subparsers(dest="what", required=True, metavar="WHAT")
     benches.add_parser("step", help="speed of a training step, as a ratio within one run").set_defaults(run=_bench)
     benches.add_parser("loader", help="batches of facemix against the usual per-sample loader").set_defaults(run=_bench)
@@ -251,14 +268,16 @@ def _bench_commands(commands: Any) -> None:
         action="append",
         required=True,
         metavar="NAME=FORMAT:PATH",
-        help="a synthetic set; any number of them, and folders of one name are one set",
+        help="a synthetic set; may be repeated; folders with the same name form one set",
     )
     command.add_argument(
-        "--n", action="append", required=True, type=int, help="faces of each set to train on; any number of them"
+        "--n", action="append", required=True, type=int, help="faces of each set to train on; may be repeated"
     )
     command.add_argument("--seeds", type=int, default=2, help="trainings of each set and n (default: 2)")
     command.add_argument("--steps", type=int, help="steps of each training (default: params.yaml's)")
-    command.add_argument("--out", type=Path, metavar="CSV", help="a row for each training; what it holds is not redone")
+    command.add_argument(
+        "--out", type=Path, metavar="CSV", help="a row for each training; trainings that it lists are not repeated"
+    )
     command.set_defaults(run=_realism)
 
 
@@ -357,8 +376,10 @@ def _deliver(_options: argparse.Namespace) -> None:
     from facemix import tracking
 
     if left := tracking.deliver():
-        raise FacemixError(f"{left} run(s) could not be sent and are kept; try again when MLflow answers")
-    print(f"MLflow has every run ({tracking.shown_uri()})")
+        raise FacemixError(
+            f"{left} run(s) could not be sent to MLflow; they are kept: run `facemix deliver` again when it answers"
+        )
+    print(f"all runs are in MLflow ({tracking.shown_uri()})")
 
 
 def _predict(options: argparse.Namespace) -> None:
@@ -413,7 +434,11 @@ def _realism(options: argparse.Namespace) -> None:
             out=options.out,
         )
     except Stopped:
-        print(f"stopped; finished trainings are kept in {options.out or 'no file: add --out CSV'}", file=sys.stderr)
+        print(
+            f"stopped; finished trainings are kept in {options.out}  (without --out: finished trainings are lost; "
+            "use --out CSV to keep them)",
+            file=sys.stderr,
+        )
         raise
 
 

@@ -71,8 +71,8 @@ class Sources:
     def __post_init__(self) -> None:
         names = [source.name for source in self.real + self.synthetic]
         for name in names:
-            _require(names.count(name) == 1, "sources", name, "each source once, under one role")
-            _require(name not in RENDERED.values(), "sources", name, "another name: rendered faces are called so")
+            _require(names.count(name) == 1, "sources", name, "each source once, under one role only")
+            _require(name not in RENDERED.values(), "sources", name, "another name: this one stands for rendered faces")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -290,7 +290,7 @@ class Params:
             not real or self.render.stand_in.n == 0,
             "render.stand_in.n",
             self.render.stand_in.n,
-            f"0 where sources.real names faces ({real}): nothing stands in for what is there",
+            f"0 where sources.real names faces ({real}): rendered faces stand in only where there are no real ones",
         )
 
     def _check_seeds(self) -> None:
@@ -314,7 +314,7 @@ def load(path: Path = PARAMS_FILE) -> Params:
     try:
         content = YAML(typ="safe").load(read_text(path))
     except FileNotFoundError:
-        raise ConfigError(f"{path}: not found; run from the project's root, where params.yaml lies") from None
+        raise ConfigError(f"{path}: not found; run the command at the project's root, where params.yaml is") from None
     except YAMLError as error:
         raise ConfigError(f"{path}: not valid YAML: {error}") from None
     try:
@@ -418,7 +418,9 @@ def _parse_record(kind: type, value: object, key: str) -> Any:
     optional = {field.name for field in dataclasses.fields(kind) if field.default is not dataclasses.MISSING}
     for name in expected:
         if name not in found and name not in optional:
-            raise ConfigError(f"{prefix}{name}: missing key; params.yaml must hold every knob")
+            raise ConfigError(
+                f"{prefix}{name}: missing key; params.yaml must hold every key: `git checkout params.yaml` shows them"
+            )
     return kind(
         **{name: _parse(hint, found[name], f"{prefix}{name}") for name, hint in expected.items() if name in found}
     )

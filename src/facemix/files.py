@@ -57,7 +57,7 @@ def whole_folder(folder: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def alone(path: Path) -> Iterator[Path]:
+def file_lock(path: Path) -> Iterator[Path]:
     """Keeps two processes from the same work at the same time: the second waits for the first.
 
     What a killed process had half written beside it is deleted. The lock is inheritable: a child that gets open files

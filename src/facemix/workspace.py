@@ -26,20 +26,24 @@ def check(root: Path = Path()) -> None:
     ours, theirs = Path(__file__).parent, root / "src" / "facemix"
     if theirs.is_dir() and not theirs.samefile(ours) and code(theirs) != code(ours):
         raise FacemixError(
-            f"the imported facemix is {ours}, but this workspace holds other code, {theirs.resolve()}, which DVC would "
+            f"the imported facemix is {ours}, but the code of this workspace, {theirs.resolve()}, differs, and DVC "
+            "would "
             "record; activate this workspace's own environment, or run `pip install -e .` here"
         )
     if not (root / PACKAGES_FILE).exists():
         return
     recorded = YAML(typ="safe").load(root / PACKAGES_FILE)
     if not isinstance(recorded, dict):
-        raise FacemixError(f"{PACKAGES_FILE}: found {recorded!r}, expected a version for each package; git checkout it")
+        raise FacemixError(
+            f"{PACKAGES_FILE}: found {recorded!r}, expected a version for each package; restore it with `git "
+            "checkout packages.yaml`"
+        )
     installed = installed_packages()
     if different := [name for name in PACKAGES if str(recorded.get(name)) != installed[name]]:
         listed = ", ".join(f"{name} {recorded.get(name)} (installed: {installed[name]})" for name in different)
         raise FacemixError(
             f"{PACKAGES_FILE}: found {listed}; install what it says by `pip install -c constraints.txt -e .`, or run "
-            "`facemix packages` to record what is installed: trainings are then made anew"
+            "`facemix packages` to record what is installed: then all trainings run again"
         )
 
 

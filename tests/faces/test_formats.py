@@ -130,10 +130,13 @@ def test_coinciding_points_are_valid(tmp_path):
         (np.zeros((0, 2)), "0 points, expected 68"),
         (np.where(np.arange(136).reshape(68, 2) == 7, np.nan, POINTS), r"point 3 is \[.*nan\], expected finite"),
         (np.where(np.arange(136).reshape(68, 2) == 7, np.inf, POINTS), "expected finite"),
-        (np.where(np.arange(136).reshape(68, 2) == 7, 1e39, POINTS), r"point 3, \[.*\], is far from the others"),
+        (
+            np.where(np.arange(136).reshape(68, 2) == 7, 1e39, POINTS),
+            r"point 3, \[.*\], lies far from all other points",
+        ),
         (
             np.where(np.arange(136).reshape(68, 2) == 7, 1000.0, POINTS),
-            r"point 3, \[.*1001.0\], is far from the others",
+            r"point 3, \[.*1001.0\], lies far from all other points",
         ),
         (np.full((68, 2), 5.0), r"points 0, 1, .* and 60 more are all at \(6, 6\)"),
         (POINTS * [1, 0] + [0, 5], "one line|all at"),

@@ -38,7 +38,7 @@ def test_a_missing_point_is_found_close_to_the_face_too():
 
 @pytest.mark.parametrize("rows", [range(0, 8), [0, 16], [5, 30], [36, 37, 38, 39, 40, 41], range(48, 68)])
 def test_points_in_one_place_that_cannot_touch_are_refused(rows):
-    with pytest.raises(BrokenFace, match=f"points {rows[0]}, {rows[1]}.* are all at .*expected places of their own"):
+    with pytest.raises(BrokenFace, match=f"points {rows[0]}, {rows[1]}.* are all at .*expected different places"):
         points.checked(PATH, with_points(rows, FACE.mean(axis=0)))
 
 

@@ -21,7 +21,17 @@ EVERY = [
 
 def page() -> str:
     sections = [Section(name="first", title=MEAN, pieces=EVERY)]
-    return html(Report(verdict=MEAN, status="undecided", notes=[MEAN], sections=sections))
+    return html(
+        Report(
+            question=MEAN,
+            answer=MEAN,
+            status="undecided",
+            picture=Missing(what=MEAN, command=MEAN),
+            advice=MEAN,
+            notes=[MEAN],
+            sections=sections,
+        )
+    )
 
 
 class Tags(HTMLParser):
@@ -61,7 +71,8 @@ def test_every_picture_has_words_and_every_table_its_headers() -> None:
 
 def test_the_verdict_comes_before_anything_else_that_is_said() -> None:
     body = page().split("<body>")[1]
-    assert body.index('class="verdict"') < body.index('class="note"') < body.index("<section")
+    assert body.index('class="question"') < body.index('class="verdict"') < body.index('class="next"')
+    assert body.index('class="next"') < body.index('class="note"') < body.index("<section")
 
 
 @pytest.mark.parametrize(

@@ -95,7 +95,9 @@ def test_a_box_far_larger_than_its_picture_is_refused(model: Path) -> None:
 def test_a_name_that_cannot_be_written_is_refused(model: Path) -> None:
     name = os.fsdecode(b"caf\xe9.png")
     shutil.copy("a.png", name)
-    with pytest.raises(ValueError, match="found a name that is no text, expected one that can be written; rename it"):
+    with pytest.raises(
+        ValueError, match="the file name is not valid text, expected a name that can be written; rename the file"
+    ):
         stage.predict([Path(name)], model)
 
 
@@ -201,7 +203,7 @@ def test_all_pictures_that_cannot_be_used_are_listed(model: Path) -> None:
     with pytest.raises(SystemExit) as stopped:
         predict(model, "empty.png", "a.png", "left/a.png", "--boxes", "boxes.csv", "--out", "out.json")
     first, *listed = str(stopped.value).splitlines()
-    assert first == "facemix predict: 2 of 3 images cannot be used; correct or leave out:"
+    assert first == "facemix predict: 2 of 3 images cannot be used; correct them or leave them out:"
     assert listed == [
         "  empty.png: 0 bytes, expected an image; copy the file again",
         "  left/a.png: the box 201,0,250,9 lies outside the picture of 200 x 180 pixels",
@@ -216,7 +218,10 @@ def test_all_pictures_that_cannot_be_used_are_listed(model: Path) -> None:
         (["a.png", "--box", "1,2,3,4,5"], "--box: found 1,2,3,4,5: 5 values, expected 4"),
         (["a.png", "--box", "1,2,3,x"], "--box: found 1,2,3,x, expected four numbers"),
         (["a.png", "--box", "1,2,nan,4"], "--box: found 1,2,nan,4, expected finite numbers"),
-        (["a.png", "--box", "5,5,5,9"], "--box: found 5,5,5,9: a box without extent, expected x0 < x1 and y0 < y1"),
+        (
+            ["a.png", "--box", "5,5,5,9"],
+            "--box: found 5,5,5,9: a box without width or height, expected x0 < x1 and y0 < y1",
+        ),
         (["a.png", "--box", "5,9,9,5"], "--box: found 5,9,9,5: a box without extent"),
         (["a.png", "left/a.png", "--box", MIDDLE], "--box is for one picture, found 2; .* with --boxes CSV"),
         (["a.png", "./a.png"], "a.png: named twice; name each picture once"),

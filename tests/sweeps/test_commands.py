@@ -165,7 +165,7 @@ def test_a_server_that_goes_down_during_a_sweep_has_every_run_in_the_end(
     assert sorted(run["params"]["n_real"] for run in found) == ["24", "30"]
     for run in found:
         assert run["status"] == "FINISHED" and len(run["models"]) == 1
-        assert run["metrics"].keys() >= {"train_loss", "val_nme", "val.nme", "test.nme", "test.fr8"}
+        assert run["metrics"].keys() >= {"train_loss", "val_error", "val.nme", "test.nme", "test.fr8"}
         assert {"history.csv", "predictions.npz"} <= run["files"]
     assert not list((project / ".dvc/tmp/facemix/outbox").glob("*/journal.jsonl"))
 
@@ -189,7 +189,7 @@ def test_ctrl_c_keeps_finished_points_and_leaves_nothing_running(
         time.sleep(0.5)
     printed, _ = process.communicate(timeout=300)
     assert process.returncode == 130, printed
-    kept = re.search(r"\nstopped; (\d) of \d new points are kept, the same command goes on\n$", printed)
+    kept = re.search(r"\nstopped; (\d) of \d new points are kept; the same command continues\n$", printed)
     assert kept, printed
     assert not [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
     assert shell("git status --porcelain -uall") == before

@@ -82,7 +82,7 @@ def test_a_lock_that_another_process_keeps_is_not_waited_for_forever(
     root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(store, "LOCK_WAIT", 0.1)
-    with store.alone("initialising"):
+    with store.file_lock("initialising"):
         train(root)
     assert "another process holds" in said(caplog)[0]
 

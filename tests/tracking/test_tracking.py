@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -18,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import sqlalchemy
 
 import facemix
 from facemix import tracking
@@ -72,6 +74,22 @@ def outbox(root: Path) -> list[Path]:
 
 def training(first: int, last: int, *, kill: bool = False, identity: str = "one") -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-c", TRAINING, str(first), str(last), str(int(kill)), identity])
+
+
+def test_a_database_whose_making_was_cut_short_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(tracking_uri: str, registry_uri: str) -> None:
+        with contextlib.closing(sqlite3.connect(str(sqlalchemy.make_url(tracking_uri).database))) as database:
+            database.execute("CREATE TABLE experiments (half INTEGER)")  # MLflow opens no such database
+        raise KeyboardInterrupt
+
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("mlflow.MlflowClient", killed)
+        store.client()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert len(store.client().search_experiments()) == 1
+    assert not list(tmp_path.glob("*.new"))
 
 
 def test_a_run_is_complete_in_the_store_of_the_main_workspace(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

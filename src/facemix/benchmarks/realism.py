@@ -188,7 +188,7 @@ def _pack_real(place: Path, real: Folder, params: Params) -> Pack:
     validation = {face.id for face, split in zip(faces, assigned, strict=True) if split == "validation"}
     print(
         f"{real.name}: {assigned.count('train')} training and {len(validation)} validation faces, "
-        + (f"those of {file}" if validation <= listed else f"drawn by hash, as no {file} lists them"),
+        + (f"those of {file}" if validation <= listed else f"drawn by hash, because no {file} lists them"),
         flush=True,
     )
     packing.write(place, entries, size=params.pack.crop_size, margin=params.pack.margin)

@@ -106,7 +106,8 @@ def loader(params: Params, faces: int = FACES) -> None:
     model, size, batch_size = params.model, params.model.input_size, params.training.batch_size
     if faces < batch_size:
         raise FacemixError(
-            f"training.batch_size: found {batch_size}, expected at most {faces}, the faces of this bench"
+            f"training.batch_size: found {batch_size}, expected at most {faces}, the number of faces that this "
+            "bench uses"
         )
     device = choose_device(params.training.device)
     with tempfile.TemporaryDirectory() as folder:

@@ -1,7 +1,7 @@
 """The field's usual way to a training batch, for `facemix bench loader` to compare with.
 
 Each sample by itself: decode the photograph, cut the face out and augment it by OpenCV, in worker processes of a
-`DataLoader`. The augmentation is that of `learning/augment.py`, at the same strengths and probabilities.
+`DataLoader`. The augmentation is that of `training/augment.py`, at the same strengths and probabilities.
 """
 
 import math

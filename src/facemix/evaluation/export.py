@@ -101,7 +101,8 @@ def export(landmarker: Landmarker, path: Path) -> Exported:
     """
     if missing := [name for name in PACKAGES if find_spec(name) is None]:
         raise FacemixError(
-            f"export needs {', '.join(missing)}, not found here; `pip install -c constraints.txt -e '.[export]'` "
+            f"export needs packages that are not installed: {', '.join(missing)}; run `pip install -c "
+            "constraints.txt -e '.[export]'` "
             "in the project's folder installs what it needs"
         )
     detector = Detector(landmarker).eval()

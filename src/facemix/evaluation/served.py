@@ -33,7 +33,7 @@ class ServedLandmarker(PythonModel):  # type: ignore[misc]  # mlflow is untyped 
 
         Args:
             model_input: A row a picture: `image`, the bytes of a JPEG or PNG file (in JSON base64 of them), and `boxes`
-                (n, 4) xyxy in pixels; without boxes the picture is taken for one face that fills it.
+                (n, 4) xyxy in pixels; without boxes the picture is treated as one face that fills it.
 
         Returns:
             For each picture `{"landmarks": points}`, points (n, 68, 2) in pixels of it, as lists.
@@ -50,7 +50,9 @@ class ServedLandmarker(PythonModel):  # type: ignore[misc]  # mlflow is untyped 
         from facemix.faces import geometry, images
 
         if not isinstance(row.get("image"), bytes):
-            raise FacemixError(f"{where}, image: found {type(row.get('image')).__name__}, expected a file's bytes")
+            raise FacemixError(
+                f"{where}, image: found {type(row.get('image')).__name__}, expected the bytes of an image file"
+            )
         image = images.decode(Path(f"{where}, image"), row["image"])
         height, width = image.shape[:2]
         given = row.get("boxes")

@@ -42,7 +42,7 @@ def crop_transform(box: Floats, size: int, margin: float) -> npt.NDArray[np.floa
     """
     side = square_side(box) * margin
     if not np.all(side > 0):
-        raise FacemixError(f"a face box must have a positive extent, found {np.asarray(box).tolist()}")
+        raise FacemixError(f"a face box must have a positive width and height, found {np.asarray(box).tolist()}")
     scale = size / side
     centre = (box[..., :2] + box[..., 2:]) / 2
     transform = np.zeros((*side.shape, 2, 3))

@@ -67,13 +67,15 @@ def read(folder: Path, images: bool = True) -> Pack:
         landmarks = np.load(folder / "landmarks.npy", allow_pickle=False)
         table = parquet.read_table(folder / "faces.parquet")
     except (OSError, ValueError, KeyError) as error:
-        raise FacemixError(f"{folder}: not a readable pack ({error}); make it again with `facemix prepare`") from error
+        raise FacemixError(
+            f"{folder}: not a readable pack ({error}); make it again with `dvc repro prepare`"
+        ) from error
     n = len(table)
     held = n if crops is None else len(crops)
     if not (held == len(landmarks) == n == about["faces"]):
         raise FacemixError(
             f"{folder}: images.npy holds {held} faces, landmarks.npy {len(landmarks)}, faces.parquet {n}, "
-            f"pack.json says {about['faces']}; make it again with `facemix prepare`"
+            f"pack.json says {about['faces']}; make it again with `dvc repro prepare`"
         )
 
     def text(column: str) -> npt.NDArray[np.str_]:

@@ -69,7 +69,9 @@ def folders(role: str, params: Params) -> list[tuple[Source, Path]]:
     found = [(source, SOURCES / role / source.name) for source in imported]
     if rendered.n:
         if not folder.exists():
-            raise FacemixError(f"{folder}: not rendered yet; run `dvc repro`, or `facemix render --stage {name}`")
+            raise FacemixError(
+                f"{folder}: not found, expected rendered faces; run `dvc repro`, or `facemix render --stage {name}`"
+            )
         found.append((Source(name=RENDERED[role], format="facesynthetics"), folder))
     if not found:
         raise FacemixError(
@@ -105,7 +107,10 @@ def assign(source: Source, faces: list[Face]) -> list[str]:
         missing = [id_ for id_ in split_file.validation if id_ not in present]
         n = len(split_file.validation)
         if len(missing) == n:
-            print(f"{source.name}: none of the {n} validation faces of {path} are here; photographs are split by hash")
+            print(
+                f"{source.name}: none of the {n} validation faces that {path} lists are there; photographs are "
+                "split by a hash of their names"
+            )
         elif missing:
             of_folder = Counter(id_.rsplit("/", 1)[0] for id_ in missing)
             listed = ", ".join(f"{count} of {folder}" for folder, count in sorted(of_folder.items()))

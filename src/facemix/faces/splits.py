@@ -47,7 +47,7 @@ def read_split_file(path: Path) -> SplitFile:
     both = set(content["validation"]) & set(content["excluded"])
     if both:
         raise FacemixError(
-            f"{path}: {sorted(both)[0]} stands under validation and excluded; expected under one of them"
+            f"{path}: {sorted(both)[0]} is listed under both validation and excluded; list it under one of them"
         )
     return SplitFile(validation=tuple(content["validation"]), excluded=tuple(content["excluded"]))
 

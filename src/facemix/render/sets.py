@@ -127,8 +127,8 @@ def render_set(out: Path, n: int, settings: Settings, processes: int | None = No
         there = _finished(out, settings.segmentation)
         if there and max(there) >= n:
             raise FacemixError(
-                f"{out}: found faces up to {max(there):06d}, which is more than n = {n}; ask for {max(there) + 1} "
-                "faces or more, or take another folder"
+                f"{out}: found faces up to {max(there):06d}, which is more than n = {n}; set n to {max(there) + 1} "
+                "or more, or use another folder"
             )
         missing = [index for index in range(n) if index not in there]
         _, sentence = _choose_backend(settings.backend)
@@ -210,7 +210,9 @@ def _sole_user(out: Path) -> Iterator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise FacemixError(f"{out}: another process renders into this folder; wait until it has ended") from None
+            raise FacemixError(
+                f"{out}: another process is rendering into this folder; wait until it has finished"
+            ) from None
         yield
     finally:
         os.close(descriptor)
@@ -227,10 +229,11 @@ def _take_over(out: Path, expected: Mapping[str, Any]) -> None:
         if different:
             listed = "; ".join(f"{key}: found {a!r}, expected {b!r}" for key, a, b in different)
             raise FacemixError(
-                f"{out}: holds a set of other settings: {listed}; take another folder, or remove this one"
+                f"{out}: holds a set that was rendered with other settings: {listed}; use another folder, or "
+                "remove this one"
             )
     elif len(files) > len(debris):
-        raise FacemixError(f"{out}: not empty, and no {MANIFEST} in it; take another folder")
+        raise FacemixError(f"{out}: not empty, and it has no {MANIFEST}, so it is no set of faces; use another folder")
     for file in debris:
         file.unlink(missing_ok=True)
     if not path.exists():

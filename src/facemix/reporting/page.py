@@ -109,10 +109,15 @@ class Section:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    verdict: str
-    """One sentence."""
+    question: str
+    answer: str
+    """In words."""
     status: str
     """supported, refuted or undecided."""
+    picture: Picture | Missing
+    """That shows it."""
+    advice: str
+    """What to do next."""
     notes: Sequence[str]
     """What must be known before anything else is read."""
     sections: Sequence[Section]

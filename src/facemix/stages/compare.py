@@ -1,5 +1,6 @@
 """`facemix compare`: ranks the trained strategies and writes `reports/`."""
 
+import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -87,7 +88,7 @@ def _summary(found: _Found) -> dict[str, Any]:
         "best": found.ranked[0]["strategy"],
         **({} if found.n_leaking is None else {"leaking_test_faces": found.n_leaking}),
         **({} if found.floor is None else {"human_floor": found.floor}),
-        "verdict": {"status": found.verdict.status, "sentence": found.verdict.sentence},
+        "verdict": dataclasses.asdict(found.verdict),
     }
 
 
@@ -98,14 +99,17 @@ def _say(found: _Found) -> None:
     if found.missing:
         compared = ", ".join(str(seed) for seed in sorted({one.seed for one in found.trained}))
         missing = comparison.named(found.missing)
-        print(f"missing: {missing}; compared at the seeds that all have: {compared}; run `dvc repro`")
+        print(
+            f"missing: {missing}; compared at the seeds that all strategies have ({compared}); run `dvc repro` to "
+            "train the rest"
+        )
     print(ranking.table(found.ranked))
     if found.floor is not None:
-        print(f"two annotators of a photograph: {found.floor:.2f}")
+        print(f"human floor (two annotators of one photograph): {found.floor:.2f}")
     if found.n_leaking:
         print(
             f"{found.n_leaking} test faces show a photograph that training or validation holds too ({leaks.TABLE}); "
-            "leave it out of training by `facemix leaks --exclude`"
+            "exclude it from training with `facemix leaks --exclude`"
         )
     champion = comparison.champion(found.trained)
     print(f"best by validation: {model_folder(champion)}, NME {champion.metrics['val']['nme']:.2f}")

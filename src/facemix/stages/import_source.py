@@ -16,7 +16,7 @@ from facemix.faces import sources
 from facemix.faces.face import Face
 from facemix.faces.formats import DEFAULT_ROLES, OFFICIAL_300W, check, photos
 from facemix.faces.formats.listing import visible
-from facemix.files import alone, whole_folder
+from facemix.files import file_lock, whole_folder
 
 ROLES = ("real", "synthetic")
 
@@ -64,12 +64,14 @@ def import_source(
     source = config.Source(name=name, format=format, group=group)
     faces, broken = sources.read(source, path, role)
     folder = root / sources.SOURCES / role / name
-    with alone(root / "checkpoints" / "import"):  # each adds to the sources that params.yaml names
+    with file_lock(root / "checkpoints" / "import"):  # each adds to the sources that params.yaml names
         changes = _changes(root / config.PARAMS_FILE, folder, source, role)
         broken += check(faces)
         if broken:
             lines = "".join(f"\n  {face}" for face in broken)
-            raise FacemixError(f"{path}: {len(broken)} broken faces; correct them, nothing was imported:{lines}")
+            raise FacemixError(
+                f"{path}: {len(broken)} broken faces, nothing was imported; correct or remove these:{lines}"
+            )
         print("\n".join(summary(format, faces)))
         if role == "real":
             print(photos.described(faces))
@@ -86,7 +88,7 @@ def import_source(
             raise
         print(f"imported {len(faces)} faces as {role} source {name!r} into {folder}")
         if _STAND_IN in changes:
-            print(f"{params}: set {_STAND_IN} to 0: no rendered faces stand in for real ones any more")
+            print(f"{params}: set {_STAND_IN} to 0: rendered faces no longer stand in for real ones")
         return folder
 
 
@@ -110,12 +112,12 @@ def _changes(params: Path, folder: Path, source: config.Source, role: str) -> di
     if role not in ROLES:
         raise FacemixError(f"role {role!r}: expected one of {', '.join(ROLES)}")
     if name in config.RENDERED.values():
-        raise FacemixError(f"name {name!r}: rendered faces are called so; choose another with --name")
+        raise FacemixError(f"name {name!r}: this name stands for rendered faces; choose another with --name")
     before = config.load(params)
     taken = any(one.name == name for one in before.sources.real + before.sources.synthetic)
     if taken or folder.exists() or _tracker(folder).exists():
         raise FacemixError(
-            f"{folder}: a source named {name!r} exists already; choose another with --name, or remove it first"
+            f"{folder}: a source named {name!r} already exists; choose another with --name, or remove it first"
         )
     listed = before.sources.real if role == "real" else before.sources.synthetic
     entries = [config.plain(one) for one in (*listed, source)]

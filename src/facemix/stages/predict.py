@@ -73,12 +73,12 @@ def predict(
         raise FacemixError(f"--out {out}: found {out.suffix or 'no extension'}, expected one of {', '.join(SUFFIXES)}")
     if odd := [image for image in images if _SURROGATES.search(str(image))]:
         raise FacemixError(
-            f"{str(odd[0])!r}: found a name that is no text, expected one that can be written; rename it"
+            f"{str(odd[0])!r}: the file name is not valid text, expected a name that can be written; rename the file"
         )
     places = [_place(image) for image in images]
     if len(set(places)) < len(places):
         twice = next(image for image, place in zip(images, places, strict=True) if places.count(place) > 1)
-        raise FacemixError(f"{twice}: named twice; name each picture once, and its faces by boxes")
+        raise FacemixError(f"{twice}: given twice; name each picture once, and give its faces as boxes")
     common = Path(os.path.commonpath([place.parent for place in places]))
     # The place below what all pictures share and the whole name: no two pictures come to one file.
     drawings = [
@@ -87,11 +87,16 @@ def predict(
     read = {*places, *([_place(boxes)] if boxes is not None else [])}
     for target in [*drawings, *([out] if out is not None else [])]:
         if _place(target) in read:
-            raise FacemixError(f"{target}: is read, and would be written over; give another --out or --overlay")
+            raise FacemixError(
+                f"{target}: would be overwritten, but it is one of the inputs; give another --out or --overlay"
+            )
     given = _given(images, places, box, boxes)
     landmarker = Landmarker.load(model, str(choose_device("auto")))
     if given is None:
-        print("no boxes: each picture is taken for one face that fills it; else give --box or --boxes", file=sys.stderr)
+        print(
+            "no boxes given: each picture is treated as one face that fills it; use --box or --boxes for anything else",
+            file=sys.stderr,
+        )
     predictions: list[Prediction] = []
     broken: list[BrokenFace] = []
     for image, place in tqdm(list(zip(images, places, strict=True)), "predicting", unit="image", disable=None):
@@ -109,7 +114,9 @@ def predict(
             _write_picture(drawings[places.index(place)], drawn(picture, found))
     if broken:
         listed = "\n".join(f"  {error}" for error in broken)
-        raise FacemixError(f"{len(broken)} of {len(images)} images cannot be used; correct or leave out:\n{listed}")
+        raise FacemixError(
+            f"{len(broken)} of {len(images)} images cannot be used; correct them or leave them out:\n{listed}"
+        )
     if out is None:
         print(as_json(predictions))
         return
@@ -169,7 +176,7 @@ def parse_box(values: Sequence[str], where: str) -> list[float]:
     if not np.isfinite(box).all():
         raise FacemixError(f"{found}, expected finite numbers")
     if x1 <= x0 or y1 <= y0:
-        raise FacemixError(f"{found}: a box without extent, expected x0 < x1 and y0 < y1")
+        raise FacemixError(f"{found}: a box without width or height, expected x0 < x1 and y0 < y1")
     return box
 
 

@@ -57,8 +57,9 @@ def _check_splits(entries: Sequence[packing.Entry], counts: Mapping[str, int]) -
         f"sources.real: no {missing[0]} faces among {len(entries)} of {n_photos} photographs; expected some in each of "
         f"validation, train and test, and all faces of a photograph in one of them. Add photographs, or list some that "
         f"validate in {sources.SPLIT_FILES}/real/NAME.yaml. If there are more photographs ({first.face.id} counts as "
-        f"one of {first.face.photo}), say what names one: the key group of the source in params.yaml, a regular "
-        f"expression such as '.*' where each face has its own"
+        f"one of {first.face.photo}), say which part of a face's id names the photograph: set group of the source "
+        "in params.yaml to a regular "
+        f"expression, such as '.*' if each face is a photograph of its own"
     )
 
 
@@ -72,7 +73,7 @@ def _offsets(role: str, params: config.Params, pack: packs.Pack) -> dict[str, di
         applied = list(source.offset) if source.offset else None
         report[source.name] = {"applied": applied, "right": None, "error": None, "faces": 0}
         if applied:
-            print(f"{source.name}: points moved by {applied} px, as its offset in params.yaml says")
+            print(f"{source.name}: points moved by {applied} px, the offset given in params.yaml")
         if found is None:
             continue
         report[source.name] |= {"right": round(found.right, 3), "error": round(found.error, 3), "faces": found.faces}
@@ -88,8 +89,10 @@ def _advice(role: str, source: config.Source, found: offset.Offset) -> str:
     move = f"[{already[0] - found.right:.2f}, {already[1]:g}]"
     return (
         f"{source.name}: points lie {abs(found.right):.2f} ± {found.error:.2f} px to the {side} of what they mark, by "
-        f"the symmetry of {found.faces} training faces (up and down cannot be measured so). About a pixel usually "
+        f"the symmetry of {found.faces} training faces (a vertical offset cannot be measured in this way). About a "
+        "pixel usually "
         f"means that the files count pixels from 1, about half a pixel that they count from the corner of a pixel; "
-        f"both shift points vertically as well. Nothing was moved; to do so, add offset: {move} to {source.name} in "
+        f"both shift points vertically as well. Nothing was moved; to move the points, add offset: {move} to "
+        f"{source.name} in "
         f"sources.{role} of params.yaml"
     )

@@ -40,10 +40,13 @@ def register(params: Params, model: Path | None) -> None:
         champion = tracking.champion(alias)
     except tracking.StoreAwayError as error:
         raise FacemixError(
-            f"MLflow at {tracking.shown_uri()} is away ({error}); {folder} is kept, `facemix deliver` registers it"
+            f"MLflow at {tracking.shown_uri()} does not answer ({error}); {folder} is kept, and `facemix deliver` "
+            "will register it"
         ) from None
     if champion is None:
-        raise FacemixError(f"{folder} is not in MLflow's registry yet; it is kept, `facemix deliver` registers it")
+        raise FacemixError(
+            f"{folder} is not in MLflow's registry yet; it is kept, and `facemix deliver` will register it"
+        )
     same = champion.digest == tracking.model_digest(folder)
     said = "" if same else f"; {folder} has {about['nme']:.2f}"
     print(

@@ -9,7 +9,7 @@ from pathlib import Path
 from facemix import config, tracking
 from facemix.errors import FacemixError
 from facemix.faces.sources import RENDERS
-from facemix.files import alone, whole_folder
+from facemix.files import file_lock, whole_folder
 from facemix.render import sets
 from facemix.render.population import POPULATIONS, Population, changed
 
@@ -92,7 +92,7 @@ def render_stage(name: str, params: config.Params) -> None:
     if wanted.n == 0:
         with whole_folder(out) as beside:
             sets.write_table(beside / sets.TABLE, [])
-        print(f"{out}: no faces, as render.{name}.n is 0")
+        print(f"{out}: no faces, because render.{name}.n is 0")
         return
     try:
         population = changed(POPULATIONS[name], wanted.population)
@@ -101,7 +101,7 @@ def render_stage(name: str, params: config.Params) -> None:
     settings = sets.Settings(seed=wanted.seed, size=wanted.image_size, labels=sets.LABELS[name], population=population)
     identity = json.dumps([wanted.n, sets.manifest(settings)], sort_keys=True)
     digest = hashlib.sha256(identity.encode()).hexdigest()[:12]
-    with alone(tracking.workspace() / "checkpoints" / f"render-{name}-{digest}") as work:
+    with file_lock(tracking.workspace() / "checkpoints" / f"render-{name}-{digest}") as work:
         sets.render_set(work, wanted.n, settings)
         if out.exists():
             shutil.rmtree(out)

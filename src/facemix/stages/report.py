@@ -47,42 +47,57 @@ def compose(found: Found) -> Report:
     sections: dict[tuple[str, str], list[Piece]] = {
         ("ranking", "Which strategy wins"): results.ranking(found),
         ("errors", "How errors spread"): results.ced(found),
-        ("sweep", "How many synthetic faces, how many real ones"): results.sweep(found),
+        ("sweep", "How many real faces synthetic ones are worth"): results.sweep(found),
         ("label-gap", "What the labels of the two worlds mean"): faces.label_gap(found),
         ("faces", "Best, median and worst faces"): faces.best_and_worst(found),
         ("differences", "Faces on which the strategies differ most"): faces.most_different(found),
-        ("regions", "Where on the face, and at which pose"): results.by_group(found),
+        ("regions", "By region of the face and by head pose"): results.by_group(found),
         ("boxes", "When the face box is not perfect"): results.box_jitter(found),
-        ("leaks", "Photographs that are there twice"): provenance.leaked(found),
+        ("leaks", "Photographs that occur twice"): provenance.leaked(found),
         ("data", "The data"): provenance.data(found),
-        ("reproduce", "How to get the same"): provenance.reproduce(found),
+        ("reproduce", "How to reproduce this"): provenance.reproduce(found),
     }
+    verdict = found.summary["verdict"]
     return Report(
-        verdict=found.summary["verdict"]["sentence"],
-        status=found.summary["verdict"]["status"],
+        question="Does a detector of 68 facial landmarks get better when synthetic (rendered) faces are added to real "
+        "ones?",
+        answer=verdict["answer"],
+        status=verdict["status"],
+        picture=results.ranking_picture(found),
+        advice=_advice(found),
         notes=_notes(found),
         sections=[Section(name=name, title=title, pieces=pieces) for (name, title), pieces in sections.items()],
     )
 
 
+def _advice(found: Found) -> str:
+    """What a reader does next."""
+    bring = "bring photographs of your own: `facemix import FORMAT PATH`, then `dvc repro`"
+    advice = found.summary["verdict"]["advice"]
+    if found.stand_in:
+        return f"{bring[0].upper()}{bring[1:]}." + (f" For a verdict, {advice}." if advice else "")
+    if advice:
+        return f"{advice[0].upper()}{advice[1:]}."
+    return "Ask how much: `facemix sweep alpha=0,0.25,...,1 n_real=50,100,all seeds=3`, then `dvc repro`."
+
+
 def _notes(found: Found) -> list[str]:
     size = figures.FACE_SIZES[found.summary["normalizer"]]
     notes = [
-        "The question: does a detector of 68 facial landmarks get better when synthetic (rendered) faces are added to "
-        "real ones? One network is trained by several strategies under equal budgets, and all are judged on the same "
-        "test faces. NME, the normalised mean error, is the mean distance between a predicted and a true landmark in "
-        f"per cent of the {size}: less is better."
+        "One network is trained by several strategies, and all are judged on the same test faces. NME, the normalised "
+        f"mean error, is the mean distance between a predicted and a true landmark in per cent of the {size}: less is "
+        "better."
     ]
     if found.stand_in:
         notes.insert(
             0,
-            f"What is called real here is a {STAND_IN_SHOWN}: the numbers show the method at work, not what is best on "
+            f"The faces called real here are a {STAND_IN_SHOWN}: the numbers show how the method works, not what "
+            "is best on "
             "photographs.",
         )
     sets = (*found.params.sources.real, *found.params.sources.synthetic)
     if bound := [source.name for source in sets if formats.licence(source.format, source.name) != "Apache-2.0"]:
         notes.append(
-            f"This page shows faces of {' and '.join(bound)}: what may be published of them, their licences say "
-            "(see The data)."
+            f"This page shows faces of {' and '.join(bound)}. Their licences say what may be published (see The data)."
         )
     return notes

@@ -12,7 +12,7 @@ from facemix.evaluation import measure
 from facemix.faces import packs
 from facemix.faces.face import STAND_IN, STAND_IN_SHOWN
 from facemix.faces.packs import Pack
-from facemix.files import alone, whole_folder
+from facemix.files import file_lock, whole_folder
 from facemix.strategies import MODELS, Strategy
 from facemix.training import loop, predictions, processes, tasks
 from facemix.training.checkpoint import adopt_checkpoint, checkpoint_path
@@ -40,7 +40,7 @@ def train(strategy: Strategy, seed: int, params: Params, resume: Path | None = N
     identity = task.identity()
     folder = MODELS / strategy.name / f"seed-{seed}"
     with (
-        alone(checkpoint_of(task)) as checkpoint,
+        file_lock(checkpoint_of(task)) as checkpoint,
         tracking.start(
             name=f"{strategy.name} seed {seed}",
             experiment=params.tracking.experiment,

@@ -27,8 +27,6 @@ Names = npt.NDArray[np.str_]
 SECTIONS = ("model", "augmentation", "training", "fine_tuning", "adaptation")
 """Sections of params.yaml whose keys may be swept, dotted; the others change the packs, which a sweep shares."""
 AXES = ("alpha", "n_real", "n_synthetic")
-ALL = "all"
-"""The part that is the whole: all points of all test faces."""
 LARGE = 1000
 """Trainings above which a sweep asks first."""
 
@@ -122,9 +120,9 @@ def parse_axes(arguments: Sequence[str], params: Params) -> Axes:
         if key not in keys:
             near = difflib.get_close_matches(key, keys, n=1)
             hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(keys[:5])} and e.g. training.steps"
-            raise ConfigError(f"{key}: cannot be swept; {hint}")
+            raise ConfigError(f"{key}: not a key that can be swept; {hint}")
         if key in given:
-            raise ConfigError(f"{key}: given twice; write all its values behind one {key}=")
+            raise ConfigError(f"{key}: given twice; write all its values after one {key}=")
         values = parse_values(key, text)
         given[key] = _seeds(values) if key == "seeds" else values
     if given.get("strategies") == ["all"]:
@@ -181,7 +179,7 @@ def parse_values(key: str, text: str) -> list[Value]:
     """
     words = [word.strip() for word in text.split(",")]
     if "" in words:
-        raise ConfigError(f"{key}: found {text!r}, expected values with single commas between")
+        raise ConfigError(f"{key}: found {text!r}, expected values separated by single commas")
     while "..." in words:
         at = words.index("...")
         try:
@@ -191,7 +189,9 @@ def parse_values(key: str, text: str) -> list[Value]:
         except (ValueError, IndexError, InvalidOperation, ZeroDivisionError, OverflowError):
             raise ConfigError(f"{key}: found {text!r}, expected a count such as 0,0.1,...,1") from None
         if steps != whole or not 0 < steps <= 10_000:
-            raise ConfigError(f"{key}: found {text!r}, but counting from {first} by {second - first} misses {last}")
+            raise ConfigError(
+                f"{key}: found {text!r}, but counting from {first} by {second - first} does not reach {last}"
+            )
         words[at : at + 2] = [str(second + i * (second - first)) for i in range(1, whole + 1)]
     return [_value(word) for word in words]
 
@@ -304,9 +304,9 @@ def check_counts(axes: Axes, total: int) -> None:
     """Raises ConfigError where `n_real` asks for more faces than there are, or names all of them twice."""
     for value in axes["n_real"]:
         if isinstance(value, int) and value > total:
-            raise ConfigError(f"n_real: found {value}, but there are {total} training faces; leave it out, or say all")
+            raise ConfigError(f"n_real: found {value}, but there are {total} training faces; lower it, or use all")
     if total in axes["n_real"] and "all" in axes["n_real"]:
-        raise ConfigError(f"n_real: found both {total} and all, but all are {total}; leave one out")
+        raise ConfigError(f"n_real: found both {total} and all, which are the same; leave one out")
 
 
 def estimate(missing: Iterable[Point], seconds: Mapping[str, Sequence[float]], jobs: int) -> float | None:

@@ -17,7 +17,7 @@ from facemix.faces.landmarks import REGIONS
 from facemix.faces.packs import Pack
 from facemix.files import whole_file, write_table
 from facemix.strategies import MODELS
-from facemix.sweeps import grid, plots, tables
+from facemix.sweeps import plots, tables
 from facemix.sweeps.grid import Errors, Point, Result
 from facemix.sweeps.repository import Repository
 from facemix.training import predictions
@@ -71,12 +71,13 @@ def read_results(
                 )
             except FileNotFoundError as error:
                 raise FacemixError(
-                    f"{name}: its files are gone from DVC's cache ({error}); run dvc exp remove {name} and this again"
+                    f"{name}: its files are no longer in DVC's cache ({error}); run `dvc exp remove {name}`, then "
+                    "the sweep again"
                 ) from None
             try:
                 detector = results.load(Path(temporary) / "model", pack, normalizer)
             except FacemixError as error:
-                raise FacemixError(f"{name}: {error}; run dvc exp remove {name} and this again") from None
+                raise FacemixError(f"{name}: {error}; run `dvc exp remove {name}`, then the sweep again") from None
         errors = tested(detector, yaws)
         found[point] = Result(point=point, experiment=name, metrics=detector.figures, errors=errors)
     return found, 0 if pack is None else int(np.sum(pack.splits == "train"))
@@ -104,7 +105,7 @@ def tested(detector: Detector, yaws: Mapping[str, float]) -> Errors:
         subsets=errors.subsets[order],
         photos=errors.photos[order],
         yaw=np.array([yaws[face] for face in errors.ids[order].tolist()]),
-        nme={part: values[order] for part, values in {grid.ALL: errors.nme, **regions}.items()},
+        nme={part: values[order] for part, values in {worth.ALL: errors.nme, **regions}.items()},
     )
 
 
@@ -123,7 +124,7 @@ def write_curves(found: Sequence[Result], total: int, params: Params) -> None:
     """Draws NME against alpha and n_real and says what synthetic faces are worth in real ones, where these vary."""
     rows = tables.table(found, total)
     if others := [key for key in rows[0] if key not in tables.COLUMNS and len({row[key] for row in rows} - {None}) > 1]:
-        print(f"no curves are drawn: they are of one setting of all else, and {' and '.join(others)} varies")
+        print(f"no curves are drawn, because they need one value of every other key, and {' and '.join(others)} varies")
         return
     normalizer = params.evaluation.normalizer
     shown = STAND_IN_SHOWN if STAND_IN in found[0].metrics["test"]["subsets"] else ""
@@ -141,7 +142,7 @@ def write_curves(found: Sequence[Result], total: int, params: Params) -> None:
             write_table(beside, [worth.say_worths(row, counts) for row in equals])
         with whole_file(FOLDER / "parts.png") as beside:
             plots.worth_by_part(beside, equals, counts, shown)
-        print("\n".join(worth.say_worth(row, counts) for row in equals if row["part"] == grid.ALL))
+        print("\n".join(worth.say_worth(row, counts) for row in equals if row["part"] == worth.ALL))
 
 
 def write_errors(path: Path, rows: Sequence[Mapping[str, Any]], found: Sequence[Result]) -> None:
@@ -178,7 +179,7 @@ def write_errors(path: Path, rows: Sequence[Mapping[str, Any]], found: Sequence[
         "subset": joined((one.subsets for one in errors), pyarrow.string()),
         "photo": joined((one.photos for one in errors), pyarrow.string()),
         "yaw": joined((one.yaw for one in errors), pyarrow.float32()),
-        "nme": joined((one.nme[grid.ALL] for one in errors), pyarrow.float32()),
+        "nme": joined((one.nme[worth.ALL] for one in errors), pyarrow.float32()),
     }
     for region in REGIONS:
         columns[region] = joined((one.nme[region] for one in errors), pyarrow.float32())

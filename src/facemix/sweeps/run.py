@@ -1,4 +1,4 @@
-"""`facemix sweep KEY=VALUES ...`: trains a grid of points as DVC experiments and writes `reports/sweep.csv`.
+"""`facemix sweep KEY=VALUES ...`: trains a grid of points as DVC experiments and writes `reports/sweep/`.
 
 Each point is a DVC experiment that hangs on the current commit. `dvc exp run --temp` and `--queue` stash, change and
 restore the user's workspace at the start of each experiment, and leave it torn where they are killed then; and two of
@@ -29,7 +29,7 @@ from facemix import config, tracking
 from facemix.config import PARAMS_FILE, REPORTS, Params
 from facemix.errors import FacemixError
 from facemix.faces import packs
-from facemix.files import alone, whole_file
+from facemix.files import file_lock, whole_file
 from facemix.strategies import MODELS, STRATEGIES
 from facemix.sweeps import devices, grid, repository, results
 from facemix.sweeps.grid import Axes, Inputs, Point
@@ -67,7 +67,7 @@ def run_sweep(arguments: Sequence[str], params: Params, *, jobs: int, yes: bool)
     points = {point: grid.trained_as(point, inputs) for point in grid.plan(axes, inputs)}
     trainings = [point for point, training in points.items() if point == training]
     names = _names(root, trainings, params, inputs)
-    with alone(root / WORK):
+    with file_lock(root / WORK):
         missing = [point for point in trainings if names[point] not in _experiments(root)]
         _check_settings(missing, params)
         _announce(trainings, missing, params, jobs, yes)
@@ -103,7 +103,7 @@ def _check_clean(root: Path) -> None:
     if different:
         raise FacemixError(
             f"{', '.join(different[:5])}{', ...' if different[5:] else ''}: changed and not committed, but a sweep "
-            "trains on a commit; run git add -A && git commit (or git stash), then this again"
+            "trains on a commit; run `git add -A && git commit` (or `git stash`), then the sweep again"
         )
 
 
@@ -185,9 +185,7 @@ def _announce(points: Sequence[Point], missing: Sequence[Point], params: Params,
     print(said, flush=True)
     if len(missing) > grid.LARGE and not yes:
         if not sys.stdin.isatty():
-            raise FacemixError(
-                f"more than {grid.LARGE} trainings are not started unasked; add --yes, or narrow the grid"
-            )
+            raise FacemixError(f"more than {grid.LARGE} trainings need your consent; add --yes, or narrow the grid")
         if input("Start? [y/N] ").strip().lower() not in ("y", "yes"):
             raise FacemixError("not started")
 
@@ -298,7 +296,7 @@ def _train(
     def work(point: Point) -> float:
         lacking = [need for need in grid.needed(point, inputs) if need in failed]
         if lacking:
-            raise FacemixError(f"needs {names[lacking[0]]}, which failed")
+            raise FacemixError(f"was not trained: it needs {names[lacking[0]]}, which failed")
         slot = slots.get()
         try:
             log = logs / f"{names[point]}.log"
@@ -334,7 +332,7 @@ def _train(
             _on_stop(signal.SIG_IGN)  # git inherits this, and it holds until Python's very end
             if isinstance(error, KeyboardInterrupt):
                 kept = len({names[point] for level in levels for point in level} & _experiments(root).keys())
-                print(f"stopped; {kept} of {total} new points are kept, the same command goes on", flush=True)
+                print(f"stopped; {kept} of {total} new points are kept; the same command continues", flush=True)
                 raise Stopped(130) from None
             raise
     if not failed:

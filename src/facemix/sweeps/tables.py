@@ -11,9 +11,10 @@ from facemix.errors import FacemixError
 from facemix.evaluation import metrics
 from facemix.faces import pose
 from facemix.faces.landmarks import REGIONS
-from facemix.sweeps.grid import ALL, AXES, Result
+from facemix.sweeps.grid import AXES, Result
 from facemix.verdict import bootstrap, comparison, worth
 from facemix.verdict.comparison import BASELINE, CONTROL
+from facemix.verdict.worth import ALL
 
 Array = npt.NDArray[np.float64]
 Names = npt.NDArray[np.str_]
@@ -115,7 +116,7 @@ def parts(results: Sequence[Result]) -> dict[str, Part]:
         if not np.array_equal(test.faces, first.faces):
             raise FacemixError(
                 f"{results[0].experiment} and {one.experiment} were tested on different faces ({len(first.faces)} and "
-                f"{len(test.faces)}); run dvc exp remove {one.experiment} and this again"
+                f"{len(test.faces)}); run `dvc exp remove {one.experiment}`, then the sweep again"
             )
     shared = [name for name in (ALL, *REGIONS) if all(name in test.nme for test in tests)]
     found = {name: Part(nme=np.stack([test.nme[name] for test in tests]), photos=first.photos) for name in shared}

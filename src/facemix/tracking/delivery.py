@@ -25,7 +25,16 @@ from typing import Any
 
 from facemix.tracking import registry
 from facemix.tracking.journal import Entry, Journal, now
-from facemix.tracking.store import StoreAwayError, alone, artifact_location, artifacts, client, line, outbox, shown_uri
+from facemix.tracking.store import (
+    StoreAwayError,
+    artifact_location,
+    artifacts,
+    client,
+    file_lock,
+    line,
+    outbox,
+    shown_uri,
+)
 
 log = logging.getLogger(__name__)
 
@@ -128,7 +137,8 @@ def deliver() -> int:
         left, failure = _send_left(over=lambda: False)
     if left:
         log.warning(
-            "Not wholly in MLflow at %s yet: %d run(s) (%s). They are kept in %s; the next facemix command sends them.",
+            "%d run(s) are not completely in MLflow at ... yet (%s). The rest is kept in %s; the next facemix "
+            "command sends it. (reorder the arguments)",
             shown_uri(),
             left,
             failure,
@@ -184,7 +194,7 @@ def send(journal: Journal) -> None:
             if code != "INVALID_PARAMETER_VALUE" and not old_server:
                 raise
             # Asking again would not help, and everything behind it would wait forever.
-            log.warning("MLflow refuses the %s of a run, which is left out: %s", do, line(error))
+            log.warning("MLflow refuses the %s of a run; it is left out: %s", do, line(error))
         sent += len(batch)
         journal.note(run_id, sent)
 
@@ -192,12 +202,15 @@ def send(journal: Journal) -> None:
 def _find_run(client: Any, journal: Journal) -> str:
     """The journal's run in the store, made where it is missing (also where the store was exchanged or emptied)."""
     first = journal.entries[0]
-    with alone("initialising"):
+    with file_lock("initialising"):
         experiment = client.get_experiment_by_name(first["experiment"])
         experiment_id = experiment.experiment_id if experiment else _create_experiment(client, first["experiment"])
         if experiment and experiment.lifecycle_stage == "deleted":  # it takes no runs, and its name stays taken
             client.restore_experiment(experiment_id)
-            log.warning("MLflow's experiment %s was deleted; it is restored, for a new run", first["experiment"])
+            log.warning(
+                "MLflow's experiment %s was deleted; it is restored, because a new run belongs to it",
+                first["experiment"],
+            )
         tag = f"tags.`{JOURNAL_TAG}` = '{journal.folder.name}'"
         if runs := client.search_runs([experiment_id], tag, max_results=1):
             return str(runs[0].info.run_id)

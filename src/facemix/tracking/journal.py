@@ -81,7 +81,7 @@ class Journal:
             journal._file.close()
             raise
         if lost := torn.count(b"\n"):
-            log.warning("%s: a line is damaged; it and what follows, %d lines, are left out", folder, lost)
+            log.warning("%s: a line is damaged; it and the lines after it (%d in all) are left out", folder, lost)
         return journal
 
     def refresh(self) -> None:

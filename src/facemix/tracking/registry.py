@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from facemix.tracking.store import StoreAwayError, alone, artifacts, client, line
+from facemix.tracking.store import StoreAwayError, artifacts, client, file_lock, line
 
 REGISTERED = "facemix"
 """The model's name in the registry."""
@@ -99,7 +99,7 @@ def register(client: Any, run_id: str, checkpoint: Path, entry: Mapping[str, Any
     """
     tags = entry["tags"] | {_nme_tag(entry["alias"]): f"{entry['nme']:.4f}"}
     same = f"name = '{REGISTERED}' AND tags.digest = '{tags['digest']}'"
-    with alone("registering"):
+    with file_lock("registering"):
         if found := client.search_model_versions(same):  # those weights, perhaps measured on something else
             client.update_model_version(REGISTERED, found[0].version, entry["description"])
             for key, value in tags.items():

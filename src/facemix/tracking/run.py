@@ -107,7 +107,7 @@ def start(
     """
     if len({(dataset.name, dataset.digest) for dataset in datasets}) < len(datasets):
         raise FacemixError(
-            "MLflow keeps one context for a data set of equal name and digest: name the splits differently"
+            "MLflow keeps one context for data sets with the same name and digest; give the splits different names"
         )
     context = _context_tags()
     run = Run(identity, context, patience)

@@ -133,9 +133,9 @@ def _client(uri: str) -> Any:
     from mlflow import MlflowClient
 
     logging.getLogger("alembic").setLevel(logging.ERROR)
-    with alone("initialising"):
-        if (file := _database()) and not file.exists():
-            _make_database(file)
+    with file_lock("initialising"):
+        if (file := _database()) and not (file.exists() and file.stat().st_size):
+            _make_database(file.resolve())
         client = MlflowClient(tracking_uri=uri, registry_uri=os.environ.get("MLFLOW_REGISTRY_URI") or uri)
     client.search_experiments(max_results=1)
     return client
@@ -155,7 +155,7 @@ def _make_database(file: Path) -> None:
 
 
 @contextlib.contextmanager
-def alone(doing: str) -> Iterator[None]:
+def file_lock(doing: str) -> Iterator[None]:
     """One process at a time makes the database's tables and the experiment, or registers a model.
 
     Raises:

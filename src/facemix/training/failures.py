@@ -35,7 +35,7 @@ def explained_failures(
             signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun sends it now; this process ends as it is
         reason = str(error).split(". ")[0]  # gloo goes on at length
         raise FacemixError(
-            f"another process of this training was lost in step {state.step + 1} ({reason}); {_way_on(checkpoint)}"
+            f"another process of this training ended in step {state.step + 1} ({reason}); {_way_on(checkpoint)}"
         ) from error
 
 
@@ -63,7 +63,7 @@ def require_finite(state: State, recipe: Recipe, checkpoint: Path) -> None:
     kept = f"the last good state is in {checkpoint}" if checkpoint.exists() else "there was no checkpoint yet"
     raise FacemixError(
         f"{what}; lower training.learning_rate ({recipe.learning_rate:g}), or look at the faces of that step: "
-        f"{', '.join(recipe.batches.names(step - 1))}. Nothing of it was saved: {kept}"
+        f"{', '.join(recipe.batches.names(step - 1))}. That step was not saved: {kept}"
     )
 
 

@@ -65,7 +65,7 @@ def read(folder: Path) -> Predictions:
         if points.shape[:2] != (len(levels), len(ids)) or ids.dtype.kind != "U":
             raise ValueError(f"levels {levels.shape}, ids {ids.shape}, points {points.shape}")
     except FileNotFoundError:
-        raise FacemixError(f"{path}: not there, expected the predictions of a training; run `dvc repro`") from None
+        raise FacemixError(f"{path}: not found, expected the predictions of a training; run `dvc repro`") from None
     except Exception as error:  # numpy and zipfile have many words for a damaged file
         raise FacemixError(f"{path}: damaged ({error}); delete the folder and run `dvc repro`") from error
     return Predictions(ids=ids, points=dict(zip(levels.tolist(), points, strict=True)))

@@ -167,7 +167,8 @@ def choose_device(name: str) -> torch.device:
     number, n = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
     if number >= n:
         raise FacemixError(
-            f"torchrun: found process {number + 1} on a machine with {n} CUDA devices, expected one each"
+            f"torchrun: found process {number + 1} on a machine with {n} CUDA devices, expected at most one "
+            "process for each device; lower --nproc-per-node"
         )
     return torch.device("cuda", number)
 

@@ -279,7 +279,12 @@ class Headline:
     """The answer to the headline question: do real and synthetic faces together beat real faces alone?"""
 
     status: Literal["supported", "refuted", "undecided"]
+    answer: str
+    """In words, for who knows no statistics."""
     sentence: str
+    """With the numbers."""
+    advice: str
+    """What to run so that the question can be answered; empty where nothing is lacking."""
 
 
 def headline(
@@ -313,10 +318,34 @@ def headline(
         notes.append(f"not trained: {', '.join(untrained)}")
     if missing:
         notes.append(f"missing: {named(missing)}")
-    if combined and status == "undecided" and (needed := _needed(combined)):
-        notes.append(needed)
+    advice = _needed(combined) if combined and status == "undecided" else ""
     sentence = f"{status.capitalize()} at n_real = {n_real} on {test_faces}: {claim}"
-    return Headline(status=status, sentence="; ".join([sentence, *notes]) + ".")
+    return Headline(
+        status=status,
+        answer=_answer(status, combined),
+        sentence="; ".join([sentence, *notes, *([advice] if advice else [])]) + ".",
+        advice=advice,
+    )
+
+
+def _answer(status: str, combined: Sequence[Mapping[str, Any]]) -> str:
+    """The answer in plain words."""
+    if status == "supported":
+        winner = _first(combined, "better")
+        assert winner is not None
+        return f"Yes: synthetic faces help. {winner['strategy']} is better than real faces alone at equal cost."
+    if status == "refuted":
+        return "No: every way of using synthetic faces is worse than real faces alone."
+    if not combined:
+        return "Undecided: there is nothing to compare yet."
+    if all(row["compared_seeds"] == 1 for row in combined):
+        return (
+            "Undecided: one training each. Two trainings of one strategy differ by chance, and one training cannot "
+            "show by how much."
+        )
+    if any(row["verdict"] == UNDECIDED and row["difference"] < 0 for row in combined):
+        return "Undecided: what does best has seen more faces than the real faces alone that it is compared with."
+    return "Undecided: no way of using synthetic faces is shown to be better than real faces alone."
 
 
 def _claim(

@@ -61,7 +61,7 @@ def read(models: Path, seeds: Sequence[int], normalizer: str) -> list[Trained]:
     common = [seed for seed in seeds if not any((name, seed) in lacking for name in names)]
     if not common:
         raise FacemixError(
-            f"{models}: no seed that every strategy was trained with, expected one at least; missing: "
+            f"{models}: no seed that every strategy was trained with, expected at least one; missing: "
             f"{named(lacking)}; run `dvc repro`"
         )
     pack = packs.read(packs.FOLDER / "real")
@@ -111,7 +111,9 @@ def load(folder: Path, pack: Pack, normalizer: str) -> Detector:
         _ = about["made_of"]["packages"], about["made_of"]["code"]
     except FileNotFoundError as error:
         missing = Path(error.filename).name
-        raise FacemixError(f"{folder}: {missing} is missing; expected one for every seed: run `dvc repro`") from None
+        raise FacemixError(
+            f"{folder}: {missing} is missing; expected in the folder of every seed; run `dvc repro`"
+        ) from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise FacemixError(f"{folder}: damaged results ({error!r}); delete the folder and run `dvc repro`") from error
     try:

@@ -19,6 +19,8 @@ from facemix.verdict import bootstrap
 Array = npt.NDArray[np.float64]
 Names = npt.NDArray[np.str_]
 
+ALL = "all"
+"""The part that is the whole: all points of all test faces."""
 LEAST = 1e-3
 """NME in % that a resample has at least: with two seeds a few fall below zero, and have no logarithm."""
 _DIGITS = 9  # of log NME: rounding in a mean makes no flat curve rise or fall

@@ -165,6 +165,6 @@ def _parsed(path: Path, parse: Callable[[Any], T]) -> T:
     try:
         return parse(json.loads(text))
     except KeyError as error:
-        raise BrokenFace(path, f"no key {error} where it was expected; correct or remove the face") from None
+        raise BrokenFace(path, f"the key {error} is missing; correct or remove the face") from None
     except (ValueError, TypeError, AttributeError) as error:
-        raise BrokenFace(path, f"not the JSON that was expected ({error}); correct or remove the face") from None
+        raise BrokenFace(path, f"not JSON of the expected form ({error}); correct or remove the face") from None

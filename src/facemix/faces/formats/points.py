@@ -76,9 +76,7 @@ def parse_rows(path: Path, lines: Sequence[str]) -> Array:
         else:
             rows.append(row)
     if count not in (None, len(rows)):
-        raise BrokenFace(
-            path, f"the first line announces {count} points, found {len(rows)}; correct or remove the face"
-        )
+        raise BrokenFace(path, f"the first line says {count} points, found {len(rows)}; correct or remove the face")
     found = np.array(rows, dtype=np.float64).reshape(len(rows), -1) if rows else np.zeros((0, 2))
     if found.shape[1] == 3:
         third = found[:, 2]
@@ -86,8 +84,10 @@ def parse_rows(path: Path, lines: Sequence[str]) -> Array:
         if not (third == third[0]).all() and not depth:
             raise BrokenFace(
                 path,
-                f"a third column of numbers from {third.min():g} to {third.max():g}, which may tell hidden points from "
-                "visible ones; expected 'x y': remove the column if all points are true, else the face",
+                f"a third column of numbers from {third.min():g} to {third.max():g}, which may mark hidden points "
+                "among "
+                "visible ones; expected 'x y': remove the column if all points are where they are seen, or remove "
+                "the face",
             )
     return found[:, :2]
 
@@ -119,7 +119,9 @@ def checked(path: Path, stated: Array, origin: float = 0.0) -> npt.NDArray[np.fl
     if reason := _apart(stated, size):
         raise BrokenFace(path, f"{reason}; correct or remove the face")
     if not (np.ptp(stated, axis=0) > 0).all():
-        raise BrokenFace(path, "all points lie on one line, expected a face with an extent; correct or remove the face")
+        raise BrokenFace(
+            path, "all points lie on one line, expected the points of a face; correct them or remove the face"
+        )
     left, right = OUTER_EYE_CORNERS
     if (stated[left] == stated[right]).all():
         raise BrokenFace(path, f"the outer eye corners ({left}, {right}) coincide; correct or remove the face")
@@ -148,7 +150,7 @@ def _in_one_place(stated: Array, size: float) -> str | None:
     for i in np.flatnonzero(counts > 1).tolist():
         rows = np.flatnonzero(group.ravel() == i).tolist()
         if len(rows) > (2 if size >= SMALL else 4) or not _touch(rows):
-            return f"{_named(rows)} all at {_place(places[i])}, expected places of their own"
+            return f"{_named(rows)} all at {_place(places[i])}, expected different places"
     return None
 
 
@@ -165,7 +167,10 @@ def _negated(stated: Array, size: float) -> str | None:
     rows = np.flatnonzero((stated < 0).any(axis=1)).tolist()
     if rows and _bending(stated) - _bending(np.abs(stated)) > FOLDED * size**2:
         first = f"the first at {_place(stated[rows[0]])}"
-        return f"{_named(rows)} at negative coordinates, {first}, which fit the face without the sign: hidden points?"
+        return (
+            f"{_named(rows)} at negative coordinates, {first}, which fit the face without the sign and probably mark "
+            "hidden points"
+        )
     return None
 
 
@@ -185,7 +190,7 @@ def _apart(stated: Array, size: float) -> str | None:
     away = np.linalg.norm(stated - middle, axis=1)
     if away.max() > FAR * size:
         worst = int(away.argmax())
-        return f"point {worst}, {stated[worst].tolist()}, is far from the others"
+        return f"point {worst}, {stated[worst].tolist()}, lies far from all other points"
     a, b = np.array(_EDGES).T
     length = np.linalg.norm(stated[a] - stated[b], axis=1)
     if length.max() > LONG * size:

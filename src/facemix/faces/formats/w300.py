@@ -98,5 +98,7 @@ def read_pts(path: Path) -> npt.NDArray[np.float32]:
     stated = points.parse_rows(path, [line for line, match in zip(lines, matches, strict=True) if not match])
     for announced in [int(match[2]) for match in matches if match and match[2]]:
         if announced != len(stated):
-            raise BrokenFace(path, f"announces {announced} points, found {len(stated)}; correct or remove the face")
+            raise BrokenFace(
+                path, f"its header says {announced} points, found {len(stated)}; correct or remove the face"
+            )
     return points.checked(path, stated, origin=1)

@@ -79,18 +79,18 @@ def read(params: Params, folder: Path) -> Found:
     ranking, summary = REPORTS / "ranking.csv", REPORTS / "metrics.json"
     for path in (ranking, summary):
         if not path.exists():
-            raise FacemixError(f"{path}: not there, expected the results of `facemix compare`; run `dvc repro`")
+            raise FacemixError(f"{path}: not found, expected the results of `facemix compare`; run `dvc repro`")
     trained = results.read(MODELS, params.seeds, params.evaluation.normalizer)
     try:
         content = json.loads(summary.read_text(encoding="utf-8"))
         with ranking.open(newline="", encoding="utf-8") as file:
             ranked = [{key: parse(text) for key, text in row.items()} for row in csv.DictReader(file)]
         if {row["strategy"] for row in ranked} != {one.strategy for one in trained}:
-            raise FacemixError("it ranks other strategies than there are in models/")
+            raise FacemixError("it ranks strategies that are not those in models/")
         for row in ranked:
             now = [one.metrics["test"]["nme"] for one in trained if one.strategy == row["strategy"]]
             if abs(sum(now) / len(now) - float(str(row["test_nme"]))) > SAME:
-                raise FacemixError(f"the models of {row['strategy']} in models/ are others than it ranks")
+                raise FacemixError(f"the models of {row['strategy']} have changed since it was written")
         _ = content["verdict"]["sentence"], content["verdict"]["status"], content["normalizer"]
     except (ValueError, KeyError, TypeError) as error:
         raise FacemixError(

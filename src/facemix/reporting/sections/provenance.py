@@ -28,14 +28,14 @@ def leaked(found: Found) -> list[Piece]:
     """Leaks, counted and shown."""
     pairs = leaks.read()
     if pairs is None:
-        return [Missing(what="Nobody has looked for them.", command="dvc repro leaks")]
+        return [Missing(what="`leaks` has not run.", command="dvc repro leaks")]
     tested, validated = (len(leaks.leaking(pairs, purpose)) for purpose in ("test", "validation"))
     counts = leaks.counts(pairs)
     pieces: list[Piece] = [
         Text(
             text=f"{tested} test face{'' if tested == 1 else 's'} and {validated} validation "
-            f"face{'' if validated == 1 else 's'} show a photograph (or a rendered person) that was also learned from "
-            "or chosen by. "
+            f"face{'' if validated == 1 else 's'} show a photograph (or a rendered person) that is also in training "
+            "or validation. "
             + (
                 "`facemix leaks --exclude && dvc repro` leaves the training faces among them out."
                 if tested or validated
@@ -77,7 +77,7 @@ def data(found: Found) -> list[Piece]:
     pieces: list[Piece] = []
     for role, pack in (("real", found.real), ("synthetic", found.synthetic)):
         if pack is None:
-            pieces.append(Missing(what=f"The {role} faces are not here.", command="dvc repro prepare"))
+            pieces.append(Missing(what=f"There is no {role} pack.", command="dvc repro prepare"))
             continue
         known = {source.name: source.format for source in getattr(found.params.sources, role)}
         sources = np.array([id_.split("/", 1)[0] for id_ in pack.ids.tolist()])
@@ -125,7 +125,10 @@ def card(found: Found, pack: Pack, rows: Rows, title: str, name: str, format_: s
             *([["subsets", listed]] if any(subsets) and listed else []),
             ["licence", licence],
             ["format", f"{format_ or 'rendered by the pipeline'}"],
-            ["face size", f"median {middle:.0f} pixels, 90 % of them {low:.0f} to {high:.0f} (longer side of the box)"],
+            [
+                "face size",
+                f"median {middle:.0f} pixels, 90 % between {low:.0f} and {high:.0f} (longer side of the box)",
+            ],
             *turns,
         ],
         words=True,
@@ -138,7 +141,7 @@ def card(found: Found, pack: Pack, rows: Rows, title: str, name: str, format_: s
                 table,
                 chart(
                     path,
-                    alt="Histograms of yaw, pitch, roll and face size, whose middles and spreads are in the card.",
+                    alt="Histograms of yaw, pitch, roll and face size; the card gives their means and spreads.",
                     caption=f"{title}: head pose, estimated from the points, and face size. Yaw turns to the person's "
                     "left, pitch nods down, roll tilts to the person's right.",
                 ),
@@ -181,8 +184,9 @@ def reproduce(found: Found) -> list[Piece]:
         *(
             [
                 Text(
-                    text="Not all was committed: the parameters below are those that were used, but code or splits "
-                    "may be others than that commit's."
+                    text="Some changes are not committed: the parameters below are those that were used, but code or "
+                    "splits "
+                    "may differ from that commit."
                 )
             ]
             if changed
@@ -204,7 +208,7 @@ def reproduce(found: Found) -> list[Piece]:
             summary="All parameters",
             pieces=[Code(label="params.yaml", text=PARAMS_FILE.read_text(encoding="utf-8"))]
             if PARAMS_FILE.exists()
-            else [Missing(what=f"{PARAMS_FILE} is not here.", command=f"git checkout {PARAMS_FILE}")],
+            else [Missing(what=f"{PARAMS_FILE} was not found.", command=f"git checkout {PARAMS_FILE}")],
         ),
     ]
 

@@ -14,72 +14,72 @@ from facemix.faces.face import STAND_IN_SHOWN
 from facemix.faces.landmarks import REGIONS
 from facemix.reporting import figures
 from facemix.reporting import ranking as table_of_ranking
-from facemix.reporting.page import Missing, More, Piece, Table, Text, chart
+from facemix.reporting.page import Missing, More, Picture, Piece, Table, Text, chart
 from facemix.reporting.sections.found import Found, chart_of, parse
 from facemix.strategies import STRATEGIES, Strategy
-from facemix.sweeps.grid import ALL
 from facemix.verdict import comparison
+from facemix.verdict.worth import ALL
 
 SWEEP = "facemix sweep alpha=0,0.1,...,1 n_real=50,100,250,500,all seeds=3 && dvc repro"
 SWEEP_FOLDER = REPORTS / "sweep"
 
 
-def ranking(found: Found) -> list[Piece]:
-    """The ranking with its intervals and the human floor."""
-    floor = human_floor.read(found.summary["normalizer"])
+COLUMNS = [
+    ["± seeds", "standard deviation of test NME between trainings that differ by chance only"],
+    ["compared with", "the training on real faces alone that saw as many faces, else `real_only`"],
+    ["difference", "mean difference of NME to it on the same faces; below 0 is better"],
+    ["95 % interval", "the range in which the true difference lies, at 95 % confidence over faces and seeds"],
+    ["resamples below 0", "share of resamples in which the difference is below 0"],
+    [
+        "p (Holm)",
+        "probability of a difference this large if there were none, adjusted for comparing several strategies",
+    ],
+    [
+        "verdict",
+        "better or worse where p is below 5 %, else no difference shown; undecided with one seed, "
+        "and where the winner saw more faces",
+    ],
+    ["FR@8, FR@10", "share of faces with an NME above 8 or 10, in %"],
+    ["AUC@8", "area under the curve of errors up to 8; 1 would be perfect"],
+    ["val NME", "NME on the validation faces, on which everything was chosen"],
+    ["faces seen", "training faces that all networks behind the detector were shown, counted each time"],
+    ["of the compared", "the same for the training that it is compared with"],
+]
+"""What the columns of the ranking mean."""
+
+
+def ranking_picture(found: Found) -> Picture | Missing:
+    """The ranking drawn: what the page begins with."""
     said = ", ".join(f"{row['strategy']} {row['test_nme']:.2f}" for row in found.ranked)
-    columns = [
-        key for key in table_of_ranking.SHOWN if key != "rank" and any(row.get(key) is not None for row in found.ranked)
-    ]
-    people: Piece
-    if floor is not None:
-        people = Text(
-            text=f"The dashed line is the human floor: two people who annotate one photograph differ by an NME of "
-            f"{floor:.2f}. No detector can be shown to be better than people agree."
-        )
-    elif human_floor.FILE.exists():
-        people = Text(text="There is no human floor to compare with: no photograph was found that is annotated twice.")
-    else:
-        people = Missing(what="Nobody has measured how far two people differ.", command="dvc repro leaks")
+    return chart_of(
+        REPORTS / "ranking.png",
+        alt=f"Test NME of each strategy, best first: {said}. Beside it each strategy's difference to real faces "
+        "alone with its 95 % interval, as in the table below.",
+        caption=f"NME on {len(found.trained[0].errors)} {found.test_faces}, {found.unit}. Right: the difference to "
+        "real faces alone (the table below says which training); a grey interval means that no difference is shown.",
+        command="dvc repro compare",
+    )
+
+
+def ranking(found: Found) -> list[Piece]:
+    """The verdict with its numbers, the ranking, and the human floor."""
+    known = {key for row in found.ranked for key, value in row.items() if value is not None}
+    columns = [key for key in table_of_ranking.SHOWN if key != "rank" and key in known]
     return [
-        chart_of(
-            REPORTS / "ranking.png",
-            alt=f"Test NME of each strategy, best first: {said}. Beside it each strategy's difference to real faces "
-            "alone with its 95 % interval, as in the table below.",
-            caption=f"NME on {len(found.trained[0].errors)} {found.test_faces}, {found.unit}. Right: the difference to "
-            "real faces alone (the table below says which training); where the interval is grey, none is shown.",
-            command="dvc repro compare",
-        ),
-        people,
+        Text(text=found.summary["verdict"]["sentence"]),
         Table(
             caption=f"All strategies, the best first. NME in {found.unit}.",
             header=[table_of_ranking.SHOWN[key] for key in columns],
             rows=[[table_of_ranking.cell(key, row) for key in columns] for row in found.ranked],
         ),
+        _people(found),
         More(
             summary="What the columns and strategies mean",
             pieces=[
                 Table(
                     caption="Columns",
                     header=["column", "meaning"],
-                    rows=[
-                        ["± seeds", "standard deviation of test NME between trainings that differ by chance only"],
-                        ["compared with", "the training on real faces alone that saw as many faces, else `real_only`"],
-                        ["difference", "mean difference of NME to it on the same faces; below 0 is better"],
-                        ["95 % interval", "where that difference lies, as far as faces and seeds can tell"],
-                        ["resamples below 0", "share of resamples in which the difference is below 0"],
-                        ["p (Holm)", "chance of so large a difference if there were none, for all strategies together"],
-                        [
-                            "verdict",
-                            "better or worse where p is below 5 %, else no difference shown; undecided with one seed, "
-                            "and where the winner saw more faces",
-                        ],
-                        ["FR@8, FR@10", "share of faces with an NME above 8 or 10 (above the number there), in %"],
-                        ["AUC@8", "area under the curve of errors up to 8 (to the number there); 1 would be perfect"],
-                        ["val NME", "NME on the validation faces, by which everything was chosen"],
-                        ["faces seen", "by all training steps behind a detector, a face counted each time"],
-                        ["of the compared", "faces seen by what it is compared with"],
-                    ],
+                    rows=COLUMNS,
                     words=True,
                 ),
                 Table(
@@ -96,6 +96,19 @@ def ranking(found: Found) -> list[Piece]:
     ]
 
 
+def _people(found: Found) -> Piece:
+    """How far two people differ."""
+    floor = human_floor.read(found.summary["normalizer"])
+    if floor is not None:
+        return Text(
+            text=f"The dashed line is the human floor: two people who annotate one photograph differ by an NME of "
+            f"{floor:.2f}. A detector cannot be shown to be better than that."
+        )
+    if human_floor.FILE.exists():
+        return Text(text="There is no human floor, because no photograph was found that was annotated twice.")
+    return Missing(what="The human floor has not been measured.", command="dvc repro leaks")
+
+
 def describe(strategy: Strategy, params: Params) -> str:
     """A strategy in words."""
     share = strategy.alpha(params)
@@ -106,11 +119,11 @@ def describe(strategy: Strategy, params: Params) -> str:
     else:
         text = f"trained on real and synthetic faces, {share:.0%} of each batch synthetic (`alpha`)"
     if strategy.adapts_labels:
-        text += "; synthetic labels are first taken to the real convention by the label adapter"
+        text += "; the label adapter first converts the synthetic labels to the real convention"
     if strategy.starts_from:
         text += f"; starts from the network of `{strategy.starts_from}`"
     if strategy.adapts_predictions:
-        text += "; what it predicts is taken to the real convention by the label adapter"
+        text += "; the label adapter converts its predictions to the real convention"
     return text
 
 
@@ -121,8 +134,9 @@ def ced(found: Found) -> list[Piece]:
     return [
         chart_of(
             REPORTS / "ced.png",
-            alt=f"Share of test faces up to each NME, a curve a strategy. Up to an NME of {limit}: {below}.",
-            caption=f"Share of {found.test_faces} whose NME is at most what stands below, a curve a strategy: the "
+            alt=f"Share of test faces up to each NME, one curve for each strategy. Up to an NME of {limit}: {below}.",
+            caption=f"Share of {found.test_faces} with at most the NME on the horizontal axis, one curve for each "
+            "strategy: the "
             f"further to the upper left, the better. Up to an NME of {limit}: {below}.",
             command="dvc repro compare",
         )
@@ -146,8 +160,10 @@ def sweep(found: Found) -> list[Piece]:
         ),
         "parts.png": (
             "How many real faces alone are as good as N real and the synthetic ones, for each region and head pose.",
-            "How many real faces alone are as good as N real ones and the synthetic ones, with intervals, a panel "
-            "a region and head pose. On the dotted line synthetic faces change nothing; a triangle lies beyond what "
+            "How many real faces alone are as good as N real ones and the synthetic ones, with intervals, one "
+            "panel for each "
+            "region and head pose. On the dotted line synthetic faces change nothing; a triangle lies beyond the "
+            "numbers that "
             "`real_only` was trained on.",
         ),
     }
@@ -159,8 +175,8 @@ def sweep(found: Found) -> list[Piece]:
     ]
     worth, points = (_table(SWEEP_FOLDER / name) for name in ("worth.csv", "points.csv"))
     if worth:
-        caption = "`worth`: as many real faces alone are as good as the strategy with n_real of them; low and high: "
-        caption += "an interval of the `confidence` there, in %."
+        caption = "`worth`: this many real faces alone are as good as the strategy with n_real of them; low and high: "
+        caption += "the ends of its interval, at the `confidence` given, in %."
         header, rows = worth
         whole = [row for row in rows if dict(zip(header, row, strict=True)).get("part", ALL) == ALL]
         pieces.append(Table(caption=caption, header=header, rows=whole))
