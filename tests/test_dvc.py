@@ -58,6 +58,7 @@ DECIDES_NOTHING = {
     "files.py": "writes what others have made",
     "workspace.py": "tells versions, on which stages depend by packages.yaml",
     "faces/parallel.py": "decides how fast",
+    "stages/prune.py": "takes models away that are not compared",
     "faces/drawing.py": "draws pictures for people",
     "stages/register.py": "tells MLflow",
     "strategies.py": "trainings depend on their row",

@@ -2,6 +2,7 @@
 
 import argparse
 import io
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -154,13 +155,23 @@ def _experiment_commands(commands: Any) -> None:
     command.set_defaults(run=_report)
 
     command = commands.add_parser(
+        "experiment",
+        help="train one strategy as a DVC experiment with other parameters",
+        description="Runs `dvc exp run` for a strategy and what it needs. MLflow's entry points call it.",
+    )
+    command.add_argument("strategy", choices=tuple(STRATEGIES))
+    command.add_argument(
+        "settings", nargs="*", metavar="KEY=VALUE", help="as alpha=0.3; without a value as params.yaml says"
+    )
+    command.set_defaults(run=_experiment)
+
+    command = commands.add_parser(
         "sweep",
         help="train a grid of alpha, n_real, seeds and strategies as DVC experiments",
         description="Trains every point of a grid that is not there yet as a DVC experiment of the current commit, and "
         "writes tables and curves to reports/sweep/. VALUES are separated by commas; `0,0.1,...,1` stands for 0, "
-        "0.1, 0.2 and so on; `seeds=3` means 0, 1 and 2. Keys that are not given keep their values in params.yaml. "
-        "The same command continues a sweep "
-        "that was stopped.",
+        "0.1, 0.2 and so on; `seeds=3` means 0, 1 and 2. Keys that are not given, or have no value, keep their values "
+        "in params.yaml. The same command continues a sweep that was stopped.",
     )
     command.add_argument(
         "axes",
@@ -340,10 +351,19 @@ def _report(_options: argparse.Namespace) -> None:
     report(config.load())
 
 
+def _experiment(options: argparse.Namespace) -> None:
+    from facemix.stages.experiment import command
+
+    arguments = command(options.strategy, options.settings)
+    os.execv(arguments[0], arguments)
+
+
 def _sweep(options: argparse.Namespace) -> None:
     from facemix.sweeps.run import run_sweep
 
-    run_sweep(options.axes, config.load(), jobs=options.jobs, yes=options.yes)
+    run_sweep(
+        [axis for axis in options.axes if not axis.endswith("=")], config.load(), jobs=options.jobs, yes=options.yes
+    )
 
 
 def _register(options: argparse.Namespace) -> None:

@@ -80,12 +80,10 @@ def test_a_failure_is_told_in_the_words_of_what_failed(output: str, expected: st
 
 
 def test_settings_that_some_points_could_not_use_are_refused_before_any_training(params: Params) -> None:
-    def point(**settings: str | int | float) -> Point:
-        return Point(
-            strategy="mixing", seed=0, settings=tuple((k.replace("_at_", "."), v) for k, v in settings.items())
-        )
+    def point(key: str, value: str | float) -> Point:
+        return Point(strategy="mixing", seed=0, settings=((key, value),))
 
-    run._check_settings([point(alpha=0.5)], params)
+    run._check_settings([point("alpha", 0.5)], params)
     with pytest.raises(FacemixError, match="model.backbone: timm has no model 'resnet81'"):
         run._check_settings([point("alpha", 0.5), point("model.backbone", "resnet81")], params)
     with pytest.raises(config.ConfigError, match="training.batch_size: found 1, expected at least 2"):

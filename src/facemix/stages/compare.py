@@ -12,6 +12,7 @@ from facemix.checks import pairs as leaks
 from facemix.config import REPORTS, Params
 from facemix.files import whole_file, write_table
 from facemix.reporting import figures, ranking
+from facemix.stages import prune
 from facemix.stages.register import model_folder, registration
 from facemix.strategies import MODELS, STRATEGIES
 from facemix.verdict import comparison, results
@@ -44,6 +45,7 @@ class _Found:
 
 def compare(params: Params) -> None:
     """Ranks all strategies by test NME; writes the verdict, the table, the metrics, the plots, and a summary run."""
+    prune.prune(params)
     found = _find(params)
     box_jitter = _write_tables_and_figures(found.trained, found.ranked, found.floor)
     with whole_file(REPORTS / "metrics.json") as beside:

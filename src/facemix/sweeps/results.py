@@ -19,6 +19,7 @@ from facemix.files import whole_file, write_table
 from facemix.strategies import MODELS
 from facemix.sweeps import plots, tables
 from facemix.sweeps.grid import Errors, Point, Result
+from facemix.sweeps.repository import Repository
 from facemix.training import predictions
 from facemix.verdict import results, worth
 from facemix.verdict.results import Detector
@@ -29,12 +30,12 @@ FOLDER = REPORTS / "sweep"
 
 
 def read_results(
-    root: Path, names: Mapping[Point, str], revisions: Mapping[str, str], normalizer: str
+    project: Repository, names: Mapping[Point, str], revisions: Mapping[str, str], normalizer: str
 ) -> tuple[dict[Point, Result], int]:
     """Each training measured, as DVC has it in its experiment, and the number of real training faces.
 
     Args:
-        root: the project's root.
+        project: where the experiments are.
         names: the experiment of each training.
         revisions: the git revision of each experiment.
         normalizer: the face size under the NME.
@@ -47,16 +48,27 @@ def read_results(
     found: dict[Point, Result] = {}
     pack: Pack | None = None
     for point, name in names.items():
-        files = DVCFileSystem(str(root), rev=revisions[name])
+        # Of a project in a folder of its repository DVC reads a revision as a repository in another one.
+        files = DVCFileSystem(str(project.root), rev=revisions[name], subrepos=project.inside != Path())
         with tempfile.TemporaryDirectory() as temporary:
             try:
                 if pack is None:  # the same for all
                     folder = packs.FOLDER / "real"
-                    _bring(files, folder, Path(temporary) / "pack", ("pack.json", "landmarks.npy", "faces.parquet"))
+                    _bring(
+                        files,
+                        project.inside / folder,
+                        Path(temporary) / "pack",
+                        ("pack.json", "landmarks.npy", "faces.parquet"),
+                    )
                     pack = packs.read(Path(temporary) / "pack", images=False)
                     yaws = dict(zip(pack.ids.tolist(), pose.estimate(pack.landmarks)[:, 0].tolist(), strict=True))
                 folder = MODELS / point.strategy / f"seed-{point.seed}"
-                _bring(files, folder, Path(temporary) / "model", ("model.json", "history.csv", predictions.FILE))
+                _bring(
+                    files,
+                    project.inside / folder,
+                    Path(temporary) / "model",
+                    ("model.json", "history.csv", predictions.FILE),
+                )
             except FileNotFoundError as error:
                 raise FacemixError(
                     f"{name}: its files are no longer in DVC's cache ({error}); run `dvc exp remove {name}`, then "

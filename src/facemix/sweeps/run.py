@@ -74,7 +74,7 @@ def run_sweep(arguments: Sequence[str], params: Params, *, jobs: int, yes: bool)
         failed = _train(project, grid.levels(missing, inputs), names, inputs, axes, jobs, params) if missing else {}
         tracking.deliver()
         found, total = results.read_results(
-            root,
+            project,
             {point: names[point] for point in trainings if point not in failed},
             _experiments(root),
             params.evaluation.normalizer,
