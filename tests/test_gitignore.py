@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from ruamel.yaml import YAML
+from scmrepo.git import Git
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -72,3 +73,15 @@ def test_faces_and_what_was_half_written_are_ignored(bare: Path, path: str) -> N
 )
 def test_what_says_how_to_get_them_is_not_ignored(bare: Path, path: str) -> None:
     assert not ignored(bare, path)
+
+
+@pytest.mark.parametrize("role", ["real", "synthetic"])
+def test_dvc_finds_imported_sources_in_a_clone(bare: Path, role: str) -> None:
+    """DVC looks for .dvc files in no folder that it holds ignored, and it reads patterns otherwise than git does."""
+    scm = Git(str(bare))
+    folder = bare / "data/sources" / role
+    folder.mkdir(parents=True)
+    for path in (bare / "data", bare / "data/sources", folder):
+        assert not scm.is_ignored(f"{path}/")
+    assert not scm.is_ignored(str(folder / "300w.dvc"))
+    assert scm.is_ignored(str(folder / "300w"))
