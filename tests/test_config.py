@@ -97,7 +97,7 @@ def test_imported_faces_lift_the_limit_that_rendered_ones_set() -> None:
 
 
 def test_the_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"params\.yaml: not found; run from the project's root"):
+    with pytest.raises(ConfigError, match=r"params\.yaml: not found; run the command at the project's root"):
         config.load(tmp_path / "params.yaml")
     (tmp_path / "params.yaml").write_text("alpha: [")
     with pytest.raises(ConfigError, match=r"params\.yaml: not valid YAML"):

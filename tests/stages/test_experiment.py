@@ -39,10 +39,8 @@ def test_a_parameter_without_a_value_is_as_the_file_says(project: Project, monke
     assert executed(given, monkeypatch) == ["-S", "alpha=0.3", "-S", "n_real=100", "mixing"]
 
 
-def test_every_strategy_but_the_control_has_an_entry_point_of_its_own(
-    project: Project, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for strategy in STRATEGIES.keys() - {"control"}:
+def test_every_strategy_has_an_entry_point_of_its_own(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    for strategy in STRATEGIES:
         entry = project.get_entry_point(strategy)
         assert executed(entry.compute_command({}, None), monkeypatch) == [strategy]
 
