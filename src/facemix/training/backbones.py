@@ -107,7 +107,7 @@ def check(name: str, input_size: int, stride: int) -> Mapping[str, int]:
     options, reason = _try_size(name, input_size, level, stride)
     if options is not None:
         return options
-    near = sorted(OTHER_SIZES, key=lambda size: abs(size - input_size))
+    near = sorted(OTHER_SIZES, key=lambda size: (abs(size - input_size), -size))
     fitting = next((size for size in near if _try_size(name, size, level, stride, ("meta",))[0] is not None), None)
     advice = f"model.input_size: {fitting} would do" if fitting else "choose another backbone, such as resnet18"
     raise FacemixError(f"model.backbone: {name} does not take model.input_size: {input_size} ({reason}); {advice}")
