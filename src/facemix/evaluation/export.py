@@ -102,8 +102,7 @@ def export(landmarker: Landmarker, path: Path) -> Exported:
     if missing := [name for name in PACKAGES if find_spec(name) is None]:
         raise FacemixError(
             f"export needs packages that are not installed: {', '.join(missing)}; run `pip install -c "
-            "constraints.txt -e '.[export]'` "
-            "in the project's folder installs what it needs"
+            "constraints.txt -e '.[export]'` in the project's folder"
         )
     detector = Detector(landmarker).eval()
     size = int(landmarker.about["network"]["input_size"])
