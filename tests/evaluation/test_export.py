@@ -181,7 +181,9 @@ def test_missing_packages_are_named_in_one_sentence(tmp_path: Path, monkeypatch:
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     with pytest.raises(SystemExit) as stopped:
         cli.main(["export", str(tmp_path)])
-    assert str(stopped.value).startswith("facemix export: export needs onnx, onnxscript, not found here; `pip install")
+    assert str(stopped.value).startswith(
+        "facemix export: export needs packages that are not installed: onnx, onnxscript; run `pip install"
+    )
     assert not (tmp_path / "model.onnx").exists()
 
 

@@ -165,7 +165,7 @@ def test_a_backbone_without_packaged_weights_is_refused() -> None:
 
 def test_a_missing_package_of_weights_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(backbones.PACKAGED_WEIGHTS, SMALL, ("no_such_package", "x.pth"))
-    with pytest.raises(ValueError, match="the package no_such_package is not installed; see README.md"):
+    with pytest.raises(ValueError, match="the package no_such_package is not installed; docs/experiments.md"):
         backbones.create(SMALL, "packaged", 48, 8)
 
 
