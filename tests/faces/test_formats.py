@@ -327,11 +327,11 @@ def test_dgfaces_stated_points_may_be_off_by_a_pixel(tmp_path, kind, write, off,
 @pytest.mark.parametrize(
     "damage, reason",
     [
-        (lambda text: text[:-20], "not the JSON"),
+        (lambda text: text[:-20], "not JSON of the expected form"),
         (lambda text: text.replace('"68"', '"69"'), "no key '68'"),
-        (lambda text: text.replace(" 2.0", ' "far"'), "not the JSON"),
+        (lambda text: text.replace(" 2.0", ' "far"'), "not JSON of the expected form"),
         (lambda text: text.replace(" 2.0", " NaN"), "camera sees it at"),
-        (lambda _: "[]", "not the JSON"),
+        (lambda _: "[]", "not JSON of the expected form"),
     ],
 )
 def test_dgfaces_damaged_keypoints(tmp_path, kind, write, damage, reason):

@@ -67,7 +67,7 @@ def test_a_face_across_the_border_of_its_picture_is_valid(x, y, size):
     assert points.checked(PATH, face).shape == (68, 2)
 
 
-@pytest.mark.parametrize("place, reason", [((2000, 300), "far from the others"), ((300, 560), "from its neighbour")])
+@pytest.mark.parametrize("place, reason", [((2000, 300), "far from"), ((300, 560), "from its neighbour")])
 def test_a_point_away_from_the_face_is_refused(place, reason):
     with pytest.raises(BrokenFace, match=rf"point 37, \[{place[0]}.*, {place[1]}.*{reason}"):
         points.checked(PATH, with_points([37], place))
@@ -111,7 +111,7 @@ def test_dialects_of_certain_meaning_are_read(tmp_path, text):
         (lines("{0} {1}").replace(".", ",", 2), "expected a point 'x y'"),
         (
             lines("{0} {1} 1", FACE[:60]) + lines("{0} {1} 0", FACE[60:]),
-            "a third column .* from 0 to 1, which may tell",
+            "a third column .* from 0 to 1, which may mark",
         ),
         (lines("{0} {1} 0.9", FACE[:60]) + lines("{0} {1} 0.2", FACE[60:]), "a third column"),
         ("70\n" + lines("{0} {1}"), "announces 70 points, found 68"),

@@ -240,7 +240,7 @@ def test_a_failure_of_the_generator_shows_where_it_came_from(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("other", "message"),
     [
-        (replace(SETTINGS, seed=4), "seed: found 3, expected 4; take another folder, or remove this one"),
+        (replace(SETTINGS, seed=4), "seed: found 3, expected 4; use another folder, or remove this one"),
         (replace(SETTINGS, size=32, labels="annotator"), "labels: found 'mesh', expected 'annotator'; size: found 64"),
         (replace(SETTINGS, backend="llvm"), "backend: found 'scalar', expected 'llvm'"),
         (settings(glasses=0.5), r"population.glasses: found 0\.1, expected 0\.5"),
@@ -249,7 +249,9 @@ def test_a_failure_of_the_generator_shows_where_it_came_from(tmp_path: Path) -> 
 )
 def test_the_folder_of_another_set_is_refused(other: sets.Settings, message: str, undisturbed: Path) -> None:
     before = tree(undisturbed)
-    with pytest.raises(ValueError, match=f"{undisturbed}: holds a set of other settings: .*{message}"):
+    with pytest.raises(
+        ValueError, match=f"{undisturbed}: holds a set that was rendered with other settings: .*{message}"
+    ):
         sets.render_set(undisturbed, 8, other, 1)
     assert tree(undisturbed) == before
 
@@ -262,7 +264,9 @@ def test_a_set_of_another_generator_is_refused(undisturbed: Path, monkeypatch: p
 
 def test_a_folder_with_other_things_in_it_is_refused(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").touch()
-    with pytest.raises(ValueError, match=r"not empty, and no render.json in it; take another folder"):
+    with pytest.raises(
+        ValueError, match=r"not empty, and it has no render.json, so it is no set of faces; use another folder"
+    ):
         sets.render_set(tmp_path, 1, SETTINGS, 1)
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
@@ -270,7 +274,7 @@ def test_a_folder_with_other_things_in_it_is_refused(tmp_path: Path) -> None:
 def test_a_second_process_is_kept_from_the_same_folder(tmp_path: Path) -> None:
     process = start(tmp_path, 8, seconds=0.5)
     wait_for(tmp_path, 1)
-    with pytest.raises(FacemixError, match="another process renders into this folder"):
+    with pytest.raises(FacemixError, match="another process is rendering into this folder"):
         sets.render_set(tmp_path, 8, settings(seconds=0.5), 1)
     process.terminate()
     process.communicate(timeout=30)

@@ -160,7 +160,7 @@ def test_a_ranking_of_other_models_than_there_are_is_refused(project: tuple[Path
     predictions.write(
         folder, dataclasses.replace(moved, points={level: one + 1 for level, one in moved.points.items()})
     )
-    with pytest.raises(ValueError, match="in models/ are others than it ranks.*run `dvc repro`"):
+    with pytest.raises(ValueError, match="in models/ have changed since it was written.*run `dvc repro`"):
         stage.report(params)
 
 

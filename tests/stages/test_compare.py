@@ -104,7 +104,7 @@ def test_leaking_test_faces_and_the_human_floor_are_told(
     assert drawn == [2.5]
     printed = capsys.readouterr().out
     assert "1 test faces show a photograph that training or validation holds too" in printed
-    assert "two annotators of a photograph: 2.50" in printed
+    assert "human floor (two annotators of one photograph): 2.50" in printed
     Path("reports/human_floor.json").write_text(json.dumps({"normalizer": "box_side", "nme": 2.5}))
     with pytest.raises(ValueError, match="human_floor.json: found NME by box_side, expected outer_eye"):
         compare(monkeypatch, one)

@@ -137,7 +137,7 @@ def test_real_faces_take_the_place_of_the_stand_in(project, source, monkeypatch,
     import_source("300w", source, root=project)
     render = config.load(project / "params.yaml").render
     assert (render.synthetic.n, render.stand_in.n) == (7, 0)
-    assert "params.yaml: set render.stand_in.n to 0: no rendered faces stand in" in capsys.readouterr().out
+    assert "params.yaml: set render.stand_in.n to 0: rendered faces no longer stand in" in capsys.readouterr().out
 
 
 def test_all_broken_faces_are_reported_at_once_and_nothing_is_written(project, source):
@@ -160,7 +160,7 @@ def test_all_broken_faces_are_reported_at_once_and_nothing_is_written(project, s
         ({"name": "../elsewhere"}, "letters, digits"),
         ({"name": "two words"}, "letters, digits"),
         ({"role": "reel"}, "one of real, synthetic"),
-        ({"name": "stand_in"}, "rendered faces are called so; choose another with --name"),
+        ({"name": "stand_in"}, "this name stands for rendered faces; choose another with --name"),
         ({"format": "dgfaces_v1"}, "use the format 300w"),
     ],
 )

@@ -140,7 +140,7 @@ def test_without_boxes_the_network_sees_the_whole_picture(model: Path, capsys: p
     write(Path("other.png"), smooth(6, 40, 90))
     predict(model, "face.png", "other.png")
     out, err = capsys.readouterr()
-    assert err.count("no boxes: each picture is taken for one face that fills it") == 1
+    assert err.count("no boxes given: each picture is treated as one face that fills it") == 1
     face, other = json.loads(out)
     landmarker = Landmarker.load(model)
     landmarker.adapter = None
@@ -224,13 +224,19 @@ def test_all_pictures_that_cannot_be_used_are_listed(model: Path) -> None:
         ),
         (["a.png", "--box", "5,9,9,5"], "--box: found 5,9,9,5: a box without extent"),
         (["a.png", "left/a.png", "--box", MIDDLE], "--box is for one picture, found 2; .* with --boxes CSV"),
-        (["a.png", "./a.png"], "a.png: named twice; name each picture once"),
+        (["a.png", "./a.png"], "a.png: given twice; name each picture once"),
         (["missing.png"], "missing.png: cannot be read .no such file or directory."),
         (["a.png", "--out", "out.txt"], "--out out.txt: found .txt, expected one of .json, .csv"),
         (["a.png", "--out", "out"], "--out out: found no extension, expected one of .json, .csv"),
         (["a.png", "--boxes", "none.csv"], "none.csv: not a readable CSV .*No such file"),
-        (["a.png", "--boxes", "boxes.csv", "--out", "./boxes.csv"], "boxes.csv: is read, and would be written over"),
-        (["a.png", "a.png.png", "--overlay", "."], "a.png.png: is read, and would be written over; give another"),
+        (
+            ["a.png", "--boxes", "boxes.csv", "--out", "./boxes.csv"],
+            "boxes.csv: would be overwritten, but it is one of the inputs",
+        ),
+        (
+            ["a.png", "a.png.png", "--overlay", "."],
+            "a.png.png: would be overwritten, but it is one of the inputs; give another",
+        ),
     ],
 )
 def test_bad_arguments_are_named(model: Path, arguments: list[str], message: str) -> None:

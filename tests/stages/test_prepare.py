@@ -101,7 +101,7 @@ def test_an_offset_of_params_moves_the_points(capsys: pytest.CaptureFixture[str]
     assert "points lie" not in capsys.readouterr().out
     prepare("real", moved((1, 0), offset=(-1, 0)))
     said = capsys.readouterr().out
-    assert "toy: points moved by [-1, 0] px, as its offset in params.yaml says" in said
+    assert "toy: points moved by [-1, 0] px, the offset given in params.yaml" in said
     assert "points lie" not in said
     assert reported()["applied"] == [-1, 0]
     corrected = packs.read(Path("data/packs/real"))
@@ -114,9 +114,7 @@ def test_one_photograph_cannot_be_split_and_the_way_out_is_true(project: Path) -
     one = config.Source(name="toy", format="300w", group="^helen|^lfpw")
     found = params()
     few = dataclasses.replace(found, sources=dataclasses.replace(found.sources, real=(one,)))
-    with pytest.raises(
-        ValueError, match="faces among 40 of 2 photographs; .*the key group of the source in params.yaml"
-    ):
+    with pytest.raises(ValueError, match="faces among 40 of 2 photographs; .*set group of the source in params.yaml"):
         prepare("real", few)
     each = dataclasses.replace(one, group=".*")
     prepare("real", dataclasses.replace(few, sources=dataclasses.replace(found.sources, real=(each,))))

@@ -88,7 +88,7 @@ def test_no_faces_are_a_folder_with_an_empty_table_and_no_renderer(project: Path
         "render_stage('synthetic', config.load()); print('mitsuba' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=project, check=True, capture_output=True, text=True)
-    assert done.stdout == "data/renders/synthetic: no faces, as render.synthetic.n is 0\nFalse\n"
+    assert done.stdout == "data/renders/synthetic: no faces, because render.synthetic.n is 0\nFalse\n"
     out = project / "data/renders/synthetic"
     assert [path.name for path in out.iterdir()] == ["faces.parquet"]
     assert parquet.read_table(out / "faces.parquet").column_names == ["index", "file"]
@@ -117,7 +117,7 @@ def test_rendered_sets_become_packs_and_the_stand_in_is_called_so(
 
 
 def test_a_set_that_is_not_rendered_yet_is_answered_with_how_to() -> None:
-    with pytest.raises(ValueError, match=r"data/renders/stand_in: not rendered yet; run `dvc repro`"):
+    with pytest.raises(ValueError, match=r"data/renders/stand_in: not found, expected rendered faces; run `dvc repro`"):
         prepare("real", params(stand_in=30))
 
 

@@ -157,10 +157,10 @@ def test_a_server_that_goes_down_during_a_sweep_has_every_run_in_the_end(
                 assert time.monotonic() < deadline
                 time.sleep(0.2)
         assert "2/2 sweep-real_only-n" in sweep.result()
-    assert "kept; try again when MLflow answers" in shell(f"{there} facemix deliver", expect=1)
+    assert "kept: run `facemix deliver` again" in shell(f"{there} facemix deliver", expect=1)
 
     with mlflow_server(project, "server", *store, port=int(address.rsplit(":")[-1])):
-        assert "MLflow has every run" in shell(f"{there} facemix deliver")
+        assert "all runs are in MLflow" in shell(f"{there} facemix deliver")
         found = runs(project, address)
     assert sorted(run["params"]["n_real"] for run in found) == ["24", "30"]
     for run in found:

@@ -91,10 +91,10 @@ def test_what_is_not_given_is_as_params_say(params: Params) -> None:
     ("arguments", "message"),
     [
         (["alpha"], "alpha: expected KEY=VALUES, such as"),
-        (["alhpa=0"], "alhpa: cannot be swept; did you mean alpha?"),
+        (["alhpa=0"], "alhpa: not a key that can be swept; did you mean alpha?"),
         (["sources.real=1"], "sources.real: cannot be swept"),
-        (["alpha="], "alpha: found '', expected values with single commas"),
-        (["alpha=0,,1"], "alpha: found '0,,1', expected values with single commas"),
+        (["alpha="], "alpha: found '', expected values separated by single commas"),
+        (["alpha=0,,1"], "alpha: found '0,,1', expected values separated by single commas"),
         (["alpha=0,1.5"], "alpha: found 1.5, expected a share of synthetic faces, 0 to 1"),
         (["alpha=many"], "alpha: found 'many', expected a number"),
         (["alpha=1,1.0"], "alpha: found 1.0 twice"),
@@ -226,7 +226,7 @@ def test_thousands_of_trainings_are_not_started_unasked(
     monkeypatch.setattr(stage, "_measured", lambda params, missing: {"mixing": [36.0]})
     monkeypatch.setattr("sys.stdin.isatty", lambda: False, raising=False)
     points = grid.plan(grid.parse_axes(["alpha=0.001,0.002,...,1", "strategies=mixing"], params), INPUTS)
-    with pytest.raises(ValueError, match="more than 1000 trainings are not started unasked; add --yes"):
+    with pytest.raises(ValueError, match="more than 1000 trainings need your consent; add --yes"):
         stage._announce(points, points, params, 1, False)
     assert "1003 trainings: 0 are there, 1003 to run, about 10.0 h" in capsys.readouterr().out
     stage._announce(points, points, params, 1, True)
@@ -236,7 +236,7 @@ def test_thousands_of_trainings_are_not_started_unasked(
     ("prepare", "message"),
     [
         (lambda git: None, "no DVC repository"),
-        (lambda git: Path(".dvc").mkdir(), "no git commit yet, and experiments hang on one"),
+        (lambda git: Path(".dvc").mkdir(), "no git repository, but every experiment belongs to a commit"),
     ],
 )
 def test_without_dvc_or_a_commit_it_says_what_to_do(

@@ -147,7 +147,7 @@ def no_program(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ("made", "message"),
     [
         (no_dvc, "repo: no DVC repository; run from the project's root"),
-        (no_git, "repo: no git repository, and experiments hang on a commit; run git init"),
+        (no_git, "repo: no git repository, but every experiment belongs to a commit; run git init"),
         (no_commit, "repo: a sweep needs a commit; run git add -A && git commit. git rev-parse .*: fatal: "),
         (no_name, "repo: a sweep needs a name and an address .*git config --global user.email"),
         (another_owner, "repo: a sweep needs a working tree.* dubious ownership .*git config --global --add safe.dir"),

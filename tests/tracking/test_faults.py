@@ -61,7 +61,7 @@ def test_a_database_that_cannot_be_opened_is_given_up_at_once(
     unusable(root, how)
     train(root)
     (line,) = said(caplog)
-    assert "not wholly in MLflow" in line and "mlflow.db" in line and str(outbox(root)[0]) in line
+    assert "not completely in MLflow" in line and "mlflow.db" in line and str(outbox(root)[0]) in line
     assert not list(outbox(root)[0].parent.glob("*.lock"))  # and nobody else waits
 
 

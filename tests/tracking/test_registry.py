@@ -160,7 +160,9 @@ def test_a_model_that_is_not_there_is_not_registered(trained: list[Any], params:
 
 def test_register_says_so_when_mlflow_is_away(trained: list[Any], params: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-    with pytest.raises(FacemixError, match="is away .* models/mixing/seed-0 is kept, `facemix deliver` registers it"):
+    with pytest.raises(
+        FacemixError, match="does not answer .* models/mixing/seed-0 is kept, and `facemix deliver` will register it"
+    ):
         stage.register(params, None)
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     assert tracking.deliver() == 0 and len(versions()) == 1

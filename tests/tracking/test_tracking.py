@@ -218,7 +218,7 @@ def test_training_goes_on_while_the_server_is_away(
         Path("history.csv").unlink()
     (kept,) = [record.getMessage() for record in caplog.records if record.name == "facemix.tracking.run"]
     (journal,) = outbox(root)
-    assert "not wholly in MLflow" in kept and "refused" in kept and str(journal) in kept
+    assert "not completely in MLflow" in kept and "refused" in kept and str(journal) in kept
 
     monkeypatch.delenv("MLFLOW_TRACKING_URI")  # here a store that is back; the journal does not care which
     assert tracking.deliver() == 0
@@ -352,7 +352,7 @@ def test_finished_runs_say_how_long_they_took(
 
 def test_equal_datasets_with_two_contexts_are_told_apart_by_name() -> None:
     dataset = tracking.Dataset(name="300w", digest="1", source="data/real", n_faces=50, context="training")
-    with pytest.raises(ValueError, match="name the splits differently"), track(datasets=[dataset, dataset]):
+    with pytest.raises(ValueError, match="give the splits different names"), track(datasets=[dataset, dataset]):
         pass
 
 
@@ -390,7 +390,7 @@ def test_a_damaged_journal_is_sent_as_far_as_it_goes(root: Path, caplog: pytest.
     content = (journal / "journal.jsonl").read_bytes()
     (journal / "journal.jsonl").write_bytes(content + b"\0\0\0\n{}\n")
     assert tracking.deliver() == 0
-    assert "a line is damaged; it and what follows, 2 lines, are left out" in caplog.text
+    assert "a line is damaged; it and the lines after it (2 in all) are left out" in caplog.text
     (run,) = stored_runs()
     assert len(history(run)) == 4
 

@@ -146,7 +146,7 @@ def test_a_batch_that_fails_ahead_fails_in_its_own_step() -> None:
 @pytest.mark.parametrize(
     ("real", "synthetic", "alpha", "message"),
     [
-        (None, faces(3, 2), 0.5, "no real faces to train on, but their share of a batch is 0.5"),
+        (None, faces(3, 2), 0.5, "no real faces to train on, expected some, because their share of a batch is 0.5"),
         (faces(3, 1), faces(0, 2), 1.0, "no synthetic faces to train on"),
         (faces(3, 1), faces(3, 2), 1.5, "alpha: found 1.5"),
     ],

@@ -223,7 +223,7 @@ def test_a_checkpoint_of_another_configuration_is_refused_by_key(tmp_path: Path)
 def test_a_checkpoint_of_another_model_is_refused(tmp_path: Path) -> None:
     checkpoint = tmp_path / "checkpoint.pt"
     run(checkpoint)
-    with pytest.raises(CheckpointError, match="not the state of this model .*size mismatch.* delete it to start anew"):
+    with pytest.raises(CheckpointError, match="not the state of this model .*size mismatch.* delete it to start again"):
         run(checkpoint, width=24)
 
 
@@ -239,7 +239,7 @@ def test_a_torn_or_tampered_checkpoint_is_refused(tmp_path: Path, damage: Callab
     checkpoint = tmp_path / "checkpoint.pt"
     run(checkpoint)
     checkpoint.write_bytes(damage(checkpoint.read_bytes()))
-    with pytest.raises(CheckpointError, match="not a readable checkpoint .* delete it to start anew"):
+    with pytest.raises(CheckpointError, match="not a readable checkpoint .* delete it to start again"):
         run(checkpoint)
 
 

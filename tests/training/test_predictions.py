@@ -119,7 +119,7 @@ def test_predictions_are_of_the_judging_faces_in_pixels_of_their_images(tmp_path
 
 @pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 torn"])
 def test_damaged_predictions_are_refused_by_name(damage: bytes, tmp_path: Path) -> None:
-    with pytest.raises(FacemixError, match=r"predictions.npz: not there, expected .*run `dvc repro`"):
+    with pytest.raises(FacemixError, match=r"predictions.npz: not found, expected .*run `dvc repro`"):
         predictions.read(tmp_path)
     points = {0.0: np.zeros((1, 68, 2), np.float32)}
     predictions.write(tmp_path, Predictions(ids=np.array(["a"]), points=points))

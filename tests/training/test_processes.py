@@ -80,9 +80,9 @@ def test_two_processes_train_the_same_weights_as_one(trainer: Trainer, undisturb
 @pytest.mark.parametrize(
     ("strike", "codes", "message", "kept", "then"),
     [
-        ([1, 4, signal.SIGKILL], [1, -9], "another process .* was lost in step 5 .* goes on from", 4, 1),
-        ([1, 1, signal.SIGKILL], [1, -9], "another process .* was lost in step 2 .* goes on from", 1, 2),
-        ([0, 4, signal.SIGKILL], [-9, 1], "another process .* was lost in step 5", 3, 2),
+        ([1, 4, signal.SIGKILL], [1, -9], "another process .* ended in step 5 .* goes on from", 4, 1),
+        ([1, 1, signal.SIGKILL], [1, -9], "another process .* ended in step 2 .* goes on from", 1, 2),
+        ([0, 4, signal.SIGKILL], [-9, 1], "another process .* ended in step 5", 3, 2),
         # What one process hears in a step all know a step later.
         ([1, 2, signal.SIGTERM], [143, 143], "", 4, 1),
     ],
@@ -112,7 +112,7 @@ def test_torchrun_starts_lost_processes_anew_and_they_go_on_where_they_were(undi
         [sys.executable, "-m", *command, json.dumps(request)], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert re.search("another process .* was lost in step 5", done.stderr)
+    assert re.search("another process .* ended in step 5", done.stderr)
     assert torch.load(tmp_path / "out.pt", weights_only=True)["steps"] == [4, 5, 6]
     assert_same_but_for_rounding(tmp_path, undisturbed)
 

@@ -1,4 +1,4 @@
-"""What a sweep needs of git: a commit that experiments hang on, clones to train in, and somebody who signs."""
+"""What a sweep needs of git: a commit that experiments belong to, clones to train in, and somebody who signs."""
 
 import os
 import re
@@ -22,7 +22,7 @@ class Repository:
     inside: Path
     """The project's root, seen from there."""
     commit: str
-    """What experiments hang on."""
+    """The commit that experiments belong to."""
     name: str
     """Of whoever signs commits."""
     email: str
@@ -46,7 +46,7 @@ def examine(root: Path) -> Repository:
         )
     if not any((folder / ".git").exists() for folder in (root, *root.parents)):
         raise FacemixError(
-            f"{root}: no git repository, and experiments hang on a commit; run git init && git add -A && git commit"
+            f"{root}: no git repository, but every experiment belongs to a commit; run git init && git add -A && git commit"
         )
     top = Path(_needed(root, "a working tree", "rev-parse", "--show-toplevel"))
     commit = _needed(root, "a commit; run git add -A && git commit", "rev-parse", "--verify", "HEAD")

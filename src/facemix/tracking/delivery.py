@@ -137,10 +137,10 @@ def deliver() -> int:
         left, failure = _send_left(over=lambda: False)
     if left:
         log.warning(
-            "%d run(s) are not completely in MLflow at ... yet (%s). The rest is kept in %s; the next facemix "
-            "command sends it. (reorder the arguments)",
-            shown_uri(),
+            "%d run(s) are not completely in MLflow at %s yet (%s). The rest is kept in %s; the next facemix command "
+            "sends it.",
             left,
+            shown_uri(),
             failure,
             outbox(),
         )
