@@ -328,7 +328,7 @@ def test_dgfaces_stated_points_may_be_off_by_a_pixel(tmp_path, kind, write, off,
     "damage, reason",
     [
         (lambda text: text[:-20], "not JSON of the expected form"),
-        (lambda text: text.replace('"68"', '"69"'), "no key '68'"),
+        (lambda text: text.replace('"68"', '"69"'), "the key '68' is missing"),
         (lambda text: text.replace(" 2.0", ' "far"'), "not JSON of the expected form"),
         (lambda text: text.replace(" 2.0", " NaN"), "camera sees it at"),
         (lambda _: "[]", "not JSON of the expected form"),

@@ -114,8 +114,8 @@ def test_dialects_of_certain_meaning_are_read(tmp_path, text):
             "a third column .* from 0 to 1, which may mark",
         ),
         (lines("{0} {1} 0.9", FACE[:60]) + lines("{0} {1} 0.2", FACE[60:]), "a third column"),
-        ("70\n" + lines("{0} {1}"), "announces 70 points, found 68"),
-        ("n_points: 39\n" + lines("{0} {1}"), "announces 39 points, found 68"),
+        ("70\n" + lines("{0} {1}"), "the first line says 70 points, found 68"),
+        ("n_points: 39\n" + lines("{0} {1}"), "its header says 39 points, found 68"),
         (lines("{i} {0} {1} 1"), "expected a point 'x y'"),
     ],
 )

@@ -141,7 +141,7 @@ def test_a_larger_n_extends_a_set(undisturbed: Path, tmp_path: Path) -> None:
 
 def test_a_smaller_n_is_refused(undisturbed: Path) -> None:
     before = tree(undisturbed)
-    with pytest.raises(ValueError, match=r"found faces up to 000007, .* n = 5; ask for 8 faces or more"):
+    with pytest.raises(ValueError, match=r"found faces up to 000007, .* n = 5; set n to 8 or more"):
         sets.render_set(undisturbed, 5, SETTINGS, 1)
     assert tree(undisturbed) == before
 

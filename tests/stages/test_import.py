@@ -176,7 +176,7 @@ def test_existing_name(project, source, monkeypatch):
     import_source("300w", source, root=project)
     before = tree(project)
     for role in ("real", "synthetic"):
-        with pytest.raises(ValueError, match="a source named '300w' exists already; choose another with --name"):
+        with pytest.raises(ValueError, match="a source named '300w' already exists; choose another with --name"):
             import_source("300w", source, role=role, root=project)
     assert tree(project) == before
 

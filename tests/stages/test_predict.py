@@ -222,7 +222,7 @@ def test_all_pictures_that_cannot_be_used_are_listed(model: Path) -> None:
             ["a.png", "--box", "5,5,5,9"],
             "--box: found 5,5,5,9: a box without width or height, expected x0 < x1 and y0 < y1",
         ),
-        (["a.png", "--box", "5,9,9,5"], "--box: found 5,9,9,5: a box without extent"),
+        (["a.png", "--box", "5,9,9,5"], "--box: found 5,9,9,5: a box without width or height"),
         (["a.png", "left/a.png", "--box", MIDDLE], "--box is for one picture, found 2; .* with --boxes CSV"),
         (["a.png", "./a.png"], "a.png: given twice; name each picture once"),
         (["missing.png"], "missing.png: cannot be read .no such file or directory."),

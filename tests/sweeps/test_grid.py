@@ -8,7 +8,7 @@ import pytest
 from facemix import config, workspace
 from facemix.config import ConfigError, Params
 from facemix.strategies import STRATEGIES, TABLE
-from facemix.sweeps import grid
+from facemix.sweeps import grid, repository
 from facemix.sweeps import run as stage
 from facemix.sweeps.grid import Inputs, Point
 
@@ -92,7 +92,7 @@ def test_what_is_not_given_is_as_params_say(params: Params) -> None:
     [
         (["alpha"], "alpha: expected KEY=VALUES, such as"),
         (["alhpa=0"], "alhpa: not a key that can be swept; did you mean alpha?"),
-        (["sources.real=1"], "sources.real: cannot be swept"),
+        (["sources.real=1"], "sources.real: not a key that can be swept"),
         (["alpha="], "alpha: found '', expected values separated by single commas"),
         (["alpha=0,,1"], "alpha: found '0,,1', expected values separated by single commas"),
         (["alpha=0,1.5"], "alpha: found 1.5, expected a share of synthetic faces, 0 to 1"),
@@ -207,7 +207,7 @@ def test_more_faces_than_there_are_or_all_twice_are_refused(params: Params) -> N
     grid.check_counts(axes, 101)
     with pytest.raises(ConfigError, match="n_real: found 100, but there are 99 training faces"):
         grid.check_counts(axes, 99)
-    with pytest.raises(ConfigError, match="n_real: found both 100 and all, but all are 100"):
+    with pytest.raises(ConfigError, match="n_real: found both 100 and all, which are the same"):
         grid.check_counts(axes, 100)
 
 
@@ -249,7 +249,7 @@ def test_without_dvc_or_a_commit_it_says_what_to_do(
 
 
 def test_changes_that_are_not_committed_are_named(tmp_path: Path) -> None:
-    stage._git(tmp_path, "init", "--quiet")
+    repository.git(tmp_path, "init", "--quiet")
     stage._check_clean(tmp_path)
     (tmp_path / "notes.txt").touch()
     stage._check_clean(tmp_path)  # does not matter to a training

@@ -90,7 +90,7 @@ def test_parts_are_the_regions_and_poses_that_are_there() -> None:
     without = replace(jaw[0], errors=replace(jaw[0].errors, nme={"all": np.arange(7.0)}))
     assert "jaw" not in tables.parts([*jaw[:-1], without])
     others = replace(swept()[0], errors=swept()[0].errors.at(np.arange(7) > 0))
-    with pytest.raises(ValueError, match="were tested on different faces \\(6 and 5\\); run dvc exp remove"):
+    with pytest.raises(ValueError, match="were tested on different faces \\(6 and 5\\); run `dvc exp remove"):
         tables.parts([*swept(), others])
 
 

@@ -335,7 +335,7 @@ def _rendered(job: _Job, indices: Sequence[int], processes: int) -> Generator[in
                 except (EOFError, ConnectionError):
                     failure, following = _death(workers[connection]), None
                 if failure:
-                    raise failure if isinstance(failure, OSError) else RuntimeError(f"face {index}: {failure}")
+                    raise failure if isinstance(failure, OSError) else FacemixError(f"face {index}: {failure}")
                 if following is not None:
                     rendering[connection] = following
                 yield index
