@@ -29,7 +29,7 @@ def test_the_crop_is_the_square_around_the_boxs_centre(box: np.ndarray) -> None:
 
 
 def test_a_box_without_extent_is_refused() -> None:
-    with pytest.raises(ValueError, match="positive extent"):
+    with pytest.raises(ValueError, match="positive width and height"):
         geometry.crop_transform(np.array([5.0, 5, 5, 5]), 64, 2.0)
 
 

@@ -91,7 +91,7 @@ def test_the_known_near_duplicates_of_test_faces_are_excluded() -> None:
     ("text", "message"),
     [
         ("validation: []", "expected the keys validation and excluded"),
-        ("validation: [a]\nexcluded: [a]", "a stands under"),
+        ("validation: [a]\nexcluded: [a]", "a is listed under both"),
         ("validation: [a", "split.yaml: not YAML .*; correct it"),
     ],
 )

@@ -94,7 +94,7 @@ def test_without_any_training_the_message_says_what_to_run(judging: Pack) -> Non
         (lambda folder: (folder / "history.csv").unlink(), "history.csv is missing"),
         (lambda folder: (folder / "model.json").write_text("{"), "damaged results"),
         (lambda folder: (folder / "model.json").write_text('{"training": {}}'), "damaged results"),
-        (lambda folder: (folder / predictions.FILE).unlink(), "predictions.npz: not there"),
+        (lambda folder: (folder / predictions.FILE).unlink(), "predictions.npz: not found"),
     ],
 )
 def test_damaged_results_are_named(spoil: Callable[[Path], object], message: str, judging: Pack) -> None:

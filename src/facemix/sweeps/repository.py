@@ -46,7 +46,8 @@ def examine(root: Path) -> Repository:
         )
     if not any((folder / ".git").exists() for folder in (root, *root.parents)):
         raise FacemixError(
-            f"{root}: no git repository, but every experiment belongs to a commit; run git init && git add -A && git commit"
+            f"{root}: no git repository, but every experiment belongs to a commit; run git init && git add -A && "
+            "git commit"
         )
     top = Path(_needed(root, "a working tree", "rev-parse", "--show-toplevel"))
     commit = _needed(root, "a commit; run git add -A && git commit", "rev-parse", "--verify", "HEAD")

@@ -230,7 +230,8 @@ class Run:
             return
         if self._journal.pending():
             log.warning(
-                "The run is not completely in MLflow at %s yet (%s). It is kept in %s; the next facemix command sends it.",
+                "The run is not completely in MLflow at %s yet (%s). It is kept in %s; the next facemix command "
+                "sends it.",
                 shown_uri(),
                 self._journal.failure() or self._unsent or f"no end within {self._patience:.0f} s",
                 self._journal.folder,

@@ -96,7 +96,7 @@ def restore(state: State, path: Path, content: bytes, identity: Mapping[str, Any
         state.restore(saved)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:300]
-        raise CheckpointError(f"{path}: not the state of this model ({reason}); delete it to start anew") from error
+        raise CheckpointError(f"{path}: not the state of this model ({reason}); delete it to start again") from error
 
 
 def _leaves(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
