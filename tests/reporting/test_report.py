@@ -149,7 +149,7 @@ def test_a_sweep_is_shown_where_there_is_one(project: tuple[Path, config.Params]
 def test_without_a_ranking_the_message_says_what_to_do(project: tuple[Path, config.Params]) -> None:
     root, params = project
     (root / "reports/ranking.csv").unlink()
-    with pytest.raises(ValueError, match=r"reports/ranking.csv: not there, .* run `dvc repro`"):
+    with pytest.raises(ValueError, match=r"reports/ranking.csv: not found, .* run `dvc repro`"):
         stage.report(params)
 
 
@@ -160,7 +160,7 @@ def test_a_ranking_of_other_models_than_there_are_is_refused(project: tuple[Path
     predictions.write(
         folder, dataclasses.replace(moved, points={level: one + 1 for level, one in moved.points.items()})
     )
-    with pytest.raises(ValueError, match="in models/ have changed since it was written.*run `dvc repro`"):
+    with pytest.raises(ValueError, match="have changed since it was written.*run `dvc repro`"):
         stage.report(params)
 
 
