@@ -98,8 +98,8 @@ def test_an_interrupted_bench_goes_on(params: config.Params, monkeypatch: pytest
 def test_it_says_what_decided_which_faces_validate(params: config.Params, capsys: pytest.CaptureFixture[str]) -> None:
     realism.realism(params, REAL, SETS[:1], [4], seeds=1)
     said = capsys.readouterr().out
-    drawn = r"300w: \d+ training and \d+ validation faces, drawn by hash, because no data/splits/real/300w.yaml lists them\n"
-    assert re.match(drawn, said)
+    reason = "drawn by hash, because no data/splits/real/300w.yaml lists them"
+    assert re.match(rf"300w: \d+ training and \d+ validation faces, {reason}\n", said)
     faces, _ = formats.read("300w", Path("photos"))
     validation = [face.id for face in faces if "trainset" in face.id][:3]
     listed = "\n".join(f"- {id_}" for id_ in validation)
