@@ -27,8 +27,7 @@ def check(root: Path = Path()) -> None:
     if theirs.is_dir() and not theirs.samefile(ours) and code(theirs) != code(ours):
         raise FacemixError(
             f"the imported facemix is {ours}, but the code of this workspace, {theirs.resolve()}, differs, and DVC "
-            "would "
-            "record; activate this workspace's own environment, or run `pip install -e .` here"
+            "would record it; activate this workspace's own environment, or run `pip install -e .` here"
         )
     if not (root / PACKAGES_FILE).exists():
         return

@@ -253,6 +253,7 @@ def test_changes_that_are_not_committed_are_named(tmp_path: Path) -> None:
     stage._check_clean(tmp_path)
     (tmp_path / "notes.txt").touch()
     stage._check_clean(tmp_path)  # does not matter to a training
-    (tmp_path / "params.yaml").touch()
-    with pytest.raises(ValueError, match="params.yaml: changed and not committed.*git commit"):
-        stage._check_clean(tmp_path)
+    for name in ("packages.yaml", "params.yaml"):
+        (tmp_path / name).touch()
+        with pytest.raises(ValueError, match=f"{name}.*: changed and not committed.*git commit"):
+            stage._check_clean(tmp_path)

@@ -1,6 +1,5 @@
 """`facemix train STRATEGY --seed K`: one strategy, one seed, from packs to `models/STRATEGY/seed-K`."""
 
-import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,15 +7,15 @@ from typing import Any
 
 from facemix import tracking
 from facemix.config import Params
-from facemix.evaluation import measure
 from facemix.faces import packs
 from facemix.faces.face import STAND_IN, STAND_IN_SHOWN
 from facemix.faces.packs import Pack
 from facemix.files import file_lock, whole_folder
 from facemix.strategies import MODELS, Strategy
-from facemix.training import loop, predictions, processes, tasks
+from facemix.training import loop, processes, tasks
 from facemix.training.checkpoint import adopt_checkpoint, checkpoint_path
 from facemix.training.tasks import Rows, Task
+from facemix.verdict import results
 
 
 def train(strategy: Strategy, seed: int, params: Params, resume: Path | None = None) -> None:
@@ -55,7 +54,7 @@ def train(strategy: Strategy, seed: int, params: Params, resume: Path | None = N
         outcome = tasks.carry_out(task, checkpoint, lambda row: _report(row, run))
         with whole_folder(folder) as beside:
             tasks.write(beside, task, outcome)
-        metrics = figures_of(folder, task)
+        metrics = results.load(folder, task.real, params.evaluation.normalizer).figures  # as `facemix compare`
         run.metrics(_numbers(metrics))
         for file in sorted(folder.iterdir()):
             if not file.name.startswith("model."):
@@ -65,16 +64,6 @@ def train(strategy: Strategy, seed: int, params: Params, resume: Path | None = N
     val, test = metrics["val"]["nme"], metrics["test"]["nme"]
     faces = f"; faces: {STAND_IN_SHOWN}" if _is_stand_in(task) else ""
     print(f"{folder}: NME {val:.2f} on validation, {test:.2f} on test (% of {params.evaluation.normalizer}{faces})")
-
-
-def figures_of(folder: Path, task: Task) -> dict[str, Any]:
-    """The figures of a trained model, for its MLflow run: from its predictions, as `facemix compare` makes them."""
-    normalizer = task.params.evaluation.normalizer
-    errors = measure.measure(predictions.read(folder), task.real, normalizer)
-    about = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-    return measure.figures(errors, task.real, normalizer) | {
-        key: about[key] for key in ("training", "adapter") if about[key]
-    }
 
 
 def _datasets(task: Task) -> list[tracking.Dataset]:

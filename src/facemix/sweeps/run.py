@@ -98,7 +98,8 @@ def run_sweep(arguments: Sequence[str], params: Params, *, jobs: int, yes: bool)
 
 def _check_clean(root: Path) -> None:
     """Raises ValueError where what trainings depend on differs from the commit that they are recorded with."""
-    status = git(root, "status", "--porcelain", "--untracked-files=all", "--", "dvc.yaml", "params.yaml", "src", "data")
+    files = ("dvc.yaml", "params.yaml", "packages.yaml", "src", "data")
+    status = git(root, "status", "--porcelain", "--untracked-files=all", "--", *files)
     different = [line[3:] for line in status.splitlines() if not line.endswith(".gitignore")]
     if different:
         raise FacemixError(

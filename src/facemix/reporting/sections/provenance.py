@@ -165,7 +165,7 @@ def reproduce(found: Found) -> list[Piece]:
         for source in getattr(sources, role)
     ]
     commit = _git("rev-parse", "HEAD") or "unknown"
-    changed = _git("status", "--porcelain", "--", "src", "data/splits", "dvc.yaml", str(PARAMS_FILE))
+    changed = _git("status", "--porcelain", "--", "src", "data/splits", "dvc.yaml", "packages.yaml", str(PARAMS_FILE))
     digests = [
         [f"{role} faces", pack.digest] for role, pack in (("real", found.real), ("synthetic", found.synthetic)) if pack
     ]
