@@ -92,8 +92,7 @@ def _notes(found: Found) -> list[str]:
         notes.insert(
             0,
             f"The faces called real here are a {STAND_IN_SHOWN}: the numbers show how the method works, not what "
-            "is best on "
-            "photographs.",
+            "is best on photographs.",
         )
     sets = (*found.params.sources.real, *found.params.sources.synthetic)
     if bound := [source.name for source in sets if formats.licence(source.format, source.name) != "Apache-2.0"]:

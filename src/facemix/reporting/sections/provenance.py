@@ -185,8 +185,7 @@ def reproduce(found: Found) -> list[Piece]:
             [
                 Text(
                     text="Some changes are not committed: the parameters below are those that were used, but code or "
-                    "splits "
-                    "may differ from that commit."
+                    "splits may differ from that commit."
                 )
             ]
             if changed

@@ -136,8 +136,7 @@ def ced(found: Found) -> list[Piece]:
             REPORTS / "ced.png",
             alt=f"Share of test faces up to each NME, one curve for each strategy. Up to an NME of {limit}: {below}.",
             caption=f"Share of {found.test_faces} with at most the NME on the horizontal axis, one curve for each "
-            "strategy: the "
-            f"further to the upper left, the better. Up to an NME of {limit}: {below}.",
+            f"strategy: the further to the upper left, the better. Up to an NME of {limit}: {below}.",
             command="dvc repro compare",
         )
     ]
@@ -163,8 +162,7 @@ def sweep(found: Found) -> list[Piece]:
             "How many real faces alone are as good as N real ones and the synthetic ones, with intervals, one "
             "panel for each "
             "region and head pose. On the dotted line synthetic faces change nothing; a triangle lies beyond the "
-            "numbers that "
-            "`real_only` was trained on.",
+            "numbers that `real_only` was trained on.",
         ),
     }
     faces = f" Test: {STAND_IN_SHOWN}." if found.stand_in else ""
