@@ -48,6 +48,11 @@ def test_cvats_own_numbers_run_from_1(root):
     assert_points(read(cvat.read, root)["images/a"], FACE)
 
 
+def test_cvats_own_numbers_run_from_1_where_the_first_and_the_last_point_are_missing(root):
+    export(root, image(skeleton("234", FACE[1:4])))
+    assert_points(read(cvat.read, root)["images/a"], FACE, (0, 2, 2, 2, 0))
+
+
 def test_outside_is_unlabelled_and_occluded_is_hidden(root):
     places = FACE.copy()
     places[0] = -700, 900

@@ -60,6 +60,11 @@ def test_a_missing_part_is_unlabelled(root):
     assert_points(faces["b"], OTHER)
 
 
+def test_numbers_run_from_0_where_the_first_and_the_last_part_are_missing(root):
+    dataset(root / "faces.xml", a=box("123", FACE[1:4]))
+    assert_points(read(dlib_xml.read, root)["a"], FACE, (0, 2, 2, 2, 0))
+
+
 def test_boxes_to_ignore_and_boxes_without_parts_are_left_out(root):
     ignored = box("01234", FACE + 9, "ignore='1'")
     dataset(root / "faces.xml", a=ignored + box("", FACE[:0]) + box("01234", FACE, "ignore='0'"))
@@ -105,6 +110,11 @@ def test_mirrored_copies_are_left_out(root):
     boxes = box("01234", FACE)
     dataset(root / "faces.xml", a=boxes, a_mirror=boxes, only_mirror=boxes)
     assert list(read(dlib_xml.read, root)) == ["a", "only_mirror"]
+
+
+def test_an_image_without_a_name_is_broken(root):
+    write(root / "faces.xml", f"<dataset><images><image>{box('01234', FACE)}</image></images></dataset>")
+    assert "no image '' below" in broken(dlib_xml.read, root)[0]
 
 
 def test_missing_pictures_are_all_named(root):

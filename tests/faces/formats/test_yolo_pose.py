@@ -53,8 +53,14 @@ def test_the_yaml_states_the_official_splits(root):
 
 
 def test_a_picture_of_two_splits_is_read_once_and_of_none(root):
-    describe(root, val="images/train")
-    assert {id_: face.split for id_, face in read(yolo_pose.read, root).items()} == {"images/train/a": ""}
+    picture(root / "images/test/c.png")
+    write(root / "labels/test/c.txt", line(OTHER, [2] * 5))
+    describe(root, train="[images/train, images/val]", val="[images/train, images/test]")
+    assert {id_: face.split for id_, face in read(yolo_pose.read, root).items()} == {
+        "images/train/a": "",
+        "images/val/b": "train",
+        "images/test/c": "validation",
+    }
 
 
 @pytest.mark.parametrize(
@@ -69,6 +75,12 @@ def test_paths_of_another_machine_and_lists_are_found(root, train, val):
     write(root / "val.txt", "./images/val/b.png\n")
     describe(root, train=train, val=val)
     assert list(read(yolo_pose.read, root)) == ["images/train/a", "images/val/b"]
+
+
+def test_nothing_outside_of_the_folder_is_read(root):
+    describe(root / "inside", train="../images/train", val="")
+    with pytest.raises(FacemixError, match=r"no '../images/train' \(train\) below"):
+        read(yolo_pose.read, root / "inside")
 
 
 def test_labels_may_be_in_folders_of_the_split_or_beside_the_pictures(root):
@@ -180,7 +192,15 @@ def test_another_number_of_points_and_missing_folders_are_refused(root):
         read(yolo_pose.read, root)
 
 
+def test_a_list_that_is_no_text_is_refused(root):
+    (root / "val.txt").write_bytes(b"\xff\xfe\xff")
+    describe(root, val="val.txt")
+    with pytest.raises(FacemixError, match="data.yaml: validation: not a text file, expected the list of images"):
+        read(yolo_pose.read, root)
+
+
 def test_a_folder_without_such_a_yaml_holds_nothing(root):
+    write(root / "other.yaml", "a: [")
     write(root / "data.yaml", "names: [face]")
     assert list(yolo_pose.read(root, FIVE)) == []
     assert yolo_pose.detect(root) == []
