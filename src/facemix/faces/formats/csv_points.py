@@ -7,7 +7,7 @@ are not labelled. Optional columns: `id` names the face (wide), `group` what fac
 `split` (train, validation, test) and `subset`.
 
 A state is 0 or `unlabelled`, 1 or `hidden`, 2 or `visible`; `visible` is 0 or 1. Cells are divided by commas,
-semicolons or tabs. `columns.yaml` beside the file may map its columns to these: `{LEFT_PUPIL_X: left_eye_x, FILE: image}`.
+semicolons or tabs. `columns.yaml` beside the file may map its columns to these: `{PUPIL_X: left_eye_x, FILE: image}`.
 """
 
 import csv

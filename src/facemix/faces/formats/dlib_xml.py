@@ -7,7 +7,7 @@ or `test` in it is an official split; what a file without either repeats of them
 """
 
 from collections.abc import Iterator
-from pathlib import Path, PurePath, PurePosixPath
+from pathlib import Path, PurePath
 from xml.etree.ElementTree import Element
 
 from facemix.faces.face import VISIBLE, BrokenFace, Face
@@ -59,13 +59,13 @@ def _of_file(root: Path, path: Path, content: Element, images: ImagesBelow) -> I
 
 
 def _stem(image: Element) -> str:
-    return str(PurePosixPath(image.get("file", "").replace("\\", "/")).with_suffix(""))
+    return image.get("file", "").rpartition(".")[0]
 
 
 def _objects(image: Element) -> list[Object]:
     found = []
     for i, box in enumerate(image.iter("box")):
         marks = [(part.get("name", ""), part.get("x"), part.get("y"), VISIBLE) for part in box.iter("part")]
-        if marks and box.get("ignore", "0") != "1":
+        if box.get("ignore", "0") != "1":
             found.append(labelled.named(f"box {i + 1}", marks))
     return found

@@ -38,7 +38,7 @@ def xml_root(path: Path, tag: str) -> ElementTree.Element | None:
     except OSError as error:
         reason = (error.strerror or type(error).__name__).lower()
         raise FacemixError(f"{path}: cannot be read ({reason}); restore the file") from None
-    if b"<!DOCTYPE" in data or b"<!ENTITY" in data:
+    if b"<!DOCTYPE" in data:
         raise FacemixError(f"{path}: found a document type (<!DOCTYPE ...>), expected none; remove it from the file")
     try:
         root = ElementTree.fromstring(data)
@@ -60,8 +60,8 @@ def json_content(path: Path) -> object:
         raise BrokenFace(path, f"not JSON that can be read ({reason}); restore or remove the file") from None
 
 
-def yaml_content(path: Path) -> object:
-    """What a YAML file holds, in plain types.
+def yaml_content(path: Path, key: str = "") -> object:
+    """What a YAML file holds, in plain types; None where the text has no `key`: the file is of another kind.
 
     Raises:
         FacemixError: the file cannot be read, or is no YAML.
@@ -70,7 +70,8 @@ def yaml_content(path: Path) -> object:
     from ruamel.yaml.error import YAMLError
 
     try:
-        return YAML(typ="safe").load(path.read_text(encoding="utf-8-sig"))
+        text = path.read_text(encoding="utf-8-sig")
+        return YAML(typ="safe").load(text) if key in text else None
     except (OSError, ValueError, YAMLError, RecursionError) as error:
         reason = str(error).splitlines()[0]
         raise FacemixError(f"{path}: not YAML that can be read ({reason}); correct the file") from None

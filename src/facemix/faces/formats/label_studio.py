@@ -92,7 +92,10 @@ def _url(data: object) -> str:
 
 
 def _path(url: str) -> str:
-    parts = urlsplit(url.replace("\\", "/"))
+    try:
+        parts = urlsplit(url.replace("\\", "/"))
+    except ValueError:  # brackets of no host
+        return url
     local = parse_qs(parts.query).get("d")
     return unquote(local[0] if local else parts.path)
 
@@ -129,22 +132,22 @@ def _result(task: Json) -> list[Json]:
 
 
 def _objects(result: Sequence[Json]) -> list[Object]:
-    hidden = {region.get("id") for region in result if _HIDDEN & _words(region, "choices")}
-    groups: dict[object, list[Mark]] = defaultdict(list)
-    faults: dict[object, str] = {}
+    hidden = {str(region.get("id")) for region in result if _HIDDEN & _words(region, "choices")}
+    groups: dict[str, list[Mark]] = defaultdict(list)
+    faults: dict[str, str] = {}
     for region in result:
         if region.get("type") != "keypointlabels":
             continue
-        parent = region.get("parentID")
-        mark, fault = _mark(region, HIDDEN if region.get("id") in hidden else VISIBLE)
+        parent = str(region.get("parentID") or "")
+        mark, fault = _mark(region, HIDDEN if str(region.get("id")) in hidden else VISIBLE)
         groups[parent].append(mark)
         if fault:
             faults.setdefault(parent, fault)
-    if None in groups and len(groups) > 1:
-        faults.setdefault(None, "points without a parentID beside others that have one; give each point its rectangle")
+    if "" in groups and len(groups) > 1:
+        faults.setdefault("", "points without a parentID beside others that have one; give each point its rectangle")
     return [
         labelled.named(
-            "points without a parentID" if parent is None else f"parentID {parent}", marks, fault=faults.get(parent, "")
+            f"parentID {parent}" if parent else "points without a parentID", marks, fault=faults.get(parent, "")
         )
         for parent, marks in groups.items()
     ]

@@ -88,7 +88,7 @@ def _dataset(root: Path) -> _Dataset | None:
     found = {
         path: content
         for path in documents.below(root, ".yaml", ".yml")
-        if isinstance(content := documents.yaml_content(path), dict) and "kpt_shape" in content
+        if isinstance(content := documents.yaml_content(path, "kpt_shape"), dict) and "kpt_shape" in content
     }
     if len(found) > 1:
         names = " and ".join(str(path) for path in list(found)[:2])
@@ -185,7 +185,13 @@ def _images(root: Path, dataset: _Dataset, split: str, stated: str) -> Iterator[
     if place.is_dir():
         yield from documents.below(place, *SUFFIXES)
         return
-    for line in points.read_text(place).splitlines():
+    try:
+        lines = points.read_text(place).splitlines()
+    except BrokenFace as broken:
+        raise FacemixError(
+            f"{dataset.file}: {split}: {broken.reason.replace('points of a face', 'list of images')}"
+        ) from None
+    for line in lines:
         if line.strip():
             image = _locate(root, place.parent, dataset.path, line.strip())
             if image is None:
