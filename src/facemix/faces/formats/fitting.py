@@ -1,8 +1,10 @@
 """Which schemes fit what files say of their points: the number of points, and their names where they are stated."""
 
 import difflib
+import functools
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 from facemix.errors import FacemixError
 from facemix.faces import schemes
@@ -12,12 +14,19 @@ from facemix.faces.schemes import Scheme
 def of_count(counts: Iterable[int]) -> list[str]:
     """The names of the schemes that have one of these numbers of points."""
     wanted = set(counts)
-    return [name for name in schemes.names() if len(schemes.load(name)) in wanted]
+    return [name for name, scheme in _known(schemes.FOLDER.absolute()).items() if len(scheme) in wanted]
+
+
+@functools.cache
+def _known(folder: Path) -> Mapping[str, Scheme]:
+    return {name: schemes.load(name, folder) for name in schemes.names(folder)}
 
 
 def of_points(points: Sequence[str]) -> list[str]:
     """The names of the schemes that have these points, in any order; by their number where the names say nothing."""
-    return [name for name in of_count([len(points)]) if order(points, schemes.load(name)) is not None]
+    return [
+        name for name in of_count([len(points)]) if order(points, _known(schemes.FOLDER.absolute())[name]) is not None
+    ]
 
 
 def only(fitting: Sequence[str], where: str) -> Scheme:
