@@ -41,7 +41,7 @@ def choose_backend(backend: str) -> tuple[str, str | None]:
 
 
 class Studio:
-    def __init__(self, size: int, backend: str = "auto") -> None:
+    def __init__(self, size: int, backend: str = "auto", table: Any = None) -> None:
         assert backend in ("llvm", "scalar"), "the choice was made before"
         self.size = size
 
