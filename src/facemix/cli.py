@@ -116,7 +116,17 @@ def _render_command(commands: Any) -> None:
 
 
 def _settings_commands(commands: Any) -> None:
-    """Parameters and packages."""
+    """Landmark schemes, parameters and packages."""
+    command = commands.add_parser(
+        "scheme",
+        help="list the landmark schemes, or draw one",
+        description="Lists all landmark schemes, or describes one and draws it: points with their numbers, mirror "
+        "partners, neighbours and regions.",
+    )
+    command.add_argument("name", nargs="?", help="built in, or of data/schemes/NAME.yaml (default: list all)")
+    command.add_argument("--out", type=Path, metavar="FILE.png", help="the picture (default: NAME.png)")
+    command.set_defaults(run=_scheme)
+
     command = commands.add_parser("preset", help="set many keys of params.yaml at once; comments stay")
     command.add_argument("name", help="a file of presets/: demo, smoke, sweep, 300w, paper")
     command.set_defaults(run=_preset)
@@ -311,6 +321,12 @@ def _render(options: argparse.Namespace) -> None:
             render.render_stage(options.stage, config.load())
     except KeyboardInterrupt:
         sys.exit(130)  # what there is to say has been said
+
+
+def _scheme(options: argparse.Namespace) -> None:
+    from facemix.stages.scheme import show
+
+    show(options.name, options.out)
 
 
 def _prepare(options: argparse.Namespace) -> None:

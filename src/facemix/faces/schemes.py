@@ -62,7 +62,7 @@ class Scheme:
     points: tuple[str, ...]
     """Unique names; equal names in two schemes mean the same place. left_ and right_ are the person's own sides."""
     mirror: npt.NDArray[np.int64]
-    """(K,) read-only left-right partners; a point on the midline is its own: mirrored[i] = points[mirror[i]]."""
+    """(K,) read-only left-right partners; a point without a partner is its own: mirrored[i] = points[mirror[i]]."""
     regions: Mapping[str, tuple[int, ...]]
     skeleton: tuple[Curve, ...]
     outline: tuple[int, ...]
