@@ -159,10 +159,10 @@ class Shape:
 
     def placed(self, table: Table) -> Array:
         """A table's points (K, 3) on the smooth skin; a pupil's are 0."""
-        return table.of(self._smooth)
+        return table.of(self.smooth)
 
     @cached_property
-    def _smooth(self) -> Array:
+    def smooth(self) -> Array:
         """The base vertices (v, 3), those of the skin moved onto the smooth skin."""
         surface = self.head.parts["skin"]
         smooth = self.now.copy()

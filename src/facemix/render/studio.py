@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -211,8 +212,8 @@ def _visible(rendering: Rendering, sitting: Sitting, table: Table) -> list[bool]
     """Whether a table's true points (K) can be seen; those outside the picture cannot.
 
     A point is seen where nothing stands more than `HIDDEN_BY` before it: not the head itself, hair, a hat, frames or
-    dark glass, or a hand. Clear glass hides nothing. A pupil lies so close behind its lids that depth cannot tell: it is
-    seen where its pixel shows an eye.
+    dark glass, or a hand. Clear glass hides nothing. A pupil lies so close behind its lids that depth cannot tell: its
+    pixel, or one beside it, must show an eye too.
     """
     points = posed_points(table, sitting.person, sitting.shape, sitting.pose)
     pixels = np.round(sitting.camera.pixels(points)).astype(int)
@@ -222,7 +223,8 @@ def _visible(rendering: Rendering, sitting: Sitting, table: Table) -> list[bool]
     seen = rendering.depth[row, column]
     free = (seen == 0) | (seen > sitting.camera.depth(points) - HIDDEN_BY)
     pupils = list(table.pupils)
-    free[pupils] &= rendering.shape[row, column][pupils] == 1 + SHAPES.index("eyes")
+    eye = (rendering.shape == 1 + SHAPES.index("eyes")).astype(np.uint8)
+    free[pupils] &= cv2.dilate(eye, np.ones((3, 3), np.uint8))[row, column][pupils] > 0
     return [bool(value) for value in inside & free]
 
 

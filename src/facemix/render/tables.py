@@ -152,7 +152,7 @@ def _check_points(stated: Mapping[Any, Any], scheme: Scheme, where: str) -> None
     if missing:
         listed = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
         raise FacemixError(
-            f"{where}: found {len(stated)} points, expected the {len(scheme)} of scheme {scheme.name}; missing: {listed}"
+            f"{where}: found {len(stated)} points, expected the {len(scheme)} of {scheme.name}; missing: {listed}"
         )
 
 

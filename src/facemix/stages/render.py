@@ -101,7 +101,14 @@ def render_stage(name: str, params: config.Params) -> None:
         population = changed(POPULATIONS[name], wanted.population)
     except ValueError as error:
         raise FacemixError(f"params.yaml: render.{name}.{error}") from None
-    settings = sets.Settings(seed=wanted.seed, size=wanted.image_size, labels=sets.LABELS[name], population=population)
+    scheme = wanted.scheme or tables.ANNOTATED
+    settings = sets.Settings(
+        seed=wanted.seed,
+        size=wanted.image_size,
+        labels=sets.usual_labels(name, scheme),
+        population=population,
+        scheme=scheme,
+    )
     identity = json.dumps([wanted.n, sets.manifest(settings)], sort_keys=True)
     digest = hashlib.sha256(identity.encode()).hexdigest()[:12]
     with file_lock(tracking.workspace() / "checkpoints" / f"render-{name}-{digest}") as work:
