@@ -107,7 +107,7 @@ def test_equal_points_of_two_schemes_fall_on_equal_pixels(template: Shape, nobod
     sitting, outline = sit(template.head, nobody, 64), labels.Outline(template.head)
     wflw = landmarks(sitting, "mesh", outline, tables.load("wflw98"))
     np.testing.assert_array_equal(wflw[76:96], landmarks(sitting, "mesh", outline)[48:68])
-    with pytest.raises(FacemixError, match="labels 'annotator' of scheme wflw98: expected one of mesh"):
+    with pytest.raises(FacemixError, match="labels 'annotator': expected one of mesh for scheme wflw98"):
         landmarks(sitting, "annotator", outline, tables.load("wflw98"))
 
 

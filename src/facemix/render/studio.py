@@ -189,7 +189,7 @@ def landmarks(sitting: Sitting, labels: str, outline: Outline, table: Table | No
     if labels == "annotator" and annotated:
         return annotator_labels(sitting.person, sitting.shape, sitting.pose, sitting.camera, outline)
     known = CONVENTIONS if annotated else CONVENTIONS[:1]
-    raise FacemixError(f"labels {labels!r} of scheme {table.scheme.name}: expected one of {', '.join(known)}")
+    raise FacemixError(f"labels {labels!r}: expected one of {', '.join(known)} for scheme {table.scheme.name}")
 
 
 def _posed(mesh: Mesh, pose: Pose) -> Mesh:
