@@ -98,6 +98,7 @@ def _render_command(commands: Any) -> None:
         choices=("mesh", "annotator"),
         help="points of the mesh, or where a person would click (default: mesh for synthetic, annotator for stand_in)",
     )
+    command.add_argument("--scheme", metavar="NAME", help="which points, such as wflw98 or dense (default: ibug68)")
     command.add_argument(
         "--population", type=Path, metavar="YAML", help="distributions to change, such as `glasses: 0.5`"
     )

@@ -86,6 +86,8 @@ class RenderedSet:
     """Side of a picture in pixels."""
     population: Mapping[str, object]
     """What differs from the set's own distributions: keys of `facemix.render.population.Population`."""
+    scheme: str | None = None
+    """Which points are labelled; not set: ibug68."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

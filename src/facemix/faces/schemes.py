@@ -109,7 +109,8 @@ class Scheme:
 
 def names(folder: Path = FOLDER) -> list[str]:
     """The names of all schemes: built in, and the user's own in `folder`."""
-    return sorted({path.stem for place in (BUILT_IN, folder) for path in place.glob("*.yaml")})
+    found = {path.stem for place in (BUILT_IN, folder) for path in place.glob("*.yaml")}
+    return sorted(name for name in found if not name.endswith(".mesh"))  # these place points on the rendered head
 
 
 def load(name: str, folder: Path = FOLDER) -> Scheme:

@@ -1,4 +1,7 @@
-"""Where the 68 points are, by two conventions: `mesh`, as rendered sets label, and `annotator`, as people label.
+"""Where points are, by two conventions: `mesh`, as rendered sets label, and `annotator`, as people label.
+
+`mesh` takes any scheme that has a table (`facemix.render.tables`). `annotator` is for the 68 points of ibug68: only of
+them is it known where people set them.
 
 People cannot see the true contour of a turned jaw: they mark the visible outline, set points along a curve at even
 distances, put the points of closed lips on one line, follow the upper edge of a brow, and their hands are not steady.
@@ -15,9 +18,11 @@ import numpy as np
 from facemix.faces.contours import CURVES, across, tangents
 from facemix.faces.landmarks import MIRROR
 from facemix.render.camera import Camera
+from facemix.render.eyes import pupil
 from facemix.render.head import Head, Pose, Shape
 from facemix.render.population import Person
 from facemix.render.surfaces import Array, unit
+from facemix.render.tables import Table
 
 CONVENTIONS = ("mesh", "annotator")
 BROWS = (range(17, 22), range(22, 27))
@@ -82,6 +87,14 @@ class Outline:
 def posed_landmarks(shape: Shape, pose: Pose) -> Array:
     """The points (68, 3) on the true surface of the posed head."""
     return pose.applied(shape.landmarks, shape.head.landmark_rest)
+
+
+def posed_points(table: Table, person: Person, shape: Shape, pose: Pose) -> Array:
+    """A table's points (K, 3) on the true surface of the posed head, and on its eyes."""
+    points, rest = shape.placed(table), table.of(shape.head.vertices)
+    for k, side in table.pupils.items():
+        points[k], rest[k] = pupil(person, shape, side)
+    return pose.applied(points, rest)
 
 
 def mesh_labels(shape: Shape, pose: Pose, camera: Camera) -> Array:
