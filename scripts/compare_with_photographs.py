@@ -146,7 +146,7 @@ def proportions(points: Points) -> dict[str, Points]:
     brows = [(points[:, k] + points[:, k + 4]) / 2 - points[:, k + 2] for k in (17, 22)]
     eyes = [(between(k + 1, k + 5) + between(k + 2, k + 4)) / 2 / between(k, k + 3) for k in (36, 42)]
     corners = (points[:, 48] + points[:, 54]) / 2
-    yaw, pitch, roll = pose.estimate(points).T
+    yaw, pitch, roll = pose.estimate(points, ibug68()).T
     return {
         "width of the face": between(0, 16),
         "width of the jaw": between(4, 12),

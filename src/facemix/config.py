@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from facemix.errors import FacemixError
-from facemix.evaluation.metrics import NORMALIZERS
 from facemix.files import read_text, whole_file
 
 PARAMS_FILE = Path("params.yaml")
@@ -230,7 +229,8 @@ class Evaluation:
     """The face size under the NME."""
 
     def __post_init__(self) -> None:
-        _choice(self.normalizer, "evaluation.normalizer", tuple(NORMALIZERS))
+        # Which there are, the scheme of the real faces says.
+        _require(bool(self.normalizer), "evaluation.normalizer", self.normalizer, "the name of a face size, or auto")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

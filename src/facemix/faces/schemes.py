@@ -87,6 +87,16 @@ class Scheme:
         """
         return _index({point: i for i, point in enumerate(self.points)}, name, f"scheme {self.name}")
 
+    def sides(self) -> tuple[list[int], list[int]]:
+        """Points of one side and, in their order, their partners on the other: of the eyes where it has such a region.
+
+        Points of the outline are left out. Where nothing has a partner, both are empty.
+        """
+        inner = [i for i in range(len(self)) if i not in self.outline]
+        own = self.regions.get("eyes", inner)
+        first = sorted(i for i in own if i < self.mirror[i])
+        return first, [int(self.mirror[i]) for i in first]
+
     def as_dict(self) -> dict[str, Any]:
         """The scheme as its YAML file states it, in plain types: `parse` makes the same scheme of it."""
 

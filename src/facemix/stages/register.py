@@ -74,7 +74,7 @@ def registration(chosen: comparison.Trained, trained: Sequence[comparison.Traine
     nme, normalizer = float(chosen.metrics["val"]["nme"]), str(chosen.metrics["normalizer"])
     best = "the best" if chosen is comparison.champion(trained) else "one"
     said = [
-        f"`{chosen.strategy}`, seed {chosen.seed}: NME {nme:.2f} % of the {figures.FACE_SIZES[normalizer]} on "
+        f"`{chosen.strategy}`, seed {chosen.seed}: NME {nme:.2f} % of the {figures.face_size(normalizer)} on "
         f"validation, {best} of {len(trained)} trained models."
     ]
     tags = {"strategy": chosen.strategy, "seed": str(chosen.seed)}

@@ -13,7 +13,6 @@ from facemix.errors import FacemixError
 from facemix.evaluation import metrics
 from facemix.faces import packs, pose
 from facemix.faces.face import STAND_IN, STAND_IN_SHOWN
-from facemix.faces.landmarks import REGIONS
 from facemix.faces.packs import Pack
 from facemix.files import whole_file, write_table
 from facemix.strategies import MODELS
@@ -58,10 +57,10 @@ def read_results(
                         files,
                         project.inside / folder,
                         Path(temporary) / "pack",
-                        ("pack.json", "landmarks.npy", "faces.parquet"),
+                        ("pack.json", "landmarks.npy", "states.npy", "faces.parquet"),
                     )
                     pack = packs.read(Path(temporary) / "pack", images=False)
-                    yaws = dict(zip(pack.ids.tolist(), pose.estimate(pack.landmarks)[:, 0].tolist(), strict=True))
+                    yaws = dict(zip(pack.ids.tolist(), pose.estimate(pack.landmarks, pack.scheme)[:, 0].tolist(), strict=True))
                 folder = MODELS / point.strategy / f"seed-{point.seed}"
                 _bring(
                     files,
@@ -99,7 +98,7 @@ def tested(detector: Detector, yaws: Mapping[str, float]) -> Errors:
     """
     errors = detector.errors[0.0].of("test", "challenging")
     order = np.argsort(errors.ids)
-    regions = metrics.by_region(errors.points)
+    regions = metrics.by_region(errors.points, detector.scheme)
     return Errors(
         faces=errors.ids[order],
         subsets=errors.subsets[order],
@@ -174,14 +173,14 @@ def write_errors(path: Path, rows: Sequence[Mapping[str, Any]], found: Sequence[
         "alpha": repeated(rows, "alpha", pyarrow.float64()),
         "n_real": repeated(rows, "n_real", pyarrow.int64()),
         "seed": repeated(rows, "seed", pyarrow.int64()),
-        **{key: other(key) for key in rows[0] if key not in tables.COLUMNS},
+        **{key: other(key) for key in rows[0] if key not in tables.COLUMNS and not metrics.is_rate(key)},
         "face": joined((one.faces for one in errors), pyarrow.string()),
         "subset": joined((one.subsets for one in errors), pyarrow.string()),
         "photo": joined((one.photos for one in errors), pyarrow.string()),
         "yaw": joined((one.yaw for one in errors), pyarrow.float32()),
         "nme": joined((one.nme[worth.ALL] for one in errors), pyarrow.float32()),
     }
-    for region in REGIONS:
+    for region in [part for part in errors[0].nme if part != worth.ALL]:
         columns[region] = joined((one.nme[region] for one in errors), pyarrow.float32())
     with whole_file(path) as beside:
         parquet.write_table(pyarrow.table(columns), beside, compression="zstd")
