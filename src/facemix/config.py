@@ -50,6 +50,10 @@ class Source:
     """A regular expression that finds in a face's id what names its photograph; without it, the names' usual look."""
     offset: tuple[float, float] | None = None
     """Pixels, x and y, that are added to every point of the set; without it, points stay where the files put them."""
+    scheme: str | None = None
+    """The landmark scheme of its points; without it, that of the format."""
+    skip_broken: bool | None = None
+    """Broken faces are left out; without it, they stop what reads the set."""
 
     def __post_init__(self) -> None:
         if self.group is not None:

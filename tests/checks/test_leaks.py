@@ -14,7 +14,7 @@ from facemix.checks import duplicates, human_floor
 from facemix.checks import pairs as verdict
 from facemix.evaluation import metrics
 from facemix.faces import packs
-from facemix.faces.landmarks import MIRROR, N_POINTS
+from facemix.faces.schemes import ibug68
 from facemix.stages.leaks import leaks
 from facemix.stages.prepare import prepare
 
@@ -46,7 +46,7 @@ COPIES = {
         points,
     ),
     "darker": lambda image, points: ((0.6 * image + 20).astype(np.uint8), points),
-    "mirrored": lambda image, points: (image[:, ::-1], points[MIRROR] * [-1, 1] + [SIZE - 1, 0]),
+    "mirrored": lambda image, points: (image[:, ::-1], points[ibug68().mirror] * [-1, 1] + [SIZE - 1, 0]),
     "recropped": recropped,
     "annotated anew": lambda image, points: (image, points + np.random.default_rng(0).normal(0, 0.4, points.shape)),
 }
@@ -64,9 +64,11 @@ def test_a_copy_is_found_and_brings_its_points_along(name: str) -> None:
     (pair,) = duplicates.find(patches, len(patches))
     assert (pair.first, pair.second, pair.mirrored) == (3, 8, name == "mirrored")
     first, second = human_floor.annotations([pair], np.array([points for _, points in faces]))
-    expected = metrics.nme(COPIES["annotated anew"](images[3], points[3])[1][None], points[3][None])
+    expected = metrics.nme(COPIES["annotated anew"](images[3], points[3])[1][None], points[3][None], ibug68())
     np.testing.assert_array_equal(first[0], points[3].astype(float))
-    np.testing.assert_allclose(metrics.nme(second, first), expected if name == "annotated anew" else 0, atol=0.4)
+    np.testing.assert_allclose(
+        metrics.nme(second, first, ibug68()), expected if name == "annotated anew" else 0, atol=0.4
+    )
 
 
 def test_different_faces_are_not_found() -> None:
@@ -149,7 +151,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> config.Params:
 
 def plant(face: Path, copy: Path, how: str) -> None:
     """Writes a copy of a face of a 300-W folder over another one, or over one of a FaceSynthetics folder."""
-    points = np.loadtxt(face.with_suffix(".pts"), skiprows=3, max_rows=N_POINTS) - 1
+    points = np.loadtxt(face.with_suffix(".pts"), skiprows=3, max_rows=len(ibug68())) - 1
     image, points = COPIES[how](cv2.imread(f"{face}.jpg"), points)
     if copy.with_suffix(".pts").exists():
         cv2.imwrite(f"{copy}.jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 98])
@@ -185,10 +187,10 @@ def test_the_human_floor_is_the_nme_between_two_annotations(project: config.Para
     floor = json.loads(Path("reports/human_floor.json").read_text())
     source = Path("data/sources/real/toy/helen/trainset")
     first, second = (
-        np.loadtxt(source / f"{name}_1.pts", skiprows=3, max_rows=N_POINTS)[None] for name in ("00018", "00024")
+        np.loadtxt(source / f"{name}_1.pts", skiprows=3, max_rows=len(ibug68()))[None] for name in ("00018", "00024")
     )
     assert (floor["pairs"], floor["photographs"]) == (1, 1)  # copied annotations are no second ones
-    assert floor["nme"] == pytest.approx(float(metrics.nme(second, first)[0]), rel=0.1)
+    assert floor["nme"] == pytest.approx(float(metrics.nme(second, first, ibug68())[0]), rel=0.1)
     assert floor["nme"] == pytest.approx(floor["median"])
 
 
@@ -208,7 +210,7 @@ def test_the_human_floor_is_measured_as_the_nme_of_detectors_is(normalizer: str,
     truth = 30 * toy.template() @ turn + 50
     points = np.array([truth, truth + np.random.default_rng(0).normal(0, 1, truth.shape)])
     floor = human_floor.measure([pair(points, 0, 1)], points, normalizer)
-    assert floor["nme"] == pytest.approx(float(metrics.nme(points[1:], points[:1], normalizer)[0]), abs=1e-3)
+    assert floor["nme"] == pytest.approx(float(metrics.nme(points[1:], points[:1], ibug68(), normalizer)[0]), abs=1e-3)
 
 
 def test_a_photograph_counts_once_in_the_human_floor() -> None:

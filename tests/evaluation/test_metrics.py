@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from facemix.evaluation import metrics
-from facemix.faces.landmarks import REGIONS
+from facemix.faces.schemes import ibug68
 
 RNG = np.random.default_rng(0)
 TRUTH = RNG.random((5, 68, 2)) * 100
@@ -16,7 +16,7 @@ def test_nme_equals_the_plain_loop() -> None:
     for i in range(len(TRUTH)):
         size = ((TRUTH[i, 36] - TRUTH[i, 45]) ** 2).sum() ** 0.5
         total = sum(((PREDICTED[i, k] - TRUTH[i, k]) ** 2).sum() ** 0.5 for k in range(68))
-        assert metrics.nme(PREDICTED, TRUTH)[i] == pytest.approx(100 * total / 68 / size)
+        assert metrics.nme(PREDICTED, TRUTH, ibug68())[i] == pytest.approx(100 * total / 68 / size)
 
 
 def test_normalizers_measure_what_they_say() -> None:
@@ -31,8 +31,8 @@ def test_normalizers_measure_what_they_say() -> None:
 @given(st.floats(0.1, 10), st.floats(-3, 3), st.floats(-100, 100))
 def test_nme_does_not_change_under_similarity(scale: float, angle: float, shift: float) -> None:
     turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    moved = metrics.nme(PREDICTED @ turn + shift, TRUTH @ turn + shift)
-    np.testing.assert_allclose(moved, metrics.nme(PREDICTED, TRUTH), rtol=1e-6)
+    moved = metrics.nme(PREDICTED @ turn + shift, TRUTH @ turn + shift, ibug68())
+    np.testing.assert_allclose(moved, metrics.nme(PREDICTED, TRUTH, ibug68()), rtol=1e-6)
 
 
 def test_a_face_of_zero_size_has_no_nme() -> None:
@@ -41,11 +41,11 @@ def test_a_face_of_zero_size_has_no_nme() -> None:
 
 
 def test_the_regions_of_a_face_make_up_its_nme() -> None:
-    errors = metrics.point_errors(PREDICTED, TRUTH)
+    errors = metrics.point_errors(PREDICTED, TRUTH, ibug68())
     regions = metrics.by_region(errors)
     assert regions["eyes"] == pytest.approx(errors[:, 36:48].mean(axis=1))
-    total = sum(len(REGIONS[name]) * nme for name, nme in regions.items())
-    assert total / 68 == pytest.approx(metrics.nme(PREDICTED, TRUTH))
+    total = sum(len(ibug68().regions[name]) * nme for name, nme in regions.items())
+    assert total / 68 == pytest.approx(metrics.nme(PREDICTED, TRUTH, ibug68()))
 
 
 def test_failure_rate_counts_faces_above_the_threshold() -> None:

@@ -7,7 +7,7 @@ import toy
 from facemix.faces import geometry, offset
 from facemix.faces.formats import read
 from facemix.faces.images import read_image
-from facemix.faces.landmarks import mirror
+from facemix.faces.schemes import ibug68
 
 EVERY = np.arange(80)
 
@@ -41,7 +41,7 @@ def test_mirrored_faces_have_the_opposite_offset(drawn):
     ones = np.ones(len(points))
     moved = points + [1.0, 0]
     there = offset.measure(images, moved, ones, EVERY)
-    back = offset.measure(np.ascontiguousarray(images[:, :, ::-1]), mirror(moved, 120), ones, EVERY)
+    back = offset.measure(np.ascontiguousarray(images[:, :, ::-1]), ibug68().mirrored(moved, 120), ones, EVERY)
     assert there.right + back.right == pytest.approx(0, abs=0.1)
 
 

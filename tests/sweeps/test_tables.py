@@ -8,8 +8,8 @@ import pyarrow.parquet as parquet
 import pytest
 
 from facemix.config import Params
-from facemix.faces.landmarks import REGIONS
 from facemix.faces.pose import BINS
+from facemix.faces.schemes import ibug68
 from facemix.sweeps import grid, run, tables
 from facemix.sweeps import results as stage
 from facemix.sweeps.grid import Point, Result
@@ -27,7 +27,7 @@ def result(strategy: str, seed: int, nme: float, val: float | None = None, **set
         photos=np.array(["p0", "p0", "p1", "p2", "p3", "p4", "p5"]),
         yaw=np.array([0.0, 3, -8, 20, -35, 50, 0]),
         nme={"all": np.array([*(nme + 0.1 * (i % 3 - 1) for i in range(6)), 50.0])}
-        | dict.fromkeys(REGIONS, np.full(7, 2.0)),
+        | dict.fromkeys(ibug68().regions, np.full(7, 2.0)),
     )
     metrics = {"val": {"nme": nme if val is None else val}, "test": {"nme": nme, "fr8": 1.0, "subsets": {"lfpw": nme}}}
     metrics |= {
@@ -80,7 +80,7 @@ def test_parts_are_the_regions_and_poses_that_are_there() -> None:
     found = tables.parts(swept())
     assert {name: part.nme.shape[1] for name, part in found.items()} == {
         "all": 6,
-        **dict.fromkeys(REGIONS, 6),
+        **dict.fromkeys(ibug68().regions, 6),
         "frontal": 3,
         "half-turned": 1,
         "turned": 2,
@@ -97,7 +97,7 @@ def test_parts_are_the_regions_and_poses_that_are_there() -> None:
 def test_worth_is_said_for_each_use_of_synthetic_faces() -> None:
     counts = [50, 200, 800]
     found = tables.worth_table(swept(), 800)
-    assert [row["part"] for row in found] == [part for part in ("all", *REGIONS, *BINS) for _ in range(4)]
+    assert [row["part"] for row in found] == [part for part in ("all", *ibug68().regions, *BINS) for _ in range(4)]
     assert [row["faces"] for row in found[::4]] == [6] * 6 + [3, 1, 2]
     assert [row["confidence"] for row in found[::4]] == [95.0] + [round(100 * (1 - 0.05 / 8), 3)] * 8
     found = [row for row in found if row["part"] == "all"]
@@ -167,7 +167,7 @@ def test_tables_and_figures_are_written(
         "photo": "p0",
         "yaw": 0.0,
         "nme": pytest.approx(8.9),
-        **dict.fromkeys(REGIONS, 2.0),
+        **dict.fromkeys(ibug68().regions, 2.0),
     }
     assert {path.name for path in stage.FOLDER.iterdir()} == {
         "points.csv",

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 import toy
 from facemix.config import Adaptation
-from facemix.faces.landmarks import REGIONS, mirror
+from facemix.faces.schemes import ibug68
 from facemix.training import adaptation
 from facemix.training.adaptation import LabelAdapter
 
@@ -25,7 +25,7 @@ def shapes(n: int, seed: int) -> np.ndarray:
 def widen(points: np.ndarray) -> np.ndarray:
     """The other labelling convention: a jaw a tenth further from the nose."""
     out = points.copy()
-    jaw = list(REGIONS["jaw"])
+    jaw = list(ibug68().regions["jaw"])
     out[:, jaw] = points[:, 30:31] + 1.1 * (points[:, jaw] - points[:, 30:31])
     return out
 
@@ -35,14 +35,14 @@ def error(points: np.ndarray, truth: np.ndarray) -> float:
 
 
 def random_adapter() -> LabelAdapter:
-    adapter = LabelAdapter(16)
+    adapter = LabelAdapter(ibug68(), 16)
     torch.nn.init.normal_(adapter.leave.weight, std=0.02, generator=torch.Generator().manual_seed(0))
     return adapter
 
 
 def test_a_new_adapter_changes_nothing() -> None:
     points = shapes(4, 0)
-    np.testing.assert_allclose(adaptation.adapt(LabelAdapter(8), points), points, atol=1e-3)
+    np.testing.assert_allclose(adaptation.adapt(LabelAdapter(ibug68(), 8), points), points, atol=1e-3)
 
 
 @given(st.floats(0.2, 5), st.floats(-500, 500))
@@ -89,7 +89,7 @@ def test_an_epoch_without_a_number_is_never_kept_over_one_with(errors: list[floa
 def test_a_mirrored_face_has_its_points_renamed() -> None:
     unit, _, _ = adaptation.normalize(shapes(3, 8))
     mirrored = adaptation.mirrored(torch.from_numpy(unit)).numpy()
-    np.testing.assert_allclose(mirrored, mirror(unit, 1))  # of a picture of one pixel: around 0
+    np.testing.assert_allclose(mirrored, ibug68().mirrored(unit, 1))  # of a picture of one pixel: around 0
     np.testing.assert_allclose(mirrored[:, 36], unit[:, 45] * [-1, 1])
 
 
@@ -114,6 +114,6 @@ def test_the_same_seed_fits_the_same_adapter() -> None:
 
 def test_no_pairs_and_no_points() -> None:
     nothing = np.zeros((0, 68, 2), dtype=np.float32)
-    assert adaptation.adapt(LabelAdapter(4), nothing).shape == (0, 68, 2)
+    assert adaptation.adapt(LabelAdapter(ibug68(), 4), nothing).shape == (0, 68, 2)
     with pytest.raises(ValueError, match="needs real training faces, found none; raise n_real"):
         adaptation.fit(nothing, nothing, settings=SETTINGS, seed=0, validate=lambda _: 0.0)

@@ -19,8 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from facemix.faces import geometry
-from facemix.faces.schemes import Scheme
 from facemix.faces.parallel import on_all_cores
+from facemix.faces.schemes import Scheme
 
 SIDE = 72
 """Of a patch, pixels."""
@@ -85,7 +85,7 @@ def frames(landmarks: Floats, scheme: Scheme) -> npt.NDArray[np.float64]:
     size = np.sqrt(np.nanmean(((inner - centre[:, None]) ** 2).sum(axis=2), axis=1))
     first, second = scheme.sides()
     both = ~np.isnan(points[:, first] + points[:, second]).any(axis=2)
-    across = (points[:, second] - points[:, first])
+    across = points[:, second] - points[:, first]
     eyes = np.where(both[..., None], across, 0).sum(axis=1)
     angle = np.arctan2(eyes[:, 1], eyes[:, 0])
     cos, sin = np.cos(angle), np.sin(angle)

@@ -64,7 +64,11 @@ def measure(
     first, second = annotations(pairs, landmarks, scheme)
     errors = metrics.point_errors(second, first, scheme, normalizer)
     twice = metrics.mean_of_labelled(errors) >= COPIED
-    about: dict[str, Any] = {"normalizer": metrics.resolved(normalizer, scheme), "photographs": 0, "pairs": int(twice.sum())}
+    about: dict[str, Any] = {
+        "normalizer": metrics.resolved(normalizer, scheme),
+        "photographs": 0,
+        "pairs": int(twice.sum()),
+    }
     if not twice.any():
         return about
     by_photo = _mean_by_photo([pair for pair, kept in zip(pairs, twice, strict=True) if kept], errors[twice])
@@ -73,7 +77,9 @@ def measure(
         "photographs": len(nme),
         "nme": round(float(nme.mean()), 4),
         "median": round(float(np.median(nme)), 4),
-        "regions": {name: round(float(values.mean()), 4) for name, values in metrics.by_region(by_photo, scheme).items()},
+        "regions": {
+            name: round(float(values.mean()), 4) for name, values in metrics.by_region(by_photo, scheme).items()
+        },
     }
 
 

@@ -89,7 +89,10 @@ def figures(errors: Mapping[float, Errors], pack: Pack, normalizer: str) -> dict
         "validation_faces": which_faces(pack, np.flatnonzero(pack.splits == "validation")),
         **{
             name: summarize(
-                errors[0.0].of(*splits), {level: one.of(*splits) for level, one in errors.items() if level}, pack.scheme, normalizer
+                errors[0.0].of(*splits),
+                {level: one.of(*splits) for level, one in errors.items() if level},
+                pack.scheme,
+                normalizer,
             )
             for name, splits in there.items()
         },

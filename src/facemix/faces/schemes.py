@@ -87,6 +87,17 @@ class Scheme:
         """
         return _index({point: i for i, point in enumerate(self.points)}, name, f"scheme {self.name}")
 
+    def mirrored(self, points: npt.NDArray[np.floating], width: int) -> npt.NDArray[np.floating]:
+        """Points of the left-right mirrored image.
+
+        Args:
+            points: (..., K, 2) x, y in pixels, 0-based pixel centres.
+            width: width of the image in pixels.
+        """
+        mirrored = points[..., self.mirror, :].copy()
+        mirrored[..., 0] = width - 1 - mirrored[..., 0]
+        return mirrored
+
     def sides(self) -> tuple[list[int], list[int]]:
         """Points of one side and, in their order, their partners on the other: of the eyes where it has such a region.
 

@@ -16,7 +16,7 @@ from importlib.resources import files
 import numpy as np
 
 from facemix.faces.contours import CURVES, across, tangents
-from facemix.faces.landmarks import MIRROR
+from facemix.faces.schemes import ibug68
 from facemix.render.camera import Camera
 from facemix.render.eyes import pupil
 from facemix.render.head import Head, Pose, Shape
@@ -126,9 +126,9 @@ def evenly(points: Array) -> Array:
 
 def _spread_lips(points: Array) -> Array:
     """Points (68, 2) with those of the lips where people set them along the same curves."""
-    spread = points.copy()
+    spread, mirror = points.copy(), ibug68().mirror
     for at, (towards, share) in LIPS.items():
-        for here, there in ((at, towards), (MIRROR[at], MIRROR[towards])):
+        for here, there in ((at, towards), (mirror[at], mirror[towards])):
             spread[here] += share * (points[there] - points[here])
     return spread
 

@@ -43,7 +43,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from facemix.errors import FacemixError
-from facemix.faces import contours, landmarks
+from facemix.faces import contours, schemes
 from facemix.faces.parallel import available_cores
 from facemix.files import whole_file
 from facemix.render import tables
@@ -194,7 +194,7 @@ def _fingerprint() -> str:
     """Changes when the generator's code or data do: its faces may then differ, so a set of before is not continued."""
     package = Path(__file__).parent
     digest = hashlib.sha256()
-    for path in (Path(contours.__file__), Path(landmarks.__file__)):  # where labels lie
+    for path in (Path(contours.__file__), Path(schemes.__file__)):  # where labels lie
         digest.update(path.read_bytes())
     for path in sorted(package.rglob("*")):
         if path.is_file() and "__pycache__" not in path.parts and path != Path(__file__):

@@ -13,8 +13,8 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from facemix.strategies import STRATEGIES
 from facemix.evaluation.metrics import BOX_SIZES
+from facemix.strategies import STRATEGIES
 from facemix.verdict.comparison import BASELINE, Trained, faces_shown
 
 DPI = 150

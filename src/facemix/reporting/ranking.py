@@ -57,5 +57,11 @@ def cell(key: str, row: Mapping[str, Any]) -> str:
     if key == "difference_low":
         return f"{value:+.2f} to {row['difference_high']:+.2f}"
     if isinstance(value, float):
-        return f"{value:+.2f}" if key == "difference" else f"{value:.3f}" if key.startswith("auc") or key in ("resamples_below", "p_adjusted") else f"{value:.2f}"
+        return (
+            f"{value:+.2f}"
+            if key == "difference"
+            else f"{value:.3f}"
+            if key.startswith("auc") or key in ("resamples_below", "p_adjusted")
+            else f"{value:.2f}"
+        )
     return f"{value:,}" if key.endswith("faces_seen") else str(value)

@@ -15,8 +15,6 @@ from facemix.reporting import figures
 from facemix.strategies import MODELS
 from facemix.verdict import comparison, results
 
-SCHEME = "ibug68"
-
 
 def register(params: Params, model: Path | None) -> None:
     """Registers a trained model, by default the best by validation, and prints the champion of its benchmark.
@@ -87,7 +85,7 @@ def registration(chosen: comparison.Trained, trained: Sequence[comparison.Traine
         "benchmark": tracking.Benchmark(
             sources=STAND_IN if comparison.faces_shown(trained) else "-".join(sources),
             faces=str(chosen.metrics["validation_faces"]),
-            scheme=SCHEME,
+            scheme=str(chosen.metrics["scheme"]),
             normalizer=normalizer,
         ),
         "tags": tags,

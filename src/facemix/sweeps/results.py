@@ -60,7 +60,9 @@ def read_results(
                         ("pack.json", "landmarks.npy", "states.npy", "faces.parquet"),
                     )
                     pack = packs.read(Path(temporary) / "pack", images=False)
-                    yaws = dict(zip(pack.ids.tolist(), pose.estimate(pack.landmarks, pack.scheme)[:, 0].tolist(), strict=True))
+                    yaws = dict(
+                        zip(pack.ids.tolist(), pose.estimate(pack.landmarks, pack.scheme)[:, 0].tolist(), strict=True)
+                    )
                 folder = MODELS / point.strategy / f"seed-{point.seed}"
                 _bring(
                     files,

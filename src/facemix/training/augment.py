@@ -110,9 +110,7 @@ def draw(
     )
 
 
-def apply(
-    crops: Tensor, landmarks: Tensor, changes: Changes, size: int, mirror_order: Tensor
-) -> tuple[Tensor, Tensor]:
+def apply(crops: Tensor, landmarks: Tensor, changes: Changes, size: int, mirror_order: Tensor) -> tuple[Tensor, Tensor]:
     """Network inputs and their landmarks, on the device of the crops; the host does not wait for it.
 
     Args:

@@ -278,7 +278,12 @@ def fit_adapter(task: Task, trained: Outcome | None = None) -> Outcome:
         return validation_error(adaptation.adapt(adapter, unadapted), real.landmarks[validation])
 
     fitted = adaptation.fit(
-        pairs, real.landmarks[task.real_rows], scheme=real.scheme, settings=task.params.adaptation, seed=task.seed, validate=validate
+        pairs,
+        real.landmarks[task.real_rows],
+        scheme=real.scheme,
+        settings=task.params.adaptation,
+        seed=task.seed,
+        validate=validate,
     )
     gap = adaptation.label_gap(fitted.adapter, pairs)
     adapter = {

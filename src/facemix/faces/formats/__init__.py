@@ -46,63 +46,62 @@ class Format:
     """What a folder of this kind holds."""
     role: str = "real"
     """What such sets usually are."""
-    schemes: Callable[[Path], list[str]]
+    scheme: str | None = None
+    """The scheme that such sets usually have; None: the files tell, or the user."""
+    detect: Callable[[Path], list[str]] | None = None
     """The names of the schemes that a folder's files fit."""
 
-
-def _always(name: str) -> Callable[[Path], list[str]]:
-    return lambda root: [name]
+    def fitting(self, root: Path) -> list[str]:
+        """The names of the schemes that a folder's files fit."""
+        return self.detect(root) if self.detect else [self.scheme] if self.scheme else []
 
 
 FORMATS: Mapping[str, Format] = {
     "300w": Format(
         read=w300.read,
-        schemes=_always("ibug68"),
+        scheme="ibug68",
         expected=f"folders {', '.join(OFFICIAL_300W)} (or some of them) with images and .pts files",
     ),
-    "300w_lp": Format(read=lp.read, schemes=_always("ibug68"), expected="images and .mat files of the same names"),
-    "coco": Format(read=coco.read, schemes=coco.detect, expected="JSON files of COCO keypoints, and their images"),
+    "300w_lp": Format(read=lp.read, scheme="ibug68", expected="images and .mat files of the same names"),
+    "coco": Format(read=coco.read, detect=coco.detect, expected="JSON files of COCO keypoints, and their images"),
     "csv": Format(
-        read=csv_points.read, schemes=csv_points.detect, expected=".csv or .tsv files of points, and their images"
+        read=csv_points.read, detect=csv_points.detect, expected=".csv or .tsv files of points, and their images"
     ),
     "cvat": Format(
-        read=cvat.read, schemes=cvat.detect, expected="XML files exported as 'CVAT for images 1.1', and their images"
+        read=cvat.read, detect=cvat.detect, expected="XML files exported as 'CVAT for images 1.1', and their images"
     ),
     "dgfaces_v1": Format(
         read=dgfaces.read_v1,
-        schemes=_always("ibug68"),
+        scheme="ibug68",
         role="synthetic",
         expected="folders environment_*/camera_*/ with visible_spectrum_*.png and standard_keypoints.json",
     ),
     "dgfaces_v2": Format(
         read=dgfaces.read_v2,
-        schemes=_always("ibug68"),
+        scheme="ibug68",
         role="synthetic",
         expected="folders datapoint_*/camera/ with visible_spectrum_*.png and key_points/",
     ),
-    "dlib": Format(read=dlib_xml.read, schemes=dlib_xml.detect, expected="XML files of imglab, and their images"),
+    "dlib": Format(read=dlib_xml.read, detect=dlib_xml.detect, expected="XML files of imglab, and their images"),
     "facesynthetics": Format(
         read=facesynthetics.read,
-        schemes=facesynthetics.detect,
+        scheme="ibug68",
+        detect=facesynthetics.detect,
         role="synthetic",
         expected="files NNNNNN.png (or .jpg) and NNNNNN_ldmks.txt",
     ),
     "label_studio": Format(
-        read=label_studio.read, schemes=label_studio.detect, expected="JSON exports of Label Studio, and their images"
+        read=label_studio.read, detect=label_studio.detect, expected="JSON exports of Label Studio, and their images"
     ),
-    "labelme": Format(read=labelme.read, schemes=labelme.detect, expected="images and .json files of the same names"),
+    "labelme": Format(read=labelme.read, detect=labelme.detect, expected="images and .json files of the same names"),
     "lapa": Format(
-        read=lapa.read, schemes=_always("lapa106"), expected="folders images/ and landmarks/, in train/, val/ and test/"
+        read=lapa.read, scheme="lapa106", expected="folders images/ and landmarks/, in train/, val/ and test/"
     ),
-    "merl_rav": Format(
-        read=pts.read_merl_rav, schemes=_always("ibug68"), expected="images and .pts files of the same names"
-    ),
-    "pts": Format(read=pts.read, schemes=pts.detect, expected="images and .pts files of the same names"),
-    "wflw": Format(
-        read=wflw.read, schemes=_always("wflw98"), expected="list_98pt_rect_attr_*.txt files, and their images"
-    ),
+    "merl_rav": Format(read=pts.read_merl_rav, scheme="ibug68", expected="images and .pts files of the same names"),
+    "pts": Format(read=pts.read, detect=pts.detect, expected="images and .pts files of the same names"),
+    "wflw": Format(read=wflw.read, scheme="wflw98", expected="list_98pt_rect_attr_*.txt files, and their images"),
     "yolo_pose": Format(
-        read=yolo_pose.read, schemes=yolo_pose.detect, expected="a YAML file with kpt_shape, images/ and labels/"
+        read=yolo_pose.read, detect=yolo_pose.detect, expected="a YAML file with kpt_shape, images/ and labels/"
     ),
 }
 
@@ -173,7 +172,7 @@ def _advice(format: str, root: Path) -> str:  # noqa: A002
 def _holds(format: str, root: Path) -> bool:  # noqa: A002
     """Whether a folder has faces of a format, in whatever scheme."""
     try:
-        fitting = FORMATS[format].schemes(root)
+        fitting = FORMATS[format].fitting(root)
         return any(next(FORMATS[format].read(root, schemes.load(name)), None) is not None for name in fitting[:1])
     except FacemixError:
         return False

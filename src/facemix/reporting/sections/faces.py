@@ -49,7 +49,8 @@ def label_gap(found: Found) -> list[Piece]:
     times = max(1, int(GAP_SHOWN / lengths.max()))
     figures.label_gap(found.figures / "label_gap.png", image, points, times * gap * side / 100)
     name, longest = max(
-        ((name, lengths[list(part)].mean()) for name, part in found.real.scheme.regions.items()), key=lambda item: item[1]
+        ((name, lengths[list(part)].mean()) for name, part in found.real.scheme.regions.items()),
+        key=lambda item: item[1],
     )
     magnified = f", {times} times as long as they are" if times > 1 else ""
     of = f"the training faces, {STAND_IN_SHOWN}" if found.stand_in else "the real training faces"

@@ -108,10 +108,16 @@ def card(found: Found, pack: Pack, rows: Rows, title: str, name: str, format_: s
     subsets = Counter(pack.subsets[rows].tolist())
     path = found.figures / f"set-{name}.png"
     figures.faces_of_a_set(path, poses[known], sizes)
-    turns = [
-        [angle, f"mean {mean:+.1f}°, standard deviation {sd:.1f}°"]
-        for angle, mean, sd in zip(("yaw", "pitch", "roll"), poses[known].mean(axis=0), poses[known].std(axis=0), strict=True)
-    ] if known.any() else []
+    turns = (
+        [
+            [angle, f"mean {mean:+.1f}°, standard deviation {sd:.1f}°"]
+            for angle, mean, sd in zip(
+                ("yaw", "pitch", "roll"), poses[known].mean(axis=0), poses[known].std(axis=0), strict=True
+            )
+        ]
+        if known.any()
+        else []
+    )
     licence = (
         "rendered by facemix from CC0 assets: free to use and to publish"
         if format_ is None

@@ -8,7 +8,6 @@ import numpy as np
 
 from facemix.checks import human_floor
 from facemix.config import REPORTS, Params
-from facemix.evaluation import metrics
 from facemix.faces import pose
 from facemix.faces.face import STAND_IN_SHOWN
 from facemix.reporting import figures
