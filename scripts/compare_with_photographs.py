@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 from facemix.config import RENDERED
 from facemix.faces import packs, pose
+from facemix.faces.schemes import ibug68
 
 Points = npt.NDArray[np.float64]
 Image = npt.NDArray[np.uint8]

@@ -15,6 +15,8 @@ EVERYTHING = Augmentation(
 )
 GEOMETRY = dataclasses.replace(NOTHING, rotation=40, scale=0.2, shift=0.1)
 
+MIRROR = torch.from_numpy(ibug68().mirror.copy())
+
 
 def spots(n: int, size: int = 96) -> tuple[torch.Tensor, torch.Tensor]:
     """Crops that are dark but for a soft bright spot, and landmarks that all lie on it."""

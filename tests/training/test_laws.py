@@ -16,7 +16,9 @@ import toy
 from facemix import config
 from facemix.config import Augmentation, Params
 from facemix.faces import geometry, packs
+from facemix.faces.face import VISIBLE
 from facemix.faces.packs import Pack
+from facemix.faces.schemes import ibug68
 from facemix.strategies import STRATEGIES, Strategy
 from facemix.training import augment, loop, predictions, tasks
 from facemix.training.batches import TrainingSet
@@ -43,6 +45,8 @@ def pack(splits: list[str], seed: int, jaw: float = 1.0) -> Pack:
     return Pack(
         images=np.stack([geometry.warp(image, way, CROP) for (image, _), way in zip(drawn, transforms, strict=True)]),
         landmarks=geometry.apply(transforms, np.stack([points for _, points in drawn])).astype(np.float32),
+        states=np.full((len(splits), 68), VISIBLE, dtype=np.uint8),
+        scheme=ibug68(),
         ids=ids,
         subsets=np.full(len(splits), "toy"),
         photos=ids,

@@ -84,9 +84,8 @@ def frames(landmarks: Floats, scheme: Scheme) -> npt.NDArray[np.float64]:
     centre = np.nanmean(inner, axis=1)
     size = np.sqrt(np.nanmean(((inner - centre[:, None]) ** 2).sum(axis=2), axis=1))
     first, second = scheme.sides()
-    both = ~np.isnan(points[:, first] + points[:, second]).any(axis=2)
     across = points[:, second] - points[:, first]
-    eyes = np.where(both[..., None], across, 0).sum(axis=1)
+    eyes = np.nansum(across, axis=1)
     angle = np.arctan2(eyes[:, 1], eyes[:, 0])
     cos, sin = np.cos(angle), np.sin(angle)
     scale = (SIDE - 1) / 2 / (REACH * size)

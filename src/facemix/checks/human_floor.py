@@ -72,14 +72,12 @@ def measure(
     if not twice.any():
         return about
     by_photo = _mean_by_photo([pair for pair, kept in zip(pairs, twice, strict=True) if kept], errors[twice])
-    nme = metrics.mean_of_labelled(by_photo)
+    nme, regions = metrics.mean_of_labelled(by_photo), metrics.by_region(by_photo, scheme)
     return about | {
         "photographs": len(nme),
         "nme": round(float(nme.mean()), 4),
         "median": round(float(np.median(nme)), 4),
-        "regions": {
-            name: round(float(values.mean()), 4) for name, values in metrics.by_region(by_photo, scheme).items()
-        },
+        "regions": {name: round(float(values.mean()), 4) for name, values in regions.items()},
     }
 
 

@@ -146,8 +146,8 @@ def metadata(landmarker: Landmarker) -> dict[str, str]:
         "input_size": str(about["network"]["input_size"]),
         "context": str(landmarker.context),
         "images": "(n, 3, input_size, input_size) float32 RGB, 0 to 1",
-        "landmarks": f"(n, {len(scheme)}, 2) float32 x, y in pixels of the input: the points of the scheme {scheme.name} in "
-        "its order, 0-based, integers at pixel centres",
+        "landmarks": f"(n, {len(scheme)}, 2) float32 x, y in pixels of the input: the points of the scheme "
+        f"{scheme.name} in its order, 0-based, integers at pixel centres",
         "points": " ".join(scheme.points),
         "crop": "the square around the centre of the face's tight landmark box, its side context x the box's longer "
         "side, scaled to the input; beyond the picture its border is repeated. crop = (input_size - 1) / 2 + "

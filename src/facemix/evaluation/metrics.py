@@ -100,8 +100,8 @@ def point_errors(predicted: Floats, truth: Floats, scheme: Scheme, normalizer: s
     if not np.all(size > 0):
         without = np.flatnonzero(~(size > 0))
         raise FacemixError(
-            f"{len(without)} of {len(size)} faces have no {name}, the first is face {without[0]}: its NME is undefined, "
-            "expected the points that this size needs in different places; choose evaluation.normalizer: box_side in "
+            f"{len(without)} of {len(size)} faces have no {name}, the first is face {without[0]}: its NME is undefined. "
+            "Expected the points that this size needs in different places; choose evaluation.normalizer: box_side in "
             "params.yaml, or remove the faces"
         )
     errors: Doubles = 100 * _distance(predicted, truth) / size[:, None]

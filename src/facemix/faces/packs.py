@@ -82,8 +82,8 @@ def read(folder: Path, images: bool = True) -> Pack:
     held = n if crops is None else len(crops)
     if not (held == len(landmarks) == len(states) == n == about["faces"]):
         raise FacemixError(
-            f"{folder}: images.npy holds {held} faces, landmarks.npy {len(landmarks)}, states.npy {len(states)}, faces.parquet {n}, "
-            f"pack.json says {about['faces']}; make it again with `dvc repro prepare`"
+            f"{folder}: images.npy holds {held} faces, landmarks.npy {len(landmarks)}, states.npy {len(states)}, "
+            f"faces.parquet {n}, pack.json says {about['faces']}; make it again with `dvc repro prepare`"
         )
 
     def text(column: str) -> npt.NDArray[np.str_]:

@@ -8,8 +8,8 @@ import numpy.typing as npt
 from facemix.faces.schemes import Scheme, ibug68
 
 FITTED = (*range(6, 11), *range(17, 68))
-"""Of ibug68, whose names link it with other schemes: the chin and what is inside the face: people mark the rest of a jaw on the visible outline, where it wanders over the
-head as that turns."""
+"""Of ibug68, whose names link it with other schemes: the chin and what is inside the face. People mark the rest of a
+jaw on the visible outline, where it wanders over the head as that turns."""
 
 FEWEST = 8
 """Points that a fit needs: fewer say too little of three angles."""

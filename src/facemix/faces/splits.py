@@ -82,8 +82,8 @@ def assign(faces: Sequence[Face], split_file: SplitFile | None) -> list[str]:
 
     The format's official split decides what tests. What validates is what the split file lists; where the source holds
     none of that, the official validation faces; where there are none, a fixed share of the photographs, chosen by hash,
-    and where no face tests officially, another share tests. What the split file excludes is excluded, and so is a training face whose
-    photograph stands in a test or validation set.
+    and where no face tests officially, another share tests. What the split file excludes is excluded, and so is a
+    training face whose photograph stands in a test or validation set.
     """
     listed = split_file is not None and not set(split_file.validation).isdisjoint(face.id for face in faces)
     has_test = any(face.split in TESTS for face in faces)

@@ -83,7 +83,8 @@ def import_source(
             print(f"{path}: {len(broken)} broken faces are left out:{lines}")
         elif broken:
             raise FacemixError(
-                f"{path}: {len(broken)} broken faces, nothing was imported; correct or remove these, or leave them out with --skip-broken:{lines}"
+                f"{path}: {len(broken)} broken faces, nothing was imported; correct or remove these, or leave "
+                f"them out with --skip-broken:{lines}"
             )
         if not faces:
             raise FacemixError(f"{path}: all faces are broken, nothing was imported")

@@ -59,8 +59,8 @@ def compose(found: Found) -> Report:
     }
     verdict = found.summary["verdict"]
     return Report(
-        question=f"Does a detector of {len(found.real.scheme)} landmarks get better when synthetic (rendered) faces are added "
-        "to real ones?",
+        question=f"Does a detector of {len(found.real.scheme)} landmarks get better when synthetic (rendered) faces "
+        "are added to real ones?",
         answer=verdict["answer"],
         status=verdict["status"],
         picture=results.ranking_picture(found),

@@ -125,7 +125,7 @@ def fit(
             chosen = order[start : start + settings.batch_size]
             loss = _distance(adapter(inputs[chosen]), targets[chosen])
             optimizer.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             losses.append(float(loss.detach()))
         schedule.step()
