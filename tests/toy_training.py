@@ -66,6 +66,7 @@ def run(
         advance(state, *arguments)
 
     recipe = loop.Recipe(
+        mirror_order=ibug68().mirror,
         batches=batches,
         context=1.2,
         input_size=48,

@@ -44,7 +44,7 @@ def as_a_batch(
     generator = torch.Generator().manual_seed(0)
     boxes = torch.from_numpy(geometry.landmark_box(landmarks.numpy()).astype(np.float32))
     changes = augment.draw(boxes, crops.shape[1], context=CONTEXT, size=SIZE, settings=settings, generator=generator)
-    images, points = augment.apply(crops, landmarks, changes, SIZE)
+    images, points = augment.apply(crops, landmarks, changes, SIZE, torch.from_numpy(ibug68().mirror.copy()))
     return images.numpy(), points.numpy()
 
 

@@ -202,14 +202,14 @@ def pair(points: Points, first: int, second: int) -> duplicates.Pair:
     return duplicates.Pair(first=first, second=second, mirrored=False, similarity=1.0, transform=transform)
 
 
-@pytest.mark.parametrize("normalizer", metrics.NORMALIZERS)
+@pytest.mark.parametrize("normalizer", (*ibug68().face_sizes, *metrics.BOX_SIZES))
 @pytest.mark.parametrize("degrees", [0, 40])
 def test_the_human_floor_is_measured_as_the_nme_of_detectors_is(normalizer: str, degrees: float) -> None:
     angle = np.deg2rad(degrees)
     turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
     truth = 30 * toy.template() @ turn + 50
     points = np.array([truth, truth + np.random.default_rng(0).normal(0, 1, truth.shape)])
-    floor = human_floor.measure([pair(points, 0, 1)], points, normalizer)
+    floor = human_floor.measure([pair(points, 0, 1)], points, ibug68(), normalizer)
     assert floor["nme"] == pytest.approx(float(metrics.nme(points[1:], points[:1], ibug68(), normalizer)[0]), abs=1e-3)
 
 
@@ -218,8 +218,8 @@ def test_a_photograph_counts_once_in_the_human_floor() -> None:
     points[1:3] += [[[1.0, 0.0]], [[2.0, 0.0]]]  # one photograph three times: 1, 2 and 1 pixels apart
     points[4] += [3.0, 0.0]  # another one twice
     pairs = [pair(points, a, b) for a, b in ((0, 1), (0, 2), (1, 2), (3, 4))]
-    floor = human_floor.measure(pairs, points, "outer_eye")
-    per_pixel = 100 / float(metrics.NORMALIZERS["outer_eye"](points[:1])[0])
+    floor = human_floor.measure(pairs, points, ibug68(), "outer_eye")
+    per_pixel = 100 / float(metrics.face_size(points[:1], ibug68())[0])
     assert floor["nme"] == pytest.approx((4 / 3 + 3) / 2 * per_pixel, abs=1e-3)
     assert (floor["pairs"], floor["photographs"]) == (4, 2)
     assert human_floor.measure([], points, "outer_eye") == {"normalizer": "outer_eye", "photographs": 0, "pairs": 0}

@@ -36,7 +36,12 @@ def landmarker(adapted: bool = True, backbone: str = "test_efficientnet") -> Lan
     network = LandmarkNet(ibug68(), backbone, SIZE, 16, mirror=True)
     torch.nn.init.normal_(network.offsets.weight, std=0.5)  # points that move with the image
     architecture = {"backbone": backbone, "input_size": SIZE, "width": 16, "context": CONTEXT, "mirror": True}
-    about = {"strategy": "mixing", "network": architecture, "adapter": {"hidden": 8} if adapter else None}
+    about = {
+        "scheme": ibug68().as_dict(),
+        "strategy": "mixing",
+        "network": architecture,
+        "adapter": {"hidden": 8} if adapter else None,
+    }
     return Landmarker(network.eval(), CONTEXT, about, adapter)
 
 

@@ -24,7 +24,7 @@ def served() -> Any:
         from facemix.evaluation.served import ServedLandmarker
     model = ServedLandmarker()
     network = LandmarkNet(ibug68(), "mobilenetv3_small_050.lamb_in1k", 32, 8, mirror=False).eval()
-    model.landmarker = Landmarker(network, 1.3, {"network": {"input_size": 32}})
+    model.landmarker = Landmarker(network, 1.3, {"network": {"input_size": 32}, "scheme": ibug68().as_dict()})
     return model
 
 

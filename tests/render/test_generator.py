@@ -331,12 +331,12 @@ def test_label_adaptation_recovers_the_known_gap(head: Head, outline: labels.Out
     train, test = slice(0, 400), slice(400, None)
 
     def validate(adapter: LabelAdapter) -> float:
-        return float(nme(adapt(adapter, mesh[train]), trembling[train]).mean())
+        return float(nme(adapt(adapter, mesh[train]), trembling[train], ibug68()).mean())
 
     settings = Adaptation(hidden=128, epochs=60, batch_size=64, learning_rate=1e-3, weight_decay=0.01)
-    fitted = fit(mesh[train], trembling[train], settings=settings, seed=0, validate=validate)
-    before = nme(mesh[test], steady[test]).mean()
-    after = nme(adapt(fitted.adapter, mesh[test]), steady[test]).mean()
+    fitted = fit(mesh[train], trembling[train], scheme=ibug68(), settings=settings, seed=0, validate=validate)
+    before = nme(mesh[test], steady[test], ibug68()).mean()
+    after = nme(adapt(fitted.adapter, mesh[test]), steady[test], ibug68()).mean()
     assert before > 0.02
     assert after < 0.5 * before
 

@@ -32,6 +32,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.nn.init.normal_(network.offsets.weight, std=0.2)
     torch.nn.init.normal_(adapter.leave.weight, std=0.01)
     about = {
+        "scheme": ibug68().as_dict(),
         "network": {
             "backbone": "test_efficientnet",
             "input_size": SIZE,

@@ -83,6 +83,7 @@ def save_shared(params: config.Params) -> None:
     """A synthetic-only detector and an adapter that moves points: what other strategies start from."""
     torch.manual_seed(5)
     about: dict[str, Any] = {
+        "scheme": ibug68().as_dict(),
         "network": tasks.architecture(params),
         "adapter": None,
         "training": {"steps": 4, "faces_seen": {"synthetic_only": 32}},

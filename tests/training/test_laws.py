@@ -261,7 +261,10 @@ def test_a_face_is_framed_by_the_labels_that_it_is_trained_on_as_evaluation_fram
     recipe = call(name, augmentation=STILL).recipe
     crops, labels = recipe.batches.load(0)
     changes = recipe.changes(0, CROP)
-    images, points = augment.apply(torch.from_numpy(crops), torch.from_numpy(labels), changes, recipe.input_size)
+    mirror_order = torch.from_numpy(recipe.mirror_order.copy())
+    images, points = augment.apply(
+        torch.from_numpy(crops), torch.from_numpy(labels), changes, recipe.input_size, mirror_order
+    )
     boxes = geometry.landmark_box(labels)
     transforms = geometry.crop_transform(boxes, recipe.input_size, recipe.context)
     np.testing.assert_allclose(points.numpy(), geometry.apply(transforms, labels), atol=1e-3)

@@ -25,6 +25,7 @@ def network(seed: int = 0) -> LandmarkNet:
 
 def landmarker(adapter: LabelAdapter | None = None) -> Landmarker:
     about = {
+        "scheme": ibug68().as_dict(),
         "network": {"backbone": SMALL, "input_size": 48, "width": 16, "context": 1.3, "mirror": False},
         "adapter": {"hidden": 8} if adapter else None,
     }

@@ -26,6 +26,7 @@ class MeanShape(torch.nn.Module):
 
     def __init__(self, points: npt.NDArray[np.float32]) -> None:
         super().__init__()
+        self.n_points = len(points)
         to_input = geometry.crop_transform(geometry.landmark_box(points), INPUT, CONTEXT)
         self.points = torch.nn.Parameter(torch.from_numpy(geometry.apply(to_input, points)))
 
@@ -38,6 +39,7 @@ class ReadsThePlace(torch.nn.Module):
 
     def __init__(self, points: npt.NDArray[np.float32]) -> None:
         super().__init__()
+        self.n_points = len(points)
         self.points = torch.nn.Parameter(torch.from_numpy(points).double())
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:

@@ -35,6 +35,7 @@ def test_the_paper_preset_trains_its_backbone_down_to_the_stem(tmp_path: Path, m
         rows=np.arange(2),
     )
     recipe = loop.Recipe(
+        mirror_order=ibug68().mirror,
         batches=MixedBatches(faces, None, alpha=0, batch_size=2, seed=0),
         context=model.context,
         input_size=model.input_size,

@@ -25,6 +25,7 @@ def begun(**settings: Any) -> tuple[State, Recipe]:
     network = LandmarkNet(ibug68(), "mobilenetv3_small_050", 32, 8)
     changed = dataclasses.replace(SETTINGS, **settings)
     recipe = Recipe(
+        mirror_order=ibug68().mirror,
         batches=MixedBatches(FACES, None, alpha=0, batch_size=4, seed=0),
         context=1.2,
         input_size=32,

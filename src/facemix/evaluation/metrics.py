@@ -3,6 +3,7 @@
 NME as in the 300-W benchmark: C. Sagonas et al., "300 faces in-the-wild challenge: database and results", IVC 2016.
 """
 
+import difflib
 import re
 from collections.abc import Mapping, Sequence
 
@@ -46,10 +47,13 @@ def resolved(normalizer: str, scheme: Scheme) -> str:
         FacemixError: the scheme has no such size.
     """
     name = scheme.normalizer if normalizer == AUTO else normalizer
-    if name not in (*scheme.face_sizes, *BOX_SIZES):
+    known = (*scheme.face_sizes, *BOX_SIZES)
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f" (did you mean {near[0]!r}?)" if near else ""
         raise FacemixError(
-            f"params.yaml: evaluation.normalizer: found {name!r}, but the scheme {scheme.name} has "
-            f"{', '.join((*scheme.face_sizes, *BOX_SIZES))}; choose one of them, or {AUTO}"
+            f"params.yaml: evaluation.normalizer: found {name!r}{hint}, but the scheme {scheme.name} has "
+            f"{', '.join(known)}; choose one of them, or {AUTO}"
         )
     return name
 
@@ -100,7 +104,7 @@ def point_errors(predicted: Floats, truth: Floats, scheme: Scheme, normalizer: s
     if not np.all(size > 0):
         without = np.flatnonzero(~(size > 0))
         raise FacemixError(
-            f"{len(without)} of {len(size)} faces have no {name}, the first is face {without[0]}: its NME is undefined. "
+            f"{len(without)} of {len(size)} faces have no {name}, the first is {without[0]}: its NME is undefined. "
             "Expected the points that this size needs in different places; choose evaluation.normalizer: box_side in "
             "params.yaml, or remove the faces"
         )

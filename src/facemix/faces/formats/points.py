@@ -157,7 +157,7 @@ def _without_extent(points: Array, scheme: Scheme) -> str | None:
 @functools.cache
 def _edges(scheme: Scheme) -> Array:
     """Pairs of neighbours (m, 2) of the skeleton."""
-    return np.array([pair for curve in scheme.skeleton for pair in curve.pairs()]).reshape(-1, 2)
+    return np.array([pair for curve in scheme.skeleton for pair in curve.pairs()], dtype=np.int64).reshape(-1, 2)
 
 
 @functools.cache
@@ -230,6 +230,8 @@ def _apart(stated: Array, size: float, scheme: Scheme) -> str | None:
         worst = int(np.nanargmax(away))
         return f"point {worst}, {stated[worst].tolist()}, lies far from all other points"
     a, b = _edges(scheme).T
+    if not len(a):
+        return None
     length = np.nan_to_num(np.linalg.norm(stated[a] - stated[b], axis=1))
     if length.max() > LONG * size:
         longest = int(length.argmax())
