@@ -431,8 +431,8 @@ def test_images_without_any_points_are_no_format(tmp_path):
 
 
 def test_unknown_format(tmp_path):
-    with pytest.raises(ValueError, match="unknown format 'wflw', expected one of 300w, "):
-        read("wflw", tmp_path)
+    with pytest.raises(ValueError, match="unknown format 'w300', expected one of 300w, "):
+        read("w300", tmp_path)
 
 
 # What only decoding finds

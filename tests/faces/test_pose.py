@@ -35,7 +35,7 @@ def test_a_turn_of_the_image_is_roll_alone(angles: tuple[float, float, float], t
 
 def test_a_mirrored_face_looks_the_other_way() -> None:
     points = np.random.default_rng(0).normal(0, 0.05, (20, 68, 2)) + seen((25, 10, 5))
-    mirrored = pose.estimate(ibug68().mirrored(points, 1))
+    mirrored = pose.estimate(ibug68().mirrored(points, 1), ibug68())
     assert mirrored == pytest.approx(pose.estimate(points, ibug68()) * [-1, 1, -1], abs=1e-6)
 
 

@@ -124,7 +124,11 @@ def write_tables(found: Sequence[Result], total: int) -> None:
 def write_curves(found: Sequence[Result], total: int, params: Params) -> None:
     """Draws NME against alpha and n_real and says what synthetic faces are worth in real ones, where these vary."""
     rows = tables.table(found, total)
-    if others := [key for key in rows[0] if key not in tables.COLUMNS and len({row[key] for row in rows} - {None}) > 1]:
+    if others := [
+        key
+        for key in rows[0]
+        if key not in tables.COLUMNS and not metrics.is_rate(key) and len({row[key] for row in rows} - {None}) > 1
+    ]:
         print(f"no curves are drawn, because they need one value of every other key, and {' and '.join(others)} varies")
         return
     normalizer = params.evaluation.normalizer

@@ -20,7 +20,6 @@ Names = npt.NDArray[np.str_]
 Key = tuple[str, float | None, int | None]
 """Strategy, alpha and number of real faces; None where they do not matter."""
 
-"""The column of the failure rate, by face size."""
 COLUMNS = ("strategy", "alpha", "n_real", "seed", "val_nme", "test_nme", "experiment")
 """The columns of `table`, beside one of the failure rate, such as `fr8`. What else was swept has columns of its own."""
 

@@ -48,6 +48,8 @@ class Format:
     """What such sets usually are."""
     scheme: str | None = None
     """The scheme that such sets usually have; None: the files tell, or the user."""
+    shallow: bool = False
+    """Only the folder itself is looked at, so that one above or below it may be meant."""
     detect: Callable[[Path], list[str]] | None = None
     """The names of the schemes that a folder's files fit."""
 
@@ -59,6 +61,7 @@ class Format:
 FORMATS: Mapping[str, Format] = {
     "300w": Format(
         read=w300.read,
+        shallow=True,
         scheme="ibug68",
         expected=f"folders {', '.join(OFFICIAL_300W)} (or some of them) with images and .pts files",
     ),
@@ -72,12 +75,14 @@ FORMATS: Mapping[str, Format] = {
     ),
     "dgfaces_v1": Format(
         read=dgfaces.read_v1,
+        shallow=True,
         scheme="ibug68",
         role="synthetic",
         expected="folders environment_*/camera_*/ with visible_spectrum_*.png and standard_keypoints.json",
     ),
     "dgfaces_v2": Format(
         read=dgfaces.read_v2,
+        shallow=True,
         scheme="ibug68",
         role="synthetic",
         expected="folders datapoint_*/camera/ with visible_spectrum_*.png and key_points/",
@@ -85,6 +90,7 @@ FORMATS: Mapping[str, Format] = {
     "dlib": Format(read=dlib_xml.read, detect=dlib_xml.detect, expected="XML files of imglab, and their images"),
     "facesynthetics": Format(
         read=facesynthetics.read,
+        shallow=True,
         scheme="ibug68",
         detect=facesynthetics.detect,
         role="synthetic",
@@ -159,13 +165,13 @@ def licence(format: str, name: str) -> str:  # noqa: A002
 
 def _advice(format: str, root: Path) -> str:  # noqa: A002
     """What to do about a folder without faces of a format: another format, another folder, or look for oneself."""
+    neighbours = [*filter(Path.is_dir, visible(root)), *root.resolve().parents[:2]] if FORMATS[format].shallow else []
+    for folder in neighbours:
+        if _holds(format, folder):
+            return f"{folder} does: use that path"
     for name in FORMATS:
         if _holds(name, root):
             return f"it holds {name}: use the format {name}"
-    below = [path for path in visible(root) if path.is_dir()]
-    for folder in [*below, *root.resolve().parents[:2]]:
-        if _holds(format, folder):
-            return f"{folder} does: use that path"
     return "the folder is empty" if not visible(root) else "check the path and the format"
 
 

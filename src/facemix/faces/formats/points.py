@@ -155,7 +155,7 @@ def _without_extent(points: Array, scheme: Scheme) -> str | None:
 
 
 @functools.cache
-def _edges(scheme: Scheme) -> Array:
+def _edges(scheme: Scheme) -> npt.NDArray[np.int64]:
     """Pairs of neighbours (m, 2) of the skeleton."""
     return np.array([pair for curve in scheme.skeleton for pair in curve.pairs()], dtype=np.int64).reshape(-1, 2)
 
