@@ -128,3 +128,17 @@ def test_no_pairs_and_no_points() -> None:
     assert adaptation.adapt(LabelAdapter(ibug68(), 4), nothing).shape == (0, 68, 2)
     with pytest.raises(ValueError, match="needs real training faces, found none; raise n_real"):
         adaptation.fit(nothing, nothing, scheme=ibug68(), settings=SETTINGS, seed=0, validate=lambda _: 0.0)
+
+
+def test_an_unlabelled_point_stays_one_and_spoils_no_other() -> None:
+    train = shapes(60, 6)
+    fitted = adaptation.fit(
+        train, widen(train), scheme=ibug68(), settings=SETTINGS, seed=0, validate=lambda a: -float(a.leave.weight.std())
+    )
+    partly = train.copy()
+    partly[3, 30] = np.nan  # the tip of the nose, which makes no box
+    whole, found = adaptation.adapt(fitted.adapter, train), adaptation.adapt(fitted.adapter, partly)
+    assert np.isnan(found[3, 30]).all() and np.isnan(found).sum() == 2
+    np.testing.assert_array_equal(np.delete(found, 3, axis=0), np.delete(whole, 3, axis=0))
+    rest = np.delete(np.arange(68), 30)
+    np.testing.assert_allclose(found[3, rest], whole[3, rest], atol=0.05 * np.ptp(train[3]))

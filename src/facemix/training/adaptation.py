@@ -59,14 +59,21 @@ def normalize(
 
 
 def adapt(adapter: LabelAdapter, points: npt.NDArray[np.floating]) -> Points:
-    """Points (n, K, 2) of any pixel frame taken to the real labelling convention, in the same frame."""
+    """Points (n, K, 2) of any pixel frame taken to the real labelling convention, in the same frame.
+
+    An unlabelled point, NaN, stays one; for the others' sake the adapter is shown the mean of that point in its place.
+    """
     if len(points) == 0:
         return points.astype(np.float32)
     unit, centre, side = normalize(points)
+    if (unlabelled := np.isnan(unit)).any():
+        known = np.where(unlabelled, 0, unit).sum(axis=0) / np.maximum((~unlabelled).sum(axis=0), 1)
+        unit = np.where(unlabelled, known, unit)
     adapter.eval()
     with torch.inference_mode():
         adapted = adapter(torch.from_numpy(unit.astype(np.float32))).double().numpy()
     found: Points = (centre + side * adapted).astype(np.float32)
+    found[unlabelled] = np.nan
     return found
 
 
