@@ -133,7 +133,12 @@ def test_no_pairs_and_no_points() -> None:
 def test_an_unlabelled_point_stays_one_and_spoils_no_other() -> None:
     train = shapes(60, 6)
     fitted = adaptation.fit(
-        train, widen(train), scheme=ibug68(), settings=SETTINGS, seed=0, validate=lambda a: -float(a.leave.weight.std())
+        train,
+        widen(train),
+        scheme=ibug68(),
+        settings=SETTINGS,
+        seed=0,
+        validate=lambda a: -float(a.leave.weight.detach().std()),
     )
     partly = train.copy()
     partly[3, 30] = np.nan  # the tip of the nose, which makes no box
