@@ -72,14 +72,14 @@ def filled(points: Floats) -> npt.NDArray[np.float64]:
 
     What no face has labelled lies in the middle of the face.
     """
-    unknown = np.isnan(points).any(axis=-1)
+    unknown = np.asarray(np.isnan(points).any(axis=-1))
     if not unknown.any():
         return points.astype(np.float64)
-    box = geometry.landmark_box(points)
-    upright = geometry.apply(geometry.crop_transform(box, 2, 1.0), points) - 0.5
+    to_box = geometry.crop_transform(geometry.landmark_box(points), 2, 1.0)
+    upright = geometry.apply(to_box, points) - 0.5
     mean = np.where(unknown[..., None], 0, upright).sum(axis=0) / np.maximum((~unknown).sum(axis=0), 1)[:, None]
     found = points.astype(np.float64)
-    for own, lacking, there in zip(found, unknown, geometry.invert(geometry.crop_transform(box, 2, 1.0)), strict=True):
+    for own, lacking, there in zip(found, unknown, geometry.invert(to_box), strict=True):
         own[lacking] = geometry.apply(there, mean + 0.5)[lacking]
     return found
 
