@@ -30,7 +30,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 def landmarker(adapted: bool = True, backbone: str = "test_efficientnet") -> Landmarker:
     torch.manual_seed(0)
-    adapter = LabelAdapter(ibug68(), 8) if adapted else None
+    adapter = LabelAdapter(ibug68(), ibug68(), 8) if adapted else None
     if adapter:
         torch.nn.init.normal_(adapter.leave.weight, std=0.02)
     network = LandmarkNet(ibug68(), backbone, SIZE, 16, mirror=True)

@@ -213,6 +213,7 @@ def _task(real: Pack, synthetic: Pack, rows: Rows, seed: int, params: Params) ->
         synthetic=synthetic,
         real_rows=None,
         synthetic_rows=rows,
+        held_out=None,
         base=None,
         adapter=None,
         behind={},

@@ -132,6 +132,24 @@ class Scheme:
         }  # fmt: skip
 
 
+def shared(one: Scheme, other: Scheme) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """The places (s,) in each of two schemes of the points that both name, in the order of the other one."""
+    places = {name: place for place, name in enumerate(one.points)}
+    pairs = [(places[name], place) for place, name in enumerate(other.points) if name in places]
+    found = np.array(pairs, dtype=np.int64).reshape(-1, 2)
+    return found[:, 0], found[:, 1]
+
+
+def in_scheme(points: npt.NDArray[np.floating], scheme: Scheme, other: Scheme) -> npt.NDArray[np.floating]:
+    """Points (..., K, 2) of a scheme as (..., M, 2) of another one: by their names, NaN where the first has no such."""
+    if scheme.points == other.points:
+        return points
+    own, theirs = shared(scheme, other)
+    found = np.full((*points.shape[:-2], len(other), 2), np.nan, dtype=points.dtype)
+    found[..., theirs, :] = points[..., own, :]
+    return found
+
+
 def names(folder: Path = FOLDER) -> list[str]:
     """The names of all schemes: built in, and the user's own in `folder`."""
     found = {path.stem for place in (BUILT_IN, folder) for path in place.glob("*.yaml")}
