@@ -100,14 +100,14 @@ def measure(landmarks: npt.NDArray[np.floating], scheme: Scheme, layout: Array |
 def _down(points: Array, scheme: Scheme, layout: Array) -> tuple[Array, npt.NDArray[np.bool_]]:
     """For each face the direction down (n, 2), in pixels for a unit of the layout, and whether it is clear."""
     middles, heights = (points + points[:, scheme.mirror]) / 2, (layout + layout[scheme.mirror])[:, 1] / 2
-    known = np.isfinite(middles).all(axis=-1)
+    known = np.asarray(np.isfinite(middles).all(axis=-1))
     weight = known / np.maximum(known.sum(axis=1, keepdims=True), 1)
     centred = heights - (weight * heights).sum(axis=1, keepdims=True)
     spread = (weight * centred**2).sum(axis=1)
     side = square_side(landmark_box(points))
     if np.ptp(heights) < _LEVEL:
         upright = side / np.ptp(layout, axis=0).max()
-        return np.stack([np.zeros_like(upright), upright], axis=-1), side > 0
+        return np.stack([np.zeros_like(upright), upright], axis=-1), np.asarray(side > 0)
     down = np.einsum("nk,nkd->nd", weight * centred, np.where(known[..., None], middles, 0))
     down /= np.maximum(spread, 1e-9)[:, None]
     height = np.hypot(*down.T) * np.ptp(heights)
