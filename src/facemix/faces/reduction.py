@@ -60,20 +60,43 @@ def reachable(source: Scheme) -> list[tuple[str, int, int]]:
     return sorted(found, key=lambda row: (-row[1] / row[2], row[0]))
 
 
+def sources(target: str) -> list[tuple[str, int]]:
+    """Other schemes that some point of `target` can be made from: name, points made; the most first.
+
+    Raises:
+        FacemixError: there is no such scheme.
+    """
+    scheme, derived = schemes.load(target), schemes.derived(target)
+    made = {name: sum(map(bool, groups(schemes.load(name), scheme, derived))) for name in schemes.names()}
+    found = [(name, count) for name, count in made.items() if count and name != target]
+    return sorted(found, key=lambda row: (-row[1], row[0]))
+
+
+def unknown_names(target: str) -> list[str]:
+    """Names in the derivations of a scheme that no known scheme has: a mistake, or of a scheme that is elsewhere.
+
+    Raises:
+        FacemixError: there is no such scheme.
+    """
+    known = {point for name in schemes.names() for point in schemes.load(name).points}
+    stated = (name for groups_ in schemes.derived(target).values() for group in groups_ for name in group)
+    return sorted(set(stated) - known)
+
+
 def reduced(face: Face, scheme: Scheme, made_of: Groups) -> Face:
     """The face with the points of another scheme.
 
     A mean is unlabelled where one of its points is, else hidden where one of them is.
     """
-    landmarks = np.full((len(scheme), 2), np.nan, dtype=np.float32)
-    states = np.full(len(scheme), UNLABELLED, dtype=np.uint8)
-    for i, group in enumerate(map(list, made_of)):
-        if group and (face.states[group] != UNLABELLED).all():
-            landmarks[i] = _mean(face.landmarks[group])
-            states[i] = HIDDEN if (face.states[group] == HIDDEN).any() else VISIBLE
+    landmarks = means(face.landmarks, made_of).astype(np.float32)
+    hidden = np.array([any(face.states[i] == HIDDEN for i in group) for group in made_of])
+    labelled = np.isfinite(landmarks).all(axis=1)
+    states = np.where(labelled, np.where(hidden, HIDDEN, VISIBLE), UNLABELLED).astype(np.uint8)
     return replace(face, landmarks=landmarks, states=states, scheme=scheme)
 
 
-def _mean(points: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    mean: npt.NDArray[np.float64] = points.astype(np.float64).mean(axis=0)
-    return mean
+def means(points: npt.NDArray[np.floating], made_of: Groups) -> npt.NDArray[np.float64]:
+    """Points (..., M, 2) of the new scheme from those (..., K, 2) of the old; NaN where one is or none is used."""
+    points = points.astype(np.float64)
+    unknown = np.full_like(points[..., 0, :], np.nan)
+    return np.stack([points[..., list(group), :].mean(axis=-2) if group else unknown for group in made_of], axis=-2)

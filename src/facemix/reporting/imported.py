@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 
 from facemix.errors import FacemixError
 from facemix.evaluation.metrics import face_size
-from facemix.faces import coordinates, geometry, offset, pose, schemes, sides
+from facemix.faces import coordinates, geometry, offset, pose, reduction, schemes, sides
 from facemix.faces.face import HIDDEN, UNLABELLED, BrokenFace, Face
 from facemix.faces.images import read_image
 from facemix.faces.parallel import on_all_cores
@@ -106,9 +106,19 @@ def warned(faces: Sequence[Face], sheet: Sequence[Face], layout: npt.NDArray[np.
     scheme = faces[0].scheme
     points = np.stack([face.landmarks for face in faces])
     sized = _spread(faces, SIZED)
-    found = sides.remarks(sides.measure(points, scheme, layout))
+    found = sides.remarks(_measured_sides(points, scheme, layout))
     found += coordinates.remarks(sized, _picture_sizes(sized))
     return [f"warning: {text}" for text in found + _shifted(sheet)]
+
+
+def _measured_sides(
+    points: npt.NDArray[np.floating], scheme: Scheme, layout: npt.NDArray[np.float64] | None
+) -> sides.Sides | None:
+    """By the points themselves, or, where these have no names or places, by those of a scheme that is made of them."""
+    if layout is None and (made := reduction.reachable(scheme)):
+        scheme, groups = reduction.between(scheme, made[0][0])
+        points, layout = reduction.means(points, groups), _layout(scheme)
+    return sides.measure(points, scheme, layout)
 
 
 def _shifted(faces: Sequence[Face]) -> list[str]:

@@ -27,7 +27,7 @@ _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _SIZES = ((30, 0.6), (DENSE, 0.45))
 """Points up to which numbers have a size; those of more are smaller."""
 _SMALLEST = 0.4
-_GAP = 1  # pixels around a number
+_GAP, _WIDE_GAP = 1, 7  # pixels around a number; around those of many points
 _POINT = 2.5
 
 
@@ -67,7 +67,7 @@ def placed(points: Points, side: int) -> dict[int, tuple[float, float]]:
     for x, y in points[known].round().astype(int).tolist():
         cv2.circle(taken, (x, y), 3, 1, -1)
     middle = points[known].mean(axis=0)
-    distances, size = _NEAR if len(points) > DENSE else _FAR, _size(len(points))
+    distances, gap, size = (_NEAR, _WIDE_GAP, _SMALLEST) if len(points) > DENSE else (_FAR, _GAP, _size(len(points)))
     angles = 2 * np.pi * np.arange(_DIRECTIONS) / _DIRECTIONS
     rays = np.stack([np.cos(angles), np.sin(angles)], axis=1)
     found = {}
@@ -75,10 +75,10 @@ def placed(points: Points, side: int) -> dict[int, tuple[float, float]]:
         outward = np.argsort(-rays @ (points[i] - middle), kind="stable")
         for x, y in (points[i] + distance * ray for distance in distances for ray in rays[outward]):
             width, height = _extent(str(i), size)
-            x0, y0 = round(x - width / 2) - _GAP, round(y - height / 2) - _GAP
-            x1, y1 = x0 + width + 2 * _GAP, y0 + height + 2 * _GAP
+            x0, y0 = round(x - width / 2), round(y - height / 2)
+            x1, y1 = x0 + width, y0 + height
             if x0 >= 0 and y0 >= 0 and x1 <= side and y1 <= side and not taken[y0:y1, x0:x1].any():
-                taken[y0:y1, x0:x1] = 1
+                taken[max(0, y0 - gap) : y1 + gap, max(0, x0 - gap) : x1 + gap] = 1
                 found[i] = (float(x), float(y))
                 break
     return found
