@@ -428,8 +428,10 @@ def _groups(value: list[Any]) -> tuple[tuple[str, ...], ...]:
 def _check_derived(value: object, known: Mapping[str, int], where: str) -> None:
     for point, groups in _mapping(value, where, "points with the names whose mean they are").items():
         _index(known, point, where)
-        here = f"{where}: {point}"
-        for group in _groups(_list(groups, here, "names of another scheme's points, or several lists of them")):
+        here, expected = f"{where}: {point}", "names of another scheme's points, or several lists of them"
+        if len({isinstance(group, list) for group in _list(groups, here, expected)}) > 1:
+            raise _refuse(here, groups, expected)
+        for group in _groups(groups):
             if not group:
                 raise _refuse(here, groups, "at least one name in each list")
             for name in group:
