@@ -56,6 +56,11 @@ def test_what_cannot_be_made_is_unlabelled() -> None:
     assert five.states.tolist() == [VISIBLE] * 3 + [UNLABELLED] * 2
 
 
+def test_a_point_of_the_same_name_comes_before_what_it_is_derived_from() -> None:
+    found = reduction.groups(IBUG68, FIVE[0], {"nose_tip": (("chin",),), "left_eye_centre": (("chin", "pupil"),)})
+    assert found == ((), (), (30,), (48,), (54,))
+
+
 def test_a_scheme_reduced_to_itself_stays() -> None:
     points = np.random.default_rng(0).uniform(1, 99, (68, 2))
     same = face(points, np.full(68, HIDDEN, dtype=np.uint8))

@@ -83,6 +83,18 @@ def test_single_pairs_in_another_order_are_named() -> None:
     assert "left_mouth_corner and right_mouth_corner" in sides.remarks(found)[0]
 
 
+def test_faces_are_upright_where_the_layout_is_level() -> None:
+    pair = schemes.parse({
+        "name": "pupils", "source": "a test", "points": ["left_pupil", "right_pupil"], "regions": {}, "skeleton": [],
+        "mirror": [["left_pupil", "right_pupil"]], "normalizer": "box_side",
+    }, "pupils")  # fmt: skip
+    layout = np.array([[0.9, 0.5], [0.1, 0.5]])
+    points = np.array([[[80.0, 20], [30, 22]]] * 6)
+    for seen, swapped in ((points, 0), (points[:, ::-1], 1)):
+        found = sides.measure(seen, pair, layout)
+        assert found is not None and found.swapped == swapped
+
+
 def test_unlabelled_points_are_left_out() -> None:
     scheme = schemes.ibug68()
     points = seen(scheme)[:, scheme.mirror]

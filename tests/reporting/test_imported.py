@@ -69,10 +69,11 @@ def test_face_sizes_and_poses_are_told(tmp_path: Path) -> None:
 
 def test_what_is_missing_is_told_by_region_the_worst_first(tmp_path: Path) -> None:
     states = np.full(68, VISIBLE)
-    states[0], states[36], states[37] = HIDDEN, UNLABELLED, UNLABELLED
+    states[[0, 1, 2, 48]], states[[36, 37, 10]] = HIDDEN, UNLABELLED
     lines = imported.described(faces(tmp_path, 2, states=states))
     assert "no face has one" in lines[0] and "cannot be told" in lines[1]
-    assert lines[2] == f"unlabelled: eyes {2 / 12:.1%}" and lines[3] == f"hidden: jaw {1 / 17:.1%}"
+    assert lines[2] == f"unlabelled: eyes {2 / 12:.1%}, jaw {1 / 17:.1%}"
+    assert lines[3] == f"hidden: jaw {3 / 17:.1%}, mouth {1 / 20:.1%}"
 
 
 def test_a_mirrored_set_is_warned_of(tmp_path: Path) -> None:
@@ -126,6 +127,11 @@ def test_numbers_of_many_points_are_thinned_out_but_spread() -> None:
     assert 60 < len(found) < 400
     quarters = {(points[i, 0] > 450, points[i, 1] > 450) for i in found}
     assert len(quarters) == 4
+
+
+def test_numbers_go_first_to_points_far_from_each_other() -> None:
+    points = np.stack([np.arange(9.0), np.zeros(9)], axis=1)
+    assert numbered._far_first(points, np.arange(9))[:3] == [0, 8, 4]
 
 
 def test_unlabelled_points_have_no_number(tmp_path: Path) -> None:

@@ -82,6 +82,19 @@ def test_points_that_cannot_be_made_are_named(project, tmp_path, capsys):
     assert not (tmp_path / "pts").exists()
 
 
+def test_faces_of_which_too_little_is_left_are_named(tmp_path):
+    (tmp_path / "bodies").mkdir()
+    assert cv2.imwrite(str(tmp_path / "bodies/a.png"), np.zeros((64, 64, 3), np.uint8))
+    (tmp_path / "bodies/points.csv").write_text(
+        "image,nose_x,nose_y,left_hip_x,left_hip_y,right_eye_x,right_eye_y\na.png,20,10,30,50,,\na.png,22,12,30,50,9,9\n"
+    )
+    arguments = {"format": "csv", "source_scheme": "coco17", "scheme": "five"}
+    with pytest.raises(FacemixError, match="a/0: 1 labelled points of the scheme five"):
+        convert(str(tmp_path / "bodies"), "csv", tmp_path / "out", **arguments)
+    convert(str(tmp_path / "bodies"), "csv", tmp_path / "out", skip_broken=True, **arguments)
+    assert [face.id for face in read("csv", tmp_path / "out")] == ["a/1"]
+
+
 def test_the_offset_of_a_source_is_in_what_is_written(project, tmp_path):
     config.update_params(
         project / "params.yaml", {"sources.real": [{"name": "300w", "format": "300w", "offset": [-1, 2]}]}

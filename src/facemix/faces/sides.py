@@ -18,7 +18,7 @@ CLEAR = 0.9
 """Share of faces in which partners have to have changed places."""
 
 _NARROW = 0.1  # of the layout: partners that lie nearer say little
-_LEVEL = 0.05  # of the layout: where all middles are level, they do not tell what is down
+_LEVEL = 0.05  # of the layout: points that are all level do not tell what is down
 _FLAT = 0.3  # height / longer side of a face below which it is not clear what is down
 
 
@@ -67,9 +67,9 @@ def _left(scheme: Scheme, i: int, j: int, layout: Array | None) -> int | None:
 def measure(landmarks: npt.NDArray[np.floating], scheme: Scheme, layout: Array | None) -> Sides | None:
     """What the faces of a set say; None without layout or mirror pairs, or with too few faces from the front.
 
-    The middles of mirror pairs, and points without a partner, stay where they are when sides are swapped. They tell
-    what is down in a face, however it is rotated in the picture. Seen from the front, left partners then lie to the
-    viewer's right. Where the middles are level in the layout, faces are taken to be upright.
+    Partners are of one height in the layout, so what is down in a face, however it is rotated in the picture, is told
+    by all points alike, whether sides are swapped or not. Seen from the front, left partners then lie to the viewer's
+    right. Where the layout is level, faces are taken to be upright.
 
     Args:
         landmarks: (n, K, 2) x, y in pixels, y down; NaN where unlabelled.
@@ -80,7 +80,7 @@ def measure(landmarks: npt.NDArray[np.floating], scheme: Scheme, layout: Array |
     if layout is None or not len(pairs):
         return None
     points = landmarks.astype(np.float64)
-    down, clear = _down(points, scheme, layout)
+    down, clear = _down(points, layout)
     across = np.stack([down[:, 1], -down[:, 0]], axis=-1)  # of the length of `down`: pixels for a unit of the layout
     typical = np.abs(layout[pairs[:, 0], 0] - layout[pairs[:, 1], 0])
     pairs, typical = pairs[typical >= _NARROW], typical[typical >= _NARROW]
@@ -97,10 +97,10 @@ def measure(landmarks: npt.NDArray[np.floating], scheme: Scheme, layout: Array |
     )
 
 
-def _down(points: Array, scheme: Scheme, layout: Array) -> tuple[Array, npt.NDArray[np.bool_]]:
+def _down(points: Array, layout: Array) -> tuple[Array, npt.NDArray[np.bool_]]:
     """For each face the direction down (n, 2), in pixels for a unit of the layout, and whether it is clear."""
-    middles, heights = (points + points[:, scheme.mirror]) / 2, (layout + layout[scheme.mirror])[:, 1] / 2
-    known = np.asarray(np.isfinite(middles).all(axis=-1))
+    heights = layout[:, 1]
+    known = np.asarray(np.isfinite(points).all(axis=-1))
     weight = known / np.maximum(known.sum(axis=1, keepdims=True), 1)
     centred = heights - (weight * heights).sum(axis=1, keepdims=True)
     spread = (weight * centred**2).sum(axis=1)
@@ -108,7 +108,7 @@ def _down(points: Array, scheme: Scheme, layout: Array) -> tuple[Array, npt.NDAr
     if np.ptp(heights) < _LEVEL:
         upright = side / np.ptp(layout, axis=0).max()
         return np.stack([np.zeros_like(upright), upright], axis=-1), np.asarray(side > 0)
-    down = np.einsum("nk,nkd->nd", weight * centred, np.where(known[..., None], middles, 0))
+    down = np.einsum("nk,nkd->nd", weight * centred, np.where(known[..., None], points, 0))
     down /= np.maximum(spread, 1e-9)[:, None]
     height = np.hypot(*down.T) * np.ptp(heights)
     clear = np.asarray((height > _FLAT * side) & (spread > 1e-9))
