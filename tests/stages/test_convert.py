@@ -82,6 +82,15 @@ def test_points_that_cannot_be_made_are_named(project, tmp_path, capsys):
     assert not (tmp_path / "pts").exists()
 
 
+def test_where_several_schemes_fit_a_folder_it_is_asked_which(tmp_path):
+    (tmp_path / "points.json").write_text(json.dumps({
+        "images": [], "categories": [],
+        "annotations": [{"keypoints": [0] * 51, "face_kpts": [0] * 204}],
+    }))  # fmt: skip
+    with pytest.raises(FacemixError, match="coco17 and ibug68 fit its points; say which with --source-scheme NAME"):
+        convert(str(tmp_path), "csv", tmp_path / "out", format="coco")
+
+
 def test_faces_of_which_too_little_is_left_are_named(tmp_path):
     (tmp_path / "bodies").mkdir()
     assert cv2.imwrite(str(tmp_path / "bodies/a.png"), np.zeros((64, 64, 3), np.uint8))

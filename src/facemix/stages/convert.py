@@ -17,7 +17,7 @@ from facemix import config
 from facemix.errors import FacemixError
 from facemix.faces import reduction, schemes, sources, writing
 from facemix.faces.face import UNLABELLED, VISIBLE, BrokenFace, Face
-from facemix.faces.formats import fitting
+from facemix.faces.formats import FORMATS, fitting
 from facemix.faces.parallel import on_all_cores
 from facemix.faces.schemes import Scheme
 from facemix.faces.writing import WRITERS, Item
@@ -101,7 +101,7 @@ def _take_images(pairs: Sequence[tuple[Path, Path]], link: bool) -> None:
     def take(pair: tuple[Path, Path]) -> None:
         image, target = pair
         if link:
-            target.symlink_to(image.absolute())
+            target.symlink_to(image.resolve())  # the original, though the source may be of links and go away
         else:
             shutil.copyfile(image, target)
 
@@ -148,6 +148,9 @@ def _found(
     """The faces of what the user named, and the broken ones."""
     path = Path(source)
     if format is not None:
+        fit = FORMATS[format].fitting(path) if format in FORMATS and path.is_dir() else []
+        if len(fit) > 1 and not source_scheme:
+            raise FacemixError(f"{source}: {' and '.join(fit)} fit its points; say which with --source-scheme NAME")
         own = config.Source(name="folder", format=format, scheme=source_scheme)
         return _of_folder(own, path, "real")
     params = config.load() if config.PARAMS_FILE.exists() else None
