@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from facemix import config
 from facemix.benchmarks.speed import step_flops
-from facemix.faces.landmarks import N_POINTS
+from facemix.faces.schemes import ibug68
 from facemix.strategies import STRATEGIES
 from facemix.training import loss, state, tasks
 from facemix.training.model import STRIDE, LandmarkNet
@@ -41,12 +41,12 @@ class Regression(LandmarkNet):
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
-        self.points = nn.Linear(self.backbone.feature_info.channels()[-1], 2 * N_POINTS)
+        self.points = nn.Linear(self.backbone.feature_info.channels()[-1], 2 * len(ibug68()))
         del self.lateral, self.merge, self.heatmaps, self.offsets
 
     def forward(self, images: Tensor) -> Any:
         features = self.backbone((images - self.mean) / self.deviation)[-1].mean(dim=(2, 3))
-        points = (self.points(features).reshape(-1, N_POINTS, 2) + 0.5) * self.input_size
+        points = (self.points(features).reshape(-1, len(ibug68()), 2) + 0.5) * self.input_size
         return (points, None) if self.training else points
 
 

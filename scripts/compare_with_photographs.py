@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 from facemix.config import RENDERED
 from facemix.faces import packs, pose
+from facemix.faces.schemes import ibug68
 
 Points = npt.NDArray[np.float64]
 Image = npt.NDArray[np.uint8]
@@ -146,7 +147,7 @@ def proportions(points: Points) -> dict[str, Points]:
     brows = [(points[:, k] + points[:, k + 4]) / 2 - points[:, k + 2] for k in (17, 22)]
     eyes = [(between(k + 1, k + 5) + between(k + 2, k + 4)) / 2 / between(k, k + 3) for k in (36, 42)]
     corners = (points[:, 48] + points[:, 54]) / 2
-    yaw, pitch, roll = pose.estimate(points).T
+    yaw, pitch, roll = pose.estimate(points, ibug68()).T
     return {
         "width of the face": between(0, 16),
         "width of the jaw": between(4, 12),

@@ -1,9 +1,10 @@
 """Makes the pictures of docs/ that show the generator's faces.
 
-    python scripts/make_pictures.py [sheet] [points] [extremes]
+    python scripts/make_pictures.py [sheet] [points] [extremes] [tables]
 
 `sheet` is a contact sheet of 48 faces (docs/faces.jpg), `points` shows 16 of them with their points by both conventions
-and their segmentation (docs/faces_points.jpg), `extremes` every point on extreme faces (docs/extremes/).
+and their segmentation (docs/faces_points.jpg), `extremes` every point on extreme faces (docs/extremes/),
+`tables` every scheme that can be rendered, from three sides (docs/label_tables.png).
 """
 
 import argparse
@@ -14,13 +15,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from facemix.render import tables
 from facemix.render.population import POPULATIONS, Person, person
 from facemix.render.studio import RenderedFace, Studio, landmarks, sit
 
+PICTURES = ("sheet", "points", "extremes", "tables")
 DOCS = Path(__file__).parents[1] / "docs"
 SEED = 2022
 SIZE = 256
-LARGE = 512
+MIDDLE, LARGE = 400, 512
 PALETTE = np.array(
     [[40, 40, 40], [224, 172, 140], [92, 58, 40], [80, 150, 230], [200, 60, 70], [90, 160, 90], [230, 190, 60]],
     np.uint8,
@@ -35,6 +38,7 @@ SMILE = {
 }
 BLINK = {"expression/eyeBlinkLeft": 1.0, "expression/eyeBlinkRight": 1.0}
 EXPRESSIONS = {"neutral": {}, "open_jaw": JAW_OPEN, "smile": SMILE, "blink": BLINK}
+SIDES = (0.0, 35.0, 85.0)  # yaw of the faces that show label tables
 YAWS = (-75.0, -45.0, 45.0, 75.0)
 CORNERS = {  # of the shape space: each with every other local shape at its own end
     "young_woman_slim": {
@@ -63,10 +67,10 @@ CORNERS = {  # of the shape space: each with every other local shape at its own 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("pictures", nargs="*", help="default: all of sheet, points and extremes")
-    wanted = parser.parse_args().pictures or ["sheet", "points", "extremes"]
-    if not set(wanted) <= {"sheet", "points", "extremes"}:
-        parser.error(f"found {' '.join(wanted)}, expected some of: sheet, points, extremes")
+    parser.add_argument("pictures", nargs="*", help="default: all")
+    wanted = parser.parse_args().pictures or list(PICTURES)
+    if not set(wanted) <= set(PICTURES):
+        parser.error(f"found {' '.join(wanted)}, expected some of: {', '.join(PICTURES)}")
     if "sheet" in wanted or "points" in wanted:
         studio = Studio(SIZE)
         faces = [
@@ -79,6 +83,8 @@ def main() -> None:
             write(DOCS / "faces_points.jpg", tiled(list(explained(studio, faces[:16])), columns=4), quality=88)
     if "extremes" in wanted:
         extremes(Studio(LARGE))
+    if "tables" in wanted:
+        label_tables(Studio(MIDDLE))
 
 
 def explained(studio: Studio, faces: Sequence[RenderedFace]) -> Iterable[np.ndarray]:
@@ -98,6 +104,25 @@ def extremes(studio: Studio) -> None:
         show(studio, f"yaw_{yaw:+.0f}", dataclasses.replace(plain, yaw=yaw, torso_yaw=0.55 * yaw))
     for name, identity in CORNERS.items():
         show(studio, name, dataclasses.replace(plain, identity=identity, male=float("-male" in str(identity))))
+
+
+def label_tables(studio: Studio) -> None:
+    """A row a scheme, turned further from left to right: green what can be seen, magenta what is hidden."""
+    images = []
+    for name in tables.names():
+        studio.table = tables.load(name)
+        for yaw in SIDES:
+            turned = dataclasses.replace(plain_person(), yaw=yaw, torso_yaw=0.55 * yaw)
+            face = studio.photograph(sit(studio.head, turned, MIDDLE), "mesh")
+            visible = np.array(face.record["visible"])
+            pointed = with_points(face.image, face.landmarks[~visible], ANNOTATOR)
+            images.append(with_points(pointed, face.landmarks[visible], MESH))
+    write(DOCS / "label_tables.png", few_colours(tiled(images, columns=len(SIDES))))
+
+
+def few_colours(image: np.ndarray) -> np.ndarray:
+    """The picture in 5 bits a colour: half the size as a PNG."""
+    return image & 0b11111000
 
 
 def plain_person() -> Person:
@@ -170,9 +195,9 @@ def tiled(images: Sequence[np.ndarray], columns: int) -> np.ndarray:
     return np.vstack([np.hstack(images[row : row + columns]) for row in range(0, len(images), columns)])
 
 
-def write(path: Path, image: np.ndarray, quality: int) -> None:
+def write(path: Path, image: np.ndarray, quality: int | None = None) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(path), image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+    cv2.imwrite(str(path), image[..., ::-1], [] if quality is None else [cv2.IMWRITE_JPEG_QUALITY, quality])
     print(path)
 
 

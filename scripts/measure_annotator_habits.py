@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from facemix.config import RENDERED
 from facemix.faces import packs
-from facemix.faces.landmarks import MIRROR
+from facemix.faces.schemes import ibug68
 from facemix.render import labels, studio
 from facemix.render.head import Head
 from facemix.render.population import POPULATIONS, person
@@ -34,7 +34,7 @@ def upright(points: Points) -> Points:
     turned = np.stack([x, np.stack([-x[:, 1], x[:, 0]], 1)], 1)
     faces = np.einsum("nij,nkj->nki", turned, points - ((left + right) / 2)[:, None]) / width[:, None, None]
     faces = faces[np.abs(faces[:, 30, 0]) < FRONTAL]
-    both: Points = (faces * [-1, 1] + faces[:, MIRROR]) / 2
+    both: Points = (faces * [-1, 1] + faces[:, ibug68().mirror]) / 2
     return both
 
 

@@ -32,7 +32,7 @@ from facemix.evaluation import metrics
 from facemix.faces import contours, formats, geometry
 from facemix.faces.face import Face
 from facemix.faces.images import read_image
-from facemix.faces.landmarks import MIRROR, N_POINTS, REGIONS
+from facemix.faces.schemes import ibug68
 from facemix.files import whole_file, write_table
 
 Doubles = npt.NDArray[np.float64]
@@ -122,11 +122,11 @@ def deviations(both: Doubles) -> Doubles:
     Args:
         both: (2, n, 68, 2) pixels.
     """
-    size = metrics.NORMALIZERS["outer_eye"](both[0])[:, None, None]
+    size = metrics.face_size(both[0], ibug68())[:, None, None]
     deviation = (both[1] - both[0]) / size / np.sqrt(2)
     tangent = contours.tangents(both.mean(axis=0))
     parts = np.stack([(deviation * axis).sum(axis=-1) for axis in (tangent, contours.across(tangent))], axis=-1)
-    return np.concatenate([parts, parts[:, MIRROR]])
+    return np.concatenate([parts, parts[:, ibug68().mirror]])
 
 
 def spread(parts: Doubles) -> Doubles:
@@ -148,23 +148,23 @@ def simulated_nme(sigma: Doubles, n: int = 10_000) -> float:
 
     Neighbours are drawn independently, which changes the spread of a face's NME but not its mean.
     """
-    draws = np.random.default_rng(0).standard_normal((n, 2, N_POINTS, 2)) * sigma
+    draws = np.random.default_rng(0).standard_normal((n, 2, len(ibug68()), 2)) * sigma
     return 100 * float(np.linalg.norm(draws[:, 1] - draws[:, 0], axis=-1).mean())
 
 
 def face_offset(both: Doubles) -> Doubles:
     """Standard deviation (2,) in % of one annotation's mean point in x and y, as in `spread`."""
-    size = metrics.NORMALIZERS["outer_eye"](both[0])[:, None]
+    size = metrics.face_size(both[0], ibug68())[:, None]
     return 100 * spread((both[1] - both[0]).mean(axis=1) / size / np.sqrt(2))
 
 
 def report(both: Doubles, parts: Doubles, sigma: Doubles) -> None:
     """Prints what was measured."""
-    nme = metrics.nme(both[1], both[0])
+    nme = metrics.nme(both[1], both[0], ibug68())
     print(f"{len(nme)} pairs: NME {nme.mean():.2f} mean, {np.median(nme):.2f} median; in % of the outer-eye distance")
     print(f"two simulated annotators: NME {simulated_nme(sigma):.2f} mean\n")
     print("standard deviation of one annotation, %    along  across")
-    for name, points in REGIONS.items():
+    for name, points in ibug68().regions.items():
         along, across = 100 * sigma[list(points)].mean(axis=0)
         print(f"{name:40s} {along:7.2f} {across:7.2f}")
     print("\ncorrelation of neighbours            along: lag 1  lag 2    across: lag 1  lag 2")

@@ -22,8 +22,8 @@ import numpy.typing as npt
 
 from facemix.evaluation import metrics
 from facemix.faces import geometry, packs
-from facemix.faces.landmarks import mirror
 from facemix.faces.packs import Pack
+from facemix.faces.schemes import ibug68
 from facemix.training.landmarker import Landmarker
 from facemix.training.predictions import predict_pack
 
@@ -37,7 +37,7 @@ def offsets(
     """
     true = pack.landmarks[rows].astype(float)
     size = pack.images.shape[2]
-    opposite = mirror(true, size)
+    opposite = ibug68().mirrored(true, size)
     turned = detector.predict_each(
         (np.ascontiguousarray(pack.images[row, :, ::-1]) for row in rows), geometry.landmark_box(opposite)
     )
@@ -69,7 +69,7 @@ def main() -> None:
         share = (100 * found / unit)[chosen].mean()
         print(f"{subset:20}{n:7}{found[chosen].mean():12.2f}{error:7.2f}{share:30.2f}")
     moved = predicted + [1, 0] * (found.mean() * pack.transforms[rows, 0, 0])[:, None, None]
-    before, after = (metrics.nme(points, pack.landmarks[rows]).mean() for points in (predicted, moved))
+    before, after = (metrics.nme(points, pack.landmarks[rows], pack.scheme).mean() for points in (predicted, moved))
     print(f"\nNME {before:.2f}, with all predictions moved by {found.mean():.2f} px {after:.2f}")
 
 

@@ -176,7 +176,7 @@ MUTATIONS = (
     Mutation(
         what="adapter: a mirrored face keeps the names of its points",
         file="training/adaptation.py",
-        old="return points[:, torch.from_numpy(MIRROR.copy())] * ",
+        old="return points[:, torch.from_numpy(scheme.mirror.copy())] * ",
         new="return points * ",
         tests="tests/training/test_adaptation.py",
     ),
@@ -239,8 +239,8 @@ MUTATIONS = (
     Mutation(
         what="NME in % of the predicted face's size",
         file="evaluation/metrics.py",
-        old="size = NORMALIZERS[normalizer](truth)",
-        new="size = NORMALIZERS[normalizer](predicted)",
+        old="size = face_size(truth, scheme, name)",
+        new="size = face_size(predicted, scheme, name)",
         tests=METRICS,
     ),
     Mutation(

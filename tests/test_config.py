@@ -42,7 +42,7 @@ def content() -> Any:
         (lambda c: c["training"].update(device="gpu"), "training.device: found 'gpu', expected one of auto, cpu, cuda"),
         (lambda c: c["training"].update(compile=1), "training.compile: found 1, expected true or false"),
         (lambda c: c["model"].update(input_size=100), "model.input_size: found 100, expected a multiple of 16"),
-        (lambda c: c["evaluation"].update(normalizer="outer-eye"), r"did you mean 'outer_eye'\?"),
+        (lambda c: c["evaluation"].update(normalizer=""), "the name of a face size"),
         (lambda c: c["training"].update(batch_size=1), "training.batch_size: found 1, expected at least 2: batch norm"),
         (
             lambda c: c["training"].update(warmup_steps=481),

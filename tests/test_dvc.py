@@ -25,7 +25,7 @@ STALE = {
     "faces/order.py": PACKS | {"leaks"} | TRAININGS | FIGURES,
     "faces/packs.py": TRAININGS | {"leaks"} | FIGURES,
     "faces/geometry.py": PACKS | {"leaks"} | TRAININGS | FIGURES,
-    "faces/landmarks.py": {"render", "leaks"} | PACKS | TRAININGS | FIGURES,
+    "faces/schemes.py": {"render", "leaks"} | PACKS | TRAININGS | FIGURES,
     "faces/contours.py": {"render", "leaks"} | PACKS | TRAININGS | FIGURES,
     "faces/formats/*": PACKS | {"leaks"} | TRAININGS | FIGURES,
     "faces/face.py": PACKS | {"leaks"} | TRAININGS | FIGURES,

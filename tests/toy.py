@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from facemix import config
-from facemix.faces.landmarks import REGIONS
+from facemix.faces.schemes import ibug68
 
 NO_RENDERS = config.Render(
     synthetic=config.RenderedSet(n=0, seed=0, image_size=64, population={}),
@@ -80,7 +80,7 @@ def face(
     grain = cv2.GaussianBlur(np.random.default_rng(round(1e6 * points[0, 0])).standard_normal((size, size)), (0, 0), 2)
     image = np.clip(image + 20 * grain[..., None] / grain.std(), 0, 255).astype(np.uint8)  # no two look alike
     labelled = points.copy()
-    outline = list(REGIONS["jaw"])
+    outline = list(ibug68().regions["jaw"])
     labelled[outline] = points[30] + jaw * (points[outline] - points[30])
     return image, labelled.astype(np.float32)
 

@@ -4,7 +4,9 @@ import numpy as np
 
 import toy
 from facemix.faces import geometry
+from facemix.faces.face import VISIBLE
 from facemix.faces.packs import Pack
+from facemix.faces.schemes import ibug68
 
 SIZE, MARGIN = 64, 2.0
 
@@ -18,6 +20,8 @@ def pack(n: int = 40) -> Pack:
     return Pack(
         images=np.repeat(image[None], n, axis=0),
         landmarks=np.repeat(points[None], n, axis=0).astype(np.float32),
+        states=np.full((n, 68), VISIBLE, dtype=np.uint8),
+        scheme=ibug68(),
         ids=np.array([f"toy/{i}" for i in range(n)]),
         subsets=np.full(n, "toy"),
         photos=np.array([f"toy/{i}" for i in range(n)]),

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from facemix.evaluation import metrics
+from facemix.faces.schemes import ibug68
 from facemix.verdict.comparison import Trained
 
 FACES = [f"f{i:02d}" for i in range(40)]
@@ -15,11 +16,18 @@ def trained(strategy: str, seed: int, errors: Any, normalizer: str = "outer_eye"
     """A training whose errors are known."""
     nme = np.asarray(errors, np.float64)
     test = {"nme": float(nme.mean()), "regions": {"jaw": float(nme.mean())}, "subsets": {"lfpw": float(nme.mean())}}
-    test |= metrics.rates(nme, normalizer)
+    thresholds = metrics.thresholds(ibug68(), normalizer)
+    test |= metrics.rates(nme, thresholds)
     about = {
         "strategy": strategy,
         "seed": seed,
-        "metrics": {"normalizer": normalizer, "val": {"nme": float(nme.mean()) + 1}, "test": test},
+        "metrics": {
+            "scheme": "ibug68",
+            "normalizer": normalizer,
+            "thresholds": list(thresholds),
+            "val": {"nme": float(nme.mean()) + 1},
+            "test": test,
+        },
         "errors": dict(zip(FACES, nme.tolist(), strict=False)),
         "photos": {face: face for face in FACES[: len(nme)]},
         "box_jitter": {0.0: float(nme.mean()), 0.1: 2 * float(nme.mean())},

@@ -41,9 +41,11 @@ def choose_backend(backend: str) -> tuple[str, str | None]:
 
 
 class Studio:
-    def __init__(self, size: int, backend: str = "auto") -> None:
+    def __init__(self, size: int, backend: str = "auto", table: Any = None) -> None:
         assert backend in ("llvm", "scalar"), "the choice was made before"
         self.size = size
+        self.points = len(table.scheme) if table else 68
+        """How many of the face's points are labelled."""
 
     def shoot(self, population: Any, seed: int, index: int, labels: str) -> RenderedFace:
         if not isinstance(population, Population):  # the generator's own
@@ -59,8 +61,8 @@ class Studio:
             "age": float(rng.uniform(5, 90)),
             "glasses": bool(rng.random() < population.glasses),
             "hair": str(rng.choice(["bald", "long"])),
-            "visible": (rng.random(68) < 0.9).tolist(),
+            "visible": (rng.random(68) < 0.9).tolist()[: self.points],
             "light": np.float32(0.5),
         }
         segmentation = (image[..., 0] > 128).astype(np.uint8)
-        return RenderedFace(image, points.astype(np.float64), segmentation, record)
+        return RenderedFace(image, points[: self.points].astype(np.float64), segmentation, record)

@@ -21,6 +21,7 @@ import torch
 
 import toy
 from facemix import config
+from facemix.faces.schemes import ibug68
 from facemix.training import loop, processes
 from facemix.training.batches import MixedBatches, TrainingSet
 from facemix.training.loop import Result
@@ -56,7 +57,7 @@ def run(
     dtype: torch.dtype = torch.float32,
 ) -> Result:
     torch.manual_seed(seed)
-    model = LandmarkNet("mobilenetv3_small_050", 48, width).to(dtype)
+    model = LandmarkNet(ibug68(), "mobilenetv3_small_050", 48, width).to(dtype)
     batches = MixedBatches(faces, faces, alpha=0.5, batch_size=settings.batch_size, seed=seed)
     advance = State.advance
 
@@ -65,6 +66,7 @@ def run(
         advance(state, *arguments)
 
     recipe = loop.Recipe(
+        mirror_order=ibug68().mirror,
         batches=batches,
         context=1.2,
         input_size=48,

@@ -51,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
 def _data_commands(commands: Any) -> None:
     """Faces: bringing, rendering, packing and checking them."""
     command = commands.add_parser("import", help="check a folder of faces and add it to the experiment")
-    command.add_argument("format", help="300w, dgfaces_v1, dgfaces_v2 or facesynthetics")
+    command.add_argument("format", help="300w, coco, csv, wflw and others: see docs/data.md")
     command.add_argument("path", type=Path, help="the folder as you downloaded it")
     command.add_argument("--name", help="its name under data/sources/ROLE (default: 300w, or the folder's own name)")
     command.add_argument("--role", choices=("real", "synthetic"), help="default: by the format")
@@ -62,6 +62,8 @@ def _data_commands(commands: Any) -> None:
         help="a regular expression that finds the name of the photograph in a face's id (its path without suffix): "
         "first group, or the whole match (default: names such as 0012_1 and 0012_2 are faces of one)",
     )
+    command.add_argument("--scheme", help="the landmark scheme (default: that of the format, or what the files say)")
+    command.add_argument("--skip-broken", action="store_true", help="leave broken faces out, and list them")
     command.set_defaults(run=_import)
 
     command = commands.add_parser("prepare", help="decode and crop all sources of a role into one pack")
@@ -98,6 +100,7 @@ def _render_command(commands: Any) -> None:
         choices=("mesh", "annotator"),
         help="points of the mesh, or where a person would click (default: mesh for synthetic, annotator for stand_in)",
     )
+    command.add_argument("--scheme", metavar="NAME", help="which points, such as wflw98 or dense (default: ibug68)")
     command.add_argument(
         "--population", type=Path, metavar="YAML", help="distributions to change, such as `glasses: 0.5`"
     )
@@ -221,7 +224,7 @@ def _model_commands(commands: Any) -> None:
     command = commands.add_parser(
         "predict",
         help="find the landmarks of faces in images",
-        description="Finds the 68 landmarks of each boxed face and prints them as JSON. Without boxes each image is "
+        description="Finds the landmarks of each boxed face and prints them as JSON. Without boxes each image is "
         "treated as one face that fills it.",
     )
     command.add_argument("images", type=Path, nargs="+", metavar="IMAGE")
@@ -304,6 +307,8 @@ def _import(options: argparse.Namespace) -> None:
         role=options.role,
         link=options.link,
         group=options.group,
+        scheme=options.scheme,
+        skip_broken=options.skip_broken,
     )
 
 

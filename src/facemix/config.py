@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from facemix.errors import FacemixError
-from facemix.evaluation.metrics import NORMALIZERS
 from facemix.files import read_text, whole_file
 
 PARAMS_FILE = Path("params.yaml")
@@ -51,6 +50,10 @@ class Source:
     """A regular expression that finds in a face's id what names its photograph; without it, the names' usual look."""
     offset: tuple[float, float] | None = None
     """Pixels, x and y, that are added to every point of the set; without it, points stay where the files put them."""
+    scheme: str | None = None
+    """The landmark scheme of its points; without it, that of the format."""
+    skip_broken: bool | None = None
+    """Broken faces are left out; without it, they stop what reads the set."""
 
     def __post_init__(self) -> None:
         if self.group is not None:
@@ -86,6 +89,8 @@ class RenderedSet:
     """Side of a picture in pixels."""
     population: Mapping[str, object]
     """What differs from the set's own distributions: keys of `facemix.render.population.Population`."""
+    scheme: str | None = None
+    """Which points are labelled; not set: ibug68."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -228,7 +233,8 @@ class Evaluation:
     """The face size under the NME."""
 
     def __post_init__(self) -> None:
-        _choice(self.normalizer, "evaluation.normalizer", tuple(NORMALIZERS))
+        # Which there are, the scheme of the real faces says.
+        _require(bool(self.normalizer), "evaluation.normalizer", self.normalizer, "the name of a face size, or auto")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -11,7 +11,7 @@ from facemix import config
 from facemix.benchmarks import speed, usual_loader
 from facemix.config import Augmentation
 from facemix.faces import geometry
-from facemix.faces.landmarks import MIRROR
+from facemix.faces.schemes import ibug68
 from facemix.training import augment
 
 NOTHING = Augmentation(rotation=0, scale=0, shift=0, mirror=0, colour=0, grey=0, blur=0, noise=0, occlusion=0)
@@ -44,7 +44,7 @@ def as_a_batch(
     generator = torch.Generator().manual_seed(0)
     boxes = torch.from_numpy(geometry.landmark_box(landmarks.numpy()).astype(np.float32))
     changes = augment.draw(boxes, crops.shape[1], context=CONTEXT, size=SIZE, settings=settings, generator=generator)
-    images, points = augment.apply(crops, landmarks, changes, SIZE)
+    images, points = augment.apply(crops, landmarks, changes, SIZE, torch.from_numpy(ibug68().mirror.copy()))
     return images.numpy(), points.numpy()
 
 
@@ -82,7 +82,7 @@ def test_points_stay_where_they_are_in_the_photograph() -> None:
         x, y = np.round(moved).astype(int).T
         seen = (x >= 0) & (x < SIZE) & (y >= 0) & (y < SIZE)
         here = image[:2, y[seen], x[seen]].T * 255 / 4
-        plain, mirrored = (np.abs(here - LANDMARKS[order][seen]).max() for order in (np.arange(68), MIRROR))
+        plain, mirrored = (np.abs(here - LANDMARKS[order][seen]).max() for order in (np.arange(68), ibug68().mirror))
         assert min(plain, mirrored) < 2  # pixels of the photograph; one of the image is up to 1.6 of them
         assert moved[36, 0] < moved[45, 0]  # the right eye stands on the left, mirrored or not
         kinds.add(bool(plain < mirrored))

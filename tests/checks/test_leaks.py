@@ -14,7 +14,7 @@ from facemix.checks import duplicates, human_floor
 from facemix.checks import pairs as verdict
 from facemix.evaluation import metrics
 from facemix.faces import packs
-from facemix.faces.landmarks import MIRROR, N_POINTS
+from facemix.faces.schemes import ibug68
 from facemix.stages.leaks import leaks
 from facemix.stages.prepare import prepare
 
@@ -46,14 +46,14 @@ COPIES = {
         points,
     ),
     "darker": lambda image, points: ((0.6 * image + 20).astype(np.uint8), points),
-    "mirrored": lambda image, points: (image[:, ::-1], points[MIRROR] * [-1, 1] + [SIZE - 1, 0]),
+    "mirrored": lambda image, points: (image[:, ::-1], points[ibug68().mirror] * [-1, 1] + [SIZE - 1, 0]),
     "recropped": recropped,
     "annotated anew": lambda image, points: (image, points + np.random.default_rng(0).normal(0, 0.4, points.shape)),
 }
 
 
 def cut(pairs: list[tuple[Image, Points]]) -> Image:
-    return duplicates.cut(np.array([image for image, _ in pairs]), np.array([points for _, points in pairs]))
+    return duplicates.cut(np.array([image for image, _ in pairs]), np.array([points for _, points in pairs]), ibug68())
 
 
 @pytest.mark.parametrize("name", COPIES)
@@ -63,14 +63,16 @@ def test_a_copy_is_found_and_brings_its_points_along(name: str) -> None:
     patches = cut(faces)
     (pair,) = duplicates.find(patches, len(patches))
     assert (pair.first, pair.second, pair.mirrored) == (3, 8, name == "mirrored")
-    first, second = human_floor.annotations([pair], np.array([points for _, points in faces]))
-    expected = metrics.nme(COPIES["annotated anew"](images[3], points[3])[1][None], points[3][None])
+    first, second = human_floor.annotations([pair], np.array([points for _, points in faces]), ibug68())
+    expected = metrics.nme(COPIES["annotated anew"](images[3], points[3])[1][None], points[3][None], ibug68())
     np.testing.assert_array_equal(first[0], points[3].astype(float))
-    np.testing.assert_allclose(metrics.nme(second, first), expected if name == "annotated anew" else 0, atol=0.4)
+    np.testing.assert_allclose(
+        metrics.nme(second, first, ibug68()), expected if name == "annotated anew" else 0, atol=0.4
+    )
 
 
 def test_different_faces_are_not_found() -> None:
-    patches = duplicates.cut(*drawn(40))
+    patches = duplicates.cut(*drawn(40), ibug68())
     assert duplicates.find(patches, 40) == []
 
 
@@ -85,13 +87,13 @@ def test_the_order_of_faces_does_not_matter() -> None:
 
 def test_what_follows_the_first_n_is_not_compared_among_itself() -> None:
     images, points = drawn(3)
-    patches = duplicates.cut(images[[0, 1, 1, 0]], points[[0, 1, 1, 0]])
+    patches = duplicates.cut(images[[0, 1, 1, 0]], points[[0, 1, 1, 0]], ibug68())
     assert [(pair.first, pair.second) for pair in duplicates.find(patches, 1)] == [(0, 3)]
 
 
 def test_flat_pictures_are_no_duplicates() -> None:
     _, points = drawn(2)
-    patches = duplicates.cut(np.full((2, SIZE, SIZE, 3), 128, dtype=np.uint8), points)
+    patches = duplicates.cut(np.full((2, SIZE, SIZE, 3), 128, dtype=np.uint8), points, ibug68())
     assert duplicates.find(patches, 2) == []
 
 
@@ -149,7 +151,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> config.Params:
 
 def plant(face: Path, copy: Path, how: str) -> None:
     """Writes a copy of a face of a 300-W folder over another one, or over one of a FaceSynthetics folder."""
-    points = np.loadtxt(face.with_suffix(".pts"), skiprows=3, max_rows=N_POINTS) - 1
+    points = np.loadtxt(face.with_suffix(".pts"), skiprows=3, max_rows=len(ibug68())) - 1
     image, points = COPIES[how](cv2.imread(f"{face}.jpg"), points)
     if copy.with_suffix(".pts").exists():
         cv2.imwrite(f"{copy}.jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 98])
@@ -185,30 +187,30 @@ def test_the_human_floor_is_the_nme_between_two_annotations(project: config.Para
     floor = json.loads(Path("reports/human_floor.json").read_text())
     source = Path("data/sources/real/toy/helen/trainset")
     first, second = (
-        np.loadtxt(source / f"{name}_1.pts", skiprows=3, max_rows=N_POINTS)[None] for name in ("00018", "00024")
+        np.loadtxt(source / f"{name}_1.pts", skiprows=3, max_rows=len(ibug68()))[None] for name in ("00018", "00024")
     )
     assert (floor["pairs"], floor["photographs"]) == (1, 1)  # copied annotations are no second ones
-    assert floor["nme"] == pytest.approx(float(metrics.nme(second, first)[0]), rel=0.1)
+    assert floor["nme"] == pytest.approx(float(metrics.nme(second, first, ibug68())[0]), rel=0.1)
     assert floor["nme"] == pytest.approx(floor["median"])
 
 
 def pair(points: Points, first: int, second: int) -> duplicates.Pair:
     """Two faces of one image, found by pixels that do not move: frames follow annotations, pixels do not."""
-    frames = duplicates.frames(points[[first, second]])
+    frames = duplicates.frames(points[[first, second]], ibug68())
     both = (np.vstack([frame, [0, 0, 1]]) for frame in frames)
     transform = (next(both) @ np.linalg.inv(next(both)))[:2]
     return duplicates.Pair(first=first, second=second, mirrored=False, similarity=1.0, transform=transform)
 
 
-@pytest.mark.parametrize("normalizer", metrics.NORMALIZERS)
+@pytest.mark.parametrize("normalizer", (*ibug68().face_sizes, *metrics.BOX_SIZES))
 @pytest.mark.parametrize("degrees", [0, 40])
 def test_the_human_floor_is_measured_as_the_nme_of_detectors_is(normalizer: str, degrees: float) -> None:
     angle = np.deg2rad(degrees)
     turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
     truth = 30 * toy.template() @ turn + 50
     points = np.array([truth, truth + np.random.default_rng(0).normal(0, 1, truth.shape)])
-    floor = human_floor.measure([pair(points, 0, 1)], points, normalizer)
-    assert floor["nme"] == pytest.approx(float(metrics.nme(points[1:], points[:1], normalizer)[0]), abs=1e-3)
+    floor = human_floor.measure([pair(points, 0, 1)], points, ibug68(), normalizer)
+    assert floor["nme"] == pytest.approx(float(metrics.nme(points[1:], points[:1], ibug68(), normalizer)[0]), abs=1e-3)
 
 
 def test_a_photograph_counts_once_in_the_human_floor() -> None:
@@ -216,11 +218,15 @@ def test_a_photograph_counts_once_in_the_human_floor() -> None:
     points[1:3] += [[[1.0, 0.0]], [[2.0, 0.0]]]  # one photograph three times: 1, 2 and 1 pixels apart
     points[4] += [3.0, 0.0]  # another one twice
     pairs = [pair(points, a, b) for a, b in ((0, 1), (0, 2), (1, 2), (3, 4))]
-    floor = human_floor.measure(pairs, points, "outer_eye")
-    per_pixel = 100 / float(metrics.NORMALIZERS["outer_eye"](points[:1])[0])
+    floor = human_floor.measure(pairs, points, ibug68(), "outer_eye")
+    per_pixel = 100 / float(metrics.face_size(points[:1], ibug68())[0])
     assert floor["nme"] == pytest.approx((4 / 3 + 3) / 2 * per_pixel, abs=1e-3)
     assert (floor["pairs"], floor["photographs"]) == (4, 2)
-    assert human_floor.measure([], points, "outer_eye") == {"normalizer": "outer_eye", "photographs": 0, "pairs": 0}
+    assert human_floor.measure([], points, ibug68(), "outer_eye") == {
+        "normalizer": "outer_eye",
+        "photographs": 0,
+        "pairs": 0,
+    }
 
 
 def test_excluded_training_faces_stay_out_and_the_test_stays_as_it_was(project: config.Params) -> None:

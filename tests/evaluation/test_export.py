@@ -18,6 +18,7 @@ from facemix.errors import FacemixError
 from facemix.evaluation import export as exporting
 from facemix.evaluation.export import Detector, export
 from facemix.faces import geometry
+from facemix.faces.schemes import ibug68
 from facemix.stages import export as stage
 from facemix.training.adaptation import LabelAdapter
 from facemix.training.landmarker import Landmarker
@@ -29,13 +30,18 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 def landmarker(adapted: bool = True, backbone: str = "test_efficientnet") -> Landmarker:
     torch.manual_seed(0)
-    adapter = LabelAdapter(8) if adapted else None
+    adapter = LabelAdapter(ibug68(), 8) if adapted else None
     if adapter:
         torch.nn.init.normal_(adapter.leave.weight, std=0.02)
-    network = LandmarkNet(backbone, SIZE, 16, mirror=True)
+    network = LandmarkNet(ibug68(), backbone, SIZE, 16, mirror=True)
     torch.nn.init.normal_(network.offsets.weight, std=0.5)  # points that move with the image
     architecture = {"backbone": backbone, "input_size": SIZE, "width": 16, "context": CONTEXT, "mirror": True}
-    about = {"strategy": "mixing", "network": architecture, "adapter": {"hidden": 8} if adapter else None}
+    about = {
+        "scheme": ibug68().as_dict(),
+        "strategy": "mixing",
+        "network": architecture,
+        "adapter": {"hidden": 8} if adapter else None,
+    }
     return Landmarker(network.eval(), CONTEXT, about, adapter)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from facemix.faces.schemes import ibug68
 from facemix.training.landmarker import Landmarker
 from facemix.training.model import LandmarkNet
 
@@ -22,8 +23,8 @@ def served() -> Any:
         warnings.simplefilter("ignore")  # MLflow warns of its own type hints
         from facemix.evaluation.served import ServedLandmarker
     model = ServedLandmarker()
-    network = LandmarkNet("mobilenetv3_small_050.lamb_in1k", 32, 8, mirror=False).eval()
-    model.landmarker = Landmarker(network, 1.3, {"network": {"input_size": 32}})
+    network = LandmarkNet(ibug68(), "mobilenetv3_small_050.lamb_in1k", 32, 8, mirror=False).eval()
+    model.landmarker = Landmarker(network, 1.3, {"network": {"input_size": 32}, "scheme": ibug68().as_dict()})
     return model
 
 

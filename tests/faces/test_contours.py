@@ -3,7 +3,7 @@ import pytest
 
 import toy
 from facemix.faces import contours
-from facemix.faces.landmarks import MIRROR
+from facemix.faces.schemes import ibug68
 
 
 def test_every_point_is_on_one_curve_and_curves_of_a_name_mirror_into_themselves() -> None:
@@ -11,7 +11,7 @@ def test_every_point_is_on_one_curve_and_curves_of_a_name_mirror_into_themselves
     assert sorted(points) == list(range(68))
     for curves in contours.CURVES.values():
         own = {i for curve in curves for i in curve.points}
-        assert set(MIRROR[list(own)].tolist()) == own
+        assert set(ibug68().mirror[list(own)].tolist()) == own
 
 
 @pytest.mark.parametrize(("closed", "expected"), [(False, [(3, 4), (4, 5)]), (True, [(3, 4), (4, 5), (5, 3)])])

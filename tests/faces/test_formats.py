@@ -8,10 +8,11 @@ import pytest
 
 import toy
 from facemix.faces.face import BrokenFace, Face
-from facemix.faces.formats import DEFAULT_ROLES, OFFICIAL_300W, READERS, check, read
+from facemix.faces.formats import FORMATS, OFFICIAL_300W, check, read
 
 # 68 distinct points of a face of 47 px within a 64 px image, exact in both file formats.
 POINTS = np.round(4 * (24.75 * (toy.template() - [0, 0.22]) + 31.5)) / 4
+READERS = ("300w", "dgfaces_v1", "dgfaces_v2", "facesynthetics")
 
 
 def write_image(path: Path, colour: int = 0) -> Path:
@@ -61,8 +62,7 @@ def ids(kind: str, root: Path) -> list[str]:
 
 
 def test_every_format_has_a_role():
-    assert DEFAULT_ROLES.keys() == READERS.keys()
-    assert [name for name, role in DEFAULT_ROLES.items() if role == "real"] == ["300w"]
+    assert {name: FORMATS[name].role for name in READERS} == dict.fromkeys(READERS, "synthetic") | {"300w": "real"}
 
 
 # 300-W
@@ -410,7 +410,7 @@ def test_folder_of_another_format_is_recognised(tmp_path):
     write_v2(tmp_path / "dgfaces_v2")
     write_facesynthetics(tmp_path / "facesynthetics", "000000")
     for held in READERS:
-        for asked in READERS.keys() - {held}:
+        for asked in set(READERS) - {held}:
             with pytest.raises(ValueError, match=f"use the format {held}"):
                 read(asked, tmp_path / held)
 
@@ -431,8 +431,8 @@ def test_images_without_any_points_are_no_format(tmp_path):
 
 
 def test_unknown_format(tmp_path):
-    with pytest.raises(ValueError, match="unknown format 'wflw', expected one of 300w, "):
-        read("wflw", tmp_path)
+    with pytest.raises(ValueError, match="unknown format 'w300', expected one of 300w, "):
+        read("w300", tmp_path)
 
 
 # What only decoding finds

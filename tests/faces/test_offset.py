@@ -7,7 +7,7 @@ import toy
 from facemix.faces import geometry, offset
 from facemix.faces.formats import read
 from facemix.faces.images import read_image
-from facemix.faces.landmarks import mirror
+from facemix.faces.schemes import ibug68
 
 EVERY = np.arange(80)
 
@@ -22,7 +22,7 @@ def drawn():
 @pytest.mark.parametrize("right", [-1.5, -0.5, 0.0, 1.0, 1.5])
 def test_a_known_shift_is_read_back(drawn, right):
     images, points = drawn
-    found = offset.measure(images, points + [right, 0.7], np.ones(len(points)), EVERY)
+    found = offset.measure(images, points + [right, 0.7], ibug68(), np.ones(len(points)), EVERY)
     assert found is not None
     assert abs(found.right - right) < max(3 * found.error, 0.1)
     assert found.error < 0.15
@@ -31,8 +31,8 @@ def test_a_known_shift_is_read_back(drawn, right):
 
 def test_the_offset_is_in_pixels_of_the_photographs(drawn):
     images, points = drawn
-    crop = offset.measure(images, points + [1.0, 0], np.ones(len(points)), EVERY)
-    photograph = offset.measure(images, points + [1.0, 0], np.full(len(points), 0.5), EVERY)
+    crop = offset.measure(images, points + [1.0, 0], ibug68(), np.ones(len(points)), EVERY)
+    photograph = offset.measure(images, points + [1.0, 0], ibug68(), np.full(len(points), 0.5), EVERY)
     assert photograph.right == pytest.approx(2 * crop.right, abs=0.1)
 
 
@@ -40,15 +40,17 @@ def test_mirrored_faces_have_the_opposite_offset(drawn):
     images, points = drawn
     ones = np.ones(len(points))
     moved = points + [1.0, 0]
-    there = offset.measure(images, moved, ones, EVERY)
-    back = offset.measure(np.ascontiguousarray(images[:, :, ::-1]), mirror(moved, 120), ones, EVERY)
+    there = offset.measure(images, moved, ibug68(), ones, EVERY)
+    back = offset.measure(
+        np.ascontiguousarray(images[:, :, ::-1]), ibug68().mirrored(moved, 120), ibug68(), ones, EVERY
+    )
     assert there.right + back.right == pytest.approx(0, abs=0.1)
 
 
 def test_few_faces_and_pictures_without_a_face_say_nothing(drawn):
     images, points = drawn
-    assert offset.measure(images, points, np.ones(len(points)), EVERY[:29]) is None
-    assert offset.measure(np.zeros_like(images), points, np.ones(len(points)), EVERY) is None
+    assert offset.measure(images, points, ibug68(), np.ones(len(points)), EVERY[:29]) is None
+    assert offset.measure(np.zeros_like(images), points, ibug68(), np.ones(len(points)), EVERY) is None
 
 
 @pytest.mark.real_data
@@ -65,7 +67,7 @@ def test_real_sets(shared_data, kind, folder, own):
     images = np.stack([geometry.warp(read_image(f.image), t, 160) for f, t in zip(chosen, transforms, strict=True)])
     for right in (-1.0, 0.0, 1.0):
         moved = geometry.apply(transforms, points + np.array([right, 0]))
-        found = offset.measure(images, moved, transforms[:, 0, 0], np.arange(100))
+        found = offset.measure(images, moved, ibug68(), transforms[:, 0, 0], np.arange(100))
         assert found.error < 0.3
         assert abs(found.right - own - right) < 3 * found.error
 

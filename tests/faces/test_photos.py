@@ -5,15 +5,26 @@ import pytest
 from test_formats import write_300w, write_facesynthetics
 
 from facemix.errors import FacemixError
-from facemix.faces.face import Face
+from facemix.faces.face import VISIBLE, Face
 from facemix.faces.formats import photos, read
+from facemix.faces.schemes import ibug68
 
 
 def face(root, name, content=b"", photo=None):
     path = root / f"{name}.jpg"
     path.write_bytes(content or name.encode())
     points = np.zeros((68, 2), np.float32)
-    return Face(id=name, subset="", photo=photo or name, image=path, landmarks=points, files=(path,))
+    states = np.full(68, VISIBLE, dtype=np.uint8)
+    return Face(
+        id=name,
+        subset="",
+        photo=photo or name,
+        image=path,
+        landmarks=points,
+        states=states,
+        scheme=ibug68(),
+        files=(path,),
+    )
 
 
 def photos_of(faces):

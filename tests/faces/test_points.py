@@ -11,6 +11,7 @@ import toy
 from facemix.faces.face import BrokenFace
 from facemix.faces.formats import points
 from facemix.faces.formats.w300 import read_pts
+from facemix.faces.schemes import ibug68
 
 FACE = 100 * toy.template() + [300.5, 250.25]
 PATH = Path("face.pts")
@@ -26,20 +27,20 @@ def with_points(rows, place, face=FACE):
 @pytest.mark.parametrize("rows", [[3], [0, 1], range(0, 9), range(34)])
 def test_what_stands_for_a_missing_point_is_refused_with_its_number(place, rows):
     with pytest.raises(BrokenFace, match=rf"points? {rows[0]}\b.* at \({place[0]}, {place[1]}\), .*hidden or missing"):
-        points.checked(PATH, with_points(rows, place), origin=1)
+        points.checked(PATH, with_points(rows, place), ibug68(), origin=1)
 
 
 def test_a_missing_point_is_found_close_to_the_face_too():
     face = FACE - FACE.min(axis=0) + 2
-    assert points.checked(PATH, face).shape == (68, 2)
+    assert points.checked(PATH, face, ibug68())[0].shape == (68, 2)
     with pytest.raises(BrokenFace, match=r"point 17 is at \(0, 0\)"):
-        points.checked(PATH, with_points([17], 0, face))
+        points.checked(PATH, with_points([17], 0, face), ibug68())
 
 
 @pytest.mark.parametrize("rows", [range(0, 8), [0, 16], [5, 30], [36, 37, 38, 39, 40, 41], range(48, 68)])
 def test_points_in_one_place_that_cannot_touch_are_refused(rows):
     with pytest.raises(BrokenFace, match=f"points {rows[0]}, {rows[1]}.* are all at .*expected different places"):
-        points.checked(PATH, with_points(rows, FACE.mean(axis=0)))
+        points.checked(PATH, with_points(rows, FACE.mean(axis=0)), ibug68())
 
 
 @pytest.mark.parametrize("pairs", [[(61, 67), (62, 66), (63, 65)], [(37, 41), (38, 40), (43, 47), (44, 46)], [(4, 5)]])
@@ -47,30 +48,30 @@ def test_closed_lips_and_lids_and_neighbours_may_coincide(pairs):
     face = FACE.copy()
     for a, b in pairs:
         face[a] = face[b]
-    np.testing.assert_allclose(points.checked(PATH, face), face)
+    np.testing.assert_allclose(points.checked(PATH, face, ibug68())[0], face)
 
 
 def test_whole_pixels_of_a_small_face_may_coincide():
-    assert points.checked(PATH, np.round(12 * toy.template() + 40)).shape == (68, 2)
+    assert points.checked(PATH, np.round(12 * toy.template() + 40), ibug68())[0].shape == (68, 2)
 
 
 @pytest.mark.parametrize("signs", [(-1, -1), (-1, 1), (1, -1)])
 @pytest.mark.parametrize("rows", [[5], [5, 6, 7], range(0, 8), [30], [41]])
 def test_negated_coordinates_are_refused(signs, rows):
     with pytest.raises(BrokenFace, match=rf"points? {rows[0]}\b.* negative coordinates.* without the sign"):
-        points.checked(PATH, with_points(rows, FACE[list(rows)] * signs))
+        points.checked(PATH, with_points(rows, FACE[list(rows)] * signs), ibug68())
 
 
 @given(st.floats(-0.9, 0.9), st.floats(-0.9, 0.9), st.floats(5, 500))
 def test_a_face_across_the_border_of_its_picture_is_valid(x, y, size):
     face = size * (toy.template() + [x, y])
-    assert points.checked(PATH, face).shape == (68, 2)
+    assert points.checked(PATH, face, ibug68())[0].shape == (68, 2)
 
 
 @pytest.mark.parametrize("place, reason", [((2000, 300), "far from"), ((300, 560), "from its neighbour")])
 def test_a_point_away_from_the_face_is_refused(place, reason):
     with pytest.raises(BrokenFace, match=rf"point 37, \[{place[0]}.*, {place[1]}.*{reason}"):
-        points.checked(PATH, with_points([37], place))
+        points.checked(PATH, with_points([37], place), ibug68())
 
 
 # Dialects of .pts
@@ -102,7 +103,7 @@ def lines(form, rows=FACE):
     ],
 )
 def test_dialects_of_certain_meaning_are_read(tmp_path, text):
-    np.testing.assert_allclose(read(tmp_path, text), FACE - 1, atol=1e-4)
+    np.testing.assert_allclose(read(tmp_path, text), FACE, atol=1e-4)
 
 
 @pytest.mark.parametrize(

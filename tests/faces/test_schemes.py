@@ -11,8 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from facemix.errors import FacemixError
-from facemix.evaluation import metrics
-from facemix.faces import landmarks, schemes
+from facemix.faces import schemes
 from facemix.faces.contours import CURVES
 from facemix.stages import scheme as stage
 
@@ -34,17 +33,21 @@ GOOD: dict[str, Any] = {
 }
 
 
-def test_ibug68_is_what_the_68_points_have_always_been() -> None:
+def test_ibug68_is_what_300w_labels() -> None:
     scheme = schemes.ibug68()
-    assert scheme.mirror.tolist() == landmarks.MIRROR.tolist()
-    assert scheme.regions == {name: tuple(points) for name, points in landmarks.REGIONS.items()}
+    jaw = list(range(16, -1, -1))
+    assert scheme.mirror[:17].tolist() == jaw and scheme.outline == tuple(range(17))
+    assert {name: (points[0], points[-1]) for name, points in scheme.regions.items()} == {
+        "jaw": (0, 16), "brows": (17, 26), "nose": (27, 35), "eyes": (36, 47), "mouth": (48, 67)
+    }  # fmt: skip
+    assert sorted(i for points in scheme.regions.values() for i in points) == list(range(68))
+    for a, b in [(17, 26), (31, 35), (36, 45), (37, 44), (39, 42), (40, 47), (48, 54), (59, 55), (60, 64), (67, 65)]:
+        assert (scheme.mirror[a], scheme.mirror[b]) == (b, a)
+    outer_eye, inter_pupil = scheme.face_sizes["outer_eye"], scheme.face_sizes["inter_pupil"]
+    assert outer_eye.between == ((36,), (45,)) and outer_eye.thresholds == (8, 10)
+    assert inter_pupil.between == (tuple(range(36, 42)), tuple(range(42, 48))) and inter_pupil.thresholds == (10,)
     curves = [curve for named in CURVES.values() for curve in named]
     assert [(c.points, c.closed) for c in scheme.skeleton] == [(tuple(c.points), c.closed) for c in curves]
-    outer_eye, inter_pupil = scheme.face_sizes["outer_eye"], scheme.face_sizes["inter_pupil"]
-    assert outer_eye.between == tuple((corner,) for corner in landmarks.OUTER_EYE_CORNERS)
-    assert inter_pupil.between == (tuple(landmarks.IMAGE_LEFT_EYE), tuple(landmarks.IMAGE_RIGHT_EYE))
-    for name, size in scheme.face_sizes.items():
-        assert size.thresholds == metrics.THRESHOLDS[name]
 
 
 @built_in

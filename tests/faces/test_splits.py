@@ -7,8 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from facemix.faces import formats, splits
-from facemix.faces.face import Face
+from facemix.faces.face import VISIBLE, Face
+from facemix.faces.formats.w300 import SPLITS
 from facemix.faces.order import nested_order
+from facemix.faces.schemes import ibug68
 from facemix.faces.splits import SplitFile
 
 COMMITTED = Path(__file__).resolve().parents[2] / "data" / "splits" / "real" / "300w.yaml"
@@ -16,8 +18,17 @@ POINTS = np.zeros((68, 2), dtype=np.float32)
 
 
 def face(id_: str, photo: str = "") -> Face:
+    subset = id_.rpartition("/")[0]
     return Face(
-        id=id_, subset=id_.rpartition("/")[0], photo=photo or id_, image=Path(id_), landmarks=POINTS, files=(Path(id_),)
+        id=id_,
+        subset=subset,
+        photo=photo or id_,
+        image=Path(id_),
+        landmarks=POINTS,
+        states=np.full(68, VISIBLE, dtype=np.uint8),
+        scheme=ibug68(),
+        split=SPLITS.get(subset, "train" if "/" in id_ else ""),
+        files=(Path(id_),),
     )
 
 

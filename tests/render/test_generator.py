@@ -14,7 +14,7 @@ from scipy.spatial import cKDTree
 from facemix.benchmarks import speed
 from facemix.config import Adaptation
 from facemix.evaluation.metrics import nme
-from facemix.faces.landmarks import MIRROR
+from facemix.faces.schemes import ibug68
 from facemix.render import labels, scene
 from facemix.render.camera import Camera
 from facemix.render.complexions import complexion
@@ -150,7 +150,7 @@ def test_subdivision_keeps_an_even_grid_in_its_plane() -> None:
 
 def test_the_template_mirrors_itself_in_the_order_of_mirrored_points(head: Head) -> None:
     points = shaped(head, {}, {}).landmarks
-    np.testing.assert_allclose(points[MIRROR] * [-1, 1, 1], points, atol=0.012)
+    np.testing.assert_allclose(points[ibug68().mirror] * [-1, 1, 1], points, atol=0.012)
 
 
 def test_expressions_move_the_points_that_they_name(head: Head) -> None:
@@ -279,7 +279,7 @@ def test_annotators_agree_with_the_mesh_where_nothing_hides_the_outline(head: He
         seen = labels.annotator_labels(
             sitting.person, sitting.shape, sitting.pose, sitting.camera, outline, steady=True
         )
-        moved = {point for at in labels.LIPS for point in (at, MIRROR[at])}  # along the lips
+        moved = {point for at in labels.LIPS for point in (at, ibug68().mirror[at])}  # along the lips
         inner = [point for point in range(27, 60) if point not in moved]
         np.testing.assert_allclose(seen[inner], mesh[inner], atol=1e-9)
         assert np.linalg.norm(seen - mesh, axis=1).max() < 0.2 * np.linalg.norm(mesh[45] - mesh[36])
@@ -331,12 +331,12 @@ def test_label_adaptation_recovers_the_known_gap(head: Head, outline: labels.Out
     train, test = slice(0, 400), slice(400, None)
 
     def validate(adapter: LabelAdapter) -> float:
-        return float(nme(adapt(adapter, mesh[train]), trembling[train]).mean())
+        return float(nme(adapt(adapter, mesh[train]), trembling[train], ibug68()).mean())
 
     settings = Adaptation(hidden=128, epochs=60, batch_size=64, learning_rate=1e-3, weight_decay=0.01)
-    fitted = fit(mesh[train], trembling[train], settings=settings, seed=0, validate=validate)
-    before = nme(mesh[test], steady[test]).mean()
-    after = nme(adapt(fitted.adapter, mesh[test]), steady[test]).mean()
+    fitted = fit(mesh[train], trembling[train], scheme=ibug68(), settings=settings, seed=0, validate=validate)
+    before = nme(mesh[test], steady[test], ibug68()).mean()
+    after = nme(adapt(fitted.adapter, mesh[test]), steady[test], ibug68()).mean()
     assert before > 0.02
     assert after < 0.5 * before
 

@@ -119,6 +119,32 @@ def test_nothing_else_is_left_in_the_folder(undisturbed: Path) -> None:
     assert tree(undisturbed).keys() == names | {"faces.parquet", "render.json"}
 
 
+def test_another_scheme_has_a_line_and_a_state_for_each_of_its_points(tmp_path: Path) -> None:
+    sets.render_set(tmp_path, 1, replace(SETTINGS, scheme="five"), 1)
+    assert np.loadtxt(tmp_path / "000000_ldmks.txt").shape == (5, 2)
+    (row,) = parquet.read_table(tmp_path / "faces.parquet").to_pylist()
+    assert len(row["visible"]) == 5
+    assert json.loads((tmp_path / "render.json").read_text())["scheme"] == "five"
+
+
+def test_a_set_of_one_scheme_is_not_continued_by_another(undisturbed: Path) -> None:
+    with pytest.raises(FacemixError, match="scheme: found 'ibug68', expected 'wflw98'"):
+        sets.render_set(undisturbed, 9, replace(SETTINGS, scheme="wflw98"), 1)
+
+
+def test_a_scheme_without_a_table_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    with pytest.raises(FacemixError, match=r"scheme 'wflw89': not found \(did you mean 'wflw98'\?\)"):
+        sets.render_set(tmp_path / "set", 1, replace(SETTINGS, scheme="wflw89"), 1)
+    assert not (tmp_path / "set").exists()
+
+
+def test_only_of_ibug68_is_it_known_where_people_set_the_points() -> None:
+    with pytest.raises(FacemixError, match="annotator is known of ibug68 only, found scheme 'wflw98'"):
+        replace(SETTINGS, labels="annotator", scheme="wflw98")
+    assert sets.usual_labels("stand_in", "ibug68") == "annotator"
+    assert sets.usual_labels("stand_in", "wflw98") == "mesh"
+
+
 def test_segmentations_are_written_where_asked_for(tmp_path: Path) -> None:
     sets.render_set(tmp_path, 1, replace(SETTINGS, segmentation=True), 1)
     expected = toy_studio.Studio(64, "llvm").shoot(toy_studio.Population(), 3, 0, "mesh")

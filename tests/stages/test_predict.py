@@ -14,6 +14,7 @@ import torch
 from facemix import cli
 from facemix.faces.drawing import BOX, POINT
 from facemix.faces.images import read_image
+from facemix.faces.schemes import ibug68
 from facemix.stages import predict as stage
 from facemix.training.adaptation import LabelAdapter
 from facemix.training.landmarker import Landmarker
@@ -27,10 +28,11 @@ MIDDLE = "60,50,140,130"
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model folder."""
     torch.manual_seed(0)
-    network, adapter = LandmarkNet("test_efficientnet", SIZE, 16), LabelAdapter(8)
+    network, adapter = LandmarkNet(ibug68(), "test_efficientnet", SIZE, 16), LabelAdapter(ibug68(), 8)
     torch.nn.init.normal_(network.offsets.weight, std=0.2)
     torch.nn.init.normal_(adapter.leave.weight, std=0.01)
     about = {
+        "scheme": ibug68().as_dict(),
         "network": {
             "backbone": "test_efficientnet",
             "input_size": SIZE,

@@ -21,6 +21,7 @@ from facemix import cli, config, workspace
 from facemix.evaluation import measure
 from facemix.faces import packs
 from facemix.faces.face import STAND_IN
+from facemix.faces.schemes import ibug68
 from facemix.stages import train as stage
 from facemix.stages.prepare import prepare
 from facemix.strategies import STRATEGIES
@@ -82,14 +83,15 @@ def save_shared(params: config.Params) -> None:
     """A synthetic-only detector and an adapter that moves points: what other strategies start from."""
     torch.manual_seed(5)
     about: dict[str, Any] = {
+        "scheme": ibug68().as_dict(),
         "network": tasks.architecture(params),
         "adapter": None,
         "training": {"steps": 4, "faces_seen": {"synthetic_only": 32}},
     }
     model = params.model
-    net = LandmarkNet(model.backbone, model.input_size, model.width)
+    net = LandmarkNet(ibug68(), model.backbone, model.input_size, model.width)
     Landmarker(net, model.context, about).save(Path("models/synthetic_only/seed-0"))
-    adapter = LabelAdapter(8)
+    adapter = LabelAdapter(ibug68(), 8)
     torch.nn.init.normal_(adapter.leave.weight, std=0.02)
     about = about | {"adapter": {"hidden": 8}}
     Landmarker(net, model.context, about, adapter).save(Path("models/label_adaptation/seed-0"))

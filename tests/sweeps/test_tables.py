@@ -8,8 +8,8 @@ import pyarrow.parquet as parquet
 import pytest
 
 from facemix.config import Params
-from facemix.faces.landmarks import REGIONS
 from facemix.faces.pose import BINS
+from facemix.faces.schemes import ibug68
 from facemix.sweeps import grid, run, tables
 from facemix.sweeps import results as stage
 from facemix.sweeps.grid import Point, Result
@@ -27,11 +27,12 @@ def result(strategy: str, seed: int, nme: float, val: float | None = None, **set
         photos=np.array(["p0", "p0", "p1", "p2", "p3", "p4", "p5"]),
         yaw=np.array([0.0, 3, -8, 20, -35, 50, 0]),
         nme={"all": np.array([*(nme + 0.1 * (i % 3 - 1) for i in range(6)), 50.0])}
-        | dict.fromkeys(REGIONS, np.full(7, 2.0)),
+        | dict.fromkeys(ibug68().regions, np.full(7, 2.0)),
     )
     metrics = {"val": {"nme": nme if val is None else val}, "test": {"nme": nme, "fr8": 1.0, "subsets": {"lfpw": nme}}}
     metrics |= {
         "normalizer": "outer_eye",
+        "thresholds": [8, 10],
         "training": {"faces_seen": {strategy: 640 if strategy == "control" else 320}},
     }
     if strategy == "mixing":
@@ -57,7 +58,7 @@ def test_the_table_counts_faces_and_leaves_out_what_does_not_matter() -> None:
     rows = tables.table(swept(), 800)
     assert {row["n_real"] for row in rows} == {None, 50, 200, 800}
     assert {row["alpha"] for row in rows if row["strategy"] != "mixing"} == {None}
-    assert list(rows[0]) == [key for key in tables.COLUMNS if not key.startswith("fr") or key == "fr8"]
+    assert list(rows[0]) == [*tables.COLUMNS[:-1], "fr8", tables.COLUMNS[-1]]
 
 
 def test_the_best_alpha_is_chosen_on_validation() -> None:
@@ -80,7 +81,7 @@ def test_parts_are_the_regions_and_poses_that_are_there() -> None:
     found = tables.parts(swept())
     assert {name: part.nme.shape[1] for name, part in found.items()} == {
         "all": 6,
-        **dict.fromkeys(REGIONS, 6),
+        **dict.fromkeys(ibug68().regions, 6),
         "frontal": 3,
         "half-turned": 1,
         "turned": 2,
@@ -97,7 +98,7 @@ def test_parts_are_the_regions_and_poses_that_are_there() -> None:
 def test_worth_is_said_for_each_use_of_synthetic_faces() -> None:
     counts = [50, 200, 800]
     found = tables.worth_table(swept(), 800)
-    assert [row["part"] for row in found] == [part for part in ("all", *REGIONS, *BINS) for _ in range(4)]
+    assert [row["part"] for row in found] == [part for part in ("all", *ibug68().regions, *BINS) for _ in range(4)]
     assert [row["faces"] for row in found[::4]] == [6] * 6 + [3, 1, 2]
     assert [row["confidence"] for row in found[::4]] == [95.0] + [round(100 * (1 - 0.05 / 8), 3)] * 8
     found = [row for row in found if row["part"] == "all"]
@@ -140,7 +141,7 @@ def test_what_saw_twice_the_faces_is_read_off_the_curve_of_the_control() -> None
 
 
 def test_validation_is_shown_first() -> None:
-    metrics = {"normalizer": "outer_eye", "test": {"nme": 4.0}, "val": {"nme": 5.0}}
+    metrics = {"normalizer": "outer_eye", "thresholds": [8, 10], "test": {"nme": 4.0}, "val": {"nme": 5.0}}
     assert next(iter(run.summarize("mixing", metrics).items())) == ("val_nme", {"mixing": 5.0})
 
 
@@ -167,7 +168,7 @@ def test_tables_and_figures_are_written(
         "photo": "p0",
         "yaw": 0.0,
         "nme": pytest.approx(8.9),
-        **dict.fromkeys(REGIONS, 2.0),
+        **dict.fromkeys(ibug68().regions, 2.0),
     }
     assert {path.name for path in stage.FOLDER.iterdir()} == {
         "points.csv",

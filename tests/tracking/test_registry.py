@@ -131,7 +131,7 @@ def trained(root: Path, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         target = root / "models" / strategy / "seed-0"
         target.parent.mkdir(parents=True)
         shutil.move(folder, target)
-        metrics = {"normalizer": "outer_eye", "validation_faces": "1f", "val": {"nme": nme}}
+        metrics = {"scheme": "ibug68", "normalizer": "outer_eye", "validation_faces": "1f", "val": {"nme": nme}}
         found.append(SimpleNamespace(strategy=strategy, seed=0, metrics=metrics | {"test": {"subsets": ["helen"]}}))
     monkeypatch.setattr(stage.results, "read", lambda models, seeds, normalizer: found)
     monkeypatch.setattr(stage.comparison, "faces_shown", lambda trained: "")

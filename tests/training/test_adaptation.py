@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 import toy
 from facemix.config import Adaptation
-from facemix.faces.landmarks import REGIONS, mirror
+from facemix.faces.schemes import ibug68
 from facemix.training import adaptation
 from facemix.training.adaptation import LabelAdapter
 
@@ -25,7 +25,7 @@ def shapes(n: int, seed: int) -> np.ndarray:
 def widen(points: np.ndarray) -> np.ndarray:
     """The other labelling convention: a jaw a tenth further from the nose."""
     out = points.copy()
-    jaw = list(REGIONS["jaw"])
+    jaw = list(ibug68().regions["jaw"])
     out[:, jaw] = points[:, 30:31] + 1.1 * (points[:, jaw] - points[:, 30:31])
     return out
 
@@ -35,14 +35,14 @@ def error(points: np.ndarray, truth: np.ndarray) -> float:
 
 
 def random_adapter() -> LabelAdapter:
-    adapter = LabelAdapter(16)
+    adapter = LabelAdapter(ibug68(), 16)
     torch.nn.init.normal_(adapter.leave.weight, std=0.02, generator=torch.Generator().manual_seed(0))
     return adapter
 
 
 def test_a_new_adapter_changes_nothing() -> None:
     points = shapes(4, 0)
-    np.testing.assert_allclose(adaptation.adapt(LabelAdapter(8), points), points, atol=1e-3)
+    np.testing.assert_allclose(adaptation.adapt(LabelAdapter(ibug68(), 8), points), points, atol=1e-3)
 
 
 @given(st.floats(0.2, 5), st.floats(-500, 500))
@@ -58,7 +58,7 @@ def test_a_known_label_gap_is_recovered() -> None:
     def validate(adapter: LabelAdapter) -> float:
         return error(adaptation.adapt(adapter, val), widen(val))
 
-    fitted = adaptation.fit(train, widen(train), settings=SETTINGS, seed=0, validate=validate)
+    fitted = adaptation.fit(train, widen(train), scheme=ibug68(), settings=SETTINGS, seed=0, validate=validate)
     assert validate(fitted.adapter) < 0.2 * error(val, widen(val))
     gap = adaptation.label_gap(fitted.adapter, val)
     unit, _, _ = adaptation.normalize(val)
@@ -71,7 +71,9 @@ def test_the_best_epoch_by_validation_is_kept() -> None:
     train = shapes(50, 4)
     calls = iter([5.0, 4.0, 1.0, 3.0, 2.0])
     settings = Adaptation(hidden=8, epochs=4, batch_size=16, learning_rate=1e-3, weight_decay=0.0)
-    fitted = adaptation.fit(train, widen(train), settings=settings, seed=0, validate=lambda _: next(calls))
+    fitted = adaptation.fit(
+        train, widen(train), scheme=ibug68(), settings=settings, seed=0, validate=lambda _: next(calls)
+    )
     assert fitted.best_epoch == 2
     assert [row["val_error"] for row in fitted.history] == [5, 4, 1, 3, 2]
 
@@ -82,21 +84,25 @@ def test_the_best_epoch_by_validation_is_kept() -> None:
 def test_an_epoch_without_a_number_is_never_kept_over_one_with(errors: list[float], best: int) -> None:
     train, calls = shapes(20, 4), iter(errors)
     settings = dataclasses.replace(SETTINGS, epochs=3)
-    fitted = adaptation.fit(train, widen(train), settings=settings, seed=0, validate=lambda _: next(calls))
+    fitted = adaptation.fit(
+        train, widen(train), scheme=ibug68(), settings=settings, seed=0, validate=lambda _: next(calls)
+    )
     assert fitted.best_epoch == best
 
 
 def test_a_mirrored_face_has_its_points_renamed() -> None:
     unit, _, _ = adaptation.normalize(shapes(3, 8))
-    mirrored = adaptation.mirrored(torch.from_numpy(unit)).numpy()
-    np.testing.assert_allclose(mirrored, mirror(unit, 1))  # of a picture of one pixel: around 0
+    mirrored = adaptation.mirrored(torch.from_numpy(unit), ibug68()).numpy()
+    np.testing.assert_allclose(mirrored, ibug68().mirrored(unit, 1))  # of a picture of one pixel: around 0
     np.testing.assert_allclose(mirrored[:, 36], unit[:, 45] * [-1, 1])
 
 
 def test_where_nothing_helps_the_identity_is_kept() -> None:
     train = shapes(50, 5)
     calls = iter(range(1, 100))
-    fitted = adaptation.fit(train, train, settings=SETTINGS, seed=0, validate=lambda _: float(next(calls)))
+    fitted = adaptation.fit(
+        train, train, scheme=ibug68(), settings=SETTINGS, seed=0, validate=lambda _: float(next(calls))
+    )
     assert fitted.best_epoch == 0
     np.testing.assert_allclose(adaptation.adapt(fitted.adapter, train), train, atol=1e-3)
 
@@ -105,7 +111,12 @@ def test_the_same_seed_fits_the_same_adapter() -> None:
     train = shapes(60, 6)
     one, other = (
         adaptation.fit(
-            train, widen(train), settings=SETTINGS, seed=7, validate=lambda a: float(a.leave.weight.detach().std())
+            train,
+            widen(train),
+            scheme=ibug68(),
+            settings=SETTINGS,
+            seed=7,
+            validate=lambda a: float(a.leave.weight.detach().std()),
         )
         for _ in range(2)
     )
@@ -114,6 +125,25 @@ def test_the_same_seed_fits_the_same_adapter() -> None:
 
 def test_no_pairs_and_no_points() -> None:
     nothing = np.zeros((0, 68, 2), dtype=np.float32)
-    assert adaptation.adapt(LabelAdapter(4), nothing).shape == (0, 68, 2)
+    assert adaptation.adapt(LabelAdapter(ibug68(), 4), nothing).shape == (0, 68, 2)
     with pytest.raises(ValueError, match="needs real training faces, found none; raise n_real"):
-        adaptation.fit(nothing, nothing, settings=SETTINGS, seed=0, validate=lambda _: 0.0)
+        adaptation.fit(nothing, nothing, scheme=ibug68(), settings=SETTINGS, seed=0, validate=lambda _: 0.0)
+
+
+def test_an_unlabelled_point_stays_one_and_spoils_no_other() -> None:
+    train = shapes(60, 6)
+    fitted = adaptation.fit(
+        train,
+        widen(train),
+        scheme=ibug68(),
+        settings=SETTINGS,
+        seed=0,
+        validate=lambda a: -float(a.leave.weight.detach().std()),
+    )
+    partly = train.copy()
+    partly[3, 30] = np.nan  # the tip of the nose, which makes no box
+    whole, found = adaptation.adapt(fitted.adapter, train), adaptation.adapt(fitted.adapter, partly)
+    assert np.isnan(found[3, 30]).all() and np.isnan(found).sum() == 2
+    np.testing.assert_array_equal(np.delete(found, 3, axis=0), np.delete(whole, 3, axis=0))
+    rest = np.delete(np.arange(68), 30)
+    np.testing.assert_allclose(found[3, rest], whole[3, rest], atol=0.05 * np.ptp(train[3]))

@@ -6,7 +6,7 @@ import torch
 
 from facemix.config import Augmentation
 from facemix.faces import geometry
-from facemix.faces.landmarks import MIRROR
+from facemix.faces.schemes import ibug68
 from facemix.training import augment
 
 NOTHING = Augmentation(rotation=0, scale=0, shift=0, mirror=0, colour=0, grey=0, blur=0, noise=0, occlusion=0)
@@ -14,6 +14,8 @@ EVERYTHING = Augmentation(
     rotation=40, scale=0.2, shift=0.1, mirror=0.5, colour=0.4, grey=0.2, blur=0.5, noise=0.5, occlusion=0.5
 )
 GEOMETRY = dataclasses.replace(NOTHING, rotation=40, scale=0.2, shift=0.1)
+
+MIRROR = torch.from_numpy(ibug68().mirror.copy())
 
 
 def spots(n: int, size: int = 96) -> tuple[torch.Tensor, torch.Tensor]:
@@ -29,7 +31,7 @@ def spots(n: int, size: int = 96) -> tuple[torch.Tensor, torch.Tensor]:
 
 def run(settings: Augmentation, seed: int = 0, n: int = 12) -> tuple[torch.Tensor, torch.Tensor]:
     crops, landmarks = spots(n)
-    return augment.apply(crops, landmarks, changes(settings, n, seed), 64)
+    return augment.apply(crops, landmarks, changes(settings, n, seed), 64, MIRROR)
 
 
 def changes(settings: Augmentation, n: int, seed: int = 0) -> augment.Changes:
@@ -88,8 +90,8 @@ def test_a_mirrored_face_has_its_points_renamed() -> None:
     crops, _ = spots(1)
     landmarks = torch.rand(1, 68, 2) * 40 + 28
     mirrored = dataclasses.replace(NOTHING, mirror=1.0)
-    _, moved = augment.apply(crops, landmarks, changes(mirrored, 1), 64)
-    expected = landmarks[:, torch.from_numpy(MIRROR.copy())] - 16
+    _, moved = augment.apply(crops, landmarks, changes(mirrored, 1), 64, MIRROR)
+    expected = landmarks[:, torch.from_numpy(ibug68().mirror.copy())] - 16
     expected[..., 0] = 63 - expected[..., 0]
     torch.testing.assert_close(moved, expected)
 
@@ -102,7 +104,7 @@ def test_undisturbed_a_face_fills_what_evaluation_shows_of_it(context: float) ->
         boxes, 96, context=context, size=48, settings=NOTHING, generator=torch.Generator().manual_seed(0)
     )
     points = torch.stack([boxes[:, :2], boxes[:, 2:]], dim=1).repeat(1, 34, 1)
-    _, moved = augment.apply(crops, points, drawn, 48)
+    _, moved = augment.apply(crops, points, drawn, 48, MIRROR)
     expected = geometry.apply(geometry.crop_transform(boxes.numpy(), 48, context), points.numpy())
     np.testing.assert_allclose(moved.numpy(), expected, atol=1e-4)
 
@@ -117,10 +119,10 @@ def test_the_same_seed_gives_the_same_batch_bit_for_bit() -> None:
 def test_parts_of_a_batch_are_changed_as_in_the_whole(shares: tuple[int, ...]) -> None:
     crops, landmarks = spots(12)
     drawn = changes(EVERYTHING, 12)
-    whole = augment.apply(crops, landmarks, drawn, 64)
+    whole = augment.apply(crops, landmarks, drawn, 64, MIRROR)
     ends = np.cumsum(shares).tolist()
     parts = [
-        augment.apply(crops[end - n : end], landmarks[end - n : end], drawn.part(end - n, end), 64)
+        augment.apply(crops[end - n : end], landmarks[end - n : end], drawn.part(end - n, end), 64, MIRROR)
         for n, end in zip(shares, ends, strict=True)
     ]
     for joined, expected in zip(map(torch.cat, zip(*parts, strict=True)), whole, strict=True):
@@ -146,5 +148,5 @@ def test_each_change_of_the_picture_leaves_the_landmarks(name: str) -> None:
 def test_grey_pictures_have_equal_channels() -> None:
     crops = torch.randint(0, 256, (4, 96, 96, 3), dtype=torch.uint8)
     grey = changes(dataclasses.replace(NOTHING, grey=1.0), 4)
-    images, _ = augment.apply(crops, torch.zeros(4, 68, 2), grey, 64)
+    images, _ = augment.apply(crops, torch.zeros(4, 68, 2), grey, 64, MIRROR)
     torch.testing.assert_close(images[:, 0], images[:, 2])

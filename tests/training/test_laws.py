@@ -16,7 +16,9 @@ import toy
 from facemix import config
 from facemix.config import Augmentation, Params
 from facemix.faces import geometry, packs
+from facemix.faces.face import VISIBLE
 from facemix.faces.packs import Pack
+from facemix.faces.schemes import ibug68
 from facemix.strategies import STRATEGIES, Strategy
 from facemix.training import augment, loop, predictions, tasks
 from facemix.training.batches import TrainingSet
@@ -43,6 +45,8 @@ def pack(splits: list[str], seed: int, jaw: float = 1.0) -> Pack:
     return Pack(
         images=np.stack([geometry.warp(image, way, CROP) for (image, _), way in zip(drawn, transforms, strict=True)]),
         landmarks=geometry.apply(transforms, np.stack([points for _, points in drawn])).astype(np.float32),
+        states=np.full((len(splits), 68), VISIBLE, dtype=np.uint8),
+        scheme=ibug68(),
         ids=ids,
         subsets=np.full(len(splits), "toy"),
         photos=ids,
@@ -257,7 +261,10 @@ def test_a_face_is_framed_by_the_labels_that_it_is_trained_on_as_evaluation_fram
     recipe = call(name, augmentation=STILL).recipe
     crops, labels = recipe.batches.load(0)
     changes = recipe.changes(0, CROP)
-    images, points = augment.apply(torch.from_numpy(crops), torch.from_numpy(labels), changes, recipe.input_size)
+    mirror_order = torch.from_numpy(recipe.mirror_order.copy())
+    images, points = augment.apply(
+        torch.from_numpy(crops), torch.from_numpy(labels), changes, recipe.input_size, mirror_order
+    )
     boxes = geometry.landmark_box(labels)
     transforms = geometry.crop_transform(boxes, recipe.input_size, recipe.context)
     np.testing.assert_allclose(points.numpy(), geometry.apply(transforms, labels), atol=1e-3)

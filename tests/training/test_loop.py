@@ -115,6 +115,20 @@ def test_compiling_changes_neither_weights_nor_their_names(
     assert torch.load(checkpoint, weights_only=True)["model"].keys() == undisturbed.weights.keys()
 
 
+def test_an_unlabelled_point_adds_nothing_to_loss_or_gradient() -> None:
+    points, variance = torch.rand(2, 5, 2, requires_grad=True), torch.rand(2, 5, 2, requires_grad=True)
+    targets = torch.rand(2, 5, 2)
+    plain = landmark_loss(points, variance, targets, 32)
+    partly = targets.clone()
+    partly[0, 1] = torch.nan
+    loss = landmark_loss(points, variance, partly, 32)
+    own = landmark_loss(points[:1, 1:2], variance[:1, 1:2], targets[:1, 1:2], 32)
+    torch.testing.assert_close(loss, plain - own / 10)  # its share of the mean over ten points
+    loss.backward()
+    for gradient in (points.grad, variance.grad):
+        assert gradient is not None and gradient.isfinite().all() and not gradient[0, 1].any()
+
+
 def test_the_best_evaluation_is_kept(tmp_path: Path) -> None:
     values = iter([3.0, 1.0, 2.0])
     result = run(tmp_path / "checkpoint.pt", validate=lambda _: next(values))

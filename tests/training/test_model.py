@@ -9,7 +9,7 @@ import torch
 import facemix
 from facemix.errors import FacemixError
 from facemix.faces import geometry
-from facemix.faces.landmarks import MIRROR
+from facemix.faces.schemes import ibug68
 from facemix.training import backbones
 from facemix.training.adaptation import LabelAdapter, adapt
 from facemix.training.landmarker import Landmarker
@@ -20,11 +20,12 @@ SMALL = "mobilenetv3_small_050"
 
 def network(seed: int = 0) -> LandmarkNet:
     torch.manual_seed(seed)
-    return LandmarkNet(SMALL, 48, 16)
+    return LandmarkNet(ibug68(), SMALL, 48, 16)
 
 
 def landmarker(adapter: LabelAdapter | None = None) -> Landmarker:
     about = {
+        "scheme": ibug68().as_dict(),
         "network": {"backbone": SMALL, "input_size": 48, "width": 16, "context": 1.3, "mirror": False},
         "adapter": {"hidden": 8} if adapter else None,
     }
@@ -38,9 +39,9 @@ def test_images_in_points_out(n: int) -> None:
 
 
 def test_with_the_mirror_image_a_mirrored_face_has_mirrored_points() -> None:
-    net = LandmarkNet(SMALL, 48, 16, mirror=True).eval()
+    net = LandmarkNet(ibug68(), SMALL, 48, 16, mirror=True).eval()
     images = torch.rand(2, 3, 48, 48)
-    mirrored = net(images.flip(-1))[:, torch.from_numpy(MIRROR.copy())]
+    mirrored = net(images.flip(-1))[:, torch.from_numpy(ibug68().mirror.copy())]
     mirrored[..., 0] = 47 - mirrored[..., 0]
     torch.testing.assert_close(mirrored, net(images))
     plain = network().eval()
@@ -60,7 +61,7 @@ def test_the_backbone_sees_colours_as_it_was_made_for(training: bool) -> None:
 
 
 def test_training_sees_each_image_once() -> None:
-    net = LandmarkNet(SMALL, 48, 16, mirror=True)
+    net = LandmarkNet(ibug68(), SMALL, 48, 16, mirror=True)
     seen: list[int] = []
     net.heatmaps.register_forward_hook(lambda *_: seen.append(1))
     net.train()(torch.rand(2, 3, 48, 48))
@@ -99,14 +100,14 @@ def test_coordinates_keep_their_digits_under_autocast() -> None:
 
 def test_an_unknown_backbone_is_answered_with_near_matches() -> None:
     with pytest.raises(ValueError, match=r"model.backbone: timm has no model 'resnet81'; did you mean resnet18"):
-        LandmarkNet("resnet81", 48, 16)
+        LandmarkNet(ibug68(), "resnet81", 48, 16)
 
 
 def test_a_backbone_of_other_strides_is_refused() -> None:
     with pytest.raises(
         ValueError, match=r"mixer_s16_224 has feature maps of strides \[16, 16, 16\], expected one of 8"
     ):
-        LandmarkNet("mixer_s16_224", 48, 16)
+        LandmarkNet(ibug68(), "mixer_s16_224", 48, 16)
 
 
 @pytest.mark.parametrize(
@@ -122,7 +123,7 @@ def test_a_backbone_that_does_not_take_the_size_is_refused_with_one_that_does(
     name: str, size: int, message: str
 ) -> None:
     with pytest.raises(FacemixError, match=message) as refused:
-        LandmarkNet(name, size, 16)
+        LandmarkNet(ibug68(), name, size, 16)
     if advised := re.search(r"(\d+) would do", str(refused.value)):
         backbones.check(name, int(advised[1]), 8)
 
@@ -131,7 +132,7 @@ def test_a_backbone_that_does_not_take_the_size_is_refused_with_one_that_does(
     ("name", "size"), [("swin_tiny_patch4_window7_224", 64), ("coatnet_nano_rw_224", 64), ("maxvit_nano_rw_256", 48)]
 )
 def test_families_with_windows_or_channels_last_are_built_for_the_size(name: str, size: int) -> None:
-    net = LandmarkNet(name, size, 16)
+    net = LandmarkNet(ibug68(), name, size, 16)
     points, _ = net(torch.zeros(2, 3, size, size))
     assert points.shape == (2, 68, 2)
 
@@ -139,9 +140,9 @@ def test_families_with_windows_or_channels_last_are_built_for_the_size(name: str
 def test_trying_a_backbone_draws_nothing_random() -> None:
     backbones.check.cache_clear()
     torch.manual_seed(0)
-    tried = LandmarkNet(SMALL, 48, 16)
+    tried = LandmarkNet(ibug68(), SMALL, 48, 16)
     torch.manual_seed(0)
-    for one, other in zip(tried.parameters(), LandmarkNet(SMALL, 48, 16).parameters(), strict=True):
+    for one, other in zip(tried.parameters(), LandmarkNet(ibug68(), SMALL, 48, 16).parameters(), strict=True):
         assert torch.equal(one, other)
 
 
@@ -155,7 +156,7 @@ def test_weights_that_the_hub_does_not_give_are_no_fault_of_the_backbone(monkeyp
 
     monkeypatch.setattr(backbones, "_create", offline)
     with pytest.raises(FacemixError, match=rf"model.weights: timm could not get the weights of {SMALL} \(no route"):
-        LandmarkNet(SMALL, 48, 16, weights="timm")
+        LandmarkNet(ibug68(), SMALL, 48, 16, weights="timm")
 
 
 def test_a_backbone_without_packaged_weights_is_refused() -> None:
@@ -178,7 +179,7 @@ def test_packaged_imagenet_weights_are_loaded(name: str) -> None:
 
 
 def test_a_saved_detector_predicts_the_same_when_loaded(tmp_path: Path) -> None:
-    adapter = LabelAdapter(8)
+    adapter = LabelAdapter(ibug68(), 8)
     torch.nn.init.normal_(adapter.leave.weight, std=0.01)
     image = np.random.default_rng(0).integers(0, 256, (200, 300, 3), dtype=np.uint8)
     boxes = np.array([[50.0, 40, 150, 150], [120.0, 20, 280, 190]])
@@ -190,7 +191,7 @@ def test_a_saved_detector_predicts_the_same_when_loaded(tmp_path: Path) -> None:
 
 
 def test_the_adapter_is_applied_to_what_the_network_predicts() -> None:
-    adapter = LabelAdapter(8)
+    adapter = LabelAdapter(ibug68(), 8)
     torch.nn.init.normal_(adapter.leave.weight, std=0.01)
     image = np.random.default_rng(0).integers(0, 256, (100, 100, 3), dtype=np.uint8)
     boxes = np.array([[20.0, 20, 80, 80]])

@@ -10,6 +10,7 @@ from facemix.errors import FacemixError
 from facemix.evaluation import metrics
 from facemix.faces import geometry
 from facemix.faces.packs import Pack
+from facemix.faces.schemes import ibug68
 from facemix.training import predictions
 from facemix.training.landmarker import Landmarker
 from facemix.training.predictions import Predictions
@@ -25,6 +26,7 @@ class MeanShape(torch.nn.Module):
 
     def __init__(self, points: npt.NDArray[np.float32]) -> None:
         super().__init__()
+        self.n_points = len(points)
         to_input = geometry.crop_transform(geometry.landmark_box(points), INPUT, CONTEXT)
         self.points = torch.nn.Parameter(torch.from_numpy(geometry.apply(to_input, points)))
 
@@ -37,6 +39,7 @@ class ReadsThePlace(torch.nn.Module):
 
     def __init__(self, points: npt.NDArray[np.float32]) -> None:
         super().__init__()
+        self.n_points = len(points)
         self.points = torch.nn.Parameter(torch.from_numpy(points).double())
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
@@ -52,7 +55,7 @@ def nme(network: torch.nn.Module, faces: Pack, level: float) -> npt.NDArray[np.f
     landmarker = Landmarker(network, CONTEXT, {"network": {"input_size": INPUT}})  # type: ignore[arg-type]
     rows = np.arange(len(faces))
     predicted = predictions.predict_pack(landmarker, faces, rows, level)
-    return metrics.nme(predicted, faces.landmarks)
+    return metrics.nme(predicted, faces.landmarks, ibug68())
 
 
 def test_jitter_of_nothing_leaves_every_box_bit_for_bit() -> None:

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from facemix import config
+from facemix.faces.schemes import ibug68
 from facemix.stages.preset import preset
 from facemix.training import failures, loop
 from facemix.training.batches import MixedBatches, TrainingSet
@@ -34,6 +35,7 @@ def test_the_paper_preset_trains_its_backbone_down_to_the_stem(tmp_path: Path, m
         rows=np.arange(2),
     )
     recipe = loop.Recipe(
+        mirror_order=ibug68().mirror,
         batches=MixedBatches(faces, None, alpha=0, batch_size=2, seed=0),
         context=model.context,
         input_size=model.input_size,
@@ -44,7 +46,7 @@ def test_the_paper_preset_trains_its_backbone_down_to_the_stem(tmp_path: Path, m
     )
     group = Group(torch.device("cpu"))
     torch.manual_seed(0)
-    state = State.begin(LandmarkNet(model.backbone, model.input_size, model.width), recipe, group)
+    state = State.begin(LandmarkNet(ibug68(), model.backbone, model.input_size, model.width), recipe, group)
     state.advance(recipe, loop.inputs(recipe, group), group)
     failures.require_finite(state, recipe, tmp_path / "none.pt")
     stem = next(state.model.parameters())

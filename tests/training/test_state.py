@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from facemix.faces.schemes import ibug68
 from facemix.training import loop, state
 from facemix.training.batches import MixedBatches
 from facemix.training.model import LandmarkNet
@@ -21,9 +22,10 @@ GROUP = Group(torch.device("cpu"))
 
 def begun(**settings: Any) -> tuple[State, Recipe]:
     torch.manual_seed(0)
-    network = LandmarkNet("mobilenetv3_small_050", 32, 8)
+    network = LandmarkNet(ibug68(), "mobilenetv3_small_050", 32, 8)
     changed = dataclasses.replace(SETTINGS, **settings)
     recipe = Recipe(
+        mirror_order=ibug68().mirror,
         batches=MixedBatches(FACES, None, alpha=0, batch_size=4, seed=0),
         context=1.2,
         input_size=32,

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 
 from facemix.errors import FacemixError
 from facemix.evaluation import metrics
+from facemix.faces.schemes import ibug68
 from facemix.files import write_table
 from facemix.reporting import figures
 from facemix.reporting import ranking as shown
@@ -285,14 +286,14 @@ def test_what_a_strategy_is_meant_to_have_of_its_own_may_differ(strategy: str, k
 # --- Tables and pictures ---
 
 
-@pytest.mark.parametrize("normalizer", metrics.NORMALIZERS)
+@pytest.mark.parametrize("normalizer", (*ibug68().face_sizes, *metrics.BOX_SIZES))
 def test_rates_are_shown_by_the_names_of_their_thresholds(normalizer: str) -> None:
     rows = comparison.rank([one("real_only", 0, [3.0, 20.0], normalizer)])
     header = shown.table(rows).splitlines()[0]
-    for threshold in metrics.THRESHOLDS[normalizer]:
+    for threshold in metrics.thresholds(ibug68(), normalizer):
         assert f"FR@{threshold}" in header
-    assert f"AUC@{metrics.THRESHOLDS[normalizer][0]}" in header
-    assert header.count("FR@") == len(metrics.THRESHOLDS[normalizer])
+    assert f"AUC@{metrics.thresholds(ibug68(), normalizer)[0]}" in header
+    assert header.count("FR@") == len(metrics.thresholds(ibug68(), normalizer))
 
 
 def test_tables_for_plots_have_a_column_a_strategy() -> None:

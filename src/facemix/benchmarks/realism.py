@@ -87,8 +87,8 @@ def _folder(argument: str, text: str, name: str, place: str) -> Folder:
     if not (name and path):
         form = "FORMAT:PATH" if argument == "--real" else "NAME=FORMAT:PATH"
         raise FacemixError(f"{argument}: found {text!r}, expected {form}")
-    if format_ not in formats.READERS:
-        raise FacemixError(f"{argument}: found the format {format_!r}, expected one of {', '.join(formats.READERS)}")
+    if format_ not in formats.FORMATS:
+        raise FacemixError(f"{argument}: found the format {format_!r}, expected one of {', '.join(formats.FORMATS)}")
     return Folder(name=name, format=format_, path=Path(path))
 
 
@@ -258,7 +258,7 @@ def _train(task: Task, name: str, checkpoint: Path) -> Row:
 def _validation_nme(landmarker: Landmarker, task: Task) -> float:
     rows = task.split("validation")
     predicted = predict_pack(landmarker, task.real, rows)
-    errors = metrics.nme(predicted, task.real.landmarks[rows], task.params.evaluation.normalizer)
+    errors = metrics.nme(predicted, task.real.landmarks[rows], task.real.scheme, task.params.evaluation.normalizer)
     return round(float(errors.mean()), 4)
 
 

@@ -18,8 +18,9 @@ from facemix.benchmarks import usual_loader
 from facemix.config import Params
 from facemix.errors import FacemixError
 from facemix.faces import packing, packs
-from facemix.faces.face import Face
+from facemix.faces.face import VISIBLE, Face
 from facemix.faces.parallel import available_cores
+from facemix.faces.schemes import ibug68
 from facemix.strategies import STRATEGIES
 from facemix.training import augment, batches, loop
 from facemix.training.batches import MixedBatches, TrainingSet
@@ -49,14 +50,14 @@ def step(params: Params) -> None:
     device = choose_device(settings.device)
     group = Group(device)
     torch.manual_seed(0)
-    network = LandmarkNet(model.backbone, model.input_size, model.width)
+    network = LandmarkNet(ibug68(), model.backbone, model.input_size, model.width)
     with tempfile.TemporaryDirectory() as folder, loop.core_spared(device):
         machine = _machine(device)
         recipe = _recipe(_noise_batches(Path(folder), params), params)
         load = loop.inputs(recipe, group)
         state = State.begin(network, recipe, group)
         images = torch.rand(settings.batch_size, 3, model.input_size, model.input_size, device=device)
-        targets = torch.rand(settings.batch_size, 68, 2, device=device) * model.input_size
+        targets = torch.rand(settings.batch_size, network.n_points, 2, device=device) * model.input_size
 
         def bare() -> None:
             optimize(state.forward, state.optimizer, images, targets, settings.precision, model.input_size, group)
@@ -126,11 +127,12 @@ def loader(params: Params, faces: int = FACES) -> None:
         )
         usual = usual_loader.batches(photographs, batch_size, pinned=device.type == "cuda")
         steps = itertools.count()
+        mirror_order = torch.from_numpy(recipe.mirror_order.copy())
 
         def batch() -> None:
             step = next(steps)
             crops, landmarks = load(step)
-            augment.apply(crops, landmarks, recipe.changes(step, crops.shape[1]), size)
+            augment.apply(crops, landmarks, recipe.changes(step, crops.shape[1]), size, mirror_order)
 
         def epoch() -> None:
             for images, points in usual:
@@ -152,6 +154,7 @@ def loader(params: Params, faces: int = FACES) -> None:
 def _recipe(faces: MixedBatches, params: Params) -> loop.Recipe:
     """A training on these faces, as params say."""
     return loop.Recipe(
+        mirror_order=ibug68().mirror,
         batches=faces,
         context=params.model.context,
         input_size=params.model.input_size,
@@ -167,7 +170,7 @@ def _noise_batches(folder: Path, params: Params) -> MixedBatches:
     rng = np.random.default_rng(0)
     images = np.lib.format.open_memmap(folder / "images.npy", mode="w+", dtype=np.uint8, shape=(FACES, size, size, 3))
     images[:] = rng.integers(0, 256, images.shape, dtype=np.uint8)
-    landmarks = (rng.random((FACES, 68, 2)) * size).astype(np.float32)
+    landmarks = (rng.random((FACES, len(ibug68()), 2)) * size).astype(np.float32)
     rows = np.arange(FACES)
     faces = TrainingSet(images=images, landmarks=landmarks, ids=rows.astype(np.str_), rows=rows)
     return MixedBatches(faces, faces, alpha=0.5, batch_size=params.training.batch_size, seed=0)
@@ -204,13 +207,13 @@ def _train_on_black(params: Params, faces: int, steps: int) -> float:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "images.npy"
         np.lib.format.open_memmap(file, mode="w+", dtype=np.uint8, shape=(faces, size, size, 3))
-        landmarks = np.tile(np.linspace(0, size, 68, dtype=np.float32)[:, None], (faces, 1, 2))
+        landmarks = np.tile(np.linspace(0, size, len(ibug68()), dtype=np.float32)[:, None], (faces, 1, 2))
         rows = np.arange(faces)
         images = np.load(file, mmap_mode="r", allow_pickle=False)
         black = TrainingSet(images=images, landmarks=landmarks, ids=rows.astype(np.str_), rows=rows)
         recipe = _recipe(MixedBatches(black, None, alpha=0, batch_size=params.training.batch_size, seed=0), params)
         load = loop.inputs(recipe, group)
-        network = LandmarkNet(params.model.backbone, params.model.input_size, params.model.width)
+        network = LandmarkNet(ibug68(), params.model.backbone, params.model.input_size, params.model.width)
         state = State.begin(network, recipe, group)
         for _ in range(steps):
             state.advance(recipe, load, group)
@@ -239,8 +242,18 @@ def _photographs(folder: Path, n: int) -> list[packing.Entry]:
         picture = cv2.GaussianBlur(rng.integers(0, 256, (400, 400, 3), dtype=np.uint8), (0, 0), 3)
         path = folder / f"{i}.jpg"
         cv2.imwrite(str(path), picture)
-        points = (100 + 200 * rng.random((68, 2))).astype(np.float32)
-        face = Face(id=str(i), subset="", photo=str(i), image=path, landmarks=points, files=(path,))
+        points = (100 + 200 * rng.random((len(ibug68()), 2))).astype(np.float32)
+        states = np.full(len(points), VISIBLE, dtype=np.uint8)
+        face = Face(
+            id=str(i),
+            subset="",
+            photo=str(i),
+            image=path,
+            landmarks=points,
+            states=states,
+            scheme=ibug68(),
+            files=(path,),
+        )
         entries.append(packing.Entry(face=face, source="bench", split="train"))
     return entries
 
@@ -318,7 +331,7 @@ def _trained(name: str, seed: int, errors: npt.NDArray[np.float64], photo_of: np
     return Trained(
         strategy=name,
         seed=seed,
-        metrics={"normalizer": "outer_eye", "val": {"nme": nme}, "test": test},
+        metrics={"normalizer": "outer_eye", "thresholds": [8, 10], "val": {"nme": nme}, "test": test},
         errors=dict(zip(faces, errors.tolist(), strict=True)),
         photos=dict(zip(faces, photo_of.astype(str).tolist(), strict=True)),
         box_jitter={0.0: nme},

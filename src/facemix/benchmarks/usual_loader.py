@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from facemix.config import Augmentation
 from facemix.faces import geometry
-from facemix.faces.landmarks import MIRROR
+from facemix.faces.schemes import ibug68
 
 WORKERS = 2
 
@@ -104,7 +104,7 @@ def augment_one(
     inward = zoom * np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
     if rng.random() < settings.mirror:
         inward[:, 0] *= -1
-        landmarks = landmarks[MIRROR]
+        landmarks = landmarks[ibug68().mirror]
     middle = (size - 1) / 2
     transform = np.column_stack([inward, centre - inward.sum(axis=1) * middle])
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP

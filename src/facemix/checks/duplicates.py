@@ -19,8 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from facemix.faces import geometry
-from facemix.faces.landmarks import IMAGE_LEFT_EYE, IMAGE_RIGHT_EYE, REGIONS
 from facemix.faces.parallel import on_all_cores
+from facemix.faces.schemes import Scheme
 
 SIDE = 72
 """Of a patch, pixels."""
@@ -58,14 +58,14 @@ class Pair:
     """(2, 3) from the second patch to the first; it mirrors where the pair does."""
 
 
-def cut(images: npt.NDArray[np.uint8], landmarks: Floats) -> Patches:
+def cut(images: npt.NDArray[np.uint8], landmarks: Floats, scheme: Scheme) -> Patches:
     """Upright grey patches (n, SIDE, SIDE) of equal face size, in the frames of `frames`.
 
     Args:
         images: (n, S, S, 3) RGB.
-        landmarks: (n, 68, 2) pixels of those images.
+        landmarks: (n, K, 2) pixels of those images.
     """
-    transforms = frames(landmarks)
+    transforms = frames(landmarks, scheme)
 
     def patch(i: int) -> Patches:
         return geometry.warp(cv2.cvtColor(images[i], cv2.COLOR_RGB2GRAY), transforms[i], SIDE)
@@ -74,16 +74,18 @@ def cut(images: npt.NDArray[np.uint8], landmarks: Floats) -> Patches:
     return np.array(patches, dtype=np.uint8).reshape(-1, SIDE, SIDE)
 
 
-def frames(landmarks: Floats) -> npt.NDArray[np.float64]:
-    """The similarity transforms (n, 2, 3) from images with landmarks (n, 68, 2) to upright patches.
+def frames(landmarks: Floats, scheme: Scheme) -> npt.NDArray[np.float64]:
+    """The similarity transforms (n, 2, 3) from images with landmarks (n, K, 2) to upright patches.
 
     The frame of a mirrored face is the mirror image of its frame.
     """
     points = landmarks.astype(np.float64)
-    inner = points[:, REGIONS["jaw"].stop :]
-    centre = inner.mean(axis=1)
-    size = np.sqrt(((inner - centre[:, None]) ** 2).sum(axis=2).mean(axis=1))
-    eyes = points[:, list(IMAGE_RIGHT_EYE)].mean(axis=1) - points[:, list(IMAGE_LEFT_EYE)].mean(axis=1)
+    inner = np.delete(points, list(scheme.outline), axis=1)
+    centre = np.nanmean(inner, axis=1)
+    size = np.sqrt(np.nanmean(((inner - centre[:, None]) ** 2).sum(axis=2), axis=1))
+    first, second = scheme.sides()
+    across = points[:, second] - points[:, first]
+    eyes = np.nansum(across, axis=1)
     angle = np.arctan2(eyes[:, 1], eyes[:, 0])
     cos, sin = np.cos(angle), np.sin(angle)
     scale = (SIDE - 1) / 2 / (REACH * size)

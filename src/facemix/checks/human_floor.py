@@ -19,7 +19,7 @@ from facemix.config import REPORTS
 from facemix.errors import FacemixError
 from facemix.evaluation import metrics
 from facemix.faces import geometry
-from facemix.faces.landmarks import MIRROR, REGIONS
+from facemix.faces.schemes import Scheme
 
 FILE = REPORTS / "human_floor.json"
 """Where `facemix leaks` writes it."""
@@ -30,26 +30,28 @@ Of 300-W's 158 pairs none has less than 1.3.
 """
 
 
-def annotations(pairs: Sequence[Pair], landmarks: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
-    """Both annotations of each pair in pixels of its first image: (2, n, 68, 2).
+def annotations(pairs: Sequence[Pair], landmarks: npt.NDArray[np.floating], scheme: Scheme) -> npt.NDArray[np.float64]:
+    """Both annotations of each pair in pixels of its first image: (2, n, K, 2).
 
     There the face stands as it does in the photograph. In the upright patches that pairs were found in, its box would
     have other sides.
 
     Args:
-        landmarks: (m, 68, 2) pixels of the images, which `duplicates.cut` made patches of.
+        landmarks: (m, K, 2) pixels of the images, which `duplicates.cut` made patches of.
     """
-    frames = duplicates.frames(landmarks)
+    frames = duplicates.frames(landmarks, scheme)
     first = [landmarks[pair.first] for pair in pairs]
     second = []
     for pair in pairs:
-        points = landmarks[pair.second][MIRROR] if pair.mirrored else landmarks[pair.second]
+        points = landmarks[pair.second][scheme.mirror] if pair.mirrored else landmarks[pair.second]
         in_first_patch = geometry.apply(pair.transform, geometry.apply(frames[pair.second], points))
         second.append(geometry.apply(geometry.invert(frames[pair.first]), in_first_patch))
     return np.array([first, second], dtype=np.float64).reshape(2, -1, *landmarks.shape[1:])
 
 
-def measure(pairs: Sequence[Pair], landmarks: npt.NDArray[np.floating], normalizer: str) -> dict[str, Any]:
+def measure(
+    pairs: Sequence[Pair], landmarks: npt.NDArray[np.floating], scheme: Scheme, normalizer: str
+) -> dict[str, Any]:
     """NME between two annotators in %: mean and median over photographs, and the mean by region.
 
     A photograph counts once, however many copies of it there are: as the mean over their pairs. Without photographs
@@ -57,26 +59,30 @@ def measure(pairs: Sequence[Pair], landmarks: npt.NDArray[np.floating], normaliz
 
     Args:
         landmarks: as for `annotations`.
-        normalizer: the face size, a key of `metrics.NORMALIZERS`; measured on the first of each pair.
+        normalizer: the face size, of the scheme; measured on the first of each pair.
     """
-    first, second = annotations(pairs, landmarks)
-    errors = metrics.point_errors(second, first, normalizer)
-    twice = errors.mean(axis=1) >= COPIED
-    about: dict[str, Any] = {"normalizer": normalizer, "photographs": 0, "pairs": int(twice.sum())}
+    first, second = annotations(pairs, landmarks, scheme)
+    errors = metrics.point_errors(second, first, scheme, normalizer)
+    twice = metrics.mean_of_labelled(errors) >= COPIED
+    about: dict[str, Any] = {
+        "normalizer": metrics.resolved(normalizer, scheme),
+        "photographs": 0,
+        "pairs": int(twice.sum()),
+    }
     if not twice.any():
         return about
     by_photo = _mean_by_photo([pair for pair, kept in zip(pairs, twice, strict=True) if kept], errors[twice])
-    nme = by_photo.mean(axis=1)
+    nme, regions = metrics.mean_of_labelled(by_photo), metrics.by_region(by_photo, scheme)
     return about | {
         "photographs": len(nme),
         "nme": round(float(nme.mean()), 4),
         "median": round(float(np.median(nme)), 4),
-        "regions": {name: round(float(by_photo[:, list(part)].mean()), 4) for name, part in REGIONS.items()},
+        "regions": {name: round(float(values.mean()), 4) for name, values in regions.items()},
     }
 
 
 def _mean_by_photo(pairs: Sequence[Pair], errors: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """The mean (k, 68) of errors (n, 68) over the pairs of each photograph; what pairs link is one photograph."""
+    """The mean (k, K) of errors (n, K) over the pairs of each photograph; what pairs link is one photograph."""
     first, second = np.array([(pair.first, pair.second) for pair in pairs]).T
     size = second.max() + 1
     _, photo = connected_components(

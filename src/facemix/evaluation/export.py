@@ -51,7 +51,7 @@ class Detector(nn.Module):
         self.adapter = landmarker.adapter
 
     def forward(self, images: Tensor) -> Tensor:
-        """Landmarks (n, 68, 2) in pixels of the input, for images (n, 3, S, S) of RGB in [0, 1]."""
+        """Landmarks (n, K, 2) in pixels of the input, for images (n, 3, S, S) of RGB in [0, 1]."""
         points = self._found(images)
         if self.adapter is None:
             return points
@@ -87,7 +87,7 @@ class Exported:
 def export(landmarker: Landmarker, path: Path) -> Exported:
     """Writes a detector as an ONNX file, once ONNX Runtime gives the landmarks that PyTorch does.
 
-    The file takes `images` (n, 3, S, S) float32 RGB in [0, 1] and gives `landmarks` (n, 68, 2) float32 in pixels of
+    The file takes `images` (n, 3, S, S) float32 RGB in [0, 1] and gives `landmarks` (n, K, 2) float32 in pixels of
     that input. Its metadata say how a face is cropped. Equal detectors make equal files. Whether OpenCV gives the same
     is told, and keeps no file from being written.
 
@@ -138,7 +138,7 @@ def export(landmarker: Landmarker, path: Path) -> Exported:
 
 def metadata(landmarker: Landmarker) -> dict[str, str]:
     """What somebody needs who has nothing but the ONNX file, to crop as `Landmarker` does."""
-    about = landmarker.about
+    about, scheme = landmarker.about, landmarker.scheme
     return {
         "facemix": version("facemix"),
         "strategy": str(about.get("strategy", "unknown")),
@@ -146,8 +146,9 @@ def metadata(landmarker: Landmarker) -> dict[str, str]:
         "input_size": str(about["network"]["input_size"]),
         "context": str(landmarker.context),
         "images": "(n, 3, input_size, input_size) float32 RGB, 0 to 1",
-        "landmarks": "(n, 68, 2) float32 x, y in pixels of the input: the 68 points of iBUG in its order, 0-based, "
-        "integers at pixel centres",
+        "landmarks": f"(n, {len(scheme)}, 2) float32 x, y in pixels of the input: the points of the scheme "
+        f"{scheme.name} in its order, 0-based, integers at pixel centres",
+        "points": " ".join(scheme.points),
         "crop": "the square around the centre of the face's tight landmark box, its side context x the box's longer "
         "side, scaled to the input; beyond the picture its border is repeated. crop = (input_size - 1) / 2 + "
         "(input_size / side) * (picture - centre)",
@@ -194,7 +195,7 @@ def _session(model: bytes) -> Any:
 
 
 def _in_onnxruntime(session: Any, batches: Sequence[Tensor]) -> list[Points]:
-    """Landmarks (n, 68, 2) of each batch (n, 3, S, S), pixels."""
+    """Landmarks (n, K, 2) of each batch (n, 3, S, S), pixels."""
     return [session.run(["landmarks"], {"images": images.numpy()})[0] for images in batches]
 
 

@@ -11,8 +11,8 @@ import numpy.typing as npt
 from facemix.errors import FacemixError
 from facemix.evaluation import metrics
 from facemix.faces import geometry
-from facemix.faces.landmarks import REGIONS
 from facemix.faces.packs import Pack
+from facemix.faces.schemes import Scheme
 from facemix.training.predictions import Predictions
 
 SETS = {"val": ("validation",), "test": ("test",), "challenging": ("challenging",), "full": ("test", "challenging")}
@@ -28,12 +28,12 @@ class Errors:
     photos: npt.NDArray[np.str_]
     splits: npt.NDArray[np.str_]
     points: npt.NDArray[np.float64]
-    """(n, 68) per point."""
+    """(n, K) per point; NaN where unlabelled."""
 
     @property
     def nme(self) -> npt.NDArray[np.float64]:
         """(n,) per face."""
-        return np.asarray(self.points.mean(axis=-1))
+        return metrics.mean_of_labelled(self.points)
 
     def of(self, *splits: str) -> "Errors":
         """The part that belongs to these splits."""
@@ -67,7 +67,7 @@ def measure(predictions: Predictions, pack: Pack, normalizer: str) -> dict[float
             subsets=pack.subsets[rows],
             photos=pack.photos[rows],
             splits=pack.splits[rows],
-            points=metrics.point_errors(points, truth, normalizer),
+            points=metrics.point_errors(points, truth, pack.scheme, normalizer),
         )
         for level, points in predictions.points.items()
     }
@@ -83,11 +83,16 @@ def figures(errors: Mapping[float, Errors], pack: Pack, normalizer: str) -> dict
     """
     there = {name: splits for name, splits in SETS.items() if np.isin(splits, errors[0.0].splits).all()}
     return {
-        "normalizer": normalizer,
+        "scheme": pack.scheme.name,
+        "normalizer": metrics.resolved(normalizer, pack.scheme),
+        "thresholds": list(metrics.thresholds(pack.scheme, normalizer)),
         "validation_faces": which_faces(pack, np.flatnonzero(pack.splits == "validation")),
         **{
             name: summarize(
-                errors[0.0].of(*splits), {level: one.of(*splits) for level, one in errors.items() if level}, normalizer
+                errors[0.0].of(*splits),
+                {level: one.of(*splits) for level, one in errors.items() if level},
+                pack.scheme,
+                normalizer,
             )
             for name, splits in there.items()
         },
@@ -101,20 +106,23 @@ def which_faces(pack: Pack, rows: npt.NDArray[np.int64]) -> str:
     return digest.hexdigest()[:12]
 
 
-def summarize(errors: Errors, jittered: Mapping[float, Errors], normalizer: str) -> dict[str, object]:
+def summarize(errors: Errors, jittered: Mapping[float, Errors], scheme: Scheme, normalizer: str) -> dict[str, object]:
     """The figures of one set of faces: NME, failure rates, AUC, NME by region, subset and box jitter.
 
     Args:
         errors: in tight boxes.
         jittered: of the same faces, by level of jitter.
+        scheme: of the points.
         normalizer: the face size that the errors are in % of.
     """
     nme = errors.nme
+    labelled = ~np.isnan(errors.points)
+    there = {name: points for name, points in scheme.regions.items() if labelled[:, list(points)].any()}
     return {
         "faces": len(nme),
         "nme": float(nme.mean()),
-        **metrics.rates(nme, normalizer),
-        "regions": {name: float(errors.points[:, list(points)].mean()) for name, points in REGIONS.items()},
+        **metrics.rates(nme, metrics.thresholds(scheme, normalizer)),
+        "regions": {name: float(np.nanmean(errors.points[:, list(points)])) for name, points in there.items()},
         "subsets": {name: float(nme[errors.subsets == name].mean()) for name in np.unique(errors.subsets).tolist()},
         "box_jitter": {f"{level:.2f}": float(others.nme.mean()) for level, others in jittered.items()},
     }

@@ -3,14 +3,16 @@
 NME as in the 300-W benchmark: C. Sagonas et al., "300 faces in-the-wild challenge: database and results", IVC 2016.
 """
 
-from collections.abc import Callable
+import difflib
+import re
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from facemix.errors import FacemixError
 from facemix.faces.geometry import landmark_box
-from facemix.faces.landmarks import IMAGE_LEFT_EYE, IMAGE_RIGHT_EYE, OUTER_EYE_CORNERS, REGIONS
+from facemix.faces.schemes import Scheme
 
 Floats = npt.NDArray[np.floating]
 Doubles = npt.NDArray[np.float64]
@@ -26,68 +28,113 @@ def _box_sides(points: Floats) -> Doubles:
     return box[..., 2:] - box[..., :2]
 
 
-def _inter_pupil(points: Floats) -> Doubles:
-    eyes = [points[..., list(eye), :].astype(np.float64).mean(axis=-2) for eye in (IMAGE_LEFT_EYE, IMAGE_RIGHT_EYE)]
-    return _distance(eyes[0], eyes[1])
+BOX_SIZES: Mapping[str, tuple[float, ...]] = {"box_side": (7,), "box_diagonal": (4,)}
+"""The face sizes that every scheme has, with the errors in % of them above which a face counts as failed.
 
-
-NORMALIZERS: dict[str, Callable[[Floats], Doubles]] = {
-    "outer_eye": lambda points: _distance(points[..., OUTER_EYE_CORNERS[0], :], points[..., OUTER_EYE_CORNERS[1], :]),
-    "inter_pupil": _inter_pupil,
-    "box_side": lambda points: np.sqrt(_box_sides(points).prod(axis=-1)),
-    "box_diagonal": lambda points: np.linalg.norm(_box_sides(points), axis=-1),
-}
-"""Face size in pixels (...,) of points (..., 68, 2). `box_side` is the geometric mean of the tight box's sides."""
-
-THRESHOLDS: dict[str, tuple[int, ...]] = {
-    "outer_eye": (8, 10),
-    "inter_pupil": (10,),
-    "box_side": (7,),
-    "box_diagonal": (4,),
-}
-"""Errors in % of each face size above which a face counts as failed; the AUC reaches to the first of them.
-
-They are the field's own where it has any: 8 % of the outer-eye distance on 300-W (H. Fan and E. Zhou, "Approaching
-human level facial landmark localization by deep learning", IVC 2016) and 10 % on WFLW (W. Wu et al., "Look at
-Boundary", CVPR 2018); 10 % of the inter-pupil distance on COFW (X. Burgos-Artizzu et al., "Robust face landmark
-estimation under occlusion", ICCV 2013); 7 % of the box side (A. Bulat and G. Tzimiropoulos, "How far are we from
-solving the 2D & 3D face alignment problem?", ICCV 2017). The box diagonal has none: 4 % of it lies between 8 and 10 %
-of the outer-eye distance, which are 3.4 and 4.3 % of the diagonal (by the median ratio of 2566 faces of 300-W).
+Those of a scheme stand in its file. 7 % of the box side: A. Bulat and G. Tzimiropoulos, "How far are we from solving
+the 2D & 3D face alignment problem?", ICCV 2017. The box diagonal has none in the field: 4 % of it lies between 8 and
+10 % of the outer-eye distance, which are 3.4 and 4.3 % of the diagonal (by the median ratio of 2566 faces of 300-W).
 """
 
+AUTO = "auto"
+"""In the place of a normaliser: the one that the scheme names."""
 
-def point_errors(predicted: Floats, truth: Floats, normalizer: str = "outer_eye") -> Doubles:
+
+def resolved(normalizer: str, scheme: Scheme) -> str:
+    """The name of a face size of a scheme.
+
+    Raises:
+        FacemixError: the scheme has no such size.
+    """
+    name = scheme.normalizer if normalizer == AUTO else normalizer
+    known = (*scheme.face_sizes, *BOX_SIZES)
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        raise FacemixError(
+            f"params.yaml: evaluation.normalizer: found {name!r}{hint}, but the scheme {scheme.name} has "
+            f"{', '.join(known)}; choose one of them, or {AUTO}"
+        )
+    return name
+
+
+def thresholds(scheme: Scheme, normalizer: str) -> tuple[float, ...]:
+    """Errors in % of a face size above which a face counts as failed; the AUC reaches to the first of them."""
+    name = resolved(normalizer, scheme)
+    return BOX_SIZES[name] if name in BOX_SIZES else scheme.face_sizes[name].thresholds
+
+
+def face_size(points: Floats, scheme: Scheme, normalizer: str = AUTO) -> Doubles:
+    """Face size in pixels (...,) of points (..., K, 2); NaN where a point that it needs is unlabelled.
+
+    `box_side` is the geometric mean of the tight box's sides, `box_diagonal` its diagonal; others are the distance
+    between the means of two groups of points.
+    """
+    name = resolved(normalizer, scheme)
+    if name == "box_side":
+        return np.asarray(np.sqrt(_box_sides(points).prod(axis=-1)))
+    if name == "box_diagonal":
+        return np.asarray(np.linalg.norm(_box_sides(points), axis=-1))
+    first, second = (_middle(points, group) for group in scheme.face_sizes[name].between)
+    return _distance(first, second)
+
+
+def _middle(points: Floats, group: Sequence[int]) -> Floats:
+    own = points[..., list(group), :]
+    return own[..., 0, :] if len(group) == 1 else own.astype(np.float64).mean(axis=-2)
+
+
+def point_errors(predicted: Floats, truth: Floats, scheme: Scheme, normalizer: str = AUTO) -> Doubles:
     """Distance of each point to its ground truth, in % of the face size.
 
     Args:
-        predicted: (n, 68, 2) pixels.
-        truth: (n, 68, 2) pixels.
-        normalizer: a key of `NORMALIZERS`; measured on the ground truth.
+        predicted: (n, K, 2) pixels.
+        truth: (n, K, 2) pixels; NaN where unlabelled.
+        scheme: of the points.
+        normalizer: a face size of the scheme; measured on the ground truth.
 
     Returns:
-        (n, 68) per cent.
+        (n, K) per cent; NaN where unlabelled.
 
     Raises:
-        FacemixError: a face of zero size, which has no NME.
+        FacemixError: a face without a size, which has no NME.
     """
-    size = NORMALIZERS[normalizer](truth)
+    name = resolved(normalizer, scheme)
+    size = face_size(truth, scheme, name)
     if not np.all(size > 0):
-        raise FacemixError(f"{normalizer} of face {int(np.argmin(size > 0))} is {size.min()}: its NME is undefined")
+        without = np.flatnonzero(~(size > 0))
+        raise FacemixError(
+            f"{len(without)} of {len(size)} faces have no {name}, the first is {without[0]}: its NME is undefined. "
+            "Expected the points that this size needs in different places; choose evaluation.normalizer: box_side in "
+            "params.yaml, or remove the faces"
+        )
     errors: Doubles = 100 * _distance(predicted, truth) / size[:, None]
     return errors
 
 
-def nme(predicted: Floats, truth: Floats, normalizer: str = "outer_eye") -> Doubles:
-    """Normalised mean error of each face: (n,) per cent, the mean of `point_errors` over the 68 points."""
-    return np.asarray(point_errors(predicted, truth, normalizer).mean(axis=-1))
+def nme(predicted: Floats, truth: Floats, scheme: Scheme, normalizer: str = AUTO) -> Doubles:
+    """Normalised mean error of each face: (n,) per cent, the mean of `point_errors` over the labelled points."""
+    return mean_of_labelled(point_errors(predicted, truth, scheme, normalizer))
 
 
-def by_region(errors: Floats) -> dict[str, Doubles]:
-    """NME (...) of each region of REGIONS: the mean of `point_errors` (..., 68) over its points.
+def mean_of_labelled(errors: Floats) -> Doubles:
+    """The mean (...,) over the points of errors (..., K) that are not NaN; NaN where all are."""
+    labelled = ~np.isnan(errors)
+    if labelled.all():
+        return np.asarray(errors.mean(axis=-1), dtype=np.float64)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.where(labelled, errors, 0).sum(axis=-1) / labelled.sum(axis=-1), dtype=np.float64)
 
-    All regions are normalised by the same face size, so the NME of a face is their mean, weighted by their points.
+
+def by_region(errors: Floats, scheme: Scheme) -> dict[str, Doubles]:
+    """NME (...) of each region of the scheme: the mean of `point_errors` (..., K) over its labelled points.
+
+    All regions are normalised by the same face size, so where regions share no point and leave none out, the NME of a
+    fully labelled face is their mean, weighted by their points.
     """
-    return {name: errors[..., list(points)].astype(np.float64).mean(axis=-1) for name, points in REGIONS.items()}
+    return {
+        name: mean_of_labelled(errors[..., list(points)].astype(np.float64)) for name, points in scheme.regions.items()
+    }
 
 
 def failure_rate(errors: Floats, threshold: float) -> float:
@@ -112,14 +159,17 @@ def auc(errors: Floats, threshold: float) -> float:
     return float(np.mean(np.fmax(1 - errors / threshold, 0)))
 
 
-def rates(errors: Floats, normalizer: str) -> dict[str, float]:
-    """Failure rates and AUC of errors (n,) at the THRESHOLDS of a face size: `fr8` in %, `auc8` in [0, 1]."""
-    thresholds = THRESHOLDS[normalizer]
-    found = [*(failure_rate(errors, threshold) for threshold in thresholds), auc(errors, thresholds[0])]
-    return dict(zip(rate_names(normalizer), found, strict=True))
+def rates(errors: Floats, limits: Sequence[float]) -> dict[str, float]:
+    """Failure rates at each limit, and the AUC to the first, of errors (n,): `fr8` in %, `auc8` in [0, 1]."""
+    found = [*(failure_rate(errors, limit) for limit in limits), auc(errors, limits[0])]
+    return dict(zip(rate_names(limits), found, strict=True))
 
 
-def rate_names(normalizer: str) -> list[str]:
-    """The names of `rates`: `fr8`, `fr10` and `auc8` of the outer-eye distance."""
-    thresholds = THRESHOLDS[normalizer]
-    return [*(f"fr{threshold}" for threshold in thresholds), f"auc{thresholds[0]}"]
+def is_rate(name: str) -> bool:
+    """Whether it is one of the names that `rate_names` gives for any limits."""
+    return re.fullmatch(r"(fr|auc)[0-9.e+-]+", name) is not None
+
+
+def rate_names(limits: Sequence[float]) -> list[str]:
+    """The names of `rates`: `fr8`, `fr10` and `auc8` for limits of 8 and 10 %."""
+    return [*(f"fr{limit:g}" for limit in limits), f"auc{limits[0]:g}"]

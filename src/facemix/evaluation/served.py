@@ -36,7 +36,7 @@ class ServedLandmarker(PythonModel):  # type: ignore[misc]  # mlflow is untyped 
                 (n, 4) xyxy in pixels; without boxes the picture is treated as one face that fills it.
 
         Returns:
-            For each picture `{"landmarks": points}`, points (n, 68, 2) in pixels of it, as lists.
+            For each picture `{"landmarks": points}`, points (n, K, 2) in pixels of it, as lists.
 
         Raises:
             MlflowException: what cannot be used, with what was found and expected; a server answers with status 400.

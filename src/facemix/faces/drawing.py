@@ -53,13 +53,15 @@ def draw_lines(
         colour: RGB.
     """
     canvas = np.ascontiguousarray(image).copy()
-    for start, end in zip(_fixed(starts), _fixed(ends), strict=True):
+    both = np.isfinite(starts + ends).all(axis=-1)
+    for start, end in zip(_fixed(starts[both]), _fixed(ends[both]), strict=True):
         cv2.line(canvas, start, end, colour, 1, cv2.LINE_AA, _SHIFT)
     return canvas
 
 
 def _fixed(points: npt.NDArray[np.floating]) -> list[list[int]]:
-    """Points (n, 2) as OpenCV's fixed-point numbers."""
+    """Points (n, 2) as OpenCV's fixed-point numbers; a point that is NaN is left out."""
+    points = points[np.isfinite(points).all(axis=-1)]
     return np.round(points * 2**_SHIFT).astype(int).tolist()  # type: ignore[no-any-return]
 
 
@@ -70,7 +72,7 @@ def contact_sheet(
 
     Args:
         images: (N, S, S, 3) RGB.
-        landmarks: (N, 68, 2) pixels of those images.
+        landmarks: (N, K, 2) pixels of those images; what is NaN is not drawn.
     """
     chosen = np.unique(np.linspace(0, len(images) - 1, columns * rows).round().astype(int))
     size = images.shape[1]

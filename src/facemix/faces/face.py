@@ -1,10 +1,15 @@
-"""A face: an image, 68 points on it, and where both came from."""
+"""A face: an image, the points of a scheme on it, and where both came from."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+
+from facemix.faces.schemes import Scheme
+
+UNLABELLED, HIDDEN, VISIBLE = 0, 1, 2
+"""States of a point, as COCO counts them."""
 
 STAND_IN = "stand-in"
 """Subset of rendered faces that stand in for real ones."""
@@ -24,7 +29,13 @@ class Face:
     """Faces with equal `photo` were cut from one photograph or one rendered identity: a split never parts them."""
     image: Path
     landmarks: npt.NDArray[np.float32]
-    """(68, 2) x, y in pixels of the image; 0-based, integers at pixel centres; iBUG order."""
+    """(K, 2) x, y in pixels of the image; 0-based, integers at pixel centres; in the order of the scheme; NaN where
+    unlabelled."""
+    states: npt.NDArray[np.uint8]
+    """(K,) UNLABELLED, HIDDEN or VISIBLE."""
+    scheme: Scheme
+    split: str = ""
+    """The format's official split: train, validation, test or challenging; empty where it has none."""
     files: tuple[Path, ...]
     """Every file that the reader needs for this face, the image first: what an import copies."""
 

@@ -14,8 +14,9 @@ Floats = npt.NDArray[np.floating]
 
 
 def landmark_box(points: Floats) -> npt.NDArray[np.float64]:
-    """The tight box (..., 4) xyxy around points (..., n, 2)."""
-    return np.concatenate([points.min(axis=-2), points.max(axis=-2)], axis=-1).astype(np.float64)
+    """The tight box (..., 4) xyxy around points (..., n, 2); those that are NaN do not count."""
+    ends = [np.fmin.reduce(points, axis=-2), np.fmax.reduce(points, axis=-2)]
+    return np.concatenate(ends, axis=-1).astype(np.float64)
 
 
 def square_side(box: Floats) -> npt.NDArray[np.float64]:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from facemix.faces.geometry import landmark_box, square_side
-from facemix.faces.landmarks import IMAGE_LEFT_EYE, IMAGE_RIGHT_EYE, MIRROR
+from facemix.faces.schemes import Scheme
 
 Array = npt.NDArray[np.float64]
 
@@ -24,7 +24,7 @@ FEWEST = 30
 LARGE, SURE = 0.25, 3.0
 """Pixels, and standard errors, above which an offset is worth a word."""
 
-_POINTS = np.arange(17, 68)  # a jaw is marked on the visible outline, which no symmetry binds
+_PAIRS = 3  # points with a partner below which nothing is said
 _GRID = 80  # samples across a face
 _REACH = 5  # samples to each side of a point
 _FLAT = 4.0  # grey values squared: patches without more contrast count less
@@ -48,7 +48,11 @@ class Offset:
 
 
 def measure(
-    images: npt.NDArray[np.uint8], landmarks: npt.NDArray[np.floating], scales: Array, faces: npt.NDArray[np.int64]
+    images: npt.NDArray[np.uint8],
+    landmarks: npt.NDArray[np.floating],
+    scheme: Scheme,
+    scales: Array,
+    faces: npt.NDArray[np.int64],
 ) -> Offset | None:
     """The offset of a set, or None where there are too few faces.
 
@@ -57,11 +61,15 @@ def measure(
 
     Args:
         images: (n, S, S, 3) crops, upright as in their photographs.
-        landmarks: (n, 68, 2) pixels of the crops.
+        landmarks: (n, K, 2) pixels of the crops; faces with unlabelled points are not looked at.
+        scheme: of the points. Its outline is left out: no symmetry binds it.
         scales: (n,) pixels of the crop / pixels of the photograph.
         faces: which of them to look at, or, where they are many, to choose from.
     """
-    if len(faces) < FEWEST:
+    inner = np.array([i for i in range(len(scheme)) if i not in scheme.outline], dtype=np.int64)
+    sides, partners = scheme.sides(), scheme.mirror[inner]
+    faces = faces[np.isfinite(landmarks[faces]).all(axis=(1, 2))]
+    if len(faces) < FEWEST or len(sides[0]) == 0 or (inner < partners).sum() < _PAIRS:
         return None
     rows = faces[np.unique(np.linspace(0, len(faces) - 1, min(len(faces), SAMPLE)).round().astype(int))]
     points, scale = landmarks[rows].astype(np.float64), scales[rows].astype(np.float64)
@@ -73,7 +81,7 @@ def measure(
 
     def answer(right: float) -> tuple[float, float]:
         moved = points - np.stack([right * scale, np.zeros_like(scale)], axis=-1)[:, None]
-        seen = np.array([_half_shift(*face) for face in zip(grey, moved, step, strict=True)])
+        seen = np.array([_half_shift(*face, sides, inner, partners) for face in zip(grey, moved, step, strict=True)])
         return _robust_mean(seen / scale, scale)
 
     at_first, _ = answer(0.0)
@@ -91,20 +99,27 @@ def measure(
     return Offset(right=right, error=error / slope, faces=len(rows))
 
 
-def _half_shift(image: npt.NDArray[np.float32], points: Array, step: float) -> float:
-    """How far right of what they mark the points (68, 2) of a face seem to lie, pixels of the crop (S, S).
+def _half_shift(
+    image: npt.NDArray[np.float32],
+    points: Array,
+    step: float,
+    sides: tuple[list[int], list[int]],
+    inner: npt.NDArray[np.int64],
+    partners: npt.NDArray[np.int64],
+) -> float:
+    """How far right of what they mark the points (K, 2) of a face seem to lie, pixels of the crop (S, S).
 
     One least-squares step for the shift between the patches around the points and the mirrored ones around their
     partners (B. D. Lucas and T. Kanade, 1981), along the line through the eyes, and seen on the x axis.
     """
-    across = points[list(IMAGE_RIGHT_EYE)].mean(axis=0) - points[list(IMAGE_LEFT_EYE)].mean(axis=0)
+    across = points[sorted(sides[1])].mean(axis=0) - points[sides[0]].mean(axis=0)
     cosine, sine = across / np.hypot(*across)
     turn = np.array([[cosine, sine], [-sine, cosine]])
     grid = np.stack(np.meshgrid(*[np.arange(-_REACH, _REACH + 1.0)] * 2), axis=-1)
     weight = np.exp(-2 * np.square(grid).sum(axis=-1) / _REACH**2)
     weight /= weight.sum()
-    own = _patches(image, points[_POINTS], step * grid @ turn, weight)
-    other = _patches(image, points[MIRROR[_POINTS]], step * (grid * [-1, 1]) @ turn, weight)
+    own = _patches(image, points[inner], step * grid @ turn, weight)
+    other = _patches(image, points[partners], step * (grid * [-1, 1]) @ turn, weight)
     mean = (own + other) / 2
     right, down = np.gradient(mean, axis=2), np.gradient(mean, axis=1)
     wide, high, change = right * weight, down * weight, own - other

@@ -14,8 +14,8 @@ from facemix.errors import FacemixError
 from facemix.faces import geometry
 from facemix.faces.face import BrokenFace, Face
 from facemix.faces.images import read_image
-from facemix.faces.landmarks import N_POINTS
 from facemix.faces.parallel import on_all_cores
+from facemix.faces.schemes import Scheme
 from facemix.files import whole_folder
 
 
@@ -52,7 +52,9 @@ def _write(folder: Path, entries: Sequence[Entry], size: int, margin: float) -> 
     n = len(entries)
     images = np.lib.format.open_memmap(folder / "images.npy", mode="w+", dtype=np.uint8, shape=(n, size, size, 3))
     _reserve(folder / "images.npy")
-    landmarks = np.zeros((n, N_POINTS, 2), dtype=np.float32)
+    scheme = _scheme(entries)
+    landmarks = np.zeros((n, len(scheme), 2), dtype=np.float32)
+    states = np.stack([entry.face.states for entry in entries])
     rows: list[dict[str, object]] = [{} for _ in range(n)]
 
     def pack_one(i: int) -> BrokenFace | None:
@@ -83,9 +85,10 @@ def _write(folder: Path, entries: Sequence[Entry], size: int, margin: float) -> 
     raise_broken([broken for broken in results if broken], n)
     images.flush()
     np.save(folder / "landmarks.npy", landmarks)
+    np.save(folder / "states.npy", states)
     _write_table(folder / "faces.parquet", rows)
-    digest = _digest(images, landmarks, rows)
-    about = {"faces": n, "size": size, "margin": margin, "digest": digest}
+    digest = _digest(images, landmarks, states, scheme, rows)
+    about = {"faces": n, "size": size, "margin": margin, "digest": digest, "scheme": scheme.as_dict()}
     (folder / "pack.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
 
 
@@ -109,8 +112,31 @@ def _write_table(path: Path, rows: list[dict[str, object]]) -> None:
     parquet.write_table(pyarrow.Table.from_pylist(rows), path)
 
 
-def _digest(images: npt.NDArray[np.uint8], landmarks: npt.NDArray[np.float32], rows: list[dict[str, object]]) -> str:
-    digest = hashlib.sha256(landmarks.tobytes())
+def _scheme(entries: Sequence[Entry]) -> Scheme:
+    """The one scheme of all faces.
+
+    Raises:
+        FacemixError: there are several.
+    """
+    of_source = {entry.source: entry.face.scheme for entry in entries}
+    first, scheme = next(iter(of_source.items()))
+    for source, other in of_source.items():
+        if other.as_dict() != scheme.as_dict():
+            raise FacemixError(
+                f"sources {first} and {source}: found points of the schemes {scheme.name} and {other.name}, expected "
+                "one scheme for all sources of a role; remove one of them from params.yaml"
+            )
+    return scheme
+
+
+def _digest(
+    images: npt.NDArray[np.uint8],
+    landmarks: npt.NDArray[np.float32],
+    states: npt.NDArray[np.uint8],
+    scheme: Scheme,
+    rows: list[dict[str, object]],
+) -> str:
+    digest = hashlib.sha256(landmarks.tobytes() + states.tobytes() + json.dumps(scheme.as_dict()).encode())
     for image in images:
         digest.update(image.tobytes())
     for row in rows:

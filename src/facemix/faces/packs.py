@@ -3,9 +3,10 @@
 `facemix.faces.packing` writes them.
 
 images.npy       (N, S, S, 3) uint8 RGB
-landmarks.npy    (N, 68, 2) float32, pixels of the crop, 0-based pixel centres
+landmarks.npy    (N, K, 2) float32, pixels of the crop, 0-based pixel centres; NaN where unlabelled
+states.npy       (N, K) uint8: 0 unlabelled, 1 hidden, 2 visible
 faces.parquet    a row a face: id, source, subset, split, photo, path, width, height, box, transform
-pack.json        size, margin, number of faces, digest of the contents
+pack.json        size, margin, number of faces, digest of the contents, scheme
 """
 
 import json
@@ -17,6 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from facemix.errors import FacemixError
+from facemix.faces import schemes
+from facemix.faces.schemes import Scheme
 
 FOLDER = Path("data/packs")
 """Where the pipeline keeps its packs, `real` and `synthetic`."""
@@ -29,7 +32,10 @@ class Pack:
     images: npt.NDArray[np.uint8]
     """(N, S, S, 3) RGB, read-only memory map."""
     landmarks: npt.NDArray[np.float32]
-    """(N, 68, 2) pixels of the crop."""
+    """(N, K, 2) pixels of the crop; NaN where unlabelled."""
+    states: npt.NDArray[np.uint8]
+    """(N, K) as of a `Face`."""
+    scheme: Scheme
     ids: npt.NDArray[np.str_]
     """(N,) `source/id`, unique."""
     subsets: npt.NDArray[np.str_]
@@ -65,6 +71,8 @@ def read(folder: Path, images: bool = True) -> Pack:
         about = json.loads((folder / "pack.json").read_text(encoding="utf-8"))
         crops = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False) if images else None
         landmarks = np.load(folder / "landmarks.npy", allow_pickle=False)
+        states = np.load(folder / "states.npy", allow_pickle=False)
+        scheme = schemes.parse(about["scheme"], str(folder / "pack.json"))
         table = parquet.read_table(folder / "faces.parquet")
     except (OSError, ValueError, KeyError) as error:
         raise FacemixError(
@@ -72,10 +80,10 @@ def read(folder: Path, images: bool = True) -> Pack:
         ) from error
     n = len(table)
     held = n if crops is None else len(crops)
-    if not (held == len(landmarks) == n == about["faces"]):
+    if not (held == len(landmarks) == len(states) == n == about["faces"]):
         raise FacemixError(
-            f"{folder}: images.npy holds {held} faces, landmarks.npy {len(landmarks)}, faces.parquet {n}, "
-            f"pack.json says {about['faces']}; make it again with `dvc repro prepare`"
+            f"{folder}: images.npy holds {held} faces, landmarks.npy {len(landmarks)}, states.npy {len(states)}, "
+            f"faces.parquet {n}, pack.json says {about['faces']}; make it again with `dvc repro prepare`"
         )
 
     def text(column: str) -> npt.NDArray[np.str_]:
@@ -88,6 +96,8 @@ def read(folder: Path, images: bool = True) -> Pack:
     return Pack(
         images=np.zeros((0, about["size"], about["size"], 3), np.uint8) if crops is None else crops,
         landmarks=landmarks,
+        states=states,
+        scheme=scheme,
         ids=named("id"),
         subsets=text("subset"),
         photos=named("photo"),

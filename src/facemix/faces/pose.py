@@ -1,11 +1,18 @@
-"""Which way a face looks, from its 68 points alone."""
+"""Which way a face looks, from its points alone."""
+
+import functools
 
 import numpy as np
 import numpy.typing as npt
 
+from facemix.faces.schemes import Scheme, ibug68
+
 FITTED = (*range(6, 11), *range(17, 68))
-"""The chin and what is inside the face: people mark the rest of a jaw on the visible outline, where it wanders over the
-head as that turns."""
+"""Of ibug68, whose names link it with other schemes: the chin and what is inside the face. People mark the rest of a
+jaw on the visible outline, where it wanders over the head as that turns."""
+
+FEWEST = 8
+"""Points that a fit needs: fewer say too little of three angles."""
 
 # Mean of 300 heads of the generator (seed 5; its people have changed by a few hundredths since) with their expressions,
 # before they are turned, made symmetric; units of the outer-eye distance, x to the right of the image, y up, z towards
@@ -26,14 +33,23 @@ MEAN_FACE = np.array([
 ])  # fmt: skip
 """The fitted points (56, 3) of a mean face that looks straight ahead."""
 
-_FIT = np.linalg.pinv(MEAN_FACE - MEAN_FACE.mean(axis=0))  # (3, 56)
+
+@functools.cache
+def _fit(names: tuple[str, ...]) -> tuple[list[int], npt.NDArray[np.float64]]:
+    """Which points of a scheme of these names are fitted, and the least-squares fit (3, m) to them."""
+    own = ibug68()
+    known = {own.points[i]: place for i, place in zip(FITTED, MEAN_FACE, strict=True)}
+    chosen = [i for i, name in enumerate(names) if name in known]
+    mean = np.array([known[names[i]] for i in chosen]).reshape(-1, 3)
+    return chosen, np.linalg.pinv(mean - mean.mean(axis=0)) if len(chosen) >= FEWEST else np.zeros((3, len(chosen)))
+
 
 BINS = ("frontal", "half-turned", "turned")
 BIN_EDGES = (15, 30)
 """Degrees of yaw, to either side, that divide the bins."""
 
 
-def estimate(points: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+def estimate(points: npt.NDArray[np.floating], scheme: Scheme) -> npt.NDArray[np.float64]:
     """Yaw, pitch and roll of faces, in degrees.
 
     The turned mean face is fitted under scaled orthographic projection: least squares for the two rows of the
@@ -43,14 +59,21 @@ def estimate(points: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
     4.9 and 1.5 degrees, and 86 % were put into the right bin of yaw.
 
     Args:
-        points: (..., 68, 2) x, y in pixels, y down, of an image or of a crop that is not rotated.
+        points: (..., K, 2) x, y in pixels, y down, of an image or of a crop that is not rotated.
+        scheme: of the points.
 
     Returns:
         (..., 3): yaw turns to the person's left, pitch nods down, roll tilts to the person's right, in this order;
-        upright and straight ahead is 0, 0, 0.
+        upright and straight ahead is 0, 0, 0. NaN where a point is unlabelled, and for schemes that share fewer than
+        FEWEST names with the mean face.
     """
-    seen = points[..., list(FITTED), :] * np.array([1.0, -1.0])
-    rows = np.swapaxes(_FIT @ (seen - seen.mean(axis=-2, keepdims=True)), -1, -2)
+    chosen, fit = _fit(scheme.points)
+    if len(chosen) < FEWEST:
+        return np.full((*points.shape[:-2], 3), np.nan)
+    seen = points[..., chosen, :] * np.array([1.0, -1.0])
+    known = np.isfinite(seen).all(axis=(-2, -1))
+    seen = np.where(known[..., None, None], seen, 0)
+    rows = np.swapaxes(fit @ (seen - seen.mean(axis=-2, keepdims=True)), -1, -2)
     u, _, vt = np.linalg.svd(rows, full_matrices=False)
     across, up = np.moveaxis(u @ vt, -2, 0)
     forward = np.cross(across, up)
@@ -58,9 +81,12 @@ def estimate(points: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
     pitch = np.arcsin(np.clip(forward[..., 1], -1, 1))
     roll = np.arctan2(-across[..., 1], up[..., 1])
     angles: npt.NDArray[np.float64] = np.degrees(np.stack([yaw, pitch, roll], axis=-1))
-    return angles
+    return np.where(known[..., None], angles, np.nan)
 
 
 def yaw_bin(yaw: npt.NDArray[np.floating]) -> npt.NDArray[np.str_]:
-    """The bin of each yaw (n,) in degrees: frontal below 15 to either side, turned above 30, half-turned between."""
-    return np.asarray(np.array(BINS)[np.digitize(np.abs(yaw), BIN_EDGES)])
+    """The bin of each yaw (n,) in degrees: frontal below 15 to either side, turned above 30, half-turned between.
+
+    A yaw that is NaN is in none.
+    """
+    return np.where(np.isnan(yaw), "", np.array(BINS)[np.digitize(np.abs(yaw), BIN_EDGES)])

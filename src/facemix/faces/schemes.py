@@ -26,7 +26,7 @@ BOX_SIZES = ("box_side", "box_diagonal")
 """Face sizes that every scheme has: those of the tight box around the points."""
 
 _REQUIRED = ("name", "source", "points", "mirror", "regions", "skeleton", "normalizer")
-_OPTIONAL = ("outline", "face_sizes", "layout")
+_OPTIONAL = ("outline", "touching", "face_sizes", "layout")
 _NAME = re.compile(r"[a-z0-9_]+")
 
 
@@ -67,6 +67,9 @@ class Scheme:
     skeleton: tuple[Curve, ...]
     outline: tuple[int, ...]
     """Points on the visible outline, which wander over the head as it turns."""
+    touching: tuple[tuple[int, ...], ...]
+    """Pairs of points that may coincide beside neighbours of the skeleton, such as upper and lower lids; none stated:
+    any two points of a region may."""
     face_sizes: Mapping[str, FaceSize]
     normalizer: str
     """The face size under the NME unless params.yaml says another: a key of `face_sizes`, or one of `BOX_SIZES`."""
@@ -84,6 +87,27 @@ class Scheme:
         """
         return _index({point: i for i, point in enumerate(self.points)}, name, f"scheme {self.name}")
 
+    def mirrored(self, points: npt.NDArray[np.floating], width: int) -> npt.NDArray[np.floating]:
+        """Points of the left-right mirrored image.
+
+        Args:
+            points: (..., K, 2) x, y in pixels, 0-based pixel centres.
+            width: width of the image in pixels.
+        """
+        mirrored = points[..., self.mirror, :].copy()
+        mirrored[..., 0] = width - 1 - mirrored[..., 0]
+        return mirrored
+
+    def sides(self) -> tuple[list[int], list[int]]:
+        """Points of one side and, in their order, their partners on the other: of the eyes where it has such a region.
+
+        Points of the outline are left out. Where nothing has a partner, both are empty.
+        """
+        inner = [i for i in range(len(self)) if i not in self.outline]
+        own = self.regions.get("eyes", inner)
+        first = sorted(i for i in own if i < self.mirror[i])
+        return first, [int(self.mirror[i]) for i in first]
+
     def as_dict(self) -> dict[str, Any]:
         """The scheme as its YAML file states it, in plain types: `parse` makes the same scheme of it."""
 
@@ -99,6 +123,7 @@ class Scheme:
             "skeleton": [named([*curve.points, *curve.points[:1]] if curve.closed else curve.points)
                          for curve in self.skeleton],
             "outline": named(self.outline),
+            "touching": [named(pair) for pair in self.touching],
             "face_sizes": {
                 name: {"between": [named(group) for group in size.between], "thresholds": list(size.thresholds)}
                 for name, size in self.face_sizes.items()
@@ -109,7 +134,8 @@ class Scheme:
 
 def names(folder: Path = FOLDER) -> list[str]:
     """The names of all schemes: built in, and the user's own in `folder`."""
-    return sorted({path.stem for place in (BUILT_IN, folder) for path in place.glob("*.yaml")})
+    found = {path.stem for place in (BUILT_IN, folder) for path in place.glob("*.yaml")}
+    return sorted(name for name in found if not name.endswith(".mesh"))  # these place points on the rendered head
 
 
 def load(name: str, folder: Path = FOLDER) -> Scheme:
@@ -167,6 +193,7 @@ def parse(content: object, where: str) -> Scheme:
         regions=_regions(found["regions"], known, f"{where}: regions"),
         skeleton=_skeleton(found["skeleton"], known, f"{where}: skeleton"),
         outline=_indices(found.get("outline") or [], known, f"{where}: outline"),
+        touching=_touching(found.get("touching") or [], known, f"{where}: touching"),
         face_sizes=face_sizes,
         normalizer=_normalizer(found["normalizer"], face_sizes, f"{where}: normalizer"),
         source=_text(found["source"], f"{where}: source"),
@@ -290,6 +317,14 @@ def _mirror(value: object, known: Mapping[str, int], where: str) -> npt.NDArray[
             taken[a], order[a] = i, b
     order.flags.writeable = False
     return order
+
+
+def _touching(value: object, known: Mapping[str, int], where: str) -> tuple[tuple[int, ...], ...]:
+    pairs = tuple(_indices(pair, known, f"{where}[{i}]") for i, pair in enumerate(_list(value, where, "pairs")))
+    for i, pair in enumerate(pairs):
+        if len(pair) != 2:
+            raise _refuse(f"{where}[{i}]", list(pair), "two points")
+    return pairs
 
 
 def _regions(value: object, known: Mapping[str, int], where: str) -> dict[str, tuple[int, ...]]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from facemix.config import RENDERED, Params, Source
 from facemix.errors import FacemixError
-from facemix.faces import formats, splits
+from facemix.faces import formats, schemes, splits
 from facemix.faces.face import STAND_IN, BrokenFace, Face
 from facemix.faces.formats import photos
 from facemix.faces.packing import Entry, raise_broken
@@ -31,7 +31,10 @@ def entries(role: str, params: Params) -> list[Entry]:
     broken = []
     for source, folder in folders(role, params):
         faces, bad = read(source, folder, role)
-        broken += bad
+        if bad and source.skip_broken:
+            print(f"{source.name}: {len(bad)} broken faces are left out, as skip_broken in params.yaml says")
+        else:
+            broken += bad
         if source.name == RENDERED["real"]:
             faces = [dataclasses.replace(face, subset=STAND_IN) for face in faces]
         assigned = assign(source, faces) if role == "real" else training(source, faces)
@@ -48,7 +51,9 @@ def read(source: Source, folder: Path, role: str) -> tuple[list[Face], list[Brok
     Raises:
         FacemixError: the folder or `group` does not fit.
     """
-    faces, broken = formats.read(source.format, folder, source.group)
+    faces, broken = formats.read(
+        source.format, folder, source.group, schemes.load(source.scheme) if source.scheme else None
+    )
     if role == "real":
         faces = photos.by_content(faces)
     if source.offset:

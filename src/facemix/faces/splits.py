@@ -9,8 +9,8 @@ from facemix.faces.face import Face
 from facemix.faces.order import fraction
 from facemix.files import whole_file
 
-TEST_SUBSETS = {"helen/testset": "test", "lfpw/testset": "test", "ibug": "challenging"}
-"""The official test subsets of 300-W: Common (`test`) and Challenging; both together are Full."""
+TESTS = ("test", "challenging")
+"""Official splits that test; both together are Full."""
 
 VALIDATION_SHARE = 0.15
 TEST_SHARE = 0.25
@@ -80,21 +80,26 @@ def exclude(path: Path, ids: Sequence[str]) -> None:
 def assign(faces: Sequence[Face], split_file: SplitFile | None) -> list[str]:
     """The split of each face of a real source: train, validation, test, challenging or excluded.
 
-    The official 300-W subsets decide what tests. What validates is what the split file lists; where the source holds
-    none of that (it is not 300-W), a fixed share of the photographs, chosen by hash, validates, and where there are no
-    test subsets another share tests. What the split file excludes is excluded, and so is a training face whose
-    photograph stands in a test or validation set.
+    The format's official split decides what tests. What validates is what the split file lists; where the source holds
+    none of that, the official validation faces; where there are none, a fixed share of the photographs, chosen by hash,
+    and where no face tests officially, another share tests. What the split file excludes is excluded, and so is a
+    training face whose photograph stands in a test or validation set.
     """
     listed = split_file is not None and not set(split_file.validation).isdisjoint(face.id for face in faces)
-    has_test = any(face.subset in TEST_SUBSETS for face in faces)
+    has_test = any(face.split in TESTS for face in faces)
+    has_validation = any(face.split == "validation" for face in faces)
 
     def first_choice(face: Face) -> str:
-        if face.subset in TEST_SUBSETS:
-            return TEST_SUBSETS[face.subset]
+        if face.split in TESTS:
+            return face.split
         if face.id in excluded:
             return "excluded"
         place = fraction("split", face.photo)
-        if face.id in validation if listed else place < VALIDATION_SHARE:
+        if listed:
+            validates = face.id in validation
+        else:
+            validates = face.split == "validation" if has_validation else place < VALIDATION_SHARE
+        if validates:
             return "validation"
         tests = not has_test and VALIDATION_SHARE <= place < VALIDATION_SHARE + TEST_SHARE
         return "test" if tests and face.photo not in listed_photos else "train"

@@ -23,6 +23,7 @@ IRISES = np.array(
     ]
 )
 RINGS, SPOKES = 40, 40
+CORNEA = 0.06  # by which it stands out of the eyeball, of its radius
 LASH_SHADE = 0.55
 FIRST_TEETH = 0.9  # years
 TOOTH = 0.082  # decimetres: its width
@@ -37,7 +38,7 @@ def eyes(person: Person, shape: Shape) -> list[Mesh]:
     meshes = []
     for side, outward in (("l", 1), ("r", -1)):
         centre, radius = shape.eye(side)
-        turn = rotation(person.gaze_yaw + 1.5 * outward, -person.gaze_pitch, 0).T
+        turn = _gaze(person, outward)
         here = centre + radius * points @ turn
         # Lashes and the lid's own thickness keep light from the upper part of the eye.
         shade = 1 - LASH_SHADE * smoothstep((here[:, 1:2] - centre[1]) / radius, 0.05, 0.5)
@@ -45,12 +46,24 @@ def eyes(person: Person, shape: Shape) -> list[Mesh]:
     return meshes
 
 
+def pupil(person: Person, shape: Shape, side: str) -> tuple[Array, Array]:
+    """The middle of a pupil (3,), on the cornea, and of its eyeball (3,); `side` is the person's own, left or right."""
+    centre, radius = shape.eye(side[0])
+    outward = 1 if side == "left" else -1
+    return centre + radius * np.array([0, 0, 1 + CORNEA]) @ _gaze(person, outward), centre
+
+
+def _gaze(person: Person, outward: int) -> Array:
+    """Turns rows (n, 3) of an eyeball that looks along +z to where its person looks."""
+    return rotation(person.gaze_yaw + 1.5 * outward, -person.gaze_pitch, 0).T
+
+
 def _eyeball(person: Person, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """A unit eyeball that looks along +z: points, linear colours (n, 3) and triangles."""
     angles = np.concatenate([np.linspace(0, 0.72, 28), np.linspace(0.8, np.pi, RINGS - 28)])
     around = np.linspace(0, 2 * np.pi, SPOKES, endpoint=False)
     a, b = np.meshgrid(angles, around, indexing="ij")
-    radius = 1 + 0.06 * (1 - smoothstep(a, 0.26, 0.5))
+    radius = 1 + CORNEA * (1 - smoothstep(a, 0.26, 0.5))
     points = np.stack([radius * np.sin(a) * np.cos(b), radius * np.sin(a) * np.sin(b), radius * np.cos(a)], 2)
     iris_edge, pupil = rng.uniform(0.37, 0.42), rng.uniform(0.10, 0.17)
     fibres = cv2.GaussianBlur(rng.normal(size=(RINGS, SPOKES)), (0, 0), sigmaX=0.6, sigmaY=5) * 3

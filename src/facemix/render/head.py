@@ -10,10 +10,13 @@ from importlib.resources import files
 import numpy as np
 from numpy.typing import NDArray
 
+from facemix.render import tables
 from facemix.render.surfaces import Array, Surface, smoothstep, unit
+from facemix.render.tables import Table
 
 NECK = np.array([0.0, 6.1, 0.2])  # where the neck bends
 LEVELS = {"upper_teeth": 3, "lower_teeth": 3}  # of subdivision, else 1: teeth are coloured by the point
+TIP = 30  # of the nose, among the 68 points
 LINING_BELOW = 0.15  # the texture of the mouth's inside lies below this v
 
 
@@ -30,8 +33,6 @@ class Head:
             brows = brow_targets(self.vertices)
             self.names = {str(name): row for row, name in enumerate([*data["target_names"], *brows])}
             self._targets = np.concatenate([data["targets"], np.stack([*brows.values()]).astype(np.float16)])
-            original = {int(number): row for row, number in enumerate(data["original_ids"])}
-            self.landmarks = [[original[number] for number in numbers] for numbers in LANDMARK_VERTICES]
             uv = data["uv"].astype(np.float64)
             quads = {
                 key.removeprefix("quads_"): (data[key].astype(int), data[f"uv_{key}"].astype(int))
@@ -53,7 +54,7 @@ class Head:
     @cached_property
     def landmark_rest(self) -> Array:
         """The 68 points (68, 3) on the template."""
-        return np.array([self.vertices[ids].mean(0) for ids in self.landmarks])
+        return tables.ibug68().of(self.vertices)
 
     @cached_property
     def inside_mouth(self) -> NDArray[np.bool_]:
@@ -154,10 +155,19 @@ class Shape:
     @cached_property
     def landmarks(self) -> Array:
         """The 68 points (68, 3) on the smooth skin."""
+        return self.placed(tables.ibug68())
+
+    def placed(self, table: Table) -> Array:
+        """A table's points (K, 3) on the smooth skin; a pupil's are 0."""
+        return table.of(self.smooth)
+
+    @cached_property
+    def smooth(self) -> Array:
+        """The base vertices (v, 3), those of the skin moved onto the smooth skin."""
         surface = self.head.parts["skin"]
         smooth = self.now.copy()
         smooth[surface.ids] = surface.smooth(self.now)[: len(surface.ids)]
-        return np.array([smooth[ids].mean(0) for ids in self.head.landmarks])
+        return smooth
 
     def eye(self, side: str) -> tuple[Array, float]:
         """Centre (3,) and radius of an eyeball: of the neutral face, for it does not follow the lids."""
@@ -173,19 +183,5 @@ def shaped(head: Head, identity: Mapping[str, float], expression: Mapping[str, f
     """A person's head, moved so that the tip of the nose stands where the template's does."""
     neutral = head.deformed(head.vertices, identity)
     now = head.deformed(neutral, expression)
-    tip = head.landmarks[30]
-    shift = neutral[tip].mean(0) - head.vertices[tip].mean(0)
+    shift = tables.ibug68().of(neutral)[TIP] - head.landmark_rest[TIP]
     return Shape(head, neutral - shift, now - shift)
-
-
-# The 68 points as vertices of the MakeHuman hm08 base mesh; a point with two is the mean of both.
-LANDMARK_VERTICES = (
-    (5237,), (5236, 868), (5098,), (869, 5242), (895,), (893,), (891,), (914, 727), (747,), (7616, 7449), (7593,),
-    (7595,), (7597,), (7574, 11851), (11713,), (11845, 7573), (11846,),
-    (255, 5262), (206, 224), (204, 222), (205, 223), (208, 228), (6983, 7001), (6980, 6997), (6979, 6996), (6981, 6998),
-    (7024, 11870),
-    (133,), (131,), (201,), (297,), (286,), (313,), (317,), (7076,), (7055,),
-    (24,), (0,), (54,), (69,), (47,), (41,), (6853,), (6838,), (6784,), (6808,), (6825,), (6831,),
-    (425,), (5354,), (450,), (455,), (7210,), (11956,), (7185,), (7166,), (7241,), (492,), (486,), (406,),
-    (3708,), (470,), (474,), (7226,), (10376,), (7236,), (493,), (481,),
-)  # fmt: skip

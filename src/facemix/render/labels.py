@@ -1,4 +1,7 @@
-"""Where the 68 points are, by two conventions: `mesh`, as rendered sets label, and `annotator`, as people label.
+"""Where points are, by two conventions: `mesh`, as rendered sets label, and `annotator`, as people label.
+
+`mesh` takes any scheme that has a table (`facemix.render.tables`). `annotator` is for the 68 points of ibug68: only of
+them is it known where people set them.
 
 People cannot see the true contour of a turned jaw: they mark the visible outline, set points along a curve at even
 distances, put the points of closed lips on one line, follow the upper edge of a brow, and their hands are not steady.
@@ -13,11 +16,13 @@ from importlib.resources import files
 import numpy as np
 
 from facemix.faces.contours import CURVES, across, tangents
-from facemix.faces.landmarks import MIRROR
+from facemix.faces.schemes import ibug68
 from facemix.render.camera import Camera
+from facemix.render.eyes import pupil
 from facemix.render.head import Head, Pose, Shape
 from facemix.render.population import Person
 from facemix.render.surfaces import Array, unit
+from facemix.render.tables import Table
 
 CONVENTIONS = ("mesh", "annotator")
 BROWS = (range(17, 22), range(22, 27))
@@ -84,6 +89,14 @@ def posed_landmarks(shape: Shape, pose: Pose) -> Array:
     return pose.applied(shape.landmarks, shape.head.landmark_rest)
 
 
+def posed_points(table: Table, person: Person, shape: Shape, pose: Pose) -> Array:
+    """A table's points (K, 3) on the true surface of the posed head, and on its eyes."""
+    points, rest = shape.placed(table), table.of(shape.head.vertices)
+    for k, side in table.pupils.items():
+        points[k], rest[k] = pupil(person, shape, side)
+    return pose.applied(points, rest)
+
+
 def mesh_labels(shape: Shape, pose: Pose, camera: Camera) -> Array:
     """Points (68, 2), pixels, of the true surface."""
     return camera.pixels(posed_landmarks(shape, pose))
@@ -113,9 +126,9 @@ def evenly(points: Array) -> Array:
 
 def _spread_lips(points: Array) -> Array:
     """Points (68, 2) with those of the lips where people set them along the same curves."""
-    spread = points.copy()
+    spread, mirror = points.copy(), ibug68().mirror
     for at, (towards, share) in LIPS.items():
-        for here, there in ((at, towards), (MIRROR[at], MIRROR[towards])):
+        for here, there in ((at, towards), (mirror[at], mirror[towards])):
             spread[here] += share * (points[there] - points[here])
     return spread
 

@@ -1,9 +1,9 @@
 """Sets of rendered faces: a folder in the layout of FaceSynthetics, filled by one process per core.
 
 000000.png          the picture
-000000_ldmks.txt    68 lines `x y`, pixels, 0-based pixel centres
+000000_ldmks.txt    a line `x y` a point of the scheme, pixels, 0-based pixel centres
 000000_seg.png      where asked for: the class of each pixel, an index into `facemix.render.studio.SEGMENTS`
-faces.parquet       a row a face: index, file, and what was drawn for it
+faces.parquet       a row a face: index, file, what was drawn for it, and `visible`: which points can be seen
 render.json         every setting that decides a pixel
 
 A face is a pure function of the settings and its index, and its image is written last: a face with an image is
@@ -43,9 +43,10 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from facemix.errors import FacemixError
-from facemix.faces import contours, landmarks
+from facemix.faces import contours, schemes
 from facemix.faces.parallel import available_cores
 from facemix.files import whole_file
+from facemix.render import tables
 from facemix.render.scene import BACKENDS
 
 if TYPE_CHECKING:
@@ -88,6 +89,8 @@ class Settings:
     labels: str
     """`mesh`: the points of the mesh; `annotator`: where a person would click."""
     population: Population
+    scheme: str = tables.ANNOTATED
+    """Which points are labelled; it changes no pixel."""
     segmentation: bool = False
     backend: str = "auto"
 
@@ -96,7 +99,16 @@ class Settings:
         _require(0 <= self.seed < 2**63, "seed", self.seed, "0 to 2^63 - 1")
         _require(32 <= self.size <= 2048, "size", self.size, "32 to 2048 pixels")
         _require(self.labels in labels, "labels", self.labels, f"one of {', '.join(labels)}")
+        if self.labels == "annotator" and self.scheme != tables.ANNOTATED:
+            raise FacemixError(
+                f"labels: annotator is known of {tables.ANNOTATED} only, found scheme {self.scheme!r}; use mesh"
+            )
         _require(self.backend in BACKENDS, "backend", self.backend, f"one of {', '.join(BACKENDS)}")
+
+
+def usual_labels(domain: str, scheme: str) -> str:
+    """How a population is labelled unless told otherwise: by the mesh where `annotator` is not known of the scheme."""
+    return LABELS[domain] if scheme == tables.ANNOTATED else "mesh"
 
 
 def _require(condition: bool, key: str, found: object, expected: str) -> None:
@@ -166,6 +178,8 @@ def manifest(settings: Settings) -> dict[str, Any]:
         "seed": settings.seed,
         "size": settings.size,
         "labels": settings.labels,
+        "scheme": settings.scheme,
+        "table": tables.load(settings.scheme).digest(),
         "segmentation": settings.segmentation,
         "backend": _choose_backend(settings.backend)[0],
         "population": dataclasses.asdict(settings.population),
@@ -180,7 +194,7 @@ def _fingerprint() -> str:
     """Changes when the generator's code or data do: its faces may then differ, so a set of before is not continued."""
     package = Path(__file__).parent
     digest = hashlib.sha256()
-    for path in (Path(contours.__file__), Path(landmarks.__file__)):  # where labels lie
+    for path in (Path(contours.__file__), Path(schemes.__file__)):  # where labels lie
         digest.update(path.read_bytes())
     for path in sorted(package.rglob("*")):
         if path.is_file() and "__pycache__" not in path.parts and path != Path(__file__):
@@ -358,7 +372,12 @@ def _death(worker: SpawnProcess) -> str:
 def _work(connection: Connection[Any, Any], job: _Job) -> None:
     """Renders the faces that the parent names until it names None; answers each with what failed, or None."""
     settings = job.settings
-    studio = functools.cache(lambda: importlib.import_module(job.studio).Studio(settings.size, settings.backend))
+
+    @functools.cache
+    def studio() -> Any:
+        module, table = importlib.import_module(job.studio), tables.load(settings.scheme)
+        return module.Studio(settings.size, settings.backend, table)
+
     cv2.setNumThreads(1)
     with contextlib.suppress(EOFError, ConnectionError):  # the parent was killed
         for index in iter(connection.recv, None):

@@ -6,10 +6,12 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from facemix.errors import FacemixError
+from facemix.render import tables
 from facemix.render.camera import Camera, developed, exposed, framed, scattered
 from facemix.render.clothing import clothing
 from facemix.render.eyes import eyes, mouth
@@ -17,7 +19,7 @@ from facemix.render.glasses import glasses
 from facemix.render.hair import Groom, brows, hair
 from facemix.render.hats import hat
 from facemix.render.head import Head, Pose, Shape, rotation, shaped, texture_position
-from facemix.render.labels import CONVENTIONS, Outline, annotator_labels, mesh_labels, posed_landmarks
+from facemix.render.labels import CONVENTIONS, Outline, annotator_labels, mesh_labels, posed_landmarks, posed_points
 from facemix.render.lens import Panes, glazed, panes
 from facemix.render.light import background, environment
 from facemix.render.noise import Noise
@@ -26,6 +28,7 @@ from facemix.render.population import Person, Population, person
 from facemix.render.scene import SHAPES, Image, Renderer, Rendering, choose_backend
 from facemix.render.skin import Canvas, skin, skin_tone
 from facemix.render.surfaces import Array, Mesh, joined
+from facemix.render.tables import Table
 
 SEGMENTS = ("background", "skin", "hair", "eyes", "mouth", "clothing", "accessory")
 SEGMENT_OF = {
@@ -47,7 +50,7 @@ HIDDEN_BY = 0.08  # decimetres that may lie before a visible point: hairs, and t
 
 @dataclass(frozen=True)
 class RenderedFace:
-    """`image` (S, S, 3) uint8 RGB; `landmarks` (68, 2) float64, 0-based pixel centres; `segmentation` (S, S) uint8,
+    """`image` (S, S, 3) uint8 RGB; `landmarks` (K, 2) float64, 0-based pixel centres; `segmentation` (S, S) uint8,
     places in SEGMENTS; `record` what was drawn, for faces.parquet."""
 
     image: NDArray[np.uint8]
@@ -67,10 +70,13 @@ class Sitting:
 
 
 class Studio:
-    """Everything that faces share: head, noise, hair's growth, and, when a picture is taken, the renderer."""
+    """Everything that faces share: head, noise, hair's growth, and, when a picture is taken, the renderer.
 
-    def __init__(self, size: int, backend: str = "auto") -> None:
-        self.size = size
+    `table` places the points of the scheme that faces are labelled by.
+    """
+
+    def __init__(self, size: int, backend: str = "auto", table: Table | None = None) -> None:
+        self.size, self.table = size, table or tables.ibug68()
         self.head, self.noise = Head(), Noise()
         self.groom, self.outline = Groom(self.head), Outline(self.head)
         self.canvas = Canvas(self.head, columns=max(96, 3 * size // 2))
@@ -100,11 +106,11 @@ class Studio:
         rendering, lenses, light = self._rendered(sitting, lap)
         glass = panes(lenses, camera, rendering.depth)
         rendering = _behind_dark_glass(rendering, glass)
-        points = landmarks(sitting, labels, self.outline)
+        points = landmarks(sitting, labels, self.outline, self.table)
         radiance = self._exposed(rendering, sitting)
         radiance = radiance + (1 - rendering.cover[..., None]) * background(person_, self.size, self.noise)
         image = developed(glazed(radiance, glass, camera, light), person_)
-        record = _record(person_, camera) | {"visible": _visible(rendering, sitting)}
+        record = _record(person_, camera) | {"visible": _visible(rendering, sitting, self.table)}
         lap("develop")
         return RenderedFace(image, points, _segmentation(rendering), record)
 
@@ -170,17 +176,20 @@ def sit(head: Head, person_: Person, size: int) -> Sitting:
     return Sitting(person_, shape, pose, framed(posed_landmarks(shape, pose), person_, size))
 
 
-def landmarks(sitting: Sitting, labels: str, outline: Outline) -> Array:
-    """The 68 points (68, 2), pixels, by a convention of CONVENTIONS.
+def landmarks(sitting: Sitting, labels: str, outline: Outline, table: Table | None = None) -> Array:
+    """A table's points (K, 2), pixels, by a convention of CONVENTIONS; by default the 68 points of ibug68.
 
     Raises:
-        FacemixError: no such convention.
+        FacemixError: no such convention, or none of this scheme.
     """
+    table = table or tables.ibug68()
     if labels == "mesh":
-        return mesh_labels(sitting.shape, sitting.pose, sitting.camera)
-    if labels == "annotator":
+        return sitting.camera.pixels(posed_points(table, sitting.person, sitting.shape, sitting.pose))
+    annotated = table.scheme.name == tables.ANNOTATED
+    if labels == "annotator" and annotated:
         return annotator_labels(sitting.person, sitting.shape, sitting.pose, sitting.camera, outline)
-    raise FacemixError(f"labels {labels!r}: expected one of {', '.join(CONVENTIONS)}")
+    known = CONVENTIONS if annotated else CONVENTIONS[:1]
+    raise FacemixError(f"labels {labels!r}: expected one of {', '.join(known)} for scheme {table.scheme.name}")
 
 
 def _posed(mesh: Mesh, pose: Pose) -> Mesh:
@@ -199,15 +208,23 @@ def _segmentation(rendering: Rendering) -> NDArray[np.uint8]:
     return classes[rendering.shape]
 
 
-def _visible(rendering: Rendering, sitting: Sitting) -> list[bool]:
-    """Whether nothing lies before each of the true points; those outside the picture are not visible."""
-    points = posed_landmarks(sitting.shape, sitting.pose)
+def _visible(rendering: Rendering, sitting: Sitting, table: Table) -> list[bool]:
+    """Whether a table's true points (K) can be seen; those outside the picture cannot.
+
+    A point is seen where nothing stands more than `HIDDEN_BY` before it: not the head itself, hair, a hat, frames or
+    dark glass, or a hand. Clear glass hides nothing. A pupil lies so close behind its lids that depth cannot tell: its
+    pixel, or one beside it, must show an eye too.
+    """
+    points = posed_points(table, sitting.person, sitting.shape, sitting.pose)
     pixels = np.round(sitting.camera.pixels(points)).astype(int)
     size = sitting.camera.size
     inside = ((pixels >= 0) & (pixels < size)).all(1)
     column, row = np.clip(pixels, 0, size - 1).T
     seen = rendering.depth[row, column]
     free = (seen == 0) | (seen > sitting.camera.depth(points) - HIDDEN_BY)
+    pupils = list(table.pupils)
+    eye = (rendering.shape == 1 + SHAPES.index("eyes")).astype(np.uint8)
+    free[pupils] &= cv2.dilate(eye, np.ones((3, 3), np.uint8))[row, column][pupils] > 0
     return [bool(value) for value in inside & free]
 
 

@@ -13,18 +13,17 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from facemix.evaluation.metrics import THRESHOLDS
+from facemix.evaluation.metrics import BOX_SIZES
 from facemix.strategies import STRATEGIES
 from facemix.verdict.comparison import BASELINE, Trained, faces_shown
 
-FACE_SIZES = {
-    "outer_eye": "outer-eye distance",
-    "inter_pupil": "inter-pupil distance",
-    "box_side": "box side",
-    "box_diagonal": "box diagonal",
-}
 DPI = 150
 COLOURS = dict(zip(STRATEGIES, plt.get_cmap("tab10").colors, strict=False))  # type: ignore[attr-defined]
+
+
+def face_size(normalizer: str) -> str:
+    """The words for a face size: `outer-eye distance`, `box side`."""
+    return normalizer.replace("_", " ") if normalizer in BOX_SIZES else f"{normalizer.replace('_', '-')} distance"
 
 
 def ranking(
@@ -63,7 +62,7 @@ def ranking(
         axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1))
     axes.set_yticks(range(len(ranked)), [row["strategy"] for row in ranked])
     axes.set_ylim(len(ranked) - 0.5, -0.8)
-    axes.set_xlabel(f"NME on test, % of the {FACE_SIZES[normalizer]} (less is better)")
+    axes.set_xlabel(f"NME on test, % of the {face_size(normalizer)} (less is better)")
     _name_faces(axes, trained)
     if compared:
         axes = panels[0, 1]
@@ -98,14 +97,14 @@ def ced(
     normalizer: str,
 ) -> None:
     """Share of test faces up to each NME, a curve a strategy: to 1.5 times the error at which a face has failed."""
-    limit = 1.5 * THRESHOLDS[normalizer][0]
+    limit = 1.5 * trained[0].metrics["thresholds"][0]
     figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
     shown = [row for row in table if row["nme"] <= limit]
     for name in [key for key in table[0] if key != "nme"]:
         axes.plot([row["nme"] for row in shown], [row[name] for row in shown], color=COLOURS[name], label=name)
     axes.set_xlim(0, limit)
     axes.set_ylim(0, 1)
-    axes.set_xlabel(f"NME, % of the {FACE_SIZES[normalizer]}")
+    axes.set_xlabel(f"NME, % of the {face_size(normalizer)}")
     axes.set_ylabel("share of test faces")
     _name_faces(axes, trained)
     axes.grid(alpha=0.3)
@@ -123,7 +122,7 @@ def box_jitter(path: Path, table: Sequence[Mapping[str, float]], trained: Sequen
         axes.plot(levels, [row[name] for row in table], "o-", color=COLOURS[name], label=name)
     axes.set_xticks(levels)
     axes.set_xlabel("jitter of the face boxes: shift and scale up to ± % of the box side")
-    axes.set_ylabel(f"NME on test, % of the {FACE_SIZES[normalizer]}")
+    axes.set_ylabel(f"NME on test, % of the {face_size(normalizer)}")
     _name_faces(axes, trained)
     axes.grid(alpha=0.3)
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))  # the lines leave no corner free
@@ -212,7 +211,7 @@ def finish(path: Path, figure: Figure, axes: Axes, normalizer: str, test_faces: 
     Args:
         test_faces: what they are called where they are no photographs, else empty.
     """
-    axes.set_ylabel(f"NME on test, % of the {FACE_SIZES[normalizer]}")
+    axes.set_ylabel(f"NME on test, % of the {face_size(normalizer)}")
     if test_faces:
         axes.set_title(f"test: {test_faces}", fontsize="medium")
     axes.grid(alpha=0.3)

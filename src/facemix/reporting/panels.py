@@ -40,7 +40,7 @@ def judged(image: Image, truth: Floats, predicted: Floats | None) -> Image:
 
     Args:
         image: (S, S, 3) RGB crop of a pack.
-        truth: (68, 2) pixels of the crop.
+        truth: (K, 2) pixels of the crop.
         predicted: likewise; None: the ground truth alone is shown.
     """
     transform = geometry.crop_transform(geometry.landmark_box(truth), SIDE, FRAME)
@@ -58,7 +58,7 @@ def sheet(images: Image, landmarks: Floats, rows: Rows, columns: int = 10, lines
 
     Args:
         images: (N, S, S, 3) RGB crops of a pack.
-        landmarks: (N, 68, 2) pixels of those crops.
+        landmarks: (N, K, 2) pixels of those crops.
         rows: (n,) the set.
     """
     chosen = _evenly(rows, columns * lines)
@@ -67,19 +67,36 @@ def sheet(images: Image, landmarks: Floats, rows: Rows, columns: int = 10, lines
     return contact_sheet(np.array(cells), (landmarks[chosen] + 0.5) * scale - 0.5, columns, lines)
 
 
+def filled(points: Floats) -> npt.NDArray[np.float64]:
+    """Points (n, K, 2) with the unlabelled ones where the mean face would have them.
+
+    What no face has labelled lies in the middle of the face.
+    """
+    unknown = np.asarray(np.isnan(points).any(axis=-1))
+    if not unknown.any():
+        return points.astype(np.float64)
+    to_box = geometry.crop_transform(geometry.landmark_box(points), 2, 1.0)
+    upright = geometry.apply(to_box, points) - 0.5
+    mean = np.where(unknown[..., None], 0, upright).sum(axis=0) / np.maximum((~unknown).sum(axis=0), 1)[:, None]
+    found = points.astype(np.float64)
+    for own, lacking, there in zip(found, unknown, geometry.invert(to_box), strict=True):
+        own[lacking] = geometry.apply(there, mean + 0.5)[lacking]
+    return found
+
+
 def mean_face(images: Image, landmarks: Floats, rows: Rows, size: int = 420) -> tuple[Image, npt.NDArray[np.float64]]:
     """The mean of evenly chosen faces, each warped triangle by triangle to the mean shape: (size, size, 3) RGB.
 
     Args:
         images: (N, S, S, 3) RGB crops of a pack.
-        landmarks: (N, 68, 2) pixels of those crops.
+        landmarks: (N, K, 2) pixels of those crops.
         rows: (n,) the set.
 
     Returns:
-        the picture, and the mean points (68, 2) in its pixels, as they are labelled.
+        the picture, and the mean points (K, 2) in its pixels, as they are labelled.
     """
     chosen = _evenly(rows, AVERAGED)
-    points = landmarks[chosen].astype(np.float64)
+    points = filled(landmarks[chosen].astype(np.float64))
     shape = points.mean(axis=0)
     shape = geometry.apply(geometry.crop_transform(geometry.landmark_box(shape), size, FRAME), shape)
     edge = np.array([[x, y] for x in (-1, size / 2, size) for y in (-1, size / 2, size) if (x, y) != (size / 2,) * 2])

@@ -4,9 +4,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from facemix.evaluation.metrics import THRESHOLDS, rate_names
+from facemix.evaluation.metrics import is_rate
 
-SHOWN = {
+_SHOWN = {
     "rank": "rank",
     "strategy": "strategy",
     "test_nme": "test NME",
@@ -17,24 +17,26 @@ SHOWN = {
     "resamples_below": "resamples below 0",
     "p_adjusted": "p (Holm)",
     "verdict": "verdict",
-    **{
-        name: re.sub(r"(\D+)", lambda kind: f"{kind[0].upper()}@", name)
-        for normalizer in THRESHOLDS
-        for name in rate_names(normalizer)
-    },
     "val_nme": "val NME",
     "challenging_nme": "challenging",
     "full_nme": "full",
     "faces_seen": "faces seen",
     "compared_faces_seen": "of the compared",
 }
-_THOUSANDTHS = (*(f"auc{of[0]}" for of in THRESHOLDS.values()), "resamples_below", "p_adjusted")
+
+
+def headings(ranked: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """The columns that a ranking has, with their headings: failure rates and AUC before validation."""
+    rates = {key: re.sub(r"^\D+", lambda kind: f"{kind[0].upper()}@", key) for key in ranked[0] if is_rate(key)}
+    before = list(_SHOWN).index("val_nme")
+    shown = dict([*list(_SHOWN.items())[:before], *rates.items(), *list(_SHOWN.items())[before:]])
+    return {key: name for key, name in shown.items() if any(row.get(key) is not None for row in ranked)}
 
 
 def table(ranked: Sequence[Mapping[str, Any]]) -> str:
     """The ranking as text, columns aligned; what no strategy has is left out."""
-    columns = [key for key in SHOWN if any(row.get(key) is not None for row in ranked)]
-    cells = [[SHOWN[key] for key in columns]] + [[cell(key, row) for key in columns] for row in ranked]
+    columns = headings(ranked)
+    cells = [list(columns.values())] + [[cell(key, row) for key in columns] for row in ranked]
     widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
     return "\n".join(
         "  ".join(
@@ -55,5 +57,11 @@ def cell(key: str, row: Mapping[str, Any]) -> str:
     if key == "difference_low":
         return f"{value:+.2f} to {row['difference_high']:+.2f}"
     if isinstance(value, float):
-        return f"{value:+.2f}" if key == "difference" else f"{value:.3f}" if key in _THOUSANDTHS else f"{value:.2f}"
+        return (
+            f"{value:+.2f}"
+            if key == "difference"
+            else f"{value:.3f}"
+            if key.startswith("auc") or key in ("resamples_below", "p_adjusted")
+            else f"{value:.2f}"
+        )
     return f"{value:,}" if key.endswith("faces_seen") else str(value)

@@ -95,7 +95,7 @@ def _summary(found: _Found) -> dict[str, Any]:
 def _say(found: _Found) -> None:
     """Prints the ranking and the verdict, and what they lack."""
     shown = "".join(f"; test: {name}" for name in found.test_faces.values())
-    print(f"NME in % of the {figures.FACE_SIZES[found.normalizer]}, {len(found.trained[0].errors)} test faces{shown}")
+    print(f"NME in % of the {figures.face_size(found.normalizer)}, {len(found.trained[0].errors)} test faces{shown}")
     if found.missing:
         compared = ", ".join(str(seed) for seed in sorted({one.seed for one in found.trained}))
         missing = comparison.named(found.missing)

@@ -1,5 +1,6 @@
 """`facemix import`: takes a folder of faces into the project, whole or not at all."""
 
+import dataclasses
 import re
 import shutil
 import subprocess
@@ -8,13 +9,14 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import numpy as np
 from tqdm import tqdm
 
 from facemix import config
 from facemix.errors import FacemixError
 from facemix.faces import sources
-from facemix.faces.face import Face
-from facemix.faces.formats import DEFAULT_ROLES, OFFICIAL_300W, check, photos
+from facemix.faces.face import HIDDEN, UNLABELLED, Face
+from facemix.faces.formats import FORMATS, OFFICIAL_300W, check, photos
 from facemix.faces.formats.listing import visible
 from facemix.files import file_lock, whole_folder
 
@@ -31,6 +33,8 @@ def import_source(
     role: str | None = None,
     link: bool = False,
     group: str | None = None,
+    scheme: str | None = None,
+    skip_broken: bool = False,
     root: Path = Path(),
 ) -> Path:
     """Copies the faces of a folder to `data/sources/ROLE/NAME`, tracks them with DVC and names them in params.yaml.
@@ -43,13 +47,16 @@ def import_source(
     neither reflinks nor hard links, but not the one in the cache.
 
     Args:
-        format: a key of `facemix.faces.formats.READERS`.
+        format: a key of `facemix.faces.formats.FORMATS`.
         path: the folder in that format.
         name: name of the source; by default `300w` for that format, and the folder's own name for others.
         role: `real` or `synthetic`; by default what the format usually is.
         link: symbolic links to the original files instead of copies.
         group: a regular expression that finds in the id of a face (its path without suffix) what names the photograph;
             it is kept in params.yaml.
+        scheme: the name of the landmark scheme; by default that of the format, or the only one that the files fit.
+            It is kept in params.yaml.
+        skip_broken: leave broken faces out and list them, instead of importing nothing.
         root: the project's root, which holds params.yaml.
 
     Returns:
@@ -59,20 +66,30 @@ def import_source(
         FacemixError: the arguments do not fit, the source exists, or faces are broken: then all of them are listed.
         FacemixError: DVC failed.
     """
-    role = role or DEFAULT_ROLES.get(format, "real")
+    role = role or (FORMATS[format].role if format in FORMATS else "real")
     name = name or (format if format == "300w" else path.resolve().name)
-    source = config.Source(name=name, format=format, group=group)
+    source = config.Source(name=name, format=format, group=group, scheme=scheme, skip_broken=skip_broken or None)
     faces, broken = sources.read(source, path, role)
+    if faces and faces[0].scheme.name != FORMATS[format].scheme:
+        source = dataclasses.replace(source, scheme=faces[0].scheme.name)
     folder = root / sources.SOURCES / role / name
     with file_lock(root / "checkpoints" / "import"):  # each adds to the sources that params.yaml names
         changes = _changes(root / config.PARAMS_FILE, folder, source, role)
         broken += check(faces)
-        if broken:
-            lines = "".join(f"\n  {face}" for face in broken)
+        lines = "".join(f"\n  {face}" for face in broken)
+        if broken and skip_broken:
+            unusable = {face.path for face in broken}
+            faces = [face for face in faces if face.image not in unusable]
+            print(f"{path}: {len(broken)} broken faces are left out:{lines}")
+        elif broken:
             raise FacemixError(
-                f"{path}: {len(broken)} broken faces, nothing was imported; correct or remove these:{lines}"
+                f"{path}: {len(broken)} broken faces, nothing was imported; correct or remove these, or leave "
+                f"them out with --skip-broken:{lines}"
             )
+        if not faces:
+            raise FacemixError(f"{path}: all faces are broken, nothing was imported")
         print("\n".join(summary(format, faces)))
+        print(described(faces))
         if role == "real":
             print(photos.described(faces))
         _take_in(path, _files(path, faces), folder, link)
@@ -102,6 +119,16 @@ def summary(format: str, faces: Iterable[Face]) -> list[str]:  # noqa: A002
         + (f", {gap} missing" if (gap := official - counts[subset]) > 0 else "")
         for subset, official in OFFICIAL_300W.items()
     ]
+
+
+def described(faces: Sequence[Face]) -> str:
+    """One line: the scheme, the official splits, and how many points are hidden or unlabelled."""
+    states = np.stack([face.states for face in faces])
+    splits = Counter(face.split for face in faces if face.split)
+    listed = "".join(f"; {count} {split}" for split, count in sorted(splits.items()))
+    shares = f"{(states == UNLABELLED).mean():.1%} unlabelled, {(states == HIDDEN).mean():.1%} hidden"
+    scheme = faces[0].scheme
+    return f"scheme {scheme.name}: {len(scheme)} points, {shares}{listed}"
 
 
 def _changes(params: Path, folder: Path, source: config.Source, role: str) -> dict[str, object]:

@@ -31,8 +31,8 @@ def leaks(params: config.Params, exclude: bool = False) -> None:
         OSError: an output cannot be written.
     """
     real, synthetic = (packs.read(packs.FOLDER / role) for role in ("real", "synthetic"))
-    patches = duplicates.cut(real.images, real.landmarks)
-    others = duplicates.cut(synthetic.images, synthetic.landmarks)
+    patches = duplicates.cut(real.images, real.landmarks, real.scheme)
+    others = duplicates.cut(synthetic.images, synthetic.landmarks, synthetic.scheme)
     found = duplicates.find(np.concatenate([patches, others]), len(real))
 
     images = dict(zip([*real.ids.tolist(), *synthetic.ids.tolist()], [*real.images, *synthetic.images], strict=True))
@@ -56,7 +56,7 @@ def leaks(params: config.Params, exclude: bool = False) -> None:
         beside.write_bytes(data.tobytes())
 
     among_real = [pair for pair in found if pair.second < len(real)]
-    floor = human_floor.measure(among_real, real.landmarks, params.evaluation.normalizer)
+    floor = human_floor.measure(among_real, real.landmarks, real.scheme, params.evaluation.normalizer)
     with whole_file(human_floor.FILE) as beside:
         beside.write_text(json.dumps(floor, indent=2) + "\n", encoding="utf-8")
     print(report(rows, floor))

@@ -44,7 +44,7 @@ class Prediction:
     box: npt.NDArray[np.float64]
     """(4,) xyxy in pixels of the picture."""
     landmarks: npt.NDArray[np.float64]
-    """(68, 2) pixels of the picture, to two decimals."""
+    """(K, 2) pixels of the picture, to two decimals."""
 
 
 def predict(

@@ -69,7 +69,7 @@ def _offsets(role: str, params: config.Params, pack: packs.Pack) -> dict[str, di
     report: dict[str, dict[str, object]] = {}
     for source, _ in sources.folders(role, params):
         rows = np.flatnonzero((of_source == source.name) & (pack.splits == "train"))
-        found = offset.measure(pack.images, pack.landmarks, pack.transforms[:, 0, 0], rows)
+        found = offset.measure(pack.images, pack.landmarks, pack.scheme, pack.transforms[:, 0, 0], rows)
         applied = list(source.offset) if source.offset else None
         report[source.name] = {"applied": applied, "right": None, "error": None, "faces": 0}
         if applied:

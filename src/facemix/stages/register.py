@@ -15,8 +15,6 @@ from facemix.reporting import figures
 from facemix.strategies import MODELS
 from facemix.verdict import comparison, results
 
-SCHEME = "ibug68"
-
 
 def register(params: Params, model: Path | None) -> None:
     """Registers a trained model, by default the best by validation, and prints the champion of its benchmark.
@@ -74,7 +72,7 @@ def registration(chosen: comparison.Trained, trained: Sequence[comparison.Traine
     nme, normalizer = float(chosen.metrics["val"]["nme"]), str(chosen.metrics["normalizer"])
     best = "the best" if chosen is comparison.champion(trained) else "one"
     said = [
-        f"`{chosen.strategy}`, seed {chosen.seed}: NME {nme:.2f} % of the {figures.FACE_SIZES[normalizer]} on "
+        f"`{chosen.strategy}`, seed {chosen.seed}: NME {nme:.2f} % of the {figures.face_size(normalizer)} on "
         f"validation, {best} of {len(trained)} trained models."
     ]
     tags = {"strategy": chosen.strategy, "seed": str(chosen.seed)}
@@ -87,7 +85,7 @@ def registration(chosen: comparison.Trained, trained: Sequence[comparison.Traine
         "benchmark": tracking.Benchmark(
             sources=STAND_IN if comparison.faces_shown(trained) else "-".join(sources),
             faces=str(chosen.metrics["validation_faces"]),
-            scheme=SCHEME,
+            scheme=str(chosen.metrics["scheme"]),
             normalizer=normalizer,
         ),
         "tags": tags,

@@ -10,7 +10,7 @@ from facemix import config, tracking
 from facemix.errors import FacemixError
 from facemix.faces.sources import RENDERS
 from facemix.files import file_lock, whole_folder
-from facemix.render import sets
+from facemix.render import sets, tables
 from facemix.render.population import POPULATIONS, Population, changed
 
 
@@ -21,6 +21,7 @@ def render_folder(
     size: int = 256,
     domain: str = "synthetic",
     labels: str | None = None,
+    scheme: str = tables.ANNOTATED,
     population: Path | None = None,
     seg: bool = False,
     processes: int | None = None,
@@ -35,6 +36,7 @@ def render_folder(
         size: side of a picture in pixels.
         domain: whose distributions.
         labels: `mesh` or `annotator`; by default what the domain's usually are.
+        scheme: which points are labelled.
         population: a YAML file with distributions to replace.
         seg: write the class of each pixel too.
         processes: by default one for each core.
@@ -50,7 +52,8 @@ def render_folder(
     settings = sets.Settings(
         seed=seed,
         size=size,
-        labels=labels or sets.LABELS[domain],
+        labels=labels or sets.usual_labels(domain, scheme),
+        scheme=scheme,
         population=_changed(domain, population) if population else POPULATIONS[domain],
         segmentation=seg,
         backend=backend,
@@ -98,7 +101,14 @@ def render_stage(name: str, params: config.Params) -> None:
         population = changed(POPULATIONS[name], wanted.population)
     except ValueError as error:
         raise FacemixError(f"params.yaml: render.{name}.{error}") from None
-    settings = sets.Settings(seed=wanted.seed, size=wanted.image_size, labels=sets.LABELS[name], population=population)
+    scheme = wanted.scheme or tables.ANNOTATED
+    settings = sets.Settings(
+        seed=wanted.seed,
+        size=wanted.image_size,
+        labels=sets.usual_labels(name, scheme),
+        population=population,
+        scheme=scheme,
+    )
     identity = json.dumps([wanted.n, sets.manifest(settings)], sort_keys=True)
     digest = hashlib.sha256(identity.encode()).hexdigest()[:12]
     with file_lock(tracking.workspace() / "checkpoints" / f"render-{name}-{digest}") as work:

@@ -59,8 +59,8 @@ def compose(found: Found) -> Report:
     }
     verdict = found.summary["verdict"]
     return Report(
-        question="Does a detector of 68 facial landmarks get better when synthetic (rendered) faces are added to real "
-        "ones?",
+        question=f"Does a detector of {len(found.real.scheme)} landmarks get better when synthetic (rendered) faces "
+        "are added to real ones?",
         answer=verdict["answer"],
         status=verdict["status"],
         picture=results.ranking_picture(found),
@@ -82,7 +82,7 @@ def _advice(found: Found) -> str:
 
 
 def _notes(found: Found) -> list[str]:
-    size = figures.FACE_SIZES[found.summary["normalizer"]]
+    size = figures.face_size(found.summary["normalizer"])
     notes = [
         "One network is trained by several strategies, and all are judged on the same test faces. NME, the normalised "
         f"mean error, is the mean distance between a predicted and a true landmark in per cent of the {size}: less is "

@@ -105,7 +105,7 @@ def _numbers(metrics: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
         key = prefix + name.replace("/", "-")
         if isinstance(value, Mapping):
             numbers |= _numbers(value, f"{key}.")
-        elif not isinstance(value, str):
+        elif not isinstance(value, str | list):
             numbers[key] = float(value)
     return numbers
 

@@ -13,7 +13,6 @@ from facemix.errors import FacemixError
 from facemix.evaluation import metrics
 from facemix.faces import packs, pose
 from facemix.faces.face import STAND_IN, STAND_IN_SHOWN
-from facemix.faces.landmarks import REGIONS
 from facemix.faces.packs import Pack
 from facemix.files import whole_file, write_table
 from facemix.strategies import MODELS
@@ -58,10 +57,12 @@ def read_results(
                         files,
                         project.inside / folder,
                         Path(temporary) / "pack",
-                        ("pack.json", "landmarks.npy", "faces.parquet"),
+                        ("pack.json", "landmarks.npy", "states.npy", "faces.parquet"),
                     )
                     pack = packs.read(Path(temporary) / "pack", images=False)
-                    yaws = dict(zip(pack.ids.tolist(), pose.estimate(pack.landmarks)[:, 0].tolist(), strict=True))
+                    yaws = dict(
+                        zip(pack.ids.tolist(), pose.estimate(pack.landmarks, pack.scheme)[:, 0].tolist(), strict=True)
+                    )
                 folder = MODELS / point.strategy / f"seed-{point.seed}"
                 _bring(
                     files,
@@ -99,7 +100,7 @@ def tested(detector: Detector, yaws: Mapping[str, float]) -> Errors:
     """
     errors = detector.errors[0.0].of("test", "challenging")
     order = np.argsort(errors.ids)
-    regions = metrics.by_region(errors.points)
+    regions = metrics.by_region(errors.points, detector.scheme)
     return Errors(
         faces=errors.ids[order],
         subsets=errors.subsets[order],
@@ -123,7 +124,11 @@ def write_tables(found: Sequence[Result], total: int) -> None:
 def write_curves(found: Sequence[Result], total: int, params: Params) -> None:
     """Draws NME against alpha and n_real and says what synthetic faces are worth in real ones, where these vary."""
     rows = tables.table(found, total)
-    if others := [key for key in rows[0] if key not in tables.COLUMNS and len({row[key] for row in rows} - {None}) > 1]:
+    if others := [
+        key
+        for key in rows[0]
+        if key not in tables.COLUMNS and not metrics.is_rate(key) and len({row[key] for row in rows} - {None}) > 1
+    ]:
         print(f"no curves are drawn, because they need one value of every other key, and {' and '.join(others)} varies")
         return
     normalizer = params.evaluation.normalizer
@@ -174,14 +179,14 @@ def write_errors(path: Path, rows: Sequence[Mapping[str, Any]], found: Sequence[
         "alpha": repeated(rows, "alpha", pyarrow.float64()),
         "n_real": repeated(rows, "n_real", pyarrow.int64()),
         "seed": repeated(rows, "seed", pyarrow.int64()),
-        **{key: other(key) for key in rows[0] if key not in tables.COLUMNS},
+        **{key: other(key) for key in rows[0] if key not in tables.COLUMNS and not metrics.is_rate(key)},
         "face": joined((one.faces for one in errors), pyarrow.string()),
         "subset": joined((one.subsets for one in errors), pyarrow.string()),
         "photo": joined((one.photos for one in errors), pyarrow.string()),
         "yaw": joined((one.yaw for one in errors), pyarrow.float32()),
         "nme": joined((one.nme[worth.ALL] for one in errors), pyarrow.float32()),
     }
-    for region in REGIONS:
+    for region in [part for part in errors[0].nme if part != worth.ALL]:
         columns[region] = joined((one.nme[region] for one in errors), pyarrow.float32())
     with whole_file(path) as beside:
         parquet.write_table(pyarrow.table(columns), beside, compression="zstd")

@@ -10,7 +10,6 @@ import numpy.typing as npt
 from facemix.errors import FacemixError
 from facemix.evaluation import metrics
 from facemix.faces import pose
-from facemix.faces.landmarks import REGIONS
 from facemix.sweeps.grid import AXES, Result
 from facemix.verdict import bootstrap, comparison, worth
 from facemix.verdict.comparison import BASELINE, CONTROL
@@ -21,10 +20,8 @@ Names = npt.NDArray[np.str_]
 Key = tuple[str, float | None, int | None]
 """Strategy, alpha and number of real faces; None where they do not matter."""
 
-FAILURES = {normalizer: f"fr{thresholds[0]}" for normalizer, thresholds in metrics.THRESHOLDS.items()}
-"""The column of the failure rate, by face size."""
-COLUMNS = ("strategy", "alpha", "n_real", "seed", "val_nme", "test_nme", *FAILURES.values(), "experiment")
-"""The columns of `table`, of which it has one of FAILURES. What else was swept has columns of its own."""
+COLUMNS = ("strategy", "alpha", "n_real", "seed", "val_nme", "test_nme", "experiment")
+"""The columns of `table`, beside one of the failure rate, such as `fr8`. What else was swept has columns of its own."""
 
 
 def table(results: Sequence[Result], total: int) -> list[dict[str, Any]]:
@@ -34,7 +31,7 @@ def table(results: Sequence[Result], total: int) -> list[dict[str, Any]]:
         total: number of real training faces: what `all` means.
     """
     extra = [key for key in dict.fromkeys(k for one in results for k, _ in one.point.settings) if key not in AXES[:2]]
-    failures = FAILURES[results[0].metrics["normalizer"]]
+    failures = metrics.rate_names(results[0].metrics["thresholds"])[0]
     rows = []
     for one in results:
         settings = dict(one.point.settings)
@@ -118,7 +115,7 @@ def parts(results: Sequence[Result]) -> dict[str, Part]:
                 f"{results[0].experiment} and {one.experiment} were tested on different faces ({len(first.faces)} and "
                 f"{len(test.faces)}); run `dvc exp remove {one.experiment}`, then the sweep again"
             )
-    shared = [name for name in (ALL, *REGIONS) if all(name in test.nme for test in tests)]
+    shared = [name for name in first.nme if all(name in test.nme for test in tests)]
     found = {name: Part(nme=np.stack([test.nme[name] for test in tests]), photos=first.photos) for name in shared}
     bins = pose.yaw_bin(first.yaw)
     for name in pose.BINS:

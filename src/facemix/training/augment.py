@@ -14,11 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from facemix.config import Augmentation
-from facemix.faces.landmarks import MIRROR
 from facemix.training.batches import upload
 
 _LUMA = torch.tensor([0.299, 0.587, 0.114])
-_MIRROR = torch.from_numpy(MIRROR.copy())
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,17 +110,18 @@ def draw(
     )
 
 
-def apply(crops: Tensor, landmarks: Tensor, changes: Changes, size: int) -> tuple[Tensor, Tensor]:
+def apply(crops: Tensor, landmarks: Tensor, changes: Changes, size: int, mirror_order: Tensor) -> tuple[Tensor, Tensor]:
     """Network inputs and their landmarks, on the device of the crops; the host does not wait for it.
 
     Args:
         crops: (n, S, S, 3) uint8 RGB.
-        landmarks: (n, 68, 2) pixels of the crops, on the CPU.
+        landmarks: (n, K, 2) pixels of the crops, on the CPU.
         changes: what happens to these n faces.
         size: side of the network's input in pixels.
+        mirror_order: (K,) int64, the partner of each point in the mirror.
 
     Returns:
-        images (n, 3, size, size) float32 RGB in [0, 1], landmarks (n, 68, 2) in pixels of these images.
+        images (n, 3, size, size) float32 RGB in [0, 1], landmarks (n, K, 2) in pixels of these images.
     """
     device = crops.device
     images = sample(crops, upload(changes.input_to_crop, device), size)
@@ -137,7 +136,8 @@ def apply(crops: Tensor, landmarks: Tensor, changes: Changes, size: int) -> tupl
         assert changes.noise is not None
         noisy, strength = (upload(part, device) for part in (changes.noises.faces, *changes.noises.values))
         images[noisy] += strength[:, None, None, None] * upload(changes.noise, device)
-    moved = _move_landmarks(landmarks, changes.input_to_crop, changes.mirrored, crops.shape[1], size)
+    landmarks = torch.where(changes.mirrored[:, None, None], landmarks[:, mirror_order], landmarks)
+    moved = _move_landmarks(landmarks, changes.input_to_crop, crops.shape[1], size)
     return images.clamp_(0, 1), upload(moved, device)
 
 
@@ -202,8 +202,7 @@ def _sample_by_grid(crops: Tensor, input_to_crop: Tensor, size: int) -> Tensor:
     return F.grid_sample(pictures, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
-def _move_landmarks(landmarks: Tensor, input_to_crop: Tensor, mirrored: Tensor, crop_size: int, size: int) -> Tensor:
-    landmarks = torch.where(mirrored[:, None, None], landmarks[:, _MIRROR], landmarks)
+def _move_landmarks(landmarks: Tensor, input_to_crop: Tensor, crop_size: int, size: int) -> Tensor:
     centred = landmarks - (crop_size - 1) / 2 - input_to_crop[:, None, :, 2]
     moved: Tensor = centred @ torch.linalg.inv(input_to_crop[:, :, :2]).transpose(1, 2) + (size - 1) / 2
     return moved

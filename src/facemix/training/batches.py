@@ -17,7 +17,6 @@ from torch import Tensor
 from facemix.errors import FacemixError
 from facemix.faces import packs
 from facemix.faces.geometry import landmark_box
-from facemix.faces.landmarks import N_POINTS
 
 REAL, SYNTHETIC = 0, 1
 
@@ -25,7 +24,7 @@ RESIDENT_SHARE = 0.5
 """Of the free device memory: faces that need no more stay there for the whole training. The rest is the network's."""
 
 Load = Callable[[int], tuple[Tensor, Tensor]]
-"""From a step to its pictures, on the device, and their landmarks (n, 68, 2) float32.
+"""From a step to its pictures, on the device, and their landmarks (n, K, 2) float32.
 
 Of a pack: crops (n, S, S, 3) uint8, landmarks on the CPU. Augmented: images (n, 3, S, S) float32, all on the device.
 """
@@ -38,7 +37,7 @@ class TrainingSet:
     images: npt.NDArray[np.uint8]
     """(N, S, S, 3) RGB crops of a pack, usually a memory map."""
     landmarks: npt.NDArray[np.float32]
-    """(N, 68, 2) pixels of the crops."""
+    """(N, K, 2) pixels of the crops."""
     ids: npt.NDArray[np.str_]
     """(N,) what messages call the faces."""
     rows: npt.NDArray[np.int64]
@@ -129,10 +128,15 @@ class MixedBatches:
         """(S, S, 3)."""
         return next(faces.images.shape[1:] for faces in self.sets if faces is not None)
 
+    @property
+    def landmark_shape(self) -> tuple[int, ...]:
+        """(K, 2)."""
+        return next(faces.landmarks.shape[1:] for faces in self.sets if faces is not None)
+
     def load(
         self, step: int, start: int = 0, stop: int | None = None
     ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
-        """Crops (n, S, S, 3) uint8 and their landmarks (n, 68, 2), read from the memory maps.
+        """Crops (n, S, S, 3) uint8 and their landmarks (n, K, 2), read from the memory maps.
 
         Args:
             step: number of the batch.
@@ -141,7 +145,7 @@ class MixedBatches:
         """
         domain, rows = (drawn[start:stop] for drawn in self.draw(step))
         images = np.empty((len(rows), *self.crop_shape), dtype=np.uint8)
-        landmarks = np.empty((len(rows), N_POINTS, 2), dtype=np.float32)
+        landmarks = np.empty((len(rows), *self.landmark_shape), dtype=np.float32)
         first = 0
         for d, faces in enumerate(self.sets):
             chosen = rows[domain == d]
@@ -177,7 +181,7 @@ def resident(batches: MixedBatches, device: torch.device, start: int, stop: int,
     sets = [(d, faces) for d, faces in enumerate(batches.sets) if faces is not None]
     total = sum(len(faces.rows) for _, faces in sets)
     crops = torch.empty((total, *batches.crop_shape), dtype=torch.uint8, device=device)
-    landmarks = np.empty((total, N_POINTS, 2), dtype=np.float32)
+    landmarks = np.empty((total, *batches.landmark_shape), dtype=np.float32)
     index = {}  # of each set's rows among the crops
     first = 0
     for d, faces in sets:

@@ -12,9 +12,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from facemix.errors import FacemixError
-from facemix.faces import geometry
+from facemix.faces import geometry, schemes
 from facemix.faces.images import check_inside
-from facemix.faces.landmarks import N_POINTS
+from facemix.faces.schemes import Scheme
 from facemix.files import whole_file
 from facemix.training.adaptation import LabelAdapter, adapt
 from facemix.training.model import LandmarkNet
@@ -24,7 +24,7 @@ BATCH = 64
 
 @dataclass(slots=True)
 class Landmarker:
-    """A landmark detector: faces in boxes in, 68 points out."""
+    """A landmark detector: faces in boxes in, the points of a scheme out."""
 
     network: LandmarkNet
     context: float
@@ -32,6 +32,11 @@ class Landmarker:
     about: dict[str, Any]
     """What model.json holds: all that is needed to rebuild the network, and how it was trained."""
     adapter: LabelAdapter | None = None
+
+    @property
+    def scheme(self) -> Scheme:
+        """Of the points that it finds."""
+        return schemes.parse(self.about["scheme"], "model.json")
 
     @classmethod
     def load(cls, folder: Path | str, device: str = "cpu") -> "Landmarker":
@@ -44,14 +49,16 @@ class Landmarker:
         try:
             about = json.loads((folder / "model.json").read_text(encoding="utf-8"))
             architecture, hidden = about["network"], about["adapter"]
+            scheme = schemes.parse(about["scheme"], str(folder / "model.json"))
             network = LandmarkNet(
+                scheme,
                 architecture["backbone"],
                 architecture["input_size"],
                 architecture["width"],
                 mirror=architecture["mirror"],
             )
             context = float(architecture["context"])
-            adapter = None if hidden is None else LabelAdapter(hidden["hidden"])
+            adapter = None if hidden is None else LabelAdapter(scheme, hidden["hidden"])
             state = load_file(folder / "model.safetensors")
             network.load_state_dict(_under("network.", state))
             if adapter is not None:
@@ -83,7 +90,7 @@ class Landmarker:
             boxes: (n, 4) xyxy in pixels, tight around the landmarks of each face.
 
         Returns:
-            (n, 68, 2) pixels of the image, 0-based pixel centres.
+            (n, K, 2) pixels of the image, 0-based pixel centres.
 
         Raises:
             ValueError: an image or boxes of another shape or type; a box that is not finite, without extent, outside of
@@ -103,10 +110,10 @@ class Landmarker:
     def predict_each(
         self, images: Iterator[npt.NDArray[np.uint8]], boxes: npt.NDArray[np.floating]
     ) -> npt.NDArray[np.float32]:
-        """Landmarks (n, 68, 2) of one face in each of n images; boxes (n, 4)."""
+        """Landmarks (n, K, 2) of one face in each of n images; boxes (n, 4)."""
         size = int(self.about["network"]["input_size"])
         transforms = geometry.crop_transform(boxes, size, self.context)
-        points = np.zeros((len(boxes), N_POINTS, 2), dtype=np.float32)
+        points = np.zeros((len(boxes), self.network.n_points, 2), dtype=np.float32)
         device = next(self.network.parameters()).device
         self.network.eval()
         for start in range(0, len(boxes), BATCH):

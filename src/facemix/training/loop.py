@@ -111,16 +111,17 @@ def train(
 
 
 def inputs(recipe: Recipe, group: Group) -> Load:
-    """From a step to what this process shows the network: images (n, 3, S, S) and landmarks (n, 68, 2), augmented."""
+    """From a step to what this process shows the network: images (n, 3, S, S) and landmarks (n, K, 2), augmented."""
     start, stop = group.part(recipe.settings.batch_size)
     load = loader(recipe.batches, group.device, start, stop)
+    mirror_order = torch.from_numpy(recipe.mirror_order.copy())
 
     def augmented(step: int) -> tuple[Tensor, Tensor]:
         crops, landmarks = load(step)
         changes = recipe.changes(step, crops.shape[1])
         if group.size > 1:
             changes = changes.part(start, stop)
-        return augment.apply(crops, landmarks, changes, recipe.input_size)
+        return augment.apply(crops, landmarks, changes, recipe.input_size, mirror_order)
 
     # A GPU augments in no time, and the host is ahead of it anyway.
     return prefetch(augmented) if group.device.type == "cpu" else augmented

@@ -1,5 +1,6 @@
 """The loss: how unlikely the true points are under what the network says."""
 
+import torch
 from torch import Tensor
 
 SHARPEST = 0.5
@@ -15,11 +16,14 @@ def landmark_loss(points: Tensor, variance: Tensor, targets: Tensor, input_size:
     itself as the scale.
 
     Args:
-        points: (n, 68, 2) pixels of the input, as predicted.
-        variance: (n, 68, 2) square pixels, of what they are the mean of.
-        targets: (n, 68, 2) true points.
+        points: (n, K, 2) pixels of the input, as predicted.
+        variance: (n, K, 2) square pixels, of what they are the mean of.
+        targets: (n, K, 2) true points; NaN where unlabelled, which adds nothing.
         input_size: side of the input in pixels.
     """
     per_cent = 100 / input_size
     scale = (variance * per_cent**2 + SHARPEST**2).sqrt()
-    return ((points - targets).abs() * per_cent / scale + scale.log()).mean()
+    labelled = targets.isfinite()
+    # A NaN that is only multiplied by zero would still be one in the gradient.
+    distance = (points - torch.where(labelled, targets, points.detach())).abs()
+    return torch.where(labelled, distance * per_cent / scale + scale.log(), 0.0).mean()

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from facemix.faces.landmarks import MIRROR, N_POINTS
+from facemix.faces.schemes import Scheme
 from facemix.training import backbones
 
 STRIDE = 8
@@ -31,10 +31,11 @@ class LandmarkNet(nn.Module):
     mirror_order: Tensor
 
     def __init__(
-        self, backbone: str, input_size: int, width: int, weights: str = "scratch", mirror: bool = False
+        self, scheme: Scheme, backbone: str, input_size: int, width: int, weights: str = "scratch", mirror: bool = False
     ) -> None:
         """
         Args:
+            scheme: of the K landmarks.
             backbone: timm name.
             input_size: side of the input in pixels.
             width: channels of the decoder.
@@ -45,7 +46,7 @@ class LandmarkNet(nn.Module):
             FacemixError: see `backbones.create`.
         """
         super().__init__()
-        self.input_size, self.mirror = input_size, mirror
+        self.n_points, self.input_size, self.mirror = len(scheme), input_size, mirror
         self.centre = (input_size - 1) / 2
         self.backbone = backbones.create(backbone, weights, input_size, STRIDE)
         info: Any = self.backbone.feature_info
@@ -53,8 +54,8 @@ class LandmarkNet(nn.Module):
         channels = list(info.channels())[self.first :]
         self.lateral = nn.ModuleList(nn.Conv2d(c, width, 1, bias=False) for c in channels)
         self.merge = nn.ModuleList(_separable(width) for _ in channels)
-        self.heatmaps = nn.Conv2d(width, N_POINTS, 1)
-        self.offsets = nn.Conv2d(width, 2 * N_POINTS, 1)
+        self.heatmaps = nn.Conv2d(width, self.n_points, 1)
+        self.offsets = nn.Conv2d(width, 2 * self.n_points, 1)
         nn.init.zeros_(self.offsets.weight)
         nn.init.zeros_(self.offsets.bias)  # type: ignore[arg-type]
         mean, deviation = backbones.normalization(self.backbone)
@@ -63,13 +64,13 @@ class LandmarkNet(nn.Module):
         side = -(-input_size // STRIDE)
         centres = torch.arange(side, dtype=torch.float32) * STRIDE + (STRIDE - 1) / 2 - self.centre
         y, x = torch.meshgrid(centres, centres, indexing="ij")
-        self.register_buffer("mirror_order", torch.from_numpy(MIRROR.copy()), persistent=False)
+        self.register_buffer("mirror_order", torch.from_numpy(scheme.mirror.copy()), persistent=False)
         self.register_buffer("cells", torch.stack([x.ravel(), y.ravel()], dim=-1), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-        """Landmarks (n, 68, 2) in pixels of the input, for images (n, 3, S, S) of RGB in [0, 1].
+        """Landmarks (n, K, 2) in pixels of the input, for images (n, 3, S, S) of RGB in [0, 1].
 
-        When training also their variance (n, 68, 2) in x and y, square pixels: see `landmark_loss`.
+        When training also their variance (n, K, 2) in x and y, square pixels: see `landmark_loss`.
         """
         if self.training:
             heatmaps, cell_points = self._predict_cells(images)
@@ -80,22 +81,22 @@ class LandmarkNet(nn.Module):
         return self.averaged(centred, self.located(images.flip(-1))) if self.mirror else centred + self.centre
 
     def located(self, images: Tensor) -> Tensor:
-        """Landmarks (n, 68, 2) as seen in the images alone, in pixels from the middle of the input."""
+        """Landmarks (n, K, 2) as seen in the images alone, in pixels from the middle of the input."""
         heatmaps, cell_points = self._predict_cells(images)
         with torch.autocast(images.device.type, enabled=False):
             return _mean(cell_points, heatmaps)
 
     def averaged(self, centred: Tensor, mirrored: Tensor) -> Tensor:
-        """Landmarks (n, 68, 2) in pixels of the input: the mean of those located in images and in their mirror images.
+        """Landmarks (n, K, 2) in pixels of the input: the mean of those located in images and in their mirror images.
 
         Args:
-            centred, mirrored: (n, 68, 2) as `located` gives them.
+            centred, mirrored: (n, K, 2) as `located` gives them.
         """
         x, y = mirrored[:, self.mirror_order].unbind(dim=-1)
         return ((centred + self.centre) + torch.stack([self.centre - x, y + self.centre], dim=-1)) / 2
 
     def _predict_cells(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Heatmaps (n, 68, cells) that sum to 1, and where each cell sees each landmark (n, 68, 2, cells).
+        """Heatmaps (n, K, cells) that sum to 1, and where each cell sees each landmark (n, K, 2, cells).
 
         The points are in pixels from the middle of the input: small numbers, so that the mean of their squares less
         the square of their mean is exact enough.
@@ -118,12 +119,12 @@ class LandmarkNet(nn.Module):
         # pixel.
         heatmaps, offsets = (part.to(self.cells.dtype) for part in (heatmaps, offsets))
         heatmaps = heatmaps.flatten(2).softmax(dim=-1)
-        offsets = offsets.reshape(len(heatmaps), N_POINTS, 2, heatmaps.shape[-1])
+        offsets = offsets.reshape(len(heatmaps), self.n_points, 2, heatmaps.shape[-1])
         return heatmaps, torch.add(self.cells.T, offsets, alpha=STRIDE)
 
 
 def _mean(values: Tensor, heatmaps: Tensor) -> Tensor:
-    """The mean (n, 68, 2) of values (n, 68, 2, cells) under heatmaps (n, 68, cells), as a matrix product.
+    """The mean (n, K, 2) of values (n, K, 2, cells) under heatmaps (n, K, cells), as a matrix product.
 
     Call it outside of autocast, which would take the product to bfloat16.
     """

@@ -28,7 +28,7 @@ class Predictions:
     ids: npt.NDArray[np.str_]
     """(n,) `source/id`."""
     points: Mapping[float, npt.NDArray[np.float32]]
-    """Level of box jitter -> (n, 68, 2) pixels of the original images; 0: in tight boxes."""
+    """Level of box jitter -> (n, K, 2) pixels of the original images; 0: in tight boxes."""
 
 
 def of_judging_faces(landmarker: Landmarker, pack: Pack) -> Predictions:
@@ -45,7 +45,7 @@ def of_judging_faces(landmarker: Landmarker, pack: Pack) -> Predictions:
 
 
 def write(folder: Path, predictions: Predictions) -> None:
-    """Writes `predictions.npz`: ids (n,), levels (l,), points (l, n, 68, 2)."""
+    """Writes `predictions.npz`: ids (n,), levels (l,), points (l, n, K, 2)."""
     with whole_file(folder / FILE) as beside, beside.open("wb") as file:
         levels = list(predictions.points)
         points = np.stack([predictions.points[level] for level in levels])
@@ -74,7 +74,7 @@ def read(folder: Path) -> Predictions:
 def predict_pack(
     landmarker: Landmarker, pack: Pack, rows: npt.NDArray[np.int64], jitter: float = 0.0
 ) -> npt.NDArray[np.float32]:
-    """Predictions (n, 68, 2) in pixels of the crops, for the chosen rows (n,).
+    """Predictions (n, K, 2) in pixels of the crops, for the chosen rows (n,).
 
     Each face in its tight landmark box, disturbed at the level `jitter`. A detector that looks further than the pack's
     crops reach sees their borders replicated: with `context` c, crops of `margin` m hold all that it looks at while
@@ -116,8 +116,8 @@ def validation_error(predicted: npt.NDArray[np.floating], truth: npt.NDArray[np.
     It is no normaliser that a user chooses, so that another one makes no training stale.
 
     Args:
-        predicted: (n, 68, 2) pixels of any similar copy of each image, such as its crop.
-        truth: (n, 68, 2) the same pixels.
+        predicted: (n, K, 2) pixels of any similar copy of each image, such as its crop.
+        truth: (n, K, 2) the same pixels; points that are NaN do not count.
     """
-    distance = np.linalg.norm(predicted.astype(np.float64) - truth, axis=-1).mean(axis=-1)
+    distance = np.nanmean(np.linalg.norm(predicted.astype(np.float64) - truth, axis=-1), axis=-1)
     return float(np.mean(100 * distance / geometry.square_side(geometry.landmark_box(truth))))

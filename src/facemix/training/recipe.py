@@ -3,6 +3,8 @@
 import zlib
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from facemix.config import Augmentation, Training
@@ -16,6 +18,8 @@ class Recipe:
 
     batches: MixedBatches
     """The faces of each step."""
+    mirror_order: npt.NDArray[np.int64]
+    """(K,) the partner of each landmark in the mirror."""
     context: float
     """Side of the undisturbed field of view / longer side of a face's box."""
     input_size: int

@@ -32,7 +32,7 @@ from facemix.training.predictions import predict_pack, validation_error
 from facemix.training.strategy import ADAPTER_FROM, MODELS, Strategy
 from facemix.workspace import installed_packages
 
-CODE = ("training", "faces/geometry.py", "faces/landmarks.py", "faces/order.py", "faces/packs.py")
+CODE = ("training", "faces/geometry.py", "faces/order.py", "faces/packs.py", "faces/schemes.py")
 """What of the package decides weights and predictions: what the training stages of dvc.yaml depend on."""
 
 Rows = npt.NDArray[np.int64]
@@ -207,6 +207,7 @@ def train_network(task: Task, checkpoint: Path, report: Callable[[loop.Row], Non
     making = about(task)
     recipe = loop.Recipe(
         batches=batches,
+        mirror_order=task.real.scheme.mirror,
         context=model.context,
         input_size=model.input_size,
         settings=settings,
@@ -242,7 +243,9 @@ def new_network(task: Task) -> LandmarkNet:
     model = task.params.model
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(task.seed)
-        network = LandmarkNet(model.backbone, model.input_size, model.width, model.weights, model.mirror)
+        network = LandmarkNet(
+            task.real.scheme, model.backbone, model.input_size, model.width, model.weights, model.mirror
+        )
     if task.base:
         found, expected = task.base.about["network"], architecture(task.params)
         if found != expected:
@@ -275,7 +278,12 @@ def fit_adapter(task: Task, trained: Outcome | None = None) -> Outcome:
         return validation_error(adaptation.adapt(adapter, unadapted), real.landmarks[validation])
 
     fitted = adaptation.fit(
-        pairs, real.landmarks[task.real_rows], settings=task.params.adaptation, seed=task.seed, validate=validate
+        pairs,
+        real.landmarks[task.real_rows],
+        scheme=real.scheme,
+        settings=task.params.adaptation,
+        seed=task.seed,
+        validate=validate,
     )
     gap = adaptation.label_gap(fitted.adapter, pairs)
     adapter = {
@@ -299,7 +307,13 @@ def picture_of_batch(recipe: loop.Recipe) -> npt.NDArray[np.uint8]:
     """The first batch as the network sees it, with its points: (H, W, 3) RGB."""
     crops, landmarks = recipe.batches.load(0)
     changes = recipe.changes(0, crops.shape[1])
-    images, points = augment.apply(torch.from_numpy(crops), torch.from_numpy(landmarks), changes, recipe.input_size)
+    images, points = augment.apply(
+        torch.from_numpy(crops),
+        torch.from_numpy(landmarks),
+        changes,
+        recipe.input_size,
+        torch.from_numpy(recipe.mirror_order.copy()),
+    )
     pixels = (images.permute(0, 2, 3, 1) * 255).round().to(torch.uint8).numpy()
     return contact_sheet(pixels, points.numpy(), columns=8, rows=4)
 
@@ -324,5 +338,6 @@ def about(task: Task) -> dict[str, Any]:
         "seed": task.seed,
         "network": architecture(task.params),
         "adapter": None,
+        "scheme": task.real.scheme.as_dict(),
         "made_of": task.identity(),
     }

@@ -145,7 +145,7 @@ def rank(trained: Sequence[Trained]) -> list[dict[str, Any]]:
             "val_nme": _mean(one.metrics["val"]["nme"] for one in runs),
             "test_nme": _mean(one["nme"] for one in test),
             "test_nme_sd": float(np.std([one["nme"] for one in test], ddof=1)) if len(test) > 1 else None,
-            **{key: _mean(one[key] for one in test) for key in metrics.rate_names(runs[0].metrics["normalizer"])},
+            **{key: _mean(one[key] for one in test) for key in metrics.rate_names(runs[0].metrics["thresholds"])},
             **(differences.get(name) or _NOT_COMPARED | {"difference": 0.0 if name == BASELINE else None}),
         }
         row |= {
@@ -426,7 +426,7 @@ def ced_table(trained: Sequence[Trained]) -> list[dict[str, float]]:
 
     The curve goes on to 2.5 times the error at which a face counts as failed.
     """
-    thresholds = np.linspace(0, 2.5 * metrics.THRESHOLDS[trained[0].metrics["normalizer"]][0], 101)
+    thresholds = np.linspace(0, 2.5 * trained[0].metrics["thresholds"][0], 101)
     names = dict.fromkeys(one.strategy for one in trained)
     curves = {
         name: np.mean(

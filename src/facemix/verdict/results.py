@@ -12,8 +12,9 @@ import numpy as np
 from facemix.errors import FacemixError
 from facemix.evaluation import measure
 from facemix.evaluation.measure import Errors
-from facemix.faces import packs
+from facemix.faces import packs, schemes
 from facemix.faces.packs import Pack
+from facemix.faces.schemes import Scheme
 from facemix.strategies import STRATEGIES
 from facemix.training import predictions
 from facemix.verdict.comparison import CONTROL, Trained, named
@@ -34,6 +35,11 @@ class Detector:
     """See `measure.figures`; with what model.json says under `training` and `adapter`."""
     history: list[dict[str, float]]
     """Rows of history.csv."""
+
+    @property
+    def scheme(self) -> Scheme:
+        """Of its points."""
+        return schemes.parse(self.about["scheme"], "model.json")
 
     @property
     def faces_seen(self) -> int:
@@ -120,7 +126,8 @@ def load(folder: Path, pack: Pack, normalizer: str) -> Detector:
         errors = measure.measure(predicted, pack, normalizer)
     except FacemixError as error:
         raise FacemixError(f"{folder}: {error}") from None
-    bad = [id_ for id_, points in zip(predicted.ids, errors[0.0].points, strict=True) if not np.isfinite(points).all()]
+    finite = np.isfinite(predicted.points[0.0]).all(axis=(1, 2))
+    bad = predicted.ids[~finite].tolist()
     if bad:
         raise FacemixError(
             f"{folder / predictions.FILE}: the points of {bad[0]} are not finite, expected finite ones for every face; "

@@ -4,32 +4,111 @@ A reader takes a folder, decodes no image, and goes on after a broken face, so t
 A new format is a new module and a new row here.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from facemix.errors import FacemixError
+from facemix.faces import schemes
 from facemix.faces.face import BrokenFace, Face
-from facemix.faces.formats import dgfaces, facesynthetics, photos, w300
+from facemix.faces.formats import (
+    coco,
+    csv_points,
+    cvat,
+    dgfaces,
+    dlib_xml,
+    facesynthetics,
+    label_studio,
+    labelme,
+    lapa,
+    lp,
+    photos,
+    pts,
+    w300,
+    wflw,
+    yolo_pose,
+)
 from facemix.faces.formats.inspection import check
 from facemix.faces.formats.listing import visible
 from facemix.faces.formats.w300 import OFFICIAL_300W
+from facemix.faces.schemes import Scheme
 
-__all__ = ["DEFAULT_ROLES", "LICENCES", "OFFICIAL_300W", "READERS", "check", "licence", "read"]
+__all__ = ["FORMATS", "OFFICIAL_300W", "Format", "check", "licence", "read"]
 
-Reader = Callable[[Path], Iterator[Face | BrokenFace]]
 
-READERS: dict[str, Reader] = {
-    "300w": w300.read,
-    "dgfaces_v1": dgfaces.read_v1,
-    "dgfaces_v2": dgfaces.read_v2,
-    "facesynthetics": facesynthetics.read,
-}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Format:
+    """How sets of a kind are read, and what there is to know about them."""
 
-DEFAULT_ROLES: dict[str, str] = {
-    "300w": "real",
-    "dgfaces_v1": "synthetic",
-    "dgfaces_v2": "synthetic",
-    "facesynthetics": "synthetic",
+    read: Callable[[Path, Scheme | None], Iterator[Face | BrokenFace]]
+    """The faces of a folder, in a scheme; without it in that of the format, or the one that the files fit."""
+    expected: str
+    """What a folder of this kind holds."""
+    role: str = "real"
+    """What such sets usually are."""
+    scheme: str | None = None
+    """The scheme that such sets usually have; None: the files tell, or the user."""
+    shallow: bool = False
+    """Only the folder itself is looked at, so that one above or below it may be meant."""
+    detect: Callable[[Path], list[str]] | None = None
+    """The names of the schemes that a folder's files fit."""
+
+    def fitting(self, root: Path) -> list[str]:
+        """The names of the schemes that a folder's files fit."""
+        return self.detect(root) if self.detect else [self.scheme] if self.scheme else []
+
+
+FORMATS: Mapping[str, Format] = {
+    "300w": Format(
+        read=w300.read,
+        shallow=True,
+        scheme="ibug68",
+        expected=f"folders {', '.join(OFFICIAL_300W)} (or some of them) with images and .pts files",
+    ),
+    "300w_lp": Format(read=lp.read, scheme="ibug68", expected="images and .mat files of the same names"),
+    "coco": Format(read=coco.read, detect=coco.detect, expected="JSON files of COCO keypoints, and their images"),
+    "csv": Format(
+        read=csv_points.read, detect=csv_points.detect, expected=".csv or .tsv files of points, and their images"
+    ),
+    "cvat": Format(
+        read=cvat.read, detect=cvat.detect, expected="XML files exported as 'CVAT for images 1.1', and their images"
+    ),
+    "dgfaces_v1": Format(
+        read=dgfaces.read_v1,
+        shallow=True,
+        scheme="ibug68",
+        role="synthetic",
+        expected="folders environment_*/camera_*/ with visible_spectrum_*.png and standard_keypoints.json",
+    ),
+    "dgfaces_v2": Format(
+        read=dgfaces.read_v2,
+        shallow=True,
+        scheme="ibug68",
+        role="synthetic",
+        expected="folders datapoint_*/camera/ with visible_spectrum_*.png and key_points/",
+    ),
+    "dlib": Format(read=dlib_xml.read, detect=dlib_xml.detect, expected="XML files of imglab, and their images"),
+    "facesynthetics": Format(
+        read=facesynthetics.read,
+        shallow=True,
+        scheme="ibug68",
+        detect=facesynthetics.detect,
+        role="synthetic",
+        expected="files NNNNNN.png (or .jpg) and NNNNNN_ldmks.txt",
+    ),
+    "label_studio": Format(
+        read=label_studio.read, detect=label_studio.detect, expected="JSON exports of Label Studio, and their images"
+    ),
+    "labelme": Format(read=labelme.read, detect=labelme.detect, expected="images and .json files of the same names"),
+    "lapa": Format(
+        read=lapa.read, scheme="lapa106", expected="folders images/ and landmarks/, in train/, val/ and test/"
+    ),
+    "merl_rav": Format(read=pts.read_merl_rav, scheme="ibug68", expected="images and .pts files of the same names"),
+    "pts": Format(read=pts.read, detect=pts.detect, expected="images and .pts files of the same names"),
+    "wflw": Format(read=wflw.read, scheme="wflw98", expected="list_98pt_rect_attr_*.txt files, and their images"),
+    "yolo_pose": Format(
+        read=yolo_pose.read, detect=yolo_pose.detect, expected="a YAML file with kpt_shape, images/ and labels/"
+    ),
 }
 
 LICENCES: dict[tuple[str, str], str] = {
@@ -40,43 +119,40 @@ LICENCES: dict[tuple[str, str], str] = {
 }
 """Of the sets that the formats are named after, by format and name; any set may come in the layout of the others."""
 
-_EXPECTED: dict[str, str] = {
-    "300w": f"folders {', '.join(OFFICIAL_300W)} (or some of them) with images and .pts files",
-    "dgfaces_v1": "folders environment_*/camera_*/ with visible_spectrum_*.png and standard_keypoints.json",
-    "dgfaces_v2": "folders datapoint_*/camera/ with visible_spectrum_*.png and key_points/",
-    "facesynthetics": "files NNNNNN.png (or .jpg) and NNNNNN_ldmks.txt",
-}
-
 
 def read(
     format: str,  # noqa: A002
     root: Path,
     group: str | None = None,
+    scheme: Scheme | None = None,
 ) -> tuple[list[Face], list[BrokenFace]]:
     """The faces of a folder, sorted by id, and the broken ones.
 
     Args:
-        format: a key of `READERS`.
+        format: a key of `FORMATS`.
         root: the folder.
         group: a regular expression that finds in an id what names the photograph (its first group, or the whole
             match); by default the names tell, where they are such as the format or people have them.
+        scheme: of the points; by default that of the format, or the only one that the files fit.
 
     Raises:
-        FacemixError: the format is unknown, the folder holds nothing of that format, or `group` does not fit the ids.
+        FacemixError: the format is unknown, the folder holds nothing of that format or points of no or another scheme,
+            or `group` does not fit the ids.
     """
-    if format not in READERS:
-        raise FacemixError(f"unknown format {format!r}, expected one of {', '.join(READERS)}")
+    if format not in FORMATS:
+        raise FacemixError(f"unknown format {format!r}, expected one of {', '.join(FORMATS)}")
+    expected = FORMATS[format].expected
     if not root.is_dir():
-        raise FacemixError(f"{root}: no such folder, expected {_EXPECTED[format]}; check the path")
+        raise FacemixError(f"{root}: no such folder, expected {expected}; check the path")
     faces: list[Face] = []
     broken: list[BrokenFace] = []
-    for item in READERS[format](root):
+    for item in FORMATS[format].read(root, scheme):
         if isinstance(item, Face):
             faces.append(item)
         else:
             broken.append(item)
     if not faces and not broken:
-        found = f"no faces in the format {format}, expected {_EXPECTED[format]}"
+        found = f"no faces in the format {format}, expected {expected}"
         raise FacemixError(f"{root}: {found}; {_advice(format, root)}")
     faces.sort(key=lambda face: face.id)
     return (photos.by_name(faces) if group is None else photos.say(faces, group)), broken
@@ -89,15 +165,20 @@ def licence(format: str, name: str) -> str:  # noqa: A002
 
 def _advice(format: str, root: Path) -> str:  # noqa: A002
     """What to do about a folder without faces of a format: another format, another folder, or look for oneself."""
-    for name, reader in READERS.items():
-        if _holds(reader, root):
-            return f"it holds {name}: use the format {name}"
-    below = [path for path in visible(root) if path.is_dir()]
-    for folder in [*below, *root.resolve().parents[:2]]:
-        if _holds(READERS[format], folder):
+    neighbours = [*filter(Path.is_dir, visible(root)), *root.resolve().parents[:2]] if FORMATS[format].shallow else []
+    for folder in neighbours:
+        if _holds(format, folder):
             return f"{folder} does: use that path"
+    for name in FORMATS:
+        if _holds(name, root):
+            return f"it holds {name}: use the format {name}"
     return "the folder is empty" if not visible(root) else "check the path and the format"
 
 
-def _holds(reader: Reader, root: Path) -> bool:
-    return next(reader(root), None) is not None
+def _holds(format: str, root: Path) -> bool:  # noqa: A002
+    """Whether a folder has faces of a format, in whatever scheme."""
+    try:
+        fitting = FORMATS[format].fitting(root)
+        return any(next(FORMATS[format].read(root, schemes.load(name)), None) is not None for name in fitting[:1])
+    except FacemixError:
+        return False

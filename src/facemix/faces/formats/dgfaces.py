@@ -17,9 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from facemix.faces.face import BrokenFace, Face
-from facemix.faces.formats import points
+from facemix.faces.formats import fitting, points
 from facemix.faces.formats.listing import visible
-from facemix.faces.landmarks import N_POINTS
+from facemix.faces.schemes import Scheme
 
 Array = npt.NDArray[np.float64]
 T = TypeVar("T")
@@ -32,14 +32,14 @@ class _Layout:
     keypoints: str
     """The points' file in a camera folder."""
     parse: Callable[[Any], tuple[Array, Array]]
-    """Content of that file -> points in 3-D (68, 3), and as stated in the image (68, 2) row, column."""
+    """Content of that file -> points in 3-D (n, 3), and as stated in the image (n, 2) row, column."""
     tolerance: float
     """Largest distance in pixels, per axis, between a stated point and its projection."""
 
 
 def _parse_v1(content: Any) -> tuple[Array, Array]:
     def rows(key: str) -> Array:
-        return np.array([content[key][str(i + 1)] for i in range(N_POINTS)], dtype=np.float64)
+        return np.array([content[key][str(i + 1)] for i in range(len(content[key]))], dtype=np.float64)
 
     return rows("keypoints_3d_coordinates"), rows("keypoints_2d_coordinates")
 
@@ -47,7 +47,8 @@ def _parse_v1(content: Any) -> tuple[Array, Array]:
 def _parse_v2(content: Any) -> tuple[Array, Array]:
     def rows(key: str, axes: str) -> Array:
         keypoints = content["face"]["standard"]
-        return np.array([[keypoints[f"{i + 1:02d}"][key][axis] for axis in axes] for i in range(N_POINTS)], np.float64)
+        numbers = range(1, len(keypoints) + 1)
+        return np.array([[keypoints[f"{i:02d}"][key][axis] for axis in axes] for i in numbers], np.float64)
 
     return rows("global_3d", "xyz"), rows("pixel_2d", "xy")
 
@@ -70,17 +71,17 @@ _V2 = _Layout(
 )
 
 
-def read_v1(root: Path) -> Iterator[Face | BrokenFace]:
+def read_v1(root: Path, scheme: Scheme | None = None) -> Iterator[Face | BrokenFace]:
     """The faces of `environment_*/camera*/visible_spectrum_*.png`; a broken one comes as a `BrokenFace`."""
-    return _read(root, _V1)
+    return _read(root, _V1, fitting.own("ibug68", scheme, "dgfaces_v1"))
 
 
-def read_v2(root: Path) -> Iterator[Face | BrokenFace]:
+def read_v2(root: Path, scheme: Scheme | None = None) -> Iterator[Face | BrokenFace]:
     """The faces of `datapoint_*/camera*/visible_spectrum_*.png`; a broken one comes as a `BrokenFace`."""
-    return _read(root, _V2)
+    return _read(root, _V2, fitting.own("ibug68", scheme, "dgfaces_v2"))
 
 
-def _read(root: Path, layout: _Layout) -> Iterator[Face | BrokenFace]:
+def _read(root: Path, layout: _Layout, scheme: Scheme) -> Iterator[Face | BrokenFace]:
     for scene in _folders(root, layout.scenes):
         cameras = _folders(scene, "camera*")
         if not cameras:
@@ -89,7 +90,7 @@ def _read(root: Path, layout: _Layout) -> Iterator[Face | BrokenFace]:
             )
         for camera in cameras:
             try:
-                yield from _faces(root, camera, layout)
+                yield from _faces(root, camera, layout, scheme)
             except BrokenFace as broken:
                 yield broken
 
@@ -98,13 +99,13 @@ def _folders(root: Path, pattern: str) -> list[Path]:
     return [path for path in visible(root) if path.is_dir() and fnmatch(path.name, pattern)]
 
 
-def _faces(root: Path, camera: Path, layout: _Layout) -> list[Face]:
+def _faces(root: Path, camera: Path, layout: _Layout, scheme: Scheme) -> list[Face]:
     """The renders of one camera: the same points under one light or several."""
     keypoints, matrices = camera / layout.keypoints, camera / "camera_metadata.json"
     images = [path for path in visible(camera) if fnmatch(path.name, "visible_spectrum_*.png")]
     if not images:
         raise BrokenFace(camera, "no visible_spectrum_*.png, expected the render; restore it or remove the folder")
-    landmarks = points.checked(keypoints, _landmarks(keypoints, matrices, layout))
+    landmarks, states = points.checked(keypoints, _landmarks(keypoints, matrices, layout, len(scheme)), scheme)
     actor = camera.parent / "actor_metadata.json"
     photo = camera.parent.name
     files = [keypoints, matrices]
@@ -118,19 +119,21 @@ def _faces(root: Path, camera: Path, layout: _Layout) -> list[Face]:
             photo=photo,
             image=image,
             landmarks=landmarks,
+            states=states,
+            scheme=scheme,
             files=(image, *files),
         )
         for image in images
     ]
 
 
-def _landmarks(keypoints: Path, matrices: Path, layout: _Layout) -> Array:
-    """Points (68, 2) x, y in pixels, 0-based pixel centres."""
+def _landmarks(keypoints: Path, matrices: Path, layout: _Layout, n: int) -> Array:
+    """Points (n, 2) x, y in pixels, 0-based pixel centres."""
     scene, stated = _parsed(keypoints, layout.parse)
     intrinsic, extrinsic = _parsed(matrices, _parse_camera)
-    if (scene.shape, stated.shape) != ((N_POINTS, 3), (N_POINTS, 2)):
+    if (scene.shape, stated.shape) != ((n, 3), (n, 2)):
         found = f"coordinates of shape {scene.shape} and {stated.shape}"
-        raise BrokenFace(keypoints, f"{found}, expected ({N_POINTS}, 3) and ({N_POINTS}, 2); remove the face")
+        raise BrokenFace(keypoints, f"{found}, expected ({n}, 3) and ({n}, 2); remove the face")
     if (intrinsic.shape, extrinsic.shape) != ((3, 3), (3, 4)):
         found = f"matrices of shape {intrinsic.shape} and {extrinsic.shape}"
         raise BrokenFace(matrices, f"{found}, expected an intrinsic (3, 3) and an extrinsic (3, 4); restore the file")

@@ -1,5 +1,6 @@
 """What every format's points have to pass, whatever file they come from."""
 
+import functools
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,9 +8,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from facemix.faces.contours import CURVES
-from facemix.faces.face import BrokenFace
-from facemix.faces.landmarks import N_POINTS, OUTER_EYE_CORNERS
+from facemix.faces.face import UNLABELLED, VISIBLE, BrokenFace
+from facemix.faces.schemes import BOX_SIZES, Scheme
 
 Array = npt.NDArray[np.float64]
 
@@ -26,11 +26,8 @@ SMALL = 15.0
 MISSING = ((0.0, 0.0), (-1.0, -1.0))
 """What files state for a point that is hidden or was not labelled."""
 
-_CURVES = [curve for curves in CURVES.values() for curve in curves]
-_EDGES = [pair for curve in _CURVES for pair in curve.pairs()]
-_LIDS_AND_LIPS = [(37, 41), (38, 40), (43, 47), (44, 46), (61, 67), (62, 66), (63, 65), (48, 60), (54, 64)]
-_TOUCHING = frozenset(frozenset(pair) for pair in [*_EDGES, *_LIDS_AND_LIPS])
-"""Points that may coincide: neighbours, closed lids and lips."""
+DENSE = 60
+"""Points of a scheme from which on neighbours lie near each other; what follows from that is asked of no other."""
 
 _ADVICE = "label every point where it is or would be seen, or remove the face"
 
@@ -92,40 +89,45 @@ def parse_rows(path: Path, lines: Sequence[str]) -> Array:
     return found[:, :2]
 
 
-def checked(path: Path, stated: Array, origin: float = 0.0) -> npt.NDArray[np.float32]:
-    """The points (68, 2) of a face that can be cropped and measured, in pixels from 0.
+def checked(
+    path: Path, stated: Array, scheme: Scheme, states: npt.NDArray[np.uint8] | None = None, origin: float = 0.0
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8]]:
+    """Points and states of a face that can be cropped, in pixels from 0.
 
     Points may coincide (closed lips) and lie outside of the picture, but each must be where it is on the face: what
-    stands for a hidden or missing point, such as (0, 0), (-1, -1) or a negated coordinate, is refused.
+    stands for a hidden or missing point, such as (0, 0), (-1, -1) or a negated coordinate, is refused. A format that
+    has such a meaning says so by `states`.
 
     Args:
-        stated: (68, 2) as in the file.
+        stated: (K, 2) as in the file; what it says of an unlabelled point does not count.
+        states: (K,) of the points; None: all are visible.
         origin: what the file calls the first pixel.
 
+    Returns:
+        landmarks (K, 2), NaN where unlabelled; states (K,).
+
     Raises:
-        BrokenFace: not 68 points, one that is not finite or no place on this face, no extent, or outer eye corners in
-            one place.
+        BrokenFace: another number of points than the scheme has, none or one that is labelled, one that is not finite
+            or no place on this face, no extent, or a face size of zero.
     """
-    if stated.shape != (N_POINTS, 2):
-        raise BrokenFace(path, f"{len(stated)} points, expected {N_POINTS}; correct or remove the face")
-    if not np.isfinite(stated).all():
-        worst = int(np.argmin(np.isfinite(stated).all(axis=1)))
+    if stated.shape != (len(scheme), 2):
+        raise BrokenFace(path, f"{len(stated)} points, expected {len(scheme)}; correct or remove the face")
+    states = np.full(len(scheme), VISIBLE, dtype=np.uint8) if states is None else states
+    labelled = states != UNLABELLED
+    if labelled.sum() < 2:
+        raise BrokenFace(path, f"{labelled.sum()} labelled points, expected two or more; remove the face")
+    if not (finite := np.isfinite(stated).all(axis=1) | ~labelled).all():
+        worst = int(np.argmin(finite))
         found = stated[worst].tolist()
         raise BrokenFace(path, f"point {worst} is {found}, expected finite numbers; correct or remove the face")
-    size = _size(stated)
-    for reason in (_missing(stated, origin), _in_one_place(stated, size), _negated(stated, size)):
+    known = np.where(labelled[:, None], stated, np.nan)
+    size = _size(known)
+    for reason in (_missing(known, origin), _in_one_place(known, size, scheme), _negated(known, size, scheme)):
         if reason:
             raise BrokenFace(path, f"{reason}; {_ADVICE}")
-    if reason := _apart(stated, size):
+    if reason := _apart(known, size, scheme) or _without_extent(known, scheme):
         raise BrokenFace(path, f"{reason}; correct or remove the face")
-    if not (np.ptp(stated, axis=0) > 0).all():
-        raise BrokenFace(
-            path, "all points lie on one line, expected the points of a face; correct them or remove the face"
-        )
-    left, right = OUTER_EYE_CORNERS
-    if (stated[left] == stated[right]).all():
-        raise BrokenFace(path, f"the outer eye corners ({left}, {right}) coincide; correct or remove the face")
-    return (stated - origin).astype(np.float32)
+    return (known - origin).astype(np.float32), states
 
 
 def _size(points: Array) -> float:
@@ -133,7 +135,37 @@ def _size(points: Array) -> float:
 
     It is a third of the longer side of the tight box, more or less.
     """
+    points = points[np.isfinite(points).all(axis=1)]
     return float(np.median(np.linalg.norm(points - np.median(points, axis=0), axis=1)))
+
+
+def _without_extent(points: Array, scheme: Scheme) -> str | None:
+    """Labelled points whose box has no area, or that give the scheme's own face size no length."""
+    extent = np.nanmax(points, axis=0) - np.nanmin(points, axis=0)
+    if not extent.any():
+        return "all labelled points lie in one place, expected different places"
+    if not extent.all() and np.isfinite(points).all():
+        return "all points lie on one line, expected the points of a face"
+    if scheme.normalizer in BOX_SIZES:
+        return None
+    first, second = (list(group) for group in scheme.face_sizes[scheme.normalizer].between)
+    if (points[first].mean(axis=0) == points[second].mean(axis=0)).all():
+        return f"the points of its {scheme.normalizer} size coincide ({_numbers(first)} and {_numbers(second)})"
+    return None
+
+
+@functools.cache
+def _edges(scheme: Scheme) -> npt.NDArray[np.int64]:
+    """Pairs of neighbours (m, 2) of the skeleton."""
+    return np.array([pair for curve in scheme.skeleton for pair in curve.pairs()], dtype=np.int64).reshape(-1, 2)
+
+
+@functools.cache
+def _touching(scheme: Scheme) -> frozenset[frozenset[int]]:
+    """Points that may coincide: neighbours, and those that the scheme states, or else any two of a region."""
+    regions = [frozenset((a, b)) for region in scheme.regions.values() for a in region for b in region if a != b]
+    stated = [frozenset(pair) for pair in scheme.touching] or regions
+    return frozenset([frozenset(pair) for pair in _edges(scheme).tolist()] + stated)
 
 
 def _missing(stated: Array, origin: float) -> str | None:
@@ -144,28 +176,32 @@ def _missing(stated: Array, origin: float) -> str | None:
     return None
 
 
-def _in_one_place(stated: Array, size: float) -> str | None:
+def _in_one_place(stated: Array, size: float, scheme: Scheme) -> str | None:
     """Points in one place that cannot touch each other on a face, or too many of them."""
+    if len(scheme) < DENSE:
+        return None
     places, group, counts = np.unique(stated, axis=0, return_inverse=True, return_counts=True)
     for i in np.flatnonzero(counts > 1).tolist():
         rows = np.flatnonzero(group.ravel() == i).tolist()
-        if len(rows) > (2 if size >= SMALL else 4) or not _touch(rows):
+        if np.isnan(places[i]).any():
+            continue
+        if len(rows) > (2 if size >= SMALL else 4) or not _touch(rows, _touching(scheme)):
             return f"{_named(rows)} all at {_place(places[i])}, expected different places"
     return None
 
 
-def _touch(rows: Sequence[int]) -> bool:
+def _touch(rows: Sequence[int], touching: frozenset[frozenset[int]]) -> bool:
     """Whether points are connected by neighbours among themselves."""
     reached, rest = {rows[0]}, set(rows[1:])
-    while near := {b for b in rest if any(frozenset((a, b)) in _TOUCHING for a in reached)}:
+    while near := {b for b in rest if any(frozenset((a, b)) in touching for a in reached)}:
         reached, rest = reached | near, rest - near
     return not rest
 
 
-def _negated(stated: Array, size: float) -> str | None:
+def _negated(stated: Array, size: float, scheme: Scheme) -> str | None:
     """Negative coordinates that make sense without their sign: some sets mark hidden points so."""
     rows = np.flatnonzero((stated < 0).any(axis=1)).tolist()
-    if rows and _bending(stated) - _bending(np.abs(stated)) > FOLDED * size**2:
+    if rows and len(scheme) >= DENSE and _bending(stated, scheme) - _bending(np.abs(stated), scheme) > FOLDED * size**2:
         first = f"the first at {_place(stated[rows[0]])}"
         return (
             f"{_named(rows)} at negative coordinates, {first}, which fit the face without the sign and probably mark "
@@ -174,25 +210,29 @@ def _negated(stated: Array, size: float) -> str | None:
     return None
 
 
-def _bending(points: Array) -> float:
+def _bending(points: Array, scheme: Scheme) -> float:
     """The sum of squared second differences along the curves: small where points follow each other smoothly."""
     total = 0.0
-    for curve in _CURVES:
+    for curve in scheme.skeleton:
         own = points[list(curve.points)]
         second = np.roll(own, 1, axis=0) + np.roll(own, -1, axis=0) - 2 * own
-        total += float(np.square(second if curve.closed else second[1:-1]).sum())
+        total += float(np.nansum(np.square(second if curve.closed else second[1:-1])))
     return total
 
 
-def _apart(stated: Array, size: float) -> str | None:
+def _apart(stated: Array, size: float, scheme: Scheme) -> str | None:
     """A point that is far from all others, or from its neighbours."""
-    middle = np.median(stated, axis=0)
+    if len(scheme) < DENSE:
+        return None
+    middle = np.nanmedian(stated, axis=0)
     away = np.linalg.norm(stated - middle, axis=1)
-    if away.max() > FAR * size:
-        worst = int(away.argmax())
+    if np.nanmax(away) > FAR * size:
+        worst = int(np.nanargmax(away))
         return f"point {worst}, {stated[worst].tolist()}, lies far from all other points"
-    a, b = np.array(_EDGES).T
-    length = np.linalg.norm(stated[a] - stated[b], axis=1)
+    a, b = _edges(scheme).T
+    if not len(a):
+        return None
+    length = np.nan_to_num(np.linalg.norm(stated[a] - stated[b], axis=1))
     if length.max() > LONG * size:
         longest = int(length.argmax())
         worst, neighbour = sorted((int(a[longest]), int(b[longest])), key=lambda i: -away[i])
@@ -201,6 +241,10 @@ def _apart(stated: Array, size: float) -> str | None:
             f"expected at most {LONG * size:.0f} px on this face"
         )
     return None
+
+
+def _numbers(rows: Sequence[int]) -> str:
+    return ", ".join(map(str, rows))
 
 
 def _named(rows: Sequence[int]) -> str:

@@ -9,13 +9,11 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-
 from facemix.faces.face import BrokenFace, Face
-from facemix.faces.formats import photos, points
+from facemix.faces.formats import fitting, photos, points
 from facemix.faces.formats.listing import visible
 from facemix.faces.images import SUFFIXES
+from facemix.faces.schemes import Scheme
 
 OFFICIAL_300W: dict[str, int] = {
     "afw": 337,
@@ -27,22 +25,26 @@ OFFICIAL_300W: dict[str, int] = {
 }
 """Faces per subset of the complete benchmark: train, then test (Common, and ibug, which is Challenging)."""
 
+SPLITS = {"helen/testset": "test", "lfpw/testset": "test", "ibug": "challenging"}
+"""The official test subsets: Common (`test`) and Challenging; both together are Full. All others train."""
+
 _PHOTO = {"afw": r"([0-9]{6,})_[0-9]{1,2}", "helen": r"([0-9]{6,})_[0-9]{1,2}", "ibug": r"(image_[0-9]{3,})_[0-9]{1,2}"}
 """How AFW, HELEN and iBUG name the faces of a photograph, HELEN across train and test; LFPW has one face of each."""
 
 
-def read(root: Path) -> Iterator[Face | BrokenFace]:
+def read(root: Path, scheme: Scheme | None = None) -> Iterator[Face | BrokenFace]:
     """The faces of a 300-W folder; a face whose files are broken or incomplete comes as a `BrokenFace`.
 
     Mirrored copies (`NAME_mirror.*`, part of dlib's package) are left out: a split must never part them from NAME.
     """
+    scheme = fitting.own("ibug68", scheme, "300w")
     for subset in OFFICIAL_300W:
         # .pts first: a folder of images alone is not 300-W, and yields nothing rather than a complaint per image.
         if any(path.suffix.lower() == ".pts" for path in visible(root / subset)):
-            yield from _read_subset(root, subset)
+            yield from _read_subset(root, subset, scheme)
 
 
-def _read_subset(root: Path, subset: str) -> Iterator[Face | BrokenFace]:
+def _read_subset(root: Path, subset: str, scheme: Scheme) -> Iterator[Face | BrokenFace]:
     parts: dict[str, list[Path]] = defaultdict(list)
     for path in visible(root / subset):
         if path.suffix.lower() in SUFFIXES | {".pts"} and not path.stem.endswith("_mirror"):
@@ -50,12 +52,12 @@ def _read_subset(root: Path, subset: str) -> Iterator[Face | BrokenFace]:
     photo_of = _photos(subset, list(parts))
     for name, files in parts.items():
         try:
-            yield _face(subset, name, photo_of[name], files)
+            yield _face(subset, name, photo_of[name], files, scheme)
         except BrokenFace as broken:
             yield broken
 
 
-def _face(subset: str, name: str, photo: str, files: list[Path]) -> Face:
+def _face(subset: str, name: str, photo: str, files: list[Path], scheme: Scheme) -> Face:
     annotations = [path for path in files if path.suffix.lower() == ".pts"]
     images = [path for path in files if path not in annotations]
     if not annotations:
@@ -66,12 +68,16 @@ def _face(subset: str, name: str, photo: str, files: list[Path]) -> Face:
         if len(found) > 1:
             names = " and ".join(path.name for path in found)
             raise BrokenFace(found[1], f"the same face twice: found {names}, expected one {what}; remove the others")
+    landmarks, states = points.checked(annotations[0], read_pts(annotations[0]), scheme, origin=1)
     return Face(
         id=f"{subset}/{name}",
         subset=subset,
         photo=photo,
         image=images[0],
-        landmarks=read_pts(annotations[0]),
+        landmarks=landmarks,
+        states=states,
+        scheme=scheme,
+        split=SPLITS.get(subset, "train"),
         files=(images[0], annotations[0]),
     )
 
@@ -86,8 +92,8 @@ def _photos(subset: str, names: Sequence[str]) -> dict[str, str]:
     }
 
 
-def read_pts(path: Path) -> npt.NDArray[np.float32]:
-    """The points (68, 2) of a `.pts`, with header and braces or without, moved from Matlab's 1-based pixels to 0-based.
+def read_pts(path: Path) -> points.Array:
+    """The points (n, 2) that a `.pts` states, with header and braces or without.
 
     Raises:
         BrokenFace: the file is not the points of a face, or has another number of them than its header says.
@@ -101,4 +107,4 @@ def read_pts(path: Path) -> npt.NDArray[np.float32]:
             raise BrokenFace(
                 path, f"its header says {announced} points, found {len(stated)}; correct or remove the face"
             )
-    return points.checked(path, stated, origin=1)
+    return stated

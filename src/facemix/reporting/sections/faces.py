@@ -8,7 +8,6 @@ import numpy.typing as npt
 
 from facemix.faces import geometry
 from facemix.faces.face import STAND_IN_SHOWN
-from facemix.faces.landmarks import REGIONS
 from facemix.reporting import figures, panels
 from facemix.reporting.page import Gallery, Missing, Piece, Table, Text, chart, photograph
 from facemix.reporting.sections.found import Found, predict
@@ -39,7 +38,7 @@ def label_gap(found: Found) -> list[Piece]:
         header=["region", "length", "to the right", "down"],
         rows=[
             [name, f"{lengths[list(part)].mean():.2f}", *(f"{value:+.2f}" for value in gap[list(part)].mean(axis=0))]
-            for name, part in REGIONS.items()
+            for name, part in found.real.scheme.regions.items()
         ],
     )
     if not lengths.any():
@@ -50,7 +49,8 @@ def label_gap(found: Found) -> list[Piece]:
     times = max(1, int(GAP_SHOWN / lengths.max()))
     figures.label_gap(found.figures / "label_gap.png", image, points, times * gap * side / 100)
     name, longest = max(
-        ((name, lengths[list(part)].mean()) for name, part in REGIONS.items()), key=lambda item: item[1]
+        ((name, lengths[list(part)].mean()) for name, part in found.real.scheme.regions.items()),
+        key=lambda item: item[1],
     )
     magnified = f", {times} times as long as they are" if times > 1 else ""
     of = f"the training faces, {STAND_IN_SHOWN}" if found.stand_in else "the real training faces"
@@ -58,7 +58,7 @@ def label_gap(found: Found) -> list[Piece]:
         about,
         chart(
             found.figures / "label_gap.png",
-            alt=f"The mean face with an arrow at each of the 68 points; they are longest on the {name}, "
+            alt=f"The mean face with an arrow at each of the points; they are longest on the {name}, "
             f"{longest:.2f} % of the face box on average.",
             caption=f"The mean of {of}. Arrows lead from where the synthetic convention has a point (rings) to "
             f"where the real one has it{magnified}; mean over {len(there)} seed{'s' if len(there) > 1 else ''}.",
@@ -69,7 +69,7 @@ def label_gap(found: Found) -> list[Piece]:
 
 
 def _read_gap(path: Path) -> npt.NDArray[np.float64]:
-    """The shift (68, 2) of each point in % of the box's longer side."""
+    """The shift (K, 2) of each point in % of the box's longer side."""
     with path.open(newline="", encoding="utf-8") as file:
         return np.array([[float(row["dx"]), float(row["dy"])] for row in csv.DictReader(file)])
 

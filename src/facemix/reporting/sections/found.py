@@ -40,7 +40,7 @@ class Found:
 
     @property
     def unit(self) -> str:
-        return f"% of the {figures.FACE_SIZES[self.summary['normalizer']]}"
+        return f"% of the {figures.face_size(self.summary['normalizer'])}"
 
     @property
     def stand_in(self) -> bool:

@@ -101,16 +101,23 @@ def card(found: Found, pack: Pack, rows: Rows, title: str, name: str, format_: s
         format_: that of its source; None: facemix rendered it.
     """
     source = pack.ids[rows[0]].split("/", 1)[0]
-    poses = pose.estimate(pack.landmarks[rows])
+    poses = pose.estimate(pack.landmarks[rows], pack.scheme)
+    known = np.isfinite(poses).all(axis=1)
     sizes = geometry.square_side(pack.boxes[rows])
     low, middle, high = np.quantile(sizes, [0.05, 0.5, 0.95])
     subsets = Counter(pack.subsets[rows].tolist())
     path = found.figures / f"set-{name}.png"
-    figures.faces_of_a_set(path, poses, sizes)
-    turns = [
-        [angle, f"mean {mean:+.1f}°, standard deviation {sd:.1f}°"]
-        for angle, mean, sd in zip(("yaw", "pitch", "roll"), poses.mean(axis=0), poses.std(axis=0), strict=True)
-    ]
+    figures.faces_of_a_set(path, poses[known], sizes)
+    turns = (
+        [
+            [angle, f"mean {mean:+.1f}°, standard deviation {sd:.1f}°"]
+            for angle, mean, sd in zip(
+                ("yaw", "pitch", "roll"), poses[known].mean(axis=0), poses[known].std(axis=0), strict=True
+            )
+        ]
+        if known.any()
+        else []
+    )
     licence = (
         "rendered by facemix from CC0 assets: free to use and to publish"
         if format_ is None

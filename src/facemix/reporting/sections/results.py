@@ -8,10 +8,8 @@ import numpy as np
 
 from facemix.checks import human_floor
 from facemix.config import REPORTS, Params
-from facemix.evaluation import metrics
 from facemix.faces import pose
 from facemix.faces.face import STAND_IN_SHOWN
-from facemix.faces.landmarks import REGIONS
 from facemix.reporting import figures
 from facemix.reporting import ranking as table_of_ranking
 from facemix.reporting.page import Missing, More, Picture, Piece, Table, Text, chart
@@ -63,13 +61,12 @@ def ranking_picture(found: Found) -> Picture | Missing:
 
 def ranking(found: Found) -> list[Piece]:
     """The verdict with its numbers, the ranking, and the human floor."""
-    known = {key for row in found.ranked for key, value in row.items() if value is not None}
-    columns = [key for key in table_of_ranking.SHOWN if key != "rank" and key in known]
+    columns = {key: name for key, name in table_of_ranking.headings(found.ranked).items() if key != "rank"}
     return [
         Text(text=found.summary["verdict"]["sentence"]),
         Table(
             caption=f"All strategies, the best first. NME in {found.unit}.",
-            header=[table_of_ranking.SHOWN[key] for key in columns],
+            header=list(columns.values()),
             rows=[[table_of_ranking.cell(key, row) for key in columns] for row in found.ranked],
         ),
         _people(found),
@@ -129,7 +126,7 @@ def describe(strategy: Strategy, params: Params) -> str:
 
 def ced(found: Found) -> list[Piece]:
     """The cumulative error distribution."""
-    limit = metrics.THRESHOLDS[found.summary["normalizer"]][0]
+    limit = found.trained[0].metrics["thresholds"][0]
     below = ", ".join(f"{row['strategy']} {100 - row[f'fr{limit}']:.1f} %" for row in found.ranked)
     return [
         chart_of(
@@ -207,7 +204,8 @@ def _short(cell: str) -> str:
 def by_group(found: Found) -> list[Piece]:
     """NME by region and by head pose."""
     normalizer, shown = found.summary["normalizer"], comparison.faces_shown(found.trained)
-    regions = {region: {row["strategy"]: row[region] for row in found.ranked} for region in REGIONS}
+    there = found.trained[0].metrics["test"]["regions"]
+    regions = {region: {row["strategy"]: row[region] for row in found.ranked} for region in there}
     figures.nme_by_group(found.figures / "nme_by_region.png", regions, normalizer, shown)
     pieces: list[Piece] = [
         chart(
@@ -219,7 +217,7 @@ def by_group(found: Found) -> list[Piece]:
     ]
     rows = found.rows()
     faces = sorted(rows)
-    yaw = pose.estimate(found.real.landmarks[[rows[face] for face in faces]])[:, 0]
+    yaw = pose.estimate(found.real.landmarks[[rows[face] for face in faces]], found.real.scheme)[:, 0]
     nme = {
         row["strategy"]: np.mean(
             [[one.errors[face] for face in faces] for one in found.trained if one.strategy == row["strategy"]], axis=0
@@ -232,6 +230,8 @@ def by_group(found: Found) -> list[Piece]:
         for name in pose.BINS
         if (inside := bins == name).any()
     }
+    if not turned:
+        return pieces
     figures.nme_by_group(found.figures / "nme_by_pose.png", turned, normalizer, shown)
     return [
         *pieces,
