@@ -15,10 +15,11 @@ from tqdm import tqdm
 from facemix import config
 from facemix.errors import FacemixError
 from facemix.faces import sources
-from facemix.faces.face import HIDDEN, UNLABELLED, Face
+from facemix.faces.face import HIDDEN, UNLABELLED, BrokenFace, Face
 from facemix.faces.formats import FORMATS, OFFICIAL_300W, check, photos
 from facemix.faces.formats.listing import visible
 from facemix.files import file_lock, whole_folder
+from facemix.reporting import imported
 
 ROLES = ("real", "synthetic")
 
@@ -35,11 +36,14 @@ def import_source(
     group: str | None = None,
     scheme: str | None = None,
     skip_broken: bool = False,
+    check_only: bool = False,
     root: Path = Path(),
 ) -> Path:
     """Copies the faces of a folder to `data/sources/ROLE/NAME`, tracks them with DVC and names them in params.yaml.
 
-    Every face is checked first, down to decoding its image. What fails, at whatever step, leaves nothing behind.
+    Every face is checked first, down to decoding its image. Before anything is copied, pictures of the faces with
+    their points are written to `reports/import/NAME`, and what looks wrong is said. What fails, at whatever step,
+    leaves nothing else behind.
 
     The originals are never changed. With `link`, `data/sources/ROLE/NAME` holds symbolic links to them; DVC follows the
     links, keeps a copy of its own in its cache (from there `dvc exp run --temp` and other checkouts take the files)
@@ -57,10 +61,11 @@ def import_source(
         scheme: the name of the landmark scheme; by default that of the format, or the only one that the files fit.
             It is kept in params.yaml.
         skip_broken: leave broken faces out and list them, instead of importing nothing.
+        check_only: show what would be imported, and import nothing.
         root: the project's root, which holds params.yaml.
 
     Returns:
-        The folder of the source.
+        The folder of the source, or with `check_only` that of the pictures.
 
     Raises:
         FacemixError: the arguments do not fit, the source exists, or faces are broken: then all of them are listed.
@@ -72,26 +77,23 @@ def import_source(
     faces, broken = sources.read(source, path, role)
     if faces and faces[0].scheme.name != FORMATS[format].scheme:
         source = dataclasses.replace(source, scheme=faces[0].scheme.name)
+    shown = root / imported.FOLDER / name
+    if check_only:
+        broken += check(faces)
+        if usable := _usable(faces, broken):
+            _show(format, shown, usable, role)
+        _refuse(path, broken, skip_broken)
+        print("nothing was imported; run the same command without --check to do so")
+        return shown
     folder = root / sources.SOURCES / role / name
     with file_lock(root / "checkpoints" / "import"):  # each adds to the sources that params.yaml names
         changes = _changes(root / config.PARAMS_FILE, folder, source, role)
         broken += check(faces)
-        lines = "".join(f"\n  {face}" for face in broken)
-        if broken and skip_broken:
-            unusable = {face.path for face in broken}
-            faces = [face for face in faces if face.image not in unusable]
-            print(f"{path}: {len(broken)} broken faces are left out:{lines}")
-        elif broken:
-            raise FacemixError(
-                f"{path}: {len(broken)} broken faces, nothing was imported; correct or remove these, or leave "
-                f"them out with --skip-broken:{lines}"
-            )
+        _refuse(path, broken, skip_broken)
+        faces = _usable(faces, broken)
         if not faces:
             raise FacemixError(f"{path}: all faces are broken, nothing was imported")
-        print("\n".join(summary(format, faces)))
-        print(described(faces))
-        if role == "real":
-            print(photos.described(faces))
+        _show(format, shown, faces, role)
         _take_in(path, _files(path, faces), folder, link)
         params, before = root / config.PARAMS_FILE, (root / config.PARAMS_FILE).read_bytes()
         try:
@@ -107,6 +109,35 @@ def import_source(
         if _STAND_IN in changes:
             print(f"{params}: set {_STAND_IN} to 0: rendered faces no longer stand in for real ones")
         return folder
+
+
+def _usable(faces: Sequence[Face], broken: Sequence[BrokenFace]) -> list[Face]:
+    unusable = {face.path for face in broken}
+    return [face for face in faces if face.image not in unusable]
+
+
+def _refuse(path: Path, broken: Sequence[BrokenFace], skip_broken: bool) -> None:
+    """Lists the broken faces, if there are any.
+
+    Raises:
+        FacemixError: they are not to be left out.
+    """
+    lines = "".join(f"\n  {face}" for face in broken)
+    if broken and skip_broken:
+        print(f"{path}: {len(broken)} broken faces are left out:{lines}")
+    elif broken:
+        raise FacemixError(
+            f"{path}: {len(broken)} broken faces, nothing was imported; correct or remove these, or leave them out "
+            f"with --skip-broken:{lines}"
+        )
+
+
+def _show(format: str, folder: Path, faces: Sequence[Face], role: str) -> None:  # noqa: A002
+    print("\n".join(summary(format, faces)))
+    print(described(faces))
+    if role == "real":
+        print(photos.described(faces))
+    print("\n".join(imported.show(folder, faces)))
 
 
 def summary(format: str, faces: Iterable[Face]) -> list[str]:  # noqa: A002

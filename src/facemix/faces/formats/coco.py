@@ -76,6 +76,8 @@ class _Found:
     name: str
     part: _Part
     image: Path
+    photo: str
+    """Where the annotation names its photograph, as `facemix convert` does."""
     stated: npt.NDArray[np.float64]
     states: npt.NDArray[np.uint8]
 
@@ -315,7 +317,9 @@ def _found(
     places = np.where(v[:, None] == 0, np.nan, stated[:, :2])
     if order is not None:
         places, states = places[order], states[order]
-    return _Found(file, name, part, _image(file, annotation, name, images), places, states)
+    photo = annotation.get("photo")
+    image = _image(file, annotation, name, images)
+    return _Found(file, name, part, image, photo if isinstance(photo, str) else "", places, states)
 
 
 def _numbers(path: Path, name: str, key: str, numbers: object, scheme: Scheme) -> npt.NDArray[np.float64]:
@@ -404,7 +408,7 @@ def _faces(root: Path, found: Sequence[_Found], scheme: Scheme) -> Iterator[Face
             yield Face(
                 id=photo + (f"/{k}" if len(items) > 1 else "") + suffix,
                 subset="",
-                photo=photo,
+                photo=item.photo or photo,
                 image=image,
                 landmarks=landmarks,
                 states=states,
