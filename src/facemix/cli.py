@@ -58,9 +58,10 @@ def _data_commands(commands: Any) -> None:
     command.add_argument("--link", action="store_true", help="link to the files instead of copying them")
     command.add_argument(
         "--group",
-        metavar="REGEX",
-        help="a regular expression that finds the name of the photograph in a face's id (its path without suffix): "
-        "first group, or the whole match (default: names such as 0012_1 and 0012_2 are faces of one)",
+        metavar="REGEX|column:NAME",
+        help="what names the photograph, person or sequence: a regular expression on a face's id (its path without "
+        "suffix), first group or whole match; or a column, field or attribute of the files (default: as the format "
+        "has it, and names such as 0012_1 and 0012_2 are faces of one)",
     )
     command.add_argument("--scheme", help="the landmark scheme (default: that of the format, or what the files say)")
     command.add_argument("--skip-broken", action="store_true", help="leave broken faces out, and list them")

@@ -1,5 +1,7 @@
 """Faces of one photograph are kept together, and others are not."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from test_formats import write_300w, write_facesynthetics
@@ -73,6 +75,37 @@ def test_the_user_says_what_names_a_photograph(tmp_path):
     assert photos_of(read("facesynthetics", tmp_path)[0]) == ["cam1-day2-0001", "cam1-day2-0002", "cam2-day2-0001"]
     assert photos_of(read("facesynthetics", tmp_path, "(cam.)-")[0]) == ["cam1", "cam1", "cam2"]
     assert photos_of(read("facesynthetics", tmp_path, "day[0-9]")[0]) == ["day2"] * 3
+
+
+def stating(root, *attributes):
+    return [dataclasses.replace(face(root, str(i)), attributes=stated) for i, stated in enumerate(attributes)]
+
+
+def test_a_column_names_the_photograph(tmp_path):
+    faces = stating(tmp_path, {"person": "anna", "Camera no": "1"}, {"person": "anna", "Camera no": "2"})
+    assert photos_of(photos.say(faces, "column:person")) == ["anna", "anna"]
+    assert photos_of(photos.say(faces, "column: camera_No")) == ["1", "2"]
+
+
+@pytest.mark.parametrize(
+    "attributes, reason",
+    [
+        (
+            {"person": "anna", "day": "1"},
+            r"'column:persn': .* face '0': expected one of person, day .did you mean",
+        ),
+        ({"persn": ""}, "expected one of persn; correct it, or add what is missing"),
+        ({}, "the files state nothing of faces but their points; use a regular expression"),
+    ],
+)
+def test_a_column_that_is_not_there_is_refused(tmp_path, attributes, reason):
+    with pytest.raises(FacemixError, match=reason):
+        photos.say(stating(tmp_path, attributes), "column:persn")
+
+
+def test_the_widest_of_the_usual_columns_counts():
+    assert photos.stated({"photo": "1", "person": "anna", "day": "2"}) == "anna"
+    assert photos.stated({"day": "2", "group": ""}) == ""
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ def source(**optional):
 
 def test_group_and_offset_are_optional_and_stand_in_params_only_where_set():
     assert config.plain(source()) == {"name": "a", "format": "300w"}
+    assert source(group="column:person (id").group == "column:person (id"  # no regular expression
     assert source(group="(.*)_", offset=[-1, 0.5]) == config.Source(
         name="a", format="300w", group="(.*)_", offset=(-1.0, 0.5)
     )

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from facemix import config
 from facemix.errors import FacemixError
@@ -18,6 +17,7 @@ from facemix.faces import sources
 from facemix.faces.face import HIDDEN, UNLABELLED, Face
 from facemix.faces.formats import FORMATS, OFFICIAL_300W, check, photos
 from facemix.faces.formats.listing import visible
+from facemix.faces.parallel import on_all_cores
 from facemix.files import file_lock, whole_folder
 
 ROLES = ("real", "synthetic")
@@ -52,8 +52,8 @@ def import_source(
         name: name of the source; by default `300w` for that format, and the folder's own name for others.
         role: `real` or `synthetic`; by default what the format usually is.
         link: symbolic links to the original files instead of copies.
-        group: a regular expression that finds in the id of a face (its path without suffix) what names the photograph;
-            it is kept in params.yaml.
+        group: a regular expression that finds in the id of a face (its path without suffix) what names the photograph,
+            or `column:NAME`: a column, field or attribute of the files that does; it is kept in params.yaml.
         scheme: the name of the landmark scheme; by default that of the format, or the only one that the files fit.
             It is kept in params.yaml.
         skip_broken: leave broken faces out and list them, instead of importing nothing.
@@ -163,13 +163,16 @@ def _files(path: Path, faces: Iterable[Face]) -> list[Path]:
 def _take_in(path: Path, files: Sequence[Path], folder: Path, link: bool) -> None:
     """Fills the folder under another name first, so that it is there whole or not at all."""
     with whole_folder(folder) as beside:
-        for file in tqdm(files, desc="linking" if link else "copying", unit="file", disable=None):
+
+        def take(file: Path) -> None:
             target = beside / file.relative_to(path)
             target.parent.mkdir(parents=True, exist_ok=True)
             if link:
                 target.symlink_to(file.absolute())
             else:
                 shutil.copyfile(file, target)
+
+        on_all_cores(take, files, "linking" if link else "copying", "file")
 
 
 def _tracker(folder: Path) -> Path:

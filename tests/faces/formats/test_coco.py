@@ -389,3 +389,14 @@ def test_real_samples_with_names_fit_the_scheme(shared_data, folder, scheme, cou
     faces, broken = divided(coco.read(shared_data / "formats" / folder, schemes.load(scheme)))
     assert [str(error) for error in broken] == []
     assert len(faces) == count
+
+
+def test_fields_of_images_and_annotations_say_what_faces_share(tmp_path):
+    made = content(annotation(1, 1, person="anna", score=0.5), annotation(2, 2), images=("a.png", "b.png"))
+    for image in made["images"]:
+        toy_sets.image(tmp_path / image["file_name"])
+        image |= {"video_id": 7, "license": 1, "camera": "left"}
+    json_file(tmp_path / "faces.json", made)
+    a, b = divided(read(tmp_path))[0]
+    assert a.attributes == {"person": "anna", "video_id": "7", "camera": "left"}
+    assert (a.photo, b.photo) == ("anna", "7")

@@ -201,3 +201,10 @@ def test_other_json_files_are_left_alone(root):
 def test_the_scheme_is_told_from_the_labels(root, known_five):
     export(root, task(regions(FACE)))
     assert label_studio.detect(root) == ["toy_five"]
+
+
+def test_data_of_a_task_are_kept(root):
+    made = task(regions(FACE))
+    made["data"] |= {"person": 3, "scores": [1], "checked": True}
+    export(root, made)
+    assert read(label_studio.read, root)["a"].attributes == {"image": "/data/upload/1/0a1b2c3d-a.png", "person": "3"}

@@ -132,7 +132,8 @@ def read(
         format: a key of `FORMATS`.
         root: the folder.
         group: a regular expression that finds in an id what names the photograph (its first group, or the whole
-            match); by default the names tell, where they are such as the format or people have them.
+            match), or `column:NAME`; by default the files or names tell, where they are such as the format or people
+            have them.
         scheme: of the points; by default that of the format, or the only one that the files fit.
 
     Raises:

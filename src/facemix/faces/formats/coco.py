@@ -6,6 +6,8 @@ in `categories` are matched with the scheme's, in any order. A file of whole bod
 schemes: the number of points says which part of it is read. Crowds and annotations without a labelled point are left
 out. One file may state what another does (a file of all and one of each split): each face is read once.
 
+Fields of an image or annotation called `group`, `person`, `sequence`, `video_id` or `photo` say what faces share.
+
 A file or its folder names the official split (`person_keypoints_train2017.json`, `valid/_annotations.coco.json`). One
 split alone is none: a folder of `test.json` only can still be divided.
 """
@@ -22,7 +24,7 @@ import numpy.typing as npt
 
 from facemix.errors import FacemixError
 from facemix.faces.face import BrokenFace, Face
-from facemix.faces.formats import fitting, official, points
+from facemix.faces.formats import fitting, labelled, official, photos, points
 from facemix.faces.formats.images_below import ImagesBelow
 from facemix.faces.formats.listing import visible
 from facemix.faces.schemes import Scheme
@@ -54,6 +56,11 @@ _PARTS = (
 CROWD, NO_POINTS, TWICE = "a crowd", "no labelled point", "stated in another file too"
 
 
+_OF_IMAGES = {"id", "file_name", "width", "height", "license", "coco_url", "flickr_url", "date_captured"}
+_OF_ANNOTATIONS = {"id", "image_id", "category_id", "iscrowd", "area", "num_keypoints"}
+"""Fields that COCO itself has, which say nothing of what faces share."""
+
+
 @dataclass(frozen=True, slots=True)
 class _LeftOut:
     reason: str
@@ -78,6 +85,7 @@ class _Found:
     image: Path
     stated: npt.NDArray[np.float64]
     states: npt.NDArray[np.uint8]
+    attributes: Mapping[str, str]
 
 
 def read(root: Path, scheme: Scheme | None) -> Iterator[Face | BrokenFace]:
@@ -315,7 +323,10 @@ def _found(
     places = np.where(v[:, None] == 0, np.nan, stated[:, :2])
     if order is not None:
         places, states = places[order], states[order]
-    return _Found(file, name, part, _image(file, annotation, name, images), places, states)
+    image = _image(file, annotation, name, images)
+    attributes = labelled.scalars(file.images[annotation["image_id"]][0], without=_OF_IMAGES)
+    attributes |= labelled.scalars(annotation, without=_OF_ANNOTATIONS)
+    return _Found(file, name, part, image, places, states, attributes)
 
 
 def _numbers(path: Path, name: str, key: str, numbers: object, scheme: Scheme) -> npt.NDArray[np.float64]:
@@ -404,13 +415,14 @@ def _faces(root: Path, found: Sequence[_Found], scheme: Scheme) -> Iterator[Face
             yield Face(
                 id=photo + (f"/{k}" if len(items) > 1 else "") + suffix,
                 subset="",
-                photo=photo,
+                photo=photos.stated(item.attributes) or photo,
                 image=image,
                 landmarks=landmarks,
                 states=states,
                 scheme=scheme,
                 files=(image, item.file.path),
                 split=item.file.split if splits_are_official else "",
+                attributes=item.attributes,
             )
 
 

@@ -3,8 +3,8 @@
 Wide: a column `image`, and for each point `NAME_x` and `NAME_y`, also `x0`, `y0` and so on; `NAME_v` is its state.
 Long: the columns `image`, `point`, `x` and `y`; `face` tells the faces of a picture apart, and `state`, or `visible`,
 says what of a point is to be seen. Names are the scheme's, or numbers from 0 or from 1. Empty cells are points that
-are not labelled. Optional columns: `id` names the face (wide), `group` what faces share (photo, person, sequence),
-`split` (train, validation, test) and `subset`.
+are not labelled. Optional columns: `id` names the face (wide), `group` what faces share (also called `person`,
+`sequence`, `video_id` or `photo`), `split` (train, validation, test) and `subset`.
 
 A state is 0 or `unlabelled`, 1 or `hidden`, 2 or `visible`; `visible` is 0 or 1. Cells are divided by commas,
 semicolons or tabs. `columns.yaml` beside the file may map its columns to these: `{PUPIL_X: left_eye_x, FILE: image}`.
@@ -20,7 +20,7 @@ from pathlib import Path, PurePath
 
 from facemix.errors import FacemixError
 from facemix.faces.face import HIDDEN, UNLABELLED, VISIBLE, BrokenFace, Face
-from facemix.faces.formats import documents, labelled, official
+from facemix.faces.formats import documents, labelled, official, photos
 from facemix.faces.formats.images_below import ImagesBelow
 from facemix.faces.formats.labelled import Mark, Object, Picture
 from facemix.faces.schemes import Scheme
@@ -31,7 +31,6 @@ _ALIASES = {
     "image": ("image", "image_path", "image_name", "file", "file_name", "filename", "path"),
     "id": ("id", "face_id"),
     "face": ("face", "face_id", "id"),
-    "group": ("group", "photo", "person", "sequence"),
     "split": ("split",),
     "subset": ("subset",),
     "point": ("point", "landmark", "name", "label"),
@@ -159,6 +158,8 @@ def _plain(name: str) -> str:
 
 def _of_faces(table: _Table, images: ImagesBelow) -> Iterator[Picture]:
     points = _point_columns(table)
+    of_points = {column for axes in points.values() for column in axes.values()}
+    others = [column for column in table.columns if column not in of_points]
     for line, row in table.rows:
         marks, fault = [], ""
         for name, axes in points.items():
@@ -166,7 +167,7 @@ def _of_faces(table: _Table, images: ImagesBelow) -> Iterator[Picture]:
             marks.append(mark)
             fault = fault or wrong
         item = labelled.named(f"line {line}", marks, fault=fault)
-        yield _picture(table, row, changed(item, id=row.get(table.column("id"), "").strip()), images)
+        yield _picture(table, row, changed(item, id=row.get(table.column("id"), "").strip()), images, others)
 
 
 def _point_columns(table: _Table) -> dict[str, dict[str, str]]:
@@ -213,10 +214,13 @@ def _of_points(table: _Table, images: ImagesBelow) -> Iterator[Picture]:
         groups[key].append((row, mark))
         if fault:
             faults.setdefault(key, f"line {line}: {fault}")
+    others = [
+        name for name in table.columns if name not in {table.column(what) for what in ("point", "x", "y", "state")}
+    ]
     for (image, name), marks in groups.items():
         place = f"face {name}" if name else f"points of {image}"
         item = labelled.named(place, [mark for _, mark in marks], fault=faults.get((image, name), ""))
-        yield _picture(table, marks[0][0], item, images)
+        yield _picture(table, marks[0][0], item, images, others)
 
 
 # Cells
@@ -242,10 +246,13 @@ def _mark(name: str, x: str, y: str, row: Row, axes: Mapping[str, str]) -> tuple
     return (name, x, y, state), fault
 
 
-def _picture(table: _Table, row: Row, item: Object, images: ImagesBelow) -> Picture:
+def _picture(table: _Table, row: Row, item: Object, images: ImagesBelow, others: Sequence[str]) -> Picture:
+    """The picture of a row; `others` are the columns that are not of points."""
+
     def cell(what: str) -> str:
         return row.get(table.column(what), "").strip()
 
+    attributes = {column: row[column].strip() for column in others if row[column].strip()}
     name = cell("image")
     split = official.split(PurePath(cell("split"))) if cell("split") else ""
     fault = ""
@@ -258,6 +265,7 @@ def _picture(table: _Table, row: Row, item: Object, images: ImagesBelow) -> Pict
         objects=[changed(item, fault=item.fault or fault)],
         split=split,
         subset=cell("subset"),
-        group=cell("group"),
+        group=photos.stated(attributes),
+        attributes=attributes,
         more_files=table.more_files,
     )

@@ -2,8 +2,8 @@
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +36,8 @@ class Object:
     """Where the file itself names the face."""
     fault: str = ""
     """What makes the object unusable, and what to do."""
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    """As of a `Face`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,19 +56,46 @@ class Picture:
     group: str = ""
     """What the faces of one photograph, person or sequence share; by default the picture."""
     more_files: tuple[Path, ...] = ()
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    """As of a `Face`, for all in the picture."""
 
 
-def named(place: str, marks: Sequence[Mark], *, kind: str = "", fault: str = "") -> Object:
+def named(
+    place: str,
+    marks: Sequence[Mark],
+    *,
+    kind: str = "",
+    fault: str = "",
+    attributes: Mapping[str, str] | None = None,
+) -> Object:
     """An object of marked points; one that has no two finite coordinates, or stands there twice, is a fault."""
     names = tuple(mark[0] for mark in marks)
     stated, states, found = _values(marks)
-    return Object(place=place, names=names, stated=stated, states=states, kind=kind, fault=fault or found)
+    return Object(
+        place=place,
+        names=names,
+        stated=stated,
+        states=states,
+        kind=kind,
+        fault=fault or found,
+        attributes=attributes or {},
+    )
 
 
-def in_order(place: str, marks: Sequence[Mark], *, kind: str = "", fault: str = "") -> Object:
+def in_order(
+    place: str, marks: Sequence[Mark], *, fault: str = "", attributes: Mapping[str, str] | None = None
+) -> Object:
     """As `named`, for points in the order of the scheme, whose names are for messages only."""
-    stated, states, found = _values(marks)
-    return Object(place=place, stated=stated, states=states, kind=kind, fault=fault or found)
+    return replace(named(place, marks, fault=fault, attributes=attributes), names=None)
+
+
+def scalars(content: Mapping[str, object], *, without: Collection[str] = ()) -> dict[str, str]:
+    """The texts and whole numbers of an object in a JSON file, as attributes of a `Face`."""
+    return {
+        key: str(value)
+        for key, value in content.items()
+        if isinstance(value, str | int) and not isinstance(value, bool) and key not in without and str(value).strip()
+    }
 
 
 def number(value: object) -> float:
@@ -158,6 +187,7 @@ def faces(
                 states=states,
                 scheme=scheme,
                 files=(image, picture.file, *picture.more_files),
+                attributes={**picture.attributes, **item.attributes},
                 split=picture.split if official else "",
             )
 
