@@ -207,6 +207,13 @@ def test_other_tables_are_left_alone(root):
     assert list(csv_points.read(root, FIVE)) == []
 
 
+@pytest.mark.parametrize("text", [wide(([], flat(FACE)), head=()), "face,point,x,y\n1,2,3,4\n"])
+def test_a_table_of_points_without_images_is_refused(root, text):
+    write(root / "faces.csv", text)
+    with pytest.raises(FacemixError, match="faces.csv: no column of images among .*; expected 'image'"):
+        list(csv_points.read(root, FIVE))
+
+
 def test_the_scheme_is_told_from_the_columns(root, known_five):
     write(root / "faces.csv", wide((["a.png"], flat(FACE))))
     assert csv_points.detect(root) == ["toy_five"]

@@ -165,7 +165,7 @@ def test_the_scheme_is_told_from_the_labels(root, known_five):
     assert cvat.detect(root) == ["toy_five"]
     export(root, image(skeleton("1234", FACE[:4])))
     assert cvat.detect(root) == []
-    with pytest.raises(FacemixError, match="not certain: none that is known fits; say it with --scheme"):
+    with pytest.raises(FacemixError, match="found 4 points called '1', '2', '3', '4', none that is known fits; say"):
         list(cvat.read(root, None))
 
 

@@ -26,6 +26,8 @@ from facemix.faces.formats.labelled import Mark, Object, Picture
 from facemix.faces.schemes import Scheme
 
 _MAP = "columns.yaml"
+_SHOWN = 8
+"""Columns in a message."""
 _DELIMITERS = ",;\t"
 _ALIASES = {
     "image": ("image", "image_path", "image_name", "file", "file_name", "filename", "path"),
@@ -81,7 +83,13 @@ def detect(root: Path) -> list[str]:
 
 
 def _pictures(root: Path) -> list[Picture]:
-    tables = [table for path in documents.below(root, ".csv", ".tsv") if (table := _table(path)) is not None]
+    found = [_table(path) for path in documents.below(root, ".csv", ".tsv")]
+    tables = [table for table in found if table.column("image")]
+    if not tables and (table := next(filter(_has_points, found), None)) is not None:
+        raise FacemixError(
+            f"{table.file}: no column of images among {', '.join(table.columns[:_SHOWN])}; expected 'image', the name "
+            f"of each picture; rename it, or say what columns mean in {_MAP}"
+        )
     images = ImagesBelow(root) if tables else None
     pictures: list[Picture] = []
     for table in tables:
@@ -94,8 +102,8 @@ def _pictures(root: Path) -> list[Picture]:
 # Files
 
 
-def _table(path: Path) -> _Table | None:
-    """The table of a file; None where it has no column of images.
+def _table(path: Path) -> _Table:
+    """The table of a file; without its rows where it has no column of images.
 
     Raises:
         FacemixError: not text, rows of another length than the header, a column twice, or decimal commas.
@@ -106,8 +114,8 @@ def _table(path: Path) -> _Table | None:
         raise FacemixError(f"{path}: cannot be read ({error.strerror}); restore the file") from None
     except UnicodeDecodeError:
         raise FacemixError(f"{path}: not a text file in UTF-8; save it as CSV in UTF-8") from None
-    if not lines:
-        return None
+    if not any(lines):
+        return _Table(path, [], [], ())
     delimiter = max(_DELIMITERS, key=lines[0].count)
     renamed = _renamed(path.with_name(_MAP))
     try:
@@ -117,7 +125,7 @@ def _table(path: Path) -> _Table | None:
     columns = [renamed.get(name.strip(), _plain(name)) for name in header]
     table = _Table(path, columns, [], (path.with_name(_MAP),) if renamed else ())
     if not table.column("image"):
-        return None
+        return table
     if twice := [name for name in columns if name and columns.count(name) > 1]:
         raise FacemixError(f"{path}: column {twice[0]!r} stands there twice, expected each once; rename one")
     numbered = [(line, row) for line, row in enumerate(rows, start=2) if any(cell.strip() for cell in row)]
@@ -170,12 +178,14 @@ def _of_faces(table: _Table, images: ImagesBelow) -> Iterator[Picture]:
         yield _picture(table, row, changed(item, id=row.get(table.column("id"), "").strip()), images, others)
 
 
-def _point_columns(table: _Table) -> dict[str, dict[str, str]]:
-    """Point -> x, y, and v or visible -> column.
+def _has_points(table: _Table) -> bool:
+    """Whether some columns are x and y of one point."""
+    axes = _axes(table)
+    return any({"x", "y"} <= columns.keys() for columns in axes.values()) or {"x", "y"} <= set(table.columns)
 
-    Raises:
-        FacemixError: there are none, or an x or y alone.
-    """
+
+def _axes(table: _Table) -> dict[str, dict[str, str]]:
+    """Point -> x, y, and v or visible -> column."""
     found: dict[str, dict[str, str]] = defaultdict(dict)
     for column in table.columns:
         match = re.fullmatch(r"(?P<name>.+)_(?P<axis>x|y|v|state|visibility|visible)", column) or re.fullmatch(
@@ -183,6 +193,16 @@ def _point_columns(table: _Table) -> dict[str, dict[str, str]]:
         )
         if match and match["name"] not in _BOXES:
             found[match["name"]][_AXES[match["axis"]]] = column
+    return found
+
+
+def _point_columns(table: _Table) -> dict[str, dict[str, str]]:
+    """As `_axes`.
+
+    Raises:
+        FacemixError: there are none, or an x or y alone.
+    """
+    found = _axes(table)
     for name, axes in found.items():
         if missing := {"x", "y"} - axes.keys():
             raise FacemixError(
@@ -190,7 +210,7 @@ def _point_columns(table: _Table) -> dict[str, dict[str, str]]:
                 "each point; add or rename the column"
             )
     if not found:
-        shown = ", ".join(table.columns[:8])
+        shown = ", ".join(table.columns[:_SHOWN])
         raise FacemixError(
             f"{table.file}: no columns of points among {shown}; expected NAME_x and NAME_y of each point, or point, x "
             f"and y; rename them, or say what they mean in {_MAP}"

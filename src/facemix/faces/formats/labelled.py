@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from facemix.errors import FacemixError
 from facemix.faces.face import UNLABELLED, BrokenFace, Face
-from facemix.faces.formats import point_names, points
+from facemix.faces.formats import fitting, points
 from facemix.faces.schemes import Scheme
 
 Mark = tuple[str, object, object, int]
@@ -123,13 +123,15 @@ def _values(marks: Sequence[Mark]) -> tuple[npt.NDArray[np.float64], npt.NDArray
 
 
 def schemes_of(pictures: Iterable[Picture]) -> list[str]:
-    """The names of the schemes that fit the points of some kind of object."""
+    """The names of the schemes that fit the points of some kind of object; faulty ones count where no others are."""
+    objects = [item for picture in pictures for item in picture.objects]
+    usable = [item for item in objects if not item.fault] or [replace(item, fault="") for item in objects]
     found: set[str] = set()
-    for kind in _kinds(item for picture in pictures for item in picture.objects).values():
-        found.update(point_names.fitting(_names(kind)))
+    for kind in _kinds(usable).values():
+        found.update(fitting.of_names(_names(kind)))
         counts = Counter(len(item.stated) for item in kind if item.names is None)
         if counts:
-            found.update(point_names.of_count(counts.most_common(1)[0][0]))
+            found.update(fitting.of_count(counts.most_common(1)[0][0]))
     return sorted(found)
 
 
@@ -145,14 +147,21 @@ def faces(
         pictures: of one file or several.
         scheme: None: the only one that fits.
         origin: what the files call the centre of the first pixel.
-        first: as in `point_names.indices`.
+        first: as in `fitting.indices`.
 
     Raises:
         FacemixError: no kind of object has points of the scheme.
     """
     if not any(picture.objects for picture in pictures):
         return
-    scheme = point_names.required(scheme, [] if scheme else schemes_of(pictures), str(root))
+    objects = [item for picture in pictures for item in picture.objects]
+    scheme = fitting.required(
+        scheme,
+        [] if scheme else schemes_of(pictures),
+        str(root),
+        names=_names(objects),
+        counts={len(item.stated) for item in objects if item.names is None},
+    )
     indices = _indices(pictures, scheme, first)
     found: dict[Path, list[tuple[Picture, Object]]] = defaultdict(list)
     for picture in pictures:
@@ -160,7 +169,7 @@ def faces(
         if isinstance(picture.image, Path):
             found[picture.image].extend((picture, item) for item in objects)
         elif objects:
-            yield BrokenFace(picture.file, f"image {picture.name}: {picture.image}")
+            yield BrokenFace(picture.file, f"{_called(picture)}: {picture.image}")
     official = len({picture.split for picture in pictures} - {""}) > 1
     stems = Counter(image.with_suffix("") for image in found)
     ids: set[str] = set()
@@ -204,7 +213,7 @@ def _indices(pictures: Sequence[Picture], scheme: Scheme, first: int | None) -> 
     for kind, objects in kinds.items():
         where = str(next(picture.file for picture in pictures if any(item.kind == kind for item in picture.objects)))
         try:
-            found[kind] = point_names.indices(_names(objects), scheme, f"{where}: {kind}" if kind else where, first)
+            found[kind] = fitting.indices(_names(objects), scheme, f"{where}: {kind}" if kind else where, first)
         except FacemixError as error:
             errors.append(error)
     if not found:
@@ -254,7 +263,7 @@ def _checked(
     Raises:
         BrokenFace: a fault of the object; it names the file and the place.
     """
-    place = f"image {picture.name}: {item.place}"
+    place = f"{_called(picture)}: {item.place}"
     if item.fault:
         raise BrokenFace(picture.file, f"{place}: {item.fault}")
     for other, earlier in before:
@@ -267,6 +276,10 @@ def _checked(
         return points.checked(picture.file, stated, scheme, states, origin)
     except BrokenFace as broken:
         raise BrokenFace(picture.file, f"{place}: {broken.reason}") from None
+
+
+def _called(picture: Picture) -> str:
+    return f"image {picture.name}" if picture.name else "an image without a name"
 
 
 def _arranged(
