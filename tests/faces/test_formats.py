@@ -404,6 +404,12 @@ def test_empty_folder(tmp_path, kind):
         read(kind, tmp_path)
 
 
+def test_a_file_instead_of_a_folder(tmp_path):
+    (tmp_path / "a.pts").write_text("1 2")
+    with pytest.raises(ValueError, match=f"a.pts: found a file, expected a folder .* use the path {tmp_path}"):
+        read("pts", tmp_path / "a.pts")
+
+
 def test_folder_of_another_format_is_recognised(tmp_path):
     write_300w(tmp_path / "300w", "afw/1_1")
     write_v1(tmp_path / "dgfaces_v1")

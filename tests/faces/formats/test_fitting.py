@@ -42,7 +42,7 @@ def test_names_that_fit_no_scheme_are_said_with_the_nearest(known_five, names, m
 
 
 def test_counts_that_fit_several_schemes_are_said():
-    with pytest.raises(FacemixError, match="found faces of 5 or 68 points, five and ibug68 fit; say it with --scheme"):
+    with pytest.raises(FacemixError, match="found faces of 5 or 68 points, five, ibug68 fit; say it with --scheme"):
         fitting.required(None, ["five", "ibug68"], "f", counts=[68, 5])
     assert fitting.required(None, ["five"], "f").name == "five"
     assert fitting.required(FIVE, [], "f") is FIVE

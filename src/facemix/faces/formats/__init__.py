@@ -143,6 +143,8 @@ def read(
     if format not in FORMATS:
         raise FacemixError(f"unknown format {format!r}, expected one of {', '.join(FORMATS)}")
     expected = FORMATS[format].expected
+    if root.is_file():
+        raise FacemixError(f"{root}: found a file, expected a folder of {expected}; use the path {root.parent}")
     if not root.is_dir():
         raise FacemixError(f"{root}: no such folder, expected {expected}; check the path")
     faces: list[Face] = []
@@ -170,9 +172,8 @@ def _advice(format: str, root: Path) -> str:  # noqa: A002
     for folder in neighbours:
         if _holds(format, folder):
             return f"{folder} does: use that path"
-    for name in FORMATS:
-        if _holds(name, root):
-            return f"it holds {name}: use the format {name}"
+    if held := [name for name in FORMATS if _holds(name, root)]:
+        return f"it holds {' or '.join(held)}: use the format {' or '.join(held)}"
     return "the folder is empty" if not visible(root) else "check the path and the format"
 
 

@@ -61,14 +61,15 @@ def required(
     if len(fitting) == 1:
         return schemes.load(next(iter(fitting)))
     if any(not name.strip() for name in names):
-        found = "points without a name"
-    elif names:
-        found = f"{len(names)} points called {_listed(sorted(names))}"
+        found = ["points without a name"]
     else:
-        found = f"faces of {' or '.join(map(str, sorted(counts))) or 'no'} points"
-    result = f"{' and '.join(sorted(fitting))} fit" if fitting else f"none that is known fits{_nearest(names)}"
+        found = [f"{len(names)} points called {_listed(sorted(names))}"] if names else []
+    if numbers := sorted(counts):
+        found.append(f"faces of {' or '.join(map(str, numbers))} points")
+    stated = " and ".join(found) or "no points"
+    result = f"{', '.join(sorted(fitting))} fit" if fitting else f"none that is known fits{_nearest(names)}"
     raise FacemixError(
-        f"{where}: which scheme its points have is not certain: found {found}, {result}; say it with --scheme NAME"
+        f"{where}: which scheme its points have is not certain: found {stated}, {result}; say it with --scheme NAME"
     )
 
 
