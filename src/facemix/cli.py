@@ -64,6 +64,7 @@ def _data_commands(commands: Any) -> None:
         "has it, and names such as 0012_1 and 0012_2 are faces of one)",
     )
     command.add_argument("--scheme", help="the landmark scheme (default: that of the format, or what the files say)")
+    command.add_argument("--every", type=int, metavar="K", help="of videos, take each K-th frame (default: all)")
     command.add_argument("--skip-broken", action="store_true", help="leave broken faces out, and list them")
     command.set_defaults(run=_import)
 
@@ -310,6 +311,7 @@ def _import(options: argparse.Namespace) -> None:
         group=options.group,
         scheme=options.scheme,
         skip_broken=options.skip_broken,
+        every=options.every,
     )
 
 

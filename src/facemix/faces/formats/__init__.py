@@ -13,6 +13,7 @@ from facemix.faces import schemes
 from facemix.faces.face import BrokenFace, Face
 from facemix.faces.formats import (
     coco,
+    cofw,
     csv_points,
     cvat,
     dgfaces,
@@ -25,6 +26,7 @@ from facemix.faces.formats import (
     photos,
     pts,
     w300,
+    w300_vw,
     wflw,
     yolo_pose,
 )
@@ -33,7 +35,7 @@ from facemix.faces.formats.listing import visible
 from facemix.faces.formats.w300 import OFFICIAL_300W
 from facemix.faces.schemes import Scheme
 
-__all__ = ["FORMATS", "OFFICIAL_300W", "Format", "check", "licence", "read"]
+__all__ = ["ARCHIVES", "FORMATS", "OFFICIAL_300W", "Archive", "Format", "check", "licence", "read"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +113,37 @@ FORMATS: Mapping[str, Format] = {
     ),
 }
 
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Archive:
+    """How sets of a kind are written out whose pictures are inside of other files."""
+
+    extract: Callable[[Path, Path, int], list[BrokenFace]]
+    """Writes the pictures of a folder and their points into an empty one, of videos each k-th frame; what is broken."""
+    expected: str
+    """What a folder of this kind holds."""
+    format: str
+    """The format of what is written, a key of `FORMATS`."""
+    scheme: str
+    videos: bool = False
+
+
+ARCHIVES: Mapping[str, Archive] = {
+    "300vw": Archive(
+        extract=w300_vw.extract,
+        expected="a folder for each video, with vid.avi and annot/NNNNNN.pts",
+        format="csv",
+        scheme="ibug68",
+        videos=True,
+    ),
+    "cofw": Archive(
+        extract=lambda root, folder, _: cofw.extract(root, folder),
+        expected="COFW_train_color.mat and COFW_test_color.mat, or one of them",
+        format="coco",
+        scheme="cofw29",
+    ),
+}
+
 LICENCES: dict[tuple[str, str], str] = {
     ("300w", "300w"): "research only; the photographs belong to their owners",
     ("dgfaces_v1", ""): "Apache-2.0",
@@ -140,8 +173,10 @@ def read(
         FacemixError: the format is unknown, the folder holds nothing of that format or points of no or another scheme,
             or `group` does not fit the ids.
     """
+    if format in ARCHIVES:
+        raise FacemixError(f"format {format}: its pictures are inside of other files; `facemix import` writes them out")
     if format not in FORMATS:
-        raise FacemixError(f"unknown format {format!r}, expected one of {', '.join(FORMATS)}")
+        raise FacemixError(f"unknown format {format!r}, expected one of {', '.join(sorted({**FORMATS, **ARCHIVES}))}")
     expected = FORMATS[format].expected
     if root.is_file():
         raise FacemixError(f"{root}: found a file, expected a folder of {expected}; use the path {root.parent}")
