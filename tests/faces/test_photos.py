@@ -15,7 +15,7 @@ from facemix.faces.schemes import ibug68
 def face(root, name, content=b"", photo=None):
     path = root / f"{name}.jpg"
     path.write_bytes(content or name.encode())
-    points = np.zeros((68, 2), np.float32)
+    points = np.random.default_rng(list(name.encode())).uniform(0, 99, (68, 2)).astype(np.float32)
     states = np.full(68, VISIBLE, dtype=np.uint8)
     return Face(
         id=name,
@@ -67,6 +67,27 @@ def test_equal_files_are_one_photograph_and_bring_their_photographs_together(tmp
         face(tmp_path, "d", b"alone", photo="D"),
     ]
     assert photos_of(photos.by_content(faces)) == ["A", "A", "A", "D"]
+
+
+def with_points(one, points, labelled=68):
+    states = np.where(np.arange(68) < labelled, VISIBLE, 0).astype(np.uint8)
+    return dataclasses.replace(one, landmarks=points, states=states)
+
+
+def test_equal_points_are_one_photograph(tmp_path):
+    faces = [face(tmp_path, name) for name in "abcd"]
+    faces[2] = with_points(faces[2], faces[0].landmarks)
+    faces[3] = with_points(faces[3], faces[0].landmarks + np.float32(1e-4))
+    assert photos_of(photos.by_content(faces)) == ["a", "b", "a", "d"]
+
+
+@pytest.mark.parametrize("count, labelled, others", [(7, 68, "x"), (2, 4, "x"), (3, 68, "")])
+def test_points_that_many_or_all_faces_share_or_that_are_few_say_nothing(tmp_path, count, labelled, others):
+    names = "abcdefg"[:count] + others
+    points = np.where(np.arange(68)[:, None] < labelled, 3.0, np.nan).astype(np.float32)
+    faces = [with_points(face(tmp_path, name), points, labelled) for name in names[:count]]
+    faces += [face(tmp_path, name) for name in others]
+    assert photos_of(photos.by_content(faces)) == list(names)
 
 
 def test_the_user_says_what_names_a_photograph(tmp_path):

@@ -23,7 +23,7 @@ POINTS = np.round(4 * (24.75 * (toy.template() - [0, 0.22]) + 31.5)) / 4
 def write_face(stem: Path, number: int) -> None:
     stem.parent.mkdir(parents=True, exist_ok=True)
     assert cv2.imwrite(f"{stem}.jpg", np.full((64, 64, 3), number, np.uint8))
-    rows = "\n".join(f"{x} {y}" for x, y in POINTS)
+    rows = "\n".join(f"{x + number / 4} {y}" for x, y in POINTS)
     Path(f"{stem}.pts").write_text(f"version: 1\nn_points:  68\n{{\n{rows}\n}}\n")
 
 

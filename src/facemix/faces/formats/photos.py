@@ -1,4 +1,4 @@
-"""Which faces are of one photograph, by what the user or the files say, by names, and by files that are the same.
+"""Which faces are of one photograph, by what the user or the files say, by names, and by what is the same in them.
 
 A split never parts the faces of one photograph. What names and files do not tell, `facemix leaks` finds by pixels.
 """
@@ -13,12 +13,14 @@ from pathlib import Path
 
 from facemix.config import COLUMN
 from facemix.errors import FacemixError
-from facemix.faces.face import Face
+from facemix.faces.face import UNLABELLED, Face
 
 _NUMBERED = re.compile(r"(.*[0-9])[_-]([0-9])")
 """`PHOTO_K`: a name that ends in a number, and the number of a face in it."""
 _CROWD = 6.0
 """Faces a photograph: where more share a first part of their names on average, that names a camera or a day."""
+_ENOUGH = 5
+"""Labelled points that two different photographs do not have alike by chance."""
 
 
 STATED = ("group", "person", "sequence", "video_id", "photo")
@@ -107,9 +109,11 @@ def _counts(group: Mapping[int, Face]) -> bool:
 
 
 def by_content(faces: Sequence[Face]) -> list[Face]:
-    """The faces, those whose image files are the same together, with all that share a photograph with one of them.
+    """The faces, those with the same image file or the same points together, with all that share a photograph with one.
 
-    Only files of equal size are read.
+    Points are the same to the last digit where a set shows one hand before several backgrounds (FreiHAND), or one face
+    in several colours. Where many more faces share them, as in pictures that were aligned by their points, or all
+    do, they say nothing, and neither do a few points. Only files of equal size are read.
     """
     of_size: dict[int, list[Face]] = defaultdict(list)
     for face in faces:
@@ -119,8 +123,17 @@ def by_content(faces: Sequence[Face]) -> list[Face]:
         if len({face.photo for face in alike}) > 1:
             for face in alike:
                 same[_digest(face.image)].append(face.photo)
-    photo = _united(same.values())
+    photo = _united([*same.values(), *_of_equal_points(faces)])
     return [dataclasses.replace(face, photo=photo.get(face.photo, face.photo)) for face in faces]
+
+
+def _of_equal_points(faces: Sequence[Face]) -> list[list[str]]:
+    """The photographs of faces with equal points, as far as these tell."""
+    equal: dict[bytes, list[str]] = defaultdict(list)
+    for face in faces:
+        if (face.states != UNLABELLED).sum() >= _ENOUGH:
+            equal[face.landmarks.tobytes() + face.states.tobytes()].append(face.photo)
+    return list(equal.values()) if len(equal) > 1 and few_each(map(len, equal.values())) else []
 
 
 def _united(groups: Iterable[Sequence[str]]) -> dict[str, str]:
