@@ -53,7 +53,7 @@ COPIES = {
 
 
 def cut(pairs: list[tuple[Image, Points]]) -> Image:
-    return duplicates.cut(np.array([image for image, _ in pairs]), np.array([points for _, points in pairs]))
+    return duplicates.cut(np.array([image for image, _ in pairs]), np.array([points for _, points in pairs]), ibug68())
 
 
 @pytest.mark.parametrize("name", COPIES)
@@ -63,7 +63,7 @@ def test_a_copy_is_found_and_brings_its_points_along(name: str) -> None:
     patches = cut(faces)
     (pair,) = duplicates.find(patches, len(patches))
     assert (pair.first, pair.second, pair.mirrored) == (3, 8, name == "mirrored")
-    first, second = human_floor.annotations([pair], np.array([points for _, points in faces]))
+    first, second = human_floor.annotations([pair], np.array([points for _, points in faces]), ibug68())
     expected = metrics.nme(COPIES["annotated anew"](images[3], points[3])[1][None], points[3][None], ibug68())
     np.testing.assert_array_equal(first[0], points[3].astype(float))
     np.testing.assert_allclose(
@@ -72,7 +72,7 @@ def test_a_copy_is_found_and_brings_its_points_along(name: str) -> None:
 
 
 def test_different_faces_are_not_found() -> None:
-    patches = duplicates.cut(*drawn(40))
+    patches = duplicates.cut(*drawn(40), ibug68())
     assert duplicates.find(patches, 40) == []
 
 
@@ -87,13 +87,13 @@ def test_the_order_of_faces_does_not_matter() -> None:
 
 def test_what_follows_the_first_n_is_not_compared_among_itself() -> None:
     images, points = drawn(3)
-    patches = duplicates.cut(images[[0, 1, 1, 0]], points[[0, 1, 1, 0]])
+    patches = duplicates.cut(images[[0, 1, 1, 0]], points[[0, 1, 1, 0]], ibug68())
     assert [(pair.first, pair.second) for pair in duplicates.find(patches, 1)] == [(0, 3)]
 
 
 def test_flat_pictures_are_no_duplicates() -> None:
     _, points = drawn(2)
-    patches = duplicates.cut(np.full((2, SIZE, SIZE, 3), 128, dtype=np.uint8), points)
+    patches = duplicates.cut(np.full((2, SIZE, SIZE, 3), 128, dtype=np.uint8), points, ibug68())
     assert duplicates.find(patches, 2) == []
 
 
@@ -196,7 +196,7 @@ def test_the_human_floor_is_the_nme_between_two_annotations(project: config.Para
 
 def pair(points: Points, first: int, second: int) -> duplicates.Pair:
     """Two faces of one image, found by pixels that do not move: frames follow annotations, pixels do not."""
-    frames = duplicates.frames(points[[first, second]])
+    frames = duplicates.frames(points[[first, second]], ibug68())
     both = (np.vstack([frame, [0, 0, 1]]) for frame in frames)
     transform = (next(both) @ np.linalg.inv(next(both)))[:2]
     return duplicates.Pair(first=first, second=second, mirrored=False, similarity=1.0, transform=transform)
@@ -222,7 +222,11 @@ def test_a_photograph_counts_once_in_the_human_floor() -> None:
     per_pixel = 100 / float(metrics.face_size(points[:1], ibug68())[0])
     assert floor["nme"] == pytest.approx((4 / 3 + 3) / 2 * per_pixel, abs=1e-3)
     assert (floor["pairs"], floor["photographs"]) == (4, 2)
-    assert human_floor.measure([], points, "outer_eye") == {"normalizer": "outer_eye", "photographs": 0, "pairs": 0}
+    assert human_floor.measure([], points, ibug68(), "outer_eye") == {
+        "normalizer": "outer_eye",
+        "photographs": 0,
+        "pairs": 0,
+    }
 
 
 def test_excluded_training_faces_stay_out_and_the_test_stays_as_it_was(project: config.Params) -> None:
