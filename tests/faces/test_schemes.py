@@ -274,3 +274,29 @@ def test_a_picture_that_cannot_be_drawn_is_refused(tmp_path: Path, name: str | N
 @pytest.mark.parametrize(("closed", "expected"), [(False, [(3, 4), (4, 5)]), (True, [(3, 4), (4, 5), (5, 3)])])
 def test_only_closed_curves_go_round(closed: bool, expected: list[tuple[int, int]]) -> None:
     assert schemes.Curve(points=(3, 4, 5), closed=closed).pairs() == expected
+
+
+def test_derived_points_are_no_part_of_a_scheme_but_checked_with_it() -> None:
+    found = schemes.derived("five")
+    assert found["nose_tip"] == (("vertex_1",), ("nose",)) and found["left_mouth_corner"] == (("vertex_291",),)
+    assert "derived" not in schemes.load("five").as_dict()
+    schemes.parse(GOOD | {"derived": {"nose": ["a", "b"], "chin": [["a"], ["b", "c"]]}}, "mine.yaml")
+
+
+@pytest.mark.parametrize(
+    ("derived", "message"),
+    [
+        ({"nos": ["a"]}, "no point is called 'nos' (did you mean 'nose'?)"),
+        ({"nose": "a"}, "nose: found 'a', expected names of another scheme's points"),
+        ({"nose": []}, "at least one name"),
+        ({"nose": [["a"], []]}, "at least one name"),
+        ({"nose": ["a", "a"]}, "a stands there twice"),
+        ({"nose": ["A b"]}, "a name of small letters"),
+        ({"nose": [["a"], "b"]}, "expected"),
+        (["nose"], "expected points with the names whose mean they are"),
+    ],
+)
+def test_mistakes_in_derived_points_are_named(derived: object, message: str) -> None:
+    with pytest.raises(FacemixError, match=re.escape(message)) as error:
+        schemes.parse(GOOD | {"derived": derived}, "mine.yaml")
+    assert "mine.yaml: derived" in str(error.value)

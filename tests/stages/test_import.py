@@ -72,8 +72,8 @@ def tracked(project: Path) -> Path:
 
 
 def tree(folder: Path) -> dict[str, bytes]:
-    """Every file below a folder and its content, but for locks."""
-    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.suffix != ".lock"]
+    """Every file below a folder and its content, but for locks and what an import shows."""
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.suffix not in (".lock", ".png")]
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
@@ -334,3 +334,30 @@ def test_linked_source_reaches_a_temporary_experiment(tracked, source):
     dvc("exp", "run", "--temp", "--name", "trial", cwd=tracked)
     dvc("exp", "apply", "trial", cwd=tracked)
     assert (tracked / "listing").read_text().split() == ["1_1.jpg", "1_1.pts"]
+
+
+def test_check_shows_everything_and_imports_nothing(project, source, capsys):
+    before = tree(project)
+    folder = import_source("300w", source, check_only=True, root=project)
+    assert folder == project / "reports/import/300w"
+    assert {path.name for path in folder.iterdir()} == {"numbered.png", "faces.png", "set.png"}
+    assert tree(project) == before and not (project / "data").exists()
+    printed = capsys.readouterr().out
+    assert "face size (outer eye)" in printed and "nothing was imported" in printed
+
+
+def test_check_needs_no_project_and_shows_what_is_usable_of_a_broken_set(tmp_path, source, capsys):
+    (source / "afw/1_1.pts").write_text("1 2\n")
+    with pytest.raises(FacemixError, match=r"1 broken faces, nothing was imported(.|\n)*1_1\.pts"):
+        import_source("300w", source, check_only=True, root=tmp_path)
+    assert (tmp_path / "reports/import/300w/numbered.png").exists()
+    import_source("300w", source, check_only=True, skip_broken=True, root=tmp_path)
+    assert "1 broken faces are left out" in capsys.readouterr().out
+
+
+def test_what_is_imported_is_shown_before(tracked, source, capsys):
+    import_source("300w", source, root=tracked)
+    printed = capsys.readouterr().out
+    assert printed.index("look at numbered.png") < printed.index("imported 3 faces")
+    assert (tracked / "reports/import/300w/faces.png").exists()
+    assert "reports" not in run("git", "status", "--short", "--untracked-files=all", cwd=tracked).split()

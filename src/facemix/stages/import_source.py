@@ -21,6 +21,7 @@ from facemix.faces.formats import ARCHIVES, FORMATS, OFFICIAL_300W, check, photo
 from facemix.faces.formats.listing import visible
 from facemix.faces.parallel import on_all_cores
 from facemix.files import file_lock, whole_folder
+from facemix.reporting import imported
 
 ROLES = ("real", "synthetic")
 
@@ -38,12 +39,15 @@ def import_source(
     scheme: str | None = None,
     skip_broken: bool = False,
     every: int | None = None,
+    check_only: bool = False,
     root: Path = Path(),
     known_broken: Sequence[BrokenFace] = (),
 ) -> Path:
     """Copies the faces of a folder to `data/sources/ROLE/NAME`, tracks them with DVC and names them in params.yaml.
 
-    Every face is checked first, down to decoding its image. What fails, at whatever step, leaves nothing behind.
+    Every face is checked first, down to decoding its image. Before anything is copied, pictures of the faces with
+    their points are written to `reports/import/NAME`, and what looks wrong is said. What fails, at whatever step,
+    leaves nothing else behind.
 
     The originals are never changed. With `link`, `data/sources/ROLE/NAME` holds symbolic links to them; DVC follows the
     links, keeps a copy of its own in its cache (from there `dvc exp run --temp` and other checkouts take the files)
@@ -62,11 +66,12 @@ def import_source(
             It is kept in params.yaml.
         skip_broken: leave broken faces out and list them, instead of importing nothing.
         every: k, where only each k-th frame of videos is wanted.
+        check_only: show what would be imported, and import nothing.
         root: the project's root, which holds params.yaml.
         known_broken: faces that are known to be broken already.
 
     Returns:
-        The folder of the source.
+        The folder of the source, or with `check_only` that of the pictures.
 
     Raises:
         FacemixError: the arguments do not fit, the source exists, or faces are broken: then all of them are listed.
@@ -74,7 +79,17 @@ def import_source(
     """
     if format in ARCHIVES:
         return _written_out(
-            format, path, name, link, every, role=role, group=group, scheme=scheme, skip_broken=skip_broken, root=root
+            format,
+            path,
+            name,
+            link,
+            every,
+            role=role,
+            group=group,
+            scheme=scheme,
+            skip_broken=skip_broken,
+            check_only=check_only,
+            root=root,
         )
     if every is not None:
         raise FacemixError(f"--every: the format {format} has no videos; leave it out")
@@ -85,26 +100,23 @@ def import_source(
     broken += known_broken
     if faces and faces[0].scheme.name != FORMATS[format].scheme:
         source = dataclasses.replace(source, scheme=faces[0].scheme.name)
+    shown = root / imported.FOLDER / name
+    if check_only:
+        broken += check(faces)
+        if usable := _usable(faces, broken):
+            _show(format, shown, usable, role)
+        _refuse(path, broken, skip_broken)
+        print("nothing was imported; run the same command without --check to do so")
+        return shown
     folder = root / sources.SOURCES / role / name
     with file_lock(root / "checkpoints" / "import"):  # each adds to the sources that params.yaml names
         changes = _changes(root / config.PARAMS_FILE, folder, source, role)
         broken += check(faces)
-        lines = "".join(f"\n  {face}" for face in broken)
-        if broken and skip_broken:
-            unusable = {face.path for face in broken}
-            faces = [face for face in faces if face.image not in unusable]
-            print(f"{path}: {len(broken)} broken faces are left out:{lines}")
-        elif broken:
-            raise FacemixError(
-                f"{path}: {len(broken)} broken faces, nothing was imported; correct or remove these, or leave "
-                f"them out with --skip-broken:{lines}"
-            )
+        _refuse(path, broken, skip_broken)
+        faces = _usable(faces, broken)
         if not faces:
             raise FacemixError(f"{path}: all faces are broken, nothing was imported")
-        print("\n".join(summary(format, faces)))
-        print(described(faces))
-        if role == "real":
-            print(photos.described(faces))
+        _show(format, shown, faces, role)
         _take_in(path, _files(path, faces), folder, link)
         params, before = root / config.PARAMS_FILE, (root / config.PARAMS_FILE).read_bytes()
         try:
@@ -165,6 +177,35 @@ def _written_out(
             )
         except FacemixError as error:
             raise FacemixError(str(error).replace(str(folder), str(path))) from None
+
+
+def _usable(faces: Sequence[Face], broken: Sequence[BrokenFace]) -> list[Face]:
+    unusable = {face.path for face in broken}
+    return [face for face in faces if face.image not in unusable]
+
+
+def _refuse(path: Path, broken: Sequence[BrokenFace], skip_broken: bool) -> None:
+    """Lists the broken faces, if there are any.
+
+    Raises:
+        FacemixError: they are not to be left out.
+    """
+    lines = "".join(f"\n  {face}" for face in broken)
+    if broken and skip_broken:
+        print(f"{path}: {len(broken)} broken faces are left out:{lines}")
+    elif broken:
+        raise FacemixError(
+            f"{path}: {len(broken)} broken faces, nothing was imported; correct or remove these, or leave them out "
+            f"with --skip-broken:{lines}"
+        )
+
+
+def _show(format: str, folder: Path, faces: Sequence[Face], role: str) -> None:  # noqa: A002
+    print("\n".join(summary(format, faces)))
+    print(described(faces))
+    if role == "real":
+        print(photos.described(faces))
+    print("\n".join(imported.show(folder, faces)))
 
 
 def summary(format: str, faces: Iterable[Face]) -> list[str]:  # noqa: A002

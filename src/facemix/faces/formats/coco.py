@@ -118,7 +118,7 @@ def detect(root: Path) -> list[str]:
     for file in _files(root):
         for names in _named(file):
             found.update(name for name in fitting.of_names(names) if len(schemes.load(name)) == len(names))
-        found.update(fitting.of_count(*_counts(file)))
+        found.update(fitting.of_count(_counts(file)))
     return sorted(found)
 
 
@@ -407,7 +407,8 @@ def _box_fault(box: object, size: tuple[int, int] | None) -> str:
     x, y, width, height = box
     if not (width > 0 and height > 0):
         return f"found {box}, which has no size, expected x, y, width and height"
-    if size and not (x < size[0] and y < size[1] and x + width > 0 and y + height > 0):
+    ways = (size, size[::-1]) if size else ()  # the picture may be shown on its side
+    if ways and not any(x <= w and y <= h and x + width >= 0 and y + height >= 0 for w, h in ways):
         return f"found {box}, which lies outside the picture of {size[0]} x {size[1]} pixels"
     return ""
 

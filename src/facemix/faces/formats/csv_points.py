@@ -4,7 +4,7 @@ Wide: a column `image`, and for each point `NAME_x` and `NAME_y`, also `x0`, `y0
 Long: the columns `image`, `point`, `x` and `y`; `face` tells the faces of a picture apart, and `state`, or `visible`,
 says what of a point is to be seen. Names are the scheme's, or numbers from 0 or from 1. Empty cells are points that
 are not labelled. Optional columns: `id` names the face (wide), `group` what faces share (also called `person`,
-`sequence`, `video_id` or `photo`), `split` (train, validation, test) and `subset`.
+`sequence`, `video_id` or `photo`), `split` (train, validation, test, challenging) and `subset`.
 
 A state is 0 or `unlabelled`, 1 or `hidden`, 2 or `visible`; `visible` is 0 or 1. Cells are divided by commas,
 semicolons or tabs. `columns.yaml` beside the file may map its columns to these: `{PUPIL_X: left_eye_x, FILE: image}`.
@@ -277,7 +277,7 @@ def _picture(table: _Table, row: Row, item: Object, images: ImagesBelow, others:
     split = official.split(PurePath(cell("split"))) if cell("split") else ""
     fault = ""
     if cell("split") and not split:
-        fault = f"split {cell('split')!r}, expected train, validation or test; correct it"
+        fault = f"split {cell('split')!r}, expected train, validation, test or challenging; correct it"
     return Picture(
         file=table.file,
         name=name,

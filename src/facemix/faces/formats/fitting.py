@@ -20,9 +20,10 @@ _SHOWN = 5
 # Which scheme
 
 
-def of_count(*counts: int) -> list[str]:
+def of_count(counts: Iterable[int]) -> list[str]:
     """The names of the schemes that have one of these numbers of points."""
-    return [name for name, scheme in _known().items() if len(scheme) in counts]
+    wanted = set(counts)
+    return [name for name, scheme in _known().items() if len(scheme) in wanted]
 
 
 def of_names(names: Collection[str]) -> list[str]:
@@ -34,7 +35,7 @@ def of_names(names: Collection[str]) -> list[str]:
     same = [name for name, points in of_scheme.items() if plain == points]
     more = [name for name, points in of_scheme.items() if plain < points]
     numbers = _numbers(names)
-    return same or more or (of_count(_count(numbers)) if numbers else [])
+    return same or more or (of_count([_count(numbers)]) if numbers else [])
 
 
 def required(
@@ -170,7 +171,7 @@ def _count(numbers: Mapping[str, int]) -> int:
 
 
 def _other_scheme(*counts: int) -> str:
-    found = of_count(*counts)
+    found = of_count(counts)
     return f"use the scheme {' or '.join(found)}" if found else "use or write a scheme of these points"
 
 

@@ -131,7 +131,7 @@ def schemes_of(pictures: Iterable[Picture]) -> list[str]:
         found.update(fitting.of_names(_names(kind)))
         counts = Counter(len(item.stated) for item in kind if item.names is None)
         if counts:
-            found.update(fitting.of_count(counts.most_common(1)[0][0]))
+            found.update(fitting.of_count([counts.most_common(1)[0][0]]))
     return sorted(found)
 
 

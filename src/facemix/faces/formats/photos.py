@@ -19,7 +19,7 @@ _NUMBERED = re.compile(r"(.*[0-9])[_-]([0-9])")
 """`PHOTO_K`: a name that ends in a number, and the number of a face in it."""
 _CROWD = 6.0
 """Faces a photograph: where more share a first part of their names on average, that names a camera or a day."""
-_ENOUGH = 5
+_ENOUGH = 10
 """Labelled points that two different photographs do not have alike by chance."""
 
 

@@ -70,7 +70,7 @@ def read_merl_rav(root: Path, scheme: Scheme | None) -> Iterator[Face | BrokenFa
 
 def detect(root: Path) -> list[str]:
     """The names of the schemes that have as many points as the first files."""
-    return fitting.of_count(*_counts(root))
+    return fitting.of_count(_counts(root))
 
 
 def _counts(root: Path) -> set[int]:

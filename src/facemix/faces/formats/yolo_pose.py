@@ -84,7 +84,7 @@ def detect(root: Path) -> list[str]:
 
 
 def _fitting(dataset: _Dataset) -> list[str]:
-    return fitting.of_names(dataset.names) if dataset.names else fitting.of_count(dataset.count)
+    return fitting.of_names(dataset.names) if dataset.names else fitting.of_count([dataset.count])
 
 
 # The YAML file
