@@ -176,7 +176,7 @@ def read(
     if format in ARCHIVES:
         raise FacemixError(f"format {format}: its pictures are inside of other files; `facemix import` writes them out")
     if format not in FORMATS:
-        raise FacemixError(f"unknown format {format!r}, expected one of {', '.join(sorted({**FORMATS, **ARCHIVES}))}")
+        raise FacemixError(f"unknown format {format!r}, expected one of {', '.join([*FORMATS, *ARCHIVES])}")
     expected = FORMATS[format].expected
     if root.is_file():
         raise FacemixError(f"{root}: found a file, expected a folder of {expected}; use the path {root.parent}")
