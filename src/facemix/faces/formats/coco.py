@@ -407,9 +407,10 @@ def _box_fault(box: object, size: tuple[int, int] | None) -> str:
     x, y, width, height = box
     if not (width > 0 and height > 0):
         return f"found {box}, which has no size, expected x, y, width and height"
-    ways = (size, size[::-1]) if size else ()  # the picture may be shown on its side
-    if ways and not any(x <= w and y <= h and x + width >= 0 and y + height >= 0 for w, h in ways):
-        return f"found {box}, which lies outside the picture of {size[0]} x {size[1]} pixels"
+    if size:
+        ways = (size, size[::-1])  # the picture may be shown on its side
+        if not any(x <= w and y <= h and x + width >= 0 and y + height >= 0 for w, h in ways):
+            return f"found {box}, which lies outside the picture of {size[0]} x {size[1]} pixels"
     return ""
 
 
