@@ -58,11 +58,13 @@ def _data_commands(commands: Any) -> None:
     command.add_argument("--link", action="store_true", help="link to the files instead of copying them")
     command.add_argument(
         "--group",
-        metavar="REGEX",
-        help="a regular expression that finds the name of the photograph in a face's id (its path without suffix): "
-        "first group, or the whole match (default: names such as 0012_1 and 0012_2 are faces of one)",
+        metavar="REGEX|column:NAME",
+        help="what names the photograph, person or sequence: a regular expression on a face's id (its path without "
+        "suffix), first group or whole match; or a column, field or attribute of the files (default: as the format "
+        "has it, and names such as 0012_1 and 0012_2 are faces of one)",
     )
     command.add_argument("--scheme", help="the landmark scheme (default: that of the format, or what the files say)")
+    command.add_argument("--every", type=int, metavar="K", help="of videos, take each K-th frame (default: all)")
     command.add_argument("--skip-broken", action="store_true", help="leave broken faces out, and list them")
     command.add_argument("--check", action="store_true", help="show what would be imported, and import nothing")
     command.set_defaults(run=_import)
@@ -331,6 +333,7 @@ def _import(options: argparse.Namespace) -> None:
         group=options.group,
         scheme=options.scheme,
         skip_broken=options.skip_broken,
+        every=options.every,
         check_only=options.check,
     )
 

@@ -23,7 +23,7 @@ POINTS = np.round(4 * (24.75 * (toy.template() - [0, 0.22]) + 31.5)) / 4
 def write_face(stem: Path, number: int) -> None:
     stem.parent.mkdir(parents=True, exist_ok=True)
     assert cv2.imwrite(f"{stem}.jpg", np.full((64, 64, 3), number, np.uint8))
-    rows = "\n".join(f"{x} {y}" for x, y in POINTS)
+    rows = "\n".join(f"{x + number / 4} {y}" for x, y in POINTS)
     Path(f"{stem}.pts").write_text(f"version: 1\nn_points:  68\n{{\n{rows}\n}}\n")
 
 
@@ -268,6 +268,60 @@ def test_copies_of_one_photograph_count_as_one(project, source, monkeypatch, cap
     (source / "afw/other.pts").write_text("\n".join(f"{x + 1} {y}" for x, y in POINTS))
     import_source("300w", source, root=project)
     assert "4 faces of 3 photographs: afw/1_1 and afw/other count as one" in capsys.readouterr().out
+
+
+@pytest.fixture
+def videos(tmp_path):
+    """300-VW with a licence, two videos of two frames, and one frame that is broken."""
+    folder = tmp_path / "originals" / "my_videos"
+    for name in ("001", "203"):
+        (folder / name / "annot").mkdir(parents=True)
+        video = cv2.VideoWriter(str(folder / name / "vid.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 25, (64, 64))
+        for number in (1, 2):
+            video.write(np.full((64, 64, 3), int(name[-1]) + number, np.uint8))
+            rows = "\n".join(f"{x} {y}" for x, y in POINTS + number / 2)
+            (folder / name / f"annot/{number:06d}.pts").write_text(rows)
+        video.release()
+    (folder / "203/annot/000002.pts").write_text("nothing")
+    (folder / "LICENSE.txt").write_text("research only")
+    return folder
+
+
+def test_pictures_inside_of_videos_are_written_out_and_imported(project, videos, monkeypatch, capsys):
+    monkeypatch.setattr(stage, "_track", lambda *_: None)
+    folder = import_source("300vw", videos, root=project, skip_broken=True)
+    assert f"{videos}/203/annot/000002.pts: found 'nothing'" in capsys.readouterr().out
+    assert tree(folder).keys() == {
+        "LICENSE.txt", "points.csv", "001/000001.jpg", "001/000002.jpg", "203/000001.jpg",
+    }  # fmt: skip
+    assert config.load(project / "params.yaml").sources.real == (
+        config.Source(name="my_videos", format="csv", scheme="ibug68", skip_broken=True),
+    )
+    again, broken = read("csv", folder)
+    assert (broken, [face.photo for face in again]) == ([], ["001", "001", "203"])
+    assert not list((project / "checkpoints").glob(".extracted-*"))
+
+
+def test_what_is_broken_in_videos_stops_their_import(project, videos):
+    before = tree(project)
+    with pytest.raises(FacemixError, match=rf"{videos}: 1 broken faces.*\n.*203/annot/000002.pts: found 'nothing'"):
+        import_source("300vw", videos, root=project)
+    assert tree(project) == before
+
+
+@pytest.mark.parametrize(
+    "kind, arguments, reason",
+    [
+        ("300vw", {"link": True}, "--link: the pictures of 300vw are inside of other files; leave it out"),
+        ("300vw", {"every": 0}, "--every: found 0, expected 1 or more"),
+        ("cofw", {"every": 2}, "--every: found 2, expected none, as cofw has no videos"),
+        ("csv", {"every": 2}, "--every: the format csv has no videos"),
+        ("cofw", {}, "my_videos: no COFW_train_color.mat or COFW_test_color.mat"),
+    ],
+)
+def test_what_does_not_fit_pictures_inside_of_files(project, videos, kind, arguments, reason):
+    with pytest.raises(FacemixError, match=reason):
+        import_source(kind, videos, root=project, **arguments)
 
 
 @pytest.mark.end_to_end

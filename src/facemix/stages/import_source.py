@@ -5,19 +5,21 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from facemix import config
 from facemix.errors import FacemixError
 from facemix.faces import sources
 from facemix.faces.face import HIDDEN, UNLABELLED, BrokenFace, Face
-from facemix.faces.formats import FORMATS, OFFICIAL_300W, check, photos
+from facemix.faces.formats import ARCHIVES, FORMATS, OFFICIAL_300W, check, photos
 from facemix.faces.formats.listing import visible
+from facemix.faces.parallel import on_all_cores
 from facemix.files import file_lock, whole_folder
 from facemix.reporting import imported
 
@@ -36,8 +38,10 @@ def import_source(
     group: str | None = None,
     scheme: str | None = None,
     skip_broken: bool = False,
+    every: int | None = None,
     check_only: bool = False,
     root: Path = Path(),
+    known_broken: Sequence[BrokenFace] = (),
 ) -> Path:
     """Copies the faces of a folder to `data/sources/ROLE/NAME`, tracks them with DVC and names them in params.yaml.
 
@@ -56,13 +60,15 @@ def import_source(
         name: name of the source; by default `300w` for that format, and the folder's own name for others.
         role: `real` or `synthetic`; by default what the format usually is.
         link: symbolic links to the original files instead of copies.
-        group: a regular expression that finds in the id of a face (its path without suffix) what names the photograph;
-            it is kept in params.yaml.
+        group: a regular expression that finds in the id of a face (its path without suffix) what names the photograph,
+            or `column:NAME`: a column, field or attribute of the files that does; it is kept in params.yaml.
         scheme: the name of the landmark scheme; by default that of the format, or the only one that the files fit.
             It is kept in params.yaml.
         skip_broken: leave broken faces out and list them, instead of importing nothing.
+        every: k, where only each k-th frame of videos is wanted.
         check_only: show what would be imported, and import nothing.
         root: the project's root, which holds params.yaml.
+        known_broken: faces that are known to be broken already.
 
     Returns:
         The folder of the source, or with `check_only` that of the pictures.
@@ -71,10 +77,27 @@ def import_source(
         FacemixError: the arguments do not fit, the source exists, or faces are broken: then all of them are listed.
         FacemixError: DVC failed.
     """
+    if format in ARCHIVES:
+        return _written_out(
+            format,
+            path,
+            name,
+            link,
+            every,
+            role=role,
+            group=group,
+            scheme=scheme,
+            skip_broken=skip_broken,
+            check_only=check_only,
+            root=root,
+        )
+    if every is not None:
+        raise FacemixError(f"--every: the format {format} has no videos; leave it out")
     role = role or (FORMATS[format].role if format in FORMATS else "real")
     name = name or (format if format == "300w" else path.resolve().name)
     source = config.Source(name=name, format=format, group=group, scheme=scheme, skip_broken=skip_broken or None)
     faces, broken = sources.read(source, path, role)
+    broken += known_broken
     if faces and faces[0].scheme.name != FORMATS[format].scheme:
         source = dataclasses.replace(source, scheme=faces[0].scheme.name)
     shown = root / imported.FOLDER / name
@@ -109,6 +132,51 @@ def import_source(
         if _STAND_IN in changes:
             print(f"{params}: set {_STAND_IN} to 0: rendered faces no longer stand in for real ones")
         return folder
+
+
+def _written_out(
+    format: str,  # noqa: A002
+    path: Path,
+    name: str | None,
+    link: bool,
+    every: int | None,
+    *,
+    scheme: str | None,
+    root: Path,
+    **options: Any,
+) -> Path:
+    """Imports pictures that are inside of other files: writes them to a temporary folder first.
+
+    Raises:
+        FacemixError: as `import_source`; or links are asked for, or `every` for what is no video.
+    """
+    archive = ARCHIVES[format]
+    if not path.is_dir():
+        raise FacemixError(f"{path}: no such folder, expected {archive.expected}; check the path")
+    if link:
+        raise FacemixError(f"--link: the pictures of {format} are inside of other files; leave it out")
+    if every is not None and (not archive.videos or every < 1):
+        expected = "1 or more" if archive.videos else f"none, as {format} has no videos"
+        raise FacemixError(f"--every: found {every}, expected {expected}")
+    place = root / "checkpoints"
+    place.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".extracted-", dir=place) as temporary:
+        folder = Path(temporary)
+        try:
+            broken = archive.extract(path, folder, every or 1)
+            for notice in _notices(path):
+                shutil.copyfile(notice, folder / notice.name)
+            return import_source(
+                archive.format,
+                folder,
+                name or path.resolve().name,
+                scheme=scheme or archive.scheme,
+                root=root,
+                known_broken=broken,
+                **options,
+            )
+        except FacemixError as error:
+            raise FacemixError(str(error).replace(str(folder), str(path))) from None
 
 
 def _usable(faces: Sequence[Face], broken: Sequence[BrokenFace]) -> list[Face]:
@@ -187,20 +255,26 @@ def _changes(params: Path, folder: Path, source: config.Source, role: str) -> di
 
 def _files(path: Path, faces: Iterable[Face]) -> list[Path]:
     """What the readers need, and the notices that belong to it."""
-    notices = [file for file in visible(path) if file.is_file() and file.name.upper().startswith(_NOTICES)]
-    return list(dict.fromkeys(notices + [file for face in faces for file in face.files]))
+    return list(dict.fromkeys(_notices(path) + [file for face in faces for file in face.files]))
+
+
+def _notices(path: Path) -> list[Path]:
+    return [file for file in visible(path) if file.is_file() and file.name.upper().startswith(_NOTICES)]
 
 
 def _take_in(path: Path, files: Sequence[Path], folder: Path, link: bool) -> None:
     """Fills the folder under another name first, so that it is there whole or not at all."""
     with whole_folder(folder) as beside:
-        for file in tqdm(files, desc="linking" if link else "copying", unit="file", disable=None):
+
+        def take(file: Path) -> None:
             target = beside / file.relative_to(path)
             target.parent.mkdir(parents=True, exist_ok=True)
             if link:
                 target.symlink_to(file.absolute())
             else:
                 shutil.copyfile(file, target)
+
+        on_all_cores(take, files, "linking" if link else "copying", "file")
 
 
 def _tracker(folder: Path) -> Path:
