@@ -29,7 +29,7 @@ import numpy as np
 import numpy.typing as npt
 
 from facemix.evaluation import metrics
-from facemix.faces import contours, formats, geometry
+from facemix.faces import contours, formats, geometry, schemes
 from facemix.faces.face import Face
 from facemix.faces.images import read_image
 from facemix.faces.schemes import ibug68
@@ -134,7 +134,7 @@ def spread(parts: Doubles) -> Doubles:
     return np.asarray(np.sqrt(np.pi / 2) * np.abs(parts).mean(axis=0))
 
 
-def correlation(parts: Doubles, curves: Sequence[contours.Curve], lag: int) -> Doubles:
+def correlation(parts: Doubles, curves: Sequence[schemes.Curve], lag: int) -> Doubles:
     """Correlation (2,), along and across, of points `lag` places apart on curves, pooled over all of them."""
     units = np.clip(parts / spread(parts), -CLIP, CLIP)
     first, second = np.array([pair for curve in curves for pair in curve.pairs(lag)]).T
@@ -168,7 +168,7 @@ def report(both: Doubles, parts: Doubles, sigma: Doubles) -> None:
         along, across = 100 * sigma[list(points)].mean(axis=0)
         print(f"{name:40s} {along:7.2f} {across:7.2f}")
     print("\ncorrelation of neighbours            along: lag 1  lag 2    across: lag 1  lag 2")
-    for name, curves in contours.CURVES.items():
+    for name, curves in contours.curves().items():
         (along1, across1), (along2, across2) = (correlation(parts, curves, lag) for lag in (1, 2))
         print(f"{name:40s} {along1:9.2f} {along2:6.2f} {across1:16.2f} {across2:6.2f}")
     offset = face_offset(both)

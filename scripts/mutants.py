@@ -20,6 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 LAWS, STATE, AUGMENT = "tests/training/test_laws.py", "tests/training/test_state.py", "tests/training/test_augment.py"
 PROCESSES = "tests/training/test_processes.py"
+TRANSLATION = "tests/training/test_translation.py"
 METRICS, RANKING = "tests/evaluation/test_metrics.py", "tests/verdict/test_ranking.py"
 
 
@@ -59,8 +60,8 @@ MUTATIONS = (
     Mutation(
         what="best step chosen on validation and test",
         file="training/tasks.py",
-        old='validation = task.split("validation")\n\n    def validate(candidate',
-        new='validation = task.split("validation", "test")\n\n    def validate(candidate',
+        old='judging.error_on(task.real, task.split("validation"))',
+        new='judging.error_on(task.real, task.split("validation", "test"))',
         tests=LAWS,
     ),
     Mutation(
@@ -95,8 +96,8 @@ MUTATIONS = (
     Mutation(
         what="`mixing` has a seed of its own",
         file="training/tasks.py",
-        old="        seed=task.seed,\n    )\n    validation",
-        new='        seed=task.seed + (task.strategy.name == "mixing"),\n    )\n    validation',
+        old="        seed=task.seed,\n    )\n    making",
+        new='        seed=task.seed + (task.strategy.name == "mixing"),\n    )\n    making',
         tests=LAWS,
     ),
     weaker("rotation"),
@@ -263,6 +264,41 @@ MUTATIONS = (
         old="    advantage = faces_seen - compared_faces_seen\n",
         new="    advantage = 0\n",
         tests=RANKING,
+    ),
+    Mutation(
+        what="faces that choose the step train too",
+        file="training/judging.py",
+        old="return rows[~holds], rows[holds]",
+        new="return rows, rows[holds]",
+        tests=LAWS,
+    ),
+    Mutation(
+        what="another scheme's points taken by their number",
+        file="faces/schemes.py",
+        old="pairs = [(places[name], place) for place, name in enumerate(other.points) if name in places]",
+        new="pairs = [(place, place) for place, name in enumerate(other.points) if name in places]",
+        tests=TRANSLATION,
+    ),
+    Mutation(
+        what="translator whose mirror image has the points of the other scheme's sides",
+        file="training/adaptation.py",
+        old="targets = torch.cat([targets, mirrored(targets, target)])",
+        new="targets = torch.cat([targets, targets * torch.tensor([-1.0, 1.0])])",
+        tests=TRANSLATION,
+    ),
+    Mutation(
+        what="translator without its frame",
+        file="training/landmarker.py",
+        old="geometry.crop_transform(self.frame.of(boxes), size, self.context)",
+        new="geometry.crop_transform(boxes, size, self.context)",
+        tests="tests/evaluation/test_export.py",
+    ),
+    Mutation(
+        what="heads of other points taken over by their number",
+        file="training/model.py",
+        old="[list(theirs)]",
+        new="[list(own)]",
+        tests=TRANSLATION,
     ),
 )
 

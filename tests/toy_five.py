@@ -69,4 +69,4 @@ def known_five(tmp_path_factory, monkeypatch):
     lines = [f"{key}: {value!r}" for key, value in CONTENT.items()]
     write(project / "data/schemes/toy_five.yaml", "\n".join(lines).replace("'", '"') + "\n")
     monkeypatch.chdir(project)
-    monkeypatch.setattr(schemes, "names", lambda: ["ibug68", "toy_five"])
+    monkeypatch.setattr(schemes, "names", lambda *_: ["ibug68", "toy_five"])

@@ -58,13 +58,37 @@ def _data_commands(commands: Any) -> None:
     command.add_argument("--link", action="store_true", help="link to the files instead of copying them")
     command.add_argument(
         "--group",
-        metavar="REGEX",
-        help="a regular expression that finds the name of the photograph in a face's id (its path without suffix): "
-        "first group, or the whole match (default: names such as 0012_1 and 0012_2 are faces of one)",
+        metavar="REGEX|column:NAME",
+        help="what names the photograph, person or sequence: a regular expression on a face's id (its path without "
+        "suffix), first group or whole match; or a column, field or attribute of the files (default: as the format "
+        "has it, and names such as 0012_1 and 0012_2 are faces of one)",
     )
     command.add_argument("--scheme", help="the landmark scheme (default: that of the format, or what the files say)")
+    command.add_argument("--every", type=int, metavar="K", help="of videos, take each K-th frame (default: all)")
     command.add_argument("--skip-broken", action="store_true", help="leave broken faces out, and list them")
+    command.add_argument("--check", action="store_true", help="show what would be imported, and import nothing")
     command.set_defaults(run=_import)
+
+    command = commands.add_parser(
+        "convert",
+        help="write faces or predictions as COCO keypoints, CSV or .pts",
+        description="Writes faces with their pictures to a new folder, for other tools; `facemix import` reads it "
+        "again. With --scheme the points of another scheme are written: those of equal names, and means as its file "
+        "states them.",
+    )
+    command.add_argument(
+        "source",
+        help="a source of params.yaml; a folder, with --format; a file of `facemix predict --out`; or "
+        "models/STRATEGY/seed-K, for its predictions of validation and test faces",
+    )
+    command.add_argument("out", type=Path, metavar="OUT", help="the new folder")
+    command.add_argument("--to", required=True, choices=("coco", "csv", "pts"), help="the format to write")
+    command.add_argument("--scheme", metavar="NAME", help="the scheme to write (default: the one that there is)")
+    command.add_argument("--link", action="store_true", help="link to the pictures instead of copying them")
+    command.add_argument("--format", help="of a folder that is not imported, as for import")
+    command.add_argument("--source-scheme", metavar="NAME", help="of a folder or file that does not tell its scheme")
+    command.add_argument("--skip-broken", action="store_true", help="leave out what cannot be written, and list it")
+    command.set_defaults(run=_convert)
 
     command = commands.add_parser("prepare", help="decode and crop all sources of a role into one pack")
     command.add_argument("role", choices=("real", "synthetic"))
@@ -308,6 +332,23 @@ def _import(options: argparse.Namespace) -> None:
         link=options.link,
         group=options.group,
         scheme=options.scheme,
+        skip_broken=options.skip_broken,
+        every=options.every,
+        check_only=options.check,
+    )
+
+
+def _convert(options: argparse.Namespace) -> None:
+    from facemix.stages.convert import convert
+
+    convert(
+        options.source,
+        options.to,
+        options.out,
+        scheme=options.scheme,
+        link=options.link,
+        format=options.format,
+        source_scheme=options.source_scheme,
         skip_broken=options.skip_broken,
     )
 

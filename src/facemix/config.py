@@ -22,6 +22,9 @@ REPORTS = Path("reports")
 RENDERED = {"real": "stand_in", "synthetic": "rendered"}
 """What the rendered faces of each role are called among its sources."""
 
+COLUMN = "column:"
+"""What the `group` of a source begins with where a column of its files names the photograph."""
+
 Count = int | Literal["all"]
 
 
@@ -47,7 +50,8 @@ class Source:
     name: str
     format: str
     group: str | None = None
-    """A regular expression that finds in a face's id what names its photograph; without it, the names' usual look."""
+    """A regular expression that finds in a face's id what names its photograph, or `column:NAME`; without it, what the
+    files say, or the names' usual look."""
     offset: tuple[float, float] | None = None
     """Pixels, x and y, that are added to every point of the set; without it, points stay where the files put them."""
     scheme: str | None = None
@@ -56,7 +60,7 @@ class Source:
     """Broken faces are left out; without it, they stop what reads the set."""
 
     def __post_init__(self) -> None:
-        if self.group is not None:
+        if self.group is not None and not self.group.startswith(COLUMN):
             try:
                 re.compile(self.group)
             except re.error as error:

@@ -17,10 +17,11 @@ from facemix import cli
 from facemix.errors import FacemixError
 from facemix.evaluation import export as exporting
 from facemix.evaluation.export import Detector, export
-from facemix.faces import geometry
+from facemix.faces import geometry, schemes
 from facemix.faces.schemes import ibug68
 from facemix.stages import export as stage
 from facemix.training.adaptation import LabelAdapter
+from facemix.training.frame import Frame
 from facemix.training.landmarker import Landmarker
 from facemix.training.model import LandmarkNet
 
@@ -28,16 +29,25 @@ SIZE, CONTEXT = 50, 1.25  # not a multiple of the stride; a central box of 40 pi
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
-def landmarker(adapted: bool = True, backbone: str = "test_efficientnet") -> Landmarker:
+def landmarker(
+    adapted: bool = True,
+    backbone: str = "test_efficientnet",
+    target: str = "ibug68",
+    frame: Frame = Frame(),  # noqa: B008
+) -> Landmarker:
     torch.manual_seed(0)
-    adapter = LabelAdapter(ibug68(), 8) if adapted else None
+    adapter = LabelAdapter(ibug68(), schemes.load(target), 8) if adapted else None
     if adapter:
         torch.nn.init.normal_(adapter.leave.weight, std=0.02)
+        if adapter.linear:
+            torch.nn.init.normal_(adapter.linear.weight, std=0.1)
     network = LandmarkNet(ibug68(), backbone, SIZE, 16, mirror=True)
     torch.nn.init.normal_(network.offsets.weight, std=0.5)  # points that move with the image
     architecture = {"backbone": backbone, "input_size": SIZE, "width": 16, "context": CONTEXT, "mirror": True}
     about = {
-        "scheme": ibug68().as_dict(),
+        "scheme": schemes.load(target).as_dict(),
+        "network_scheme": ibug68().as_dict(),
+        "frame": dataclasses.asdict(frame),
         "strategy": "mixing",
         "network": architecture,
         "adapter": {"hidden": 8} if adapter else None,
@@ -91,6 +101,24 @@ def test_gates_of_mobilenets_are_read_alike_by_all_runtimes(tmp_path: Path) -> N
     assert exported.opencv_difference is not None and exported.opencv_difference < exporting.TOLERANCE
     file = onnx.load(tmp_path / "model.onnx")
     assert [(one.domain, one.version) for one in file.opset_import] == [("", exporting.OPSET)]
+
+
+def test_a_translator_to_another_scheme_is_exported_and_the_crop_is_where_its_network_expects_the_face(
+    tmp_path: Path,
+) -> None:
+    model = landmarker(target="wflw98", frame=Frame(down=0.125, scale=1.25))
+    export(model, tmp_path / "model.onnx")
+    told = {prop.key: prop.value for prop in onnx.load(tmp_path / "model.onnx").metadata_props}
+    assert "(n, 98, 2)" in told["landmarks"]
+    assert "moved down by 0.125 x the box's longer side" in told["crop"]
+    box = np.array([[10.0, 8, 30, 34]])  # its longer side: 26
+    square = np.array([20, 21 + 0.125 * 26]) + [[-1], [1]] * np.array(26 * float(told["context"]) / 2)
+    crop = geometry.warp(pictures(1)[0], geometry.crop_transform(square.reshape(1, 4)[0], SIZE, 1.0), SIZE)
+    images = crop.transpose(2, 0, 1)[None].astype(np.float32) / 255
+    found = geometry.apply(
+        geometry.invert(geometry.crop_transform(square.reshape(1, 4), SIZE, 1.0)), run(tmp_path / "model.onnx", images)
+    )
+    np.testing.assert_allclose(found, model.predict(pictures(1)[0], box), atol=0.01)
 
 
 def test_what_opencv_cannot_read_is_written_and_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

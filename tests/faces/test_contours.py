@@ -1,5 +1,4 @@
 import numpy as np
-import pytest
 
 import toy
 from facemix.faces import contours
@@ -7,16 +6,11 @@ from facemix.faces.schemes import ibug68
 
 
 def test_every_point_is_on_one_curve_and_curves_of_a_name_mirror_into_themselves() -> None:
-    points = [i for curves in contours.CURVES.values() for curve in curves for i in curve.points]
+    points = [i for curves in contours.curves().values() for curve in curves for i in curve.points]
     assert sorted(points) == list(range(68))
-    for curves in contours.CURVES.values():
+    for curves in contours.curves().values():
         own = {i for curve in curves for i in curve.points}
         assert set(ibug68().mirror[list(own)].tolist()) == own
-
-
-@pytest.mark.parametrize(("closed", "expected"), [(False, [(3, 4), (4, 5)]), (True, [(3, 4), (4, 5), (5, 3)])])
-def test_only_closed_curves_go_round(closed: bool, expected: list[tuple[int, int]]) -> None:
-    assert contours.Curve(points=range(3, 6), closed=closed).pairs() == expected
 
 
 def test_tangents_are_unit_vectors_along_the_curve_and_turn_with_the_face() -> None:

@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 
 import toy
 from facemix.faces.face import BrokenFace, Face
-from facemix.faces.formats import FORMATS, OFFICIAL_300W, check, read
+from facemix.faces.formats import ARCHIVES, FORMATS, OFFICIAL_300W, check, read
 
 # 68 distinct points of a face of 47 px within a 64 px image, exact in both file formats.
 POINTS = np.round(4 * (24.75 * (toy.template() - [0, 0.22]) + 31.5)) / 4
@@ -402,6 +403,19 @@ def test_missing_folder(tmp_path, kind):
 def test_empty_folder(tmp_path, kind):
     with pytest.raises(ValueError, match=f"no faces in the format {kind}, expected .*the folder is empty"):
         read(kind, tmp_path)
+
+
+def test_the_documentation_has_every_format():
+    page = (Path(__file__).parents[2] / "docs/data.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (`[^|]+) \|", page[page.index("### The formats") :], re.MULTILINE)
+    listed = [name for row in rows for name in re.findall("`([^`]+)`", row)]
+    assert sorted({*FORMATS, *ARCHIVES} - set(listed)) == []
+
+
+def test_a_file_instead_of_a_folder(tmp_path):
+    (tmp_path / "a.pts").write_text("1 2")
+    with pytest.raises(ValueError, match=f"a.pts: found a file, expected a folder .* use the path {tmp_path}"):
+        read("pts", tmp_path / "a.pts")
 
 
 def test_folder_of_another_format_is_recognised(tmp_path):

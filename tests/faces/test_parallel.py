@@ -1,4 +1,5 @@
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -66,3 +67,19 @@ def test_faces_are_worked_on_by_as_many_threads_and_stay_in_order(
     monkeypatch.setattr(parallel, "ThreadPoolExecutor", lambda workers: (asked.append(workers), pool(workers))[1])
     assert parallel.on_all_cores(lambda x: 2 * x, range(20), "doubling") == list(range(0, 40, 2))
     assert asked == [8]
+
+
+def test_after_an_error_nothing_more_begins(system: Path) -> None:
+    begun = []
+
+    def work(i: int) -> None:
+        begun.append(i)
+        if i == 0:
+            raise OSError("full")
+        go_on.wait(10)
+
+    go_on = threading.Event()
+    threading.Timer(0.05, go_on.set).start()
+    with pytest.raises(OSError, match="full"):
+        parallel.on_all_cores(work, range(1000), "copying", "file")
+    assert len(begun) < 100

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 import toy
 from facemix.faces.face import BrokenFace
 from facemix.faces.formats import points
-from facemix.faces.formats.w300 import read_pts
+from facemix.faces.formats.pts import parse
 from facemix.faces.schemes import ibug68
 
 FACE = 100 * toy.template() + [300.5, 250.25]
@@ -80,7 +80,7 @@ def test_a_point_away_from_the_face_is_refused(place, reason):
 def read(tmp_path, text):
     path = tmp_path / "face.pts"
     path.write_text(text)
-    return read_pts(path)
+    return parse(path)
 
 
 def lines(form, rows=FACE):

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from facemix.errors import FacemixError
 from facemix.faces import schemes
-from facemix.faces.contours import CURVES
 from facemix.stages import scheme as stage
 
 BUILT_IN = [path.stem for path in sorted(schemes.BUILT_IN.glob("*.yaml"))]
@@ -46,8 +45,9 @@ def test_ibug68_is_what_300w_labels() -> None:
     outer_eye, inter_pupil = scheme.face_sizes["outer_eye"], scheme.face_sizes["inter_pupil"]
     assert outer_eye.between == ((36,), (45,)) and outer_eye.thresholds == (8, 10)
     assert inter_pupil.between == (tuple(range(36, 42)), tuple(range(42, 48))) and inter_pupil.thresholds == (10,)
-    curves = [curve for named in CURVES.values() for curve in named]
-    assert [(c.points, c.closed) for c in scheme.skeleton] == [(tuple(c.points), c.closed) for c in curves]
+    ends = [(0, 16), (17, 21), (22, 26), (27, 30), (31, 35), (36, 41), (42, 47), (48, 59), (60, 67)]
+    assert [c.points for c in scheme.skeleton] == [tuple(range(first, last + 1)) for first, last in ends]
+    assert [c.closed for c in scheme.skeleton] == [False] * 5 + [True] * 4
 
 
 @built_in
@@ -269,3 +269,34 @@ def test_a_picture_that_cannot_be_drawn_is_refused(tmp_path: Path, name: str | N
     with pytest.raises(FacemixError, match=message):
         stage.show(name, tmp_path / out)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("closed", "expected"), [(False, [(3, 4), (4, 5)]), (True, [(3, 4), (4, 5), (5, 3)])])
+def test_only_closed_curves_go_round(closed: bool, expected: list[tuple[int, int]]) -> None:
+    assert schemes.Curve(points=(3, 4, 5), closed=closed).pairs() == expected
+
+
+def test_derived_points_are_no_part_of_a_scheme_but_checked_with_it() -> None:
+    found = schemes.derived("five")
+    assert found["nose_tip"] == (("vertex_1",), ("nose",)) and found["left_mouth_corner"] == (("vertex_291",),)
+    assert "derived" not in schemes.load("five").as_dict()
+    schemes.parse(GOOD | {"derived": {"nose": ["a", "b"], "chin": [["a"], ["b", "c"]]}}, "mine.yaml")
+
+
+@pytest.mark.parametrize(
+    ("derived", "message"),
+    [
+        ({"nos": ["a"]}, "no point is called 'nos' (did you mean 'nose'?)"),
+        ({"nose": "a"}, "nose: found 'a', expected names of another scheme's points"),
+        ({"nose": []}, "at least one name"),
+        ({"nose": [["a"], []]}, "at least one name"),
+        ({"nose": ["a", "a"]}, "a stands there twice"),
+        ({"nose": ["A b"]}, "a name of small letters"),
+        ({"nose": [["a"], "b"]}, "expected"),
+        (["nose"], "expected points with the names whose mean they are"),
+    ],
+)
+def test_mistakes_in_derived_points_are_named(derived: object, message: str) -> None:
+    with pytest.raises(FacemixError, match=re.escape(message)) as error:
+        schemes.parse(GOOD | {"derived": derived}, "mine.yaml")
+    assert "mine.yaml: derived" in str(error.value)

@@ -72,6 +72,37 @@ def test_a_set_without_test_subsets_tests_on_a_share_of_what_the_split_file_does
     assert Counter(assigned[80:]).keys() == {"train", "test"}
 
 
+def test_listed_faces_test_and_official_test_faces_beside_them_are_left_out() -> None:
+    faces = [face("afw/1"), face("afw/2"), face("lfpw/testset/1"), face("lfpw/testset/2"), face("ibug/1")]
+    split_file = SplitFile(validation=("afw/2",), test=("afw/1", "lfpw/testset/1"))
+    assert splits.assign(faces, split_file) == ["test", "validation", "test", "excluded", "excluded"]
+
+
+def test_what_a_split_file_says_of_an_official_test_face_counts() -> None:
+    faces = [face("lfpw/testset/1"), face("lfpw/testset/2"), face("lfpw/testset/3"), face("afw/1")]
+    split_file = SplitFile(validation=("lfpw/testset/1",), excluded=("lfpw/testset/2",))
+    assert splits.assign(faces, split_file) == ["validation", "excluded", "test", "train"]
+
+
+def test_where_a_split_file_lists_test_faces_no_others_test() -> None:
+    faces = [face(f"{i}", photo=f"{i // 2}") for i in range(400)]
+    assigned = splits.assign(faces, SplitFile(test=("0", "2")))
+    assert assigned[:4] == ["test", "excluded", "test", "excluded"]
+    assert Counter(assigned[4:]).keys() == {"train", "validation"}
+
+
+def test_listed_test_faces_that_are_not_there_change_nothing() -> None:
+    faces = [face(f"{i}") for i in range(100)]
+    assert splits.assign(faces, SplitFile(test=("x",))) == splits.assign(faces, None)
+
+
+def test_the_name_of_a_photograph_stands_for_all_its_faces() -> None:
+    faces = [face("a/0", "a"), face("a/1", "a"), face("b/0", "b"), face("c", "c"), face("d", "c")]
+    split_file = SplitFile(validation=("b",), test=("a",), excluded=("c",))
+    assert splits.listed(faces, split_file) == ["test", "test", "validation", "excluded", ""]  # c is a face as well
+    assert splits.unknown(faces, ("a", "a/1", "c", "e")) == ["e"]
+
+
 @given(st.integers(0, 50), st.integers(0, 100), st.integers(0, 100))
 def test_subsets_are_nested_and_keep_their_faces_when_others_are_missing(seed: int, k: int, more: int) -> None:
     ids = np.array([f"face-{i}" for i in range(200)])
@@ -101,8 +132,12 @@ def test_the_known_near_duplicates_of_test_faces_are_excluded() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("validation: []", "expected the keys validation and excluded"),
-        ("validation: [a]\nexcluded: [a]", "a is listed under both"),
+        ("", "found no keys, expected the keys validation, test and excluded"),
+        ("tests: [a]", "found the key 'tests', expected"),
+        ("test: a", "test: found 'a', expected .* list of names"),
+        ("test: [000012]", "test: found 12, expected .* quotation marks"),
+        ("test: [a, b, a]", "a is listed twice under test"),
+        ("validation: [a]\nexcluded: [a]", "a is listed under both validation and excluded"),
         ("validation: [a", "split.yaml: not YAML .*; correct it"),
     ],
 )

@@ -55,22 +55,31 @@ def write_coco(root: Path, scheme: Scheme, n: int, seed: int, stretch: float = 1
     (root / "points.json").write_text(json.dumps(content), encoding="utf-8")
 
 
-@pytest.mark.parametrize("name", ["five", "cofw29", "hand21", "coco17", "wflw98"])
-def test_a_set_in_any_scheme_becomes_a_ranked_and_exported_detector(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("name", "rendered"),
+    [
+        ("five", "five"),
+        ("hand21", "hand21"),
+        ("wflw98", "wflw98"),
+        ("cofw29", "wflw98"),  # two schemes that name points alike,
+        ("coco17", "five"),  # and two that do not
+    ],
+)
+def test_sets_in_any_schemes_become_a_ranked_and_exported_detector(
+    name: str, rendered: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    scheme = schemes.load(name)
+    scheme, other = schemes.load(name), schemes.load(rendered)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")  # nobody listens
     write_coco(tmp_path / "data/sources/real/dots", scheme, 40, 1)
-    write_coco(tmp_path / "data/sources/synthetic/drawn", scheme, 16, 2, stretch=0.8)
+    write_coco(tmp_path / "data/sources/synthetic/drawn", other, 16, 2, stretch=0.8)
     params = config.load(REPOSITORY / "params.yaml")
     params = dataclasses.replace(
         params,
         sources=config.Sources(
             real=(config.Source(name="dots", format="coco", scheme=name),),
-            synthetic=(config.Source(name="drawn", format="coco", scheme=name),),
+            synthetic=(config.Source(name="drawn", format="coco", scheme=rendered),),
         ),
         render=toy.NO_RENDERS,
         pack=config.Pack(crop_size=48, margin=2.0),
@@ -95,8 +104,15 @@ def test_a_set_in_any_scheme_becomes_a_ranked_and_exported_detector(
     figures = json.loads((tmp_path / "reports/metrics.json").read_text(encoding="utf-8"))
     assert figures["normalizer"] == scheme.normalizer
     assert all(np.isfinite(nme) for nme in figures["test_nme"].values())
-    text = (tmp_path / "reports/report.html").read_text(encoding="utf-8")
+    assert ("synthetic_only" in figures["test_nme"]) == (name == rendered)
+    said, text = capsys.readouterr().out, (tmp_path / "reports/report.html").read_text(encoding="utf-8")
     assert f"{len(scheme)} landmarks" in text
+    if name != rendered:
+        named = len(schemes.shared(scheme, other)[0])
+        judged = f"{named} of the {len(scheme)} points" if named else "no point"
+        why = f"synthetic_only is not ranked: it finds the points of {rendered}, and so {judged} of {name}"
+        assert why in said
+        assert why in text
     landmarker = Landmarker.load("models/mixing/seed-0")
     found = landmarker.predict(pack.images[0], np.array([[8.0, 8, 40, 40]]))
     assert found.shape == (1, len(scheme), 2)

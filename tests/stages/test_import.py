@@ -23,7 +23,7 @@ POINTS = np.round(4 * (24.75 * (toy.template() - [0, 0.22]) + 31.5)) / 4
 def write_face(stem: Path, number: int) -> None:
     stem.parent.mkdir(parents=True, exist_ok=True)
     assert cv2.imwrite(f"{stem}.jpg", np.full((64, 64, 3), number, np.uint8))
-    rows = "\n".join(f"{x} {y}" for x, y in POINTS)
+    rows = "\n".join(f"{x + number / 4} {y}" for x, y in POINTS)
     Path(f"{stem}.pts").write_text(f"version: 1\nn_points:  68\n{{\n{rows}\n}}\n")
 
 
@@ -72,8 +72,8 @@ def tracked(project: Path) -> Path:
 
 
 def tree(folder: Path) -> dict[str, bytes]:
-    """Every file below a folder and its content, but for locks."""
-    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.suffix != ".lock"]
+    """Every file below a folder and its content, but for locks and what an import shows."""
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.suffix not in (".lock", ".png")]
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
@@ -270,6 +270,60 @@ def test_copies_of_one_photograph_count_as_one(project, source, monkeypatch, cap
     assert "4 faces of 3 photographs: afw/1_1 and afw/other count as one" in capsys.readouterr().out
 
 
+@pytest.fixture
+def videos(tmp_path):
+    """300-VW with a licence, two videos of two frames, and one frame that is broken."""
+    folder = tmp_path / "originals" / "my_videos"
+    for name in ("001", "203"):
+        (folder / name / "annot").mkdir(parents=True)
+        video = cv2.VideoWriter(str(folder / name / "vid.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 25, (64, 64))
+        for number in (1, 2):
+            video.write(np.full((64, 64, 3), int(name[-1]) + number, np.uint8))
+            rows = "\n".join(f"{x} {y}" for x, y in POINTS + number / 2)
+            (folder / name / f"annot/{number:06d}.pts").write_text(rows)
+        video.release()
+    (folder / "203/annot/000002.pts").write_text("nothing")
+    (folder / "LICENSE.txt").write_text("research only")
+    return folder
+
+
+def test_pictures_inside_of_videos_are_written_out_and_imported(project, videos, monkeypatch, capsys):
+    monkeypatch.setattr(stage, "_track", lambda *_: None)
+    folder = import_source("300vw", videos, root=project, skip_broken=True)
+    assert f"{videos}/203/annot/000002.pts: found 'nothing'" in capsys.readouterr().out
+    assert tree(folder).keys() == {
+        "LICENSE.txt", "points.csv", "001/000001.jpg", "001/000002.jpg", "203/000001.jpg",
+    }  # fmt: skip
+    assert config.load(project / "params.yaml").sources.real == (
+        config.Source(name="my_videos", format="csv", scheme="ibug68", skip_broken=True),
+    )
+    again, broken = read("csv", folder)
+    assert (broken, [face.photo for face in again]) == ([], ["001", "001", "203"])
+    assert not list((project / "checkpoints").glob(".extracted-*"))
+
+
+def test_what_is_broken_in_videos_stops_their_import(project, videos):
+    before = tree(project)
+    with pytest.raises(FacemixError, match=rf"{videos}: 1 broken faces.*\n.*203/annot/000002.pts: found 'nothing'"):
+        import_source("300vw", videos, root=project)
+    assert tree(project) == before
+
+
+@pytest.mark.parametrize(
+    "kind, arguments, reason",
+    [
+        ("300vw", {"link": True}, "--link: the pictures of 300vw are inside of other files; leave it out"),
+        ("300vw", {"every": 0}, "--every: found 0, expected 1 or more"),
+        ("cofw", {"every": 2}, "--every: found 2, expected none, as cofw has no videos"),
+        ("csv", {"every": 2}, "--every: the format csv has no videos"),
+        ("cofw", {}, "my_videos: no COFW_train_color.mat or COFW_test_color.mat"),
+    ],
+)
+def test_what_does_not_fit_pictures_inside_of_files(project, videos, kind, arguments, reason):
+    with pytest.raises(FacemixError, match=reason):
+        import_source(kind, videos, root=project, **arguments)
+
+
 @pytest.mark.end_to_end
 def test_linked_source_reaches_a_temporary_experiment(tracked, source):
     import_source("300w", source, link=True, root=tracked)
@@ -280,3 +334,30 @@ def test_linked_source_reaches_a_temporary_experiment(tracked, source):
     dvc("exp", "run", "--temp", "--name", "trial", cwd=tracked)
     dvc("exp", "apply", "trial", cwd=tracked)
     assert (tracked / "listing").read_text().split() == ["1_1.jpg", "1_1.pts"]
+
+
+def test_check_shows_everything_and_imports_nothing(project, source, capsys):
+    before = tree(project)
+    folder = import_source("300w", source, check_only=True, root=project)
+    assert folder == project / "reports/import/300w"
+    assert {path.name for path in folder.iterdir()} == {"numbered.png", "faces.png", "set.png"}
+    assert tree(project) == before and not (project / "data").exists()
+    printed = capsys.readouterr().out
+    assert "face size (outer eye)" in printed and "nothing was imported" in printed
+
+
+def test_check_needs_no_project_and_shows_what_is_usable_of_a_broken_set(tmp_path, source, capsys):
+    (source / "afw/1_1.pts").write_text("1 2\n")
+    with pytest.raises(FacemixError, match=r"1 broken faces, nothing was imported(.|\n)*1_1\.pts"):
+        import_source("300w", source, check_only=True, root=tmp_path)
+    assert (tmp_path / "reports/import/300w/numbered.png").exists()
+    import_source("300w", source, check_only=True, skip_broken=True, root=tmp_path)
+    assert "1 broken faces are left out" in capsys.readouterr().out
+
+
+def test_what_is_imported_is_shown_before(tracked, source, capsys):
+    import_source("300w", source, root=tracked)
+    printed = capsys.readouterr().out
+    assert printed.index("look at numbered.png") < printed.index("imported 3 faces")
+    assert (tracked / "reports/import/300w/faces.png").exists()
+    assert "reports" not in run("git", "status", "--short", "--untracked-files=all", cwd=tracked).split()

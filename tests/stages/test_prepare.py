@@ -52,7 +52,8 @@ def test_what_is_missing_of_the_committed_validation_set_is_said(
     splits.mkdir(parents=True)
     (splits / "300w.yaml").write_text("validation: [helen/trainset/00000_1, afw/1, afw/2]\nexcluded: []\n")
     prepare("real", params())
-    assert "2 of the 3 validation faces of data/splits/real/300w.yaml are missing: 2 of afw" in capsys.readouterr().out
+    said = "2 of the 3 faces that data/splits/real/300w.yaml lists under validation are missing: 2 of afw"
+    assert said in capsys.readouterr().out
     pack = packs.read(Path("data/packs/real"))
     assert pack.ids[pack.splits == "validation"].tolist() == ["toy/helen/trainset/00000_1"]
 

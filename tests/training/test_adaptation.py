@@ -35,14 +35,14 @@ def error(points: np.ndarray, truth: np.ndarray) -> float:
 
 
 def random_adapter() -> LabelAdapter:
-    adapter = LabelAdapter(ibug68(), 16)
+    adapter = LabelAdapter(ibug68(), ibug68(), 16)
     torch.nn.init.normal_(adapter.leave.weight, std=0.02, generator=torch.Generator().manual_seed(0))
     return adapter
 
 
 def test_a_new_adapter_changes_nothing() -> None:
     points = shapes(4, 0)
-    np.testing.assert_allclose(adaptation.adapt(LabelAdapter(ibug68(), 8), points), points, atol=1e-3)
+    np.testing.assert_allclose(adaptation.adapt(LabelAdapter(ibug68(), ibug68(), 8), points), points, atol=1e-3)
 
 
 @given(st.floats(0.2, 5), st.floats(-500, 500))
@@ -58,7 +58,9 @@ def test_a_known_label_gap_is_recovered() -> None:
     def validate(adapter: LabelAdapter) -> float:
         return error(adaptation.adapt(adapter, val), widen(val))
 
-    fitted = adaptation.fit(train, widen(train), scheme=ibug68(), settings=SETTINGS, seed=0, validate=validate)
+    fitted = adaptation.fit(
+        train, widen(train), source=ibug68(), target=ibug68(), settings=SETTINGS, seed=0, validate=validate
+    )
     assert validate(fitted.adapter) < 0.2 * error(val, widen(val))
     gap = adaptation.label_gap(fitted.adapter, val)
     unit, _, _ = adaptation.normalize(val)
@@ -72,7 +74,7 @@ def test_the_best_epoch_by_validation_is_kept() -> None:
     calls = iter([5.0, 4.0, 1.0, 3.0, 2.0])
     settings = Adaptation(hidden=8, epochs=4, batch_size=16, learning_rate=1e-3, weight_decay=0.0)
     fitted = adaptation.fit(
-        train, widen(train), scheme=ibug68(), settings=settings, seed=0, validate=lambda _: next(calls)
+        train, widen(train), source=ibug68(), target=ibug68(), settings=settings, seed=0, validate=lambda _: next(calls)
     )
     assert fitted.best_epoch == 2
     assert [row["val_error"] for row in fitted.history] == [5, 4, 1, 3, 2]
@@ -85,7 +87,7 @@ def test_an_epoch_without_a_number_is_never_kept_over_one_with(errors: list[floa
     train, calls = shapes(20, 4), iter(errors)
     settings = dataclasses.replace(SETTINGS, epochs=3)
     fitted = adaptation.fit(
-        train, widen(train), scheme=ibug68(), settings=settings, seed=0, validate=lambda _: next(calls)
+        train, widen(train), source=ibug68(), target=ibug68(), settings=settings, seed=0, validate=lambda _: next(calls)
     )
     assert fitted.best_epoch == best
 
@@ -101,7 +103,7 @@ def test_where_nothing_helps_the_identity_is_kept() -> None:
     train = shapes(50, 5)
     calls = iter(range(1, 100))
     fitted = adaptation.fit(
-        train, train, scheme=ibug68(), settings=SETTINGS, seed=0, validate=lambda _: float(next(calls))
+        train, train, source=ibug68(), target=ibug68(), settings=SETTINGS, seed=0, validate=lambda _: float(next(calls))
     )
     assert fitted.best_epoch == 0
     np.testing.assert_allclose(adaptation.adapt(fitted.adapter, train), train, atol=1e-3)
@@ -113,7 +115,8 @@ def test_the_same_seed_fits_the_same_adapter() -> None:
         adaptation.fit(
             train,
             widen(train),
-            scheme=ibug68(),
+            source=ibug68(),
+            target=ibug68(),
             settings=SETTINGS,
             seed=7,
             validate=lambda a: float(a.leave.weight.detach().std()),
@@ -125,9 +128,11 @@ def test_the_same_seed_fits_the_same_adapter() -> None:
 
 def test_no_pairs_and_no_points() -> None:
     nothing = np.zeros((0, 68, 2), dtype=np.float32)
-    assert adaptation.adapt(LabelAdapter(ibug68(), 4), nothing).shape == (0, 68, 2)
+    assert adaptation.adapt(LabelAdapter(ibug68(), ibug68(), 4), nothing).shape == (0, 68, 2)
     with pytest.raises(ValueError, match="needs real training faces, found none; raise n_real"):
-        adaptation.fit(nothing, nothing, scheme=ibug68(), settings=SETTINGS, seed=0, validate=lambda _: 0.0)
+        adaptation.fit(
+            nothing, nothing, source=ibug68(), target=ibug68(), settings=SETTINGS, seed=0, validate=lambda _: 0.0
+        )
 
 
 def test_an_unlabelled_point_stays_one_and_spoils_no_other() -> None:
@@ -135,7 +140,8 @@ def test_an_unlabelled_point_stays_one_and_spoils_no_other() -> None:
     fitted = adaptation.fit(
         train,
         widen(train),
-        scheme=ibug68(),
+        source=ibug68(),
+        target=ibug68(),
         settings=SETTINGS,
         seed=0,
         validate=lambda a: -float(a.leave.weight.detach().std()),

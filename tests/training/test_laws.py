@@ -15,13 +15,15 @@ from torch import Tensor
 import toy
 from facemix import config
 from facemix.config import Augmentation, Params
-from facemix.faces import geometry, packs
+from facemix.errors import FacemixError
+from facemix.faces import geometry, packs, schemes
 from facemix.faces.face import VISIBLE
 from facemix.faces.packs import Pack
-from facemix.faces.schemes import ibug68
+from facemix.faces.schemes import Scheme, ibug68
 from facemix.strategies import STRATEGIES, Strategy
 from facemix.training import augment, loop, predictions, tasks
 from facemix.training.batches import TrainingSet
+from facemix.training.frame import Frame
 from facemix.training.landmarker import Landmarker
 from facemix.training.loop import Recipe, Result
 from facemix.training.model import LandmarkNet
@@ -327,3 +329,92 @@ def test_predictions_are_made_in_boxes_disturbed_at_their_level(world: World) ->
         expected = geometry.apply(back, predictions.predict_pack(detector, world.real, rows, level))
         np.testing.assert_allclose(points, expected, rtol=1e-5)
         assert level == 0 or np.abs(points - found[0.0]).max() > 0.5
+
+
+# --- Synthetic faces of another scheme --------------------------------------------------------------------------------
+
+
+def renamed(*kept: str) -> Scheme:
+    """The scheme ibug68 but with points of other names, all but those that are kept."""
+
+    def new(part: Any) -> Any:
+        if isinstance(part, dict):
+            return {key: new(value) for key, value in part.items()}
+        if isinstance(part, list):
+            return [new(item) for item in part]
+        return f"other_{part}" if part in ibug68().points and part not in kept else part
+
+    return schemes.parse(new(ibug68().as_dict()) | {"name": "other"}, "other")
+
+
+def test_a_strategy_that_mixes_labels_of_two_schemes_is_refused(world: World) -> None:
+    world.synthetic = dataclasses.replace(world.synthetic, scheme=renamed())
+    strategy = Strategy(name="raw", synthetic_share="alpha")
+    with pytest.raises(FacemixError, match="raw: .* points of other .* those of ibug68; expected one scheme"):
+        tasks.gather(strategy, 0, world.params)
+
+
+def test_where_no_point_is_named_in_both_schemes_some_rendered_faces_do_not_train(
+    world: World, call: Callable[..., Call]
+) -> None:
+    world.synthetic = dataclasses.replace(world.synthetic, scheme=renamed())
+    held_out = tasks.gather(STRATEGIES["synthetic_only"], 0, world.params).held_out
+    _, faces = call("synthetic_only").sets
+    assert held_out is not None
+    assert faces is not None
+    assert len(held_out) == 1
+    assert sorted([*faces.rows, *held_out]) == np.flatnonzero(world.synthetic.splits == "train").tolist()
+
+
+def test_rendered_faces_that_do_not_train_choose_the_step_where_real_ones_cannot(world: World) -> None:
+    world.synthetic = dataclasses.replace(world.synthetic, scheme=renamed())
+    held_out = tasks.gather(STRATEGIES["synthetic_only"], 0, world.params).held_out
+    clean = world.carry_out("synthetic_only")
+    world.real = poisoned(world.real, "train", "validation", "test")
+    assert world.carry_out("synthetic_only").history == clean.history
+    moved = world.synthetic.landmarks.copy()
+    moved[held_out] += 5
+    world.synthetic = dataclasses.replace(world.synthetic, landmarks=moved)
+    history = world.carry_out("synthetic_only").history
+    assert [row["train_loss"] for row in history] == [row["train_loss"] for row in clean.history]
+    assert all(one["val_error"] != other["val_error"] for one, other in zip(history, clean.history, strict=True))
+
+
+def test_where_some_points_are_named_in_both_schemes_they_alone_choose_the_step(world: World) -> None:
+    nose = ibug68().points[27:31]
+    world.synthetic = dataclasses.replace(world.synthetic, scheme=renamed(*nose))
+    clean = world.carry_out("synthetic_only")
+    assert clean.landmarker.frame != Frame()
+    landmarks = world.real.landmarks.copy()
+    landmarks[world.real.splits == "validation", 40] += 1  # an eye, which makes no box
+    world.real = dataclasses.replace(world.real, landmarks=landmarks)
+    assert world.carry_out("synthetic_only").history == clean.history
+    landmarks[world.real.splits == "validation", 28] += 1
+    assert world.carry_out("synthetic_only").history != clean.history
+
+
+def test_the_translator_of_a_network_of_another_scheme_finds_its_frame_on_real_training_faces(world: World) -> None:
+    world.synthetic = dataclasses.replace(world.synthetic, scheme=renamed())
+    own = Strategy(name="own", synthetic_share=1.0, adapts_predictions=True)
+    clean = carried_out(own, world.params, world.scratch).landmarker
+    assert clean.scheme.points == ibug68().points
+    assert clean.network_scheme.points == world.synthetic.scheme.points
+    assert clean.frame != Frame()
+    world.real = poisoned(world.real, "validation", "test", "challenging")
+    assert carried_out(own, world.params, world.scratch).landmarker.frame == clean.frame
+    folder = world.scratch / "saved"
+    folder.mkdir()
+    clean.save(folder)
+    again = Landmarker.load(folder)
+    rows = np.flatnonzero(world.real.splits == "train")
+    np.testing.assert_array_equal(
+        predictions.predict_pack(again, world.real, rows), predictions.predict_pack(clean, world.real, rows)
+    )
+
+
+def test_a_detector_of_another_scheme_is_judged_by_the_points_that_both_name(world: World) -> None:
+    nose = ibug68().points[27:31]
+    world.synthetic = dataclasses.replace(world.synthetic, scheme=renamed(*nose))
+    detector = world.carry_out("synthetic_only").landmarker
+    found = predictions.of_judging_faces(detector, world.real).points[0.0]
+    assert np.array_equal(~np.isnan(found).any(axis=(0, 2)), [27 <= i < 31 for i in range(68)])

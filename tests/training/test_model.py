@@ -179,7 +179,7 @@ def test_packaged_imagenet_weights_are_loaded(name: str) -> None:
 
 
 def test_a_saved_detector_predicts_the_same_when_loaded(tmp_path: Path) -> None:
-    adapter = LabelAdapter(ibug68(), 8)
+    adapter = LabelAdapter(ibug68(), ibug68(), 8)
     torch.nn.init.normal_(adapter.leave.weight, std=0.01)
     image = np.random.default_rng(0).integers(0, 256, (200, 300, 3), dtype=np.uint8)
     boxes = np.array([[50.0, 40, 150, 150], [120.0, 20, 280, 190]])
@@ -191,7 +191,7 @@ def test_a_saved_detector_predicts_the_same_when_loaded(tmp_path: Path) -> None:
 
 
 def test_the_adapter_is_applied_to_what_the_network_predicts() -> None:
-    adapter = LabelAdapter(ibug68(), 8)
+    adapter = LabelAdapter(ibug68(), ibug68(), 8)
     torch.nn.init.normal_(adapter.leave.weight, std=0.01)
     image = np.random.default_rng(0).integers(0, 256, (100, 100, 3), dtype=np.uint8)
     boxes = np.array([[20.0, 20, 80, 80]])

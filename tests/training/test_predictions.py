@@ -52,7 +52,7 @@ class ReadsThePlace(torch.nn.Module):
 
 
 def nme(network: torch.nn.Module, faces: Pack, level: float) -> npt.NDArray[np.float64]:
-    landmarker = Landmarker(network, CONTEXT, {"network": {"input_size": INPUT}})  # type: ignore[arg-type]
+    landmarker = Landmarker(network, CONTEXT, {"network": {"input_size": INPUT}, "scheme": ibug68().as_dict()})  # type: ignore[arg-type]
     rows = np.arange(len(faces))
     predicted = predictions.predict_pack(landmarker, faces, rows, level)
     return metrics.nme(predicted, faces.landmarks, ibug68())
@@ -108,7 +108,9 @@ def test_predictions_are_of_the_judging_faces_in_pixels_of_their_images(tmp_path
     faces = pack(5)
     faces.splits[:] = ["train", "validation", "test", "excluded", "challenging"]
     faces.transforms[:] = [[0.5, 0, 3], [0, 0.5, -2]]
-    landmarker = Landmarker(MeanShape(faces.landmarks[0]), CONTEXT, {"network": {"input_size": INPUT}})  # type: ignore[arg-type]
+    landmarker = Landmarker(
+        MeanShape(faces.landmarks[0]), CONTEXT, {"network": {"input_size": INPUT}, "scheme": ibug68().as_dict()}
+    )  # type: ignore[arg-type]
     found = predictions.of_judging_faces(landmarker, faces)
     assert found.ids.tolist() == ["toy/1", "toy/2", "toy/4"]
     assert list(found.points) == [0.0, *predictions.BOX_JITTER]

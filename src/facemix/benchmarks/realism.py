@@ -184,11 +184,10 @@ def _pack_real(place: Path, real: Folder, params: Params) -> Pack:
         if split in ("train", "validation")
     ]
     file = split_path(source, "real")
-    listed = set(splits.read_split_file(file).validation) if file.exists() else set()
-    validation = {face.id for face, split in zip(faces, assigned, strict=True) if split == "validation"}
+    listed = file.exists() and "validation" in splits.listed(faces, splits.read_split_file(file))
     print(
-        f"{real.name}: {assigned.count('train')} training and {len(validation)} validation faces, "
-        + (f"those of {file}" if validation <= listed else f"drawn by hash, because no {file} lists them"),
+        f"{real.name}: {assigned.count('train')} training and {assigned.count('validation')} validation faces, "
+        + (f"those of {file}" if listed else f"drawn by hash, because no {file} lists them"),
         flush=True,
     )
     packing.write(place, entries, size=params.pack.crop_size, margin=params.pack.margin)
@@ -213,6 +212,7 @@ def _task(real: Pack, synthetic: Pack, rows: Rows, seed: int, params: Params) ->
         synthetic=synthetic,
         real_rows=None,
         synthetic_rows=rows,
+        held_out=None,
         base=None,
         adapter=None,
         behind={},

@@ -138,19 +138,20 @@ def export(landmarker: Landmarker, path: Path) -> Exported:
 
 def metadata(landmarker: Landmarker) -> dict[str, str]:
     """What somebody needs who has nothing but the ONNX file, to crop as `Landmarker` does."""
-    about, scheme = landmarker.about, landmarker.scheme
+    about, scheme, frame = landmarker.about, landmarker.scheme, landmarker.frame
+    centre = f", moved down by {frame.down:g} x the box's longer side" if frame.down else ""
     return {
         "facemix": version("facemix"),
         "strategy": str(about.get("strategy", "unknown")),
         "backbone": str(about["network"]["backbone"]),
         "input_size": str(about["network"]["input_size"]),
-        "context": str(landmarker.context),
+        "context": str(landmarker.context * frame.scale),
         "images": "(n, 3, input_size, input_size) float32 RGB, 0 to 1",
         "landmarks": f"(n, {len(scheme)}, 2) float32 x, y in pixels of the input: the points of the scheme "
         f"{scheme.name} in its order, 0-based, integers at pixel centres",
         "points": " ".join(scheme.points),
-        "crop": "the square around the centre of the face's tight landmark box, its side context x the box's longer "
-        "side, scaled to the input; beyond the picture its border is repeated. crop = (input_size - 1) / 2 + "
+        "crop": f"the square around the centre of the face's tight landmark box{centre}, its side context x the box's "
+        "longer side, scaled to the input; beyond the picture its border is repeated. crop = (input_size - 1) / 2 + "
         "(input_size / side) * (picture - centre)",
     }
 

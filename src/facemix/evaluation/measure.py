@@ -32,12 +32,18 @@ class Errors:
 
     @property
     def nme(self) -> npt.NDArray[np.float64]:
-        """(n,) per face."""
+        """(n,) per face; NaN where no point is judged."""
         return metrics.mean_of_labelled(self.points)
 
     def of(self, *splits: str) -> "Errors":
         """The part that belongs to these splits."""
-        chosen = np.isin(self.splits, splits)
+        return self._chosen(np.isin(self.splits, splits))
+
+    def judged(self) -> "Errors":
+        """The faces that have an NME."""
+        return self._chosen(~np.isnan(self.nme))
+
+    def _chosen(self, chosen: npt.NDArray[np.bool_]) -> "Errors":
         return Errors(
             ids=self.ids[chosen],
             subsets=self.subsets[chosen],

@@ -1,38 +1,28 @@
 """The curves that the 68 points are set along, and the directions along and across them at each point."""
 
-from dataclasses import dataclass
+import functools
+from collections import defaultdict
+from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
 
+from facemix.faces.schemes import Curve, ibug68
+
 Floats = npt.NDArray[np.floating]
 Doubles = npt.NDArray[np.float64]
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Curve:
-    """Neighbouring points in the order of the curve."""
-
-    points: range
-    closed: bool
-    """The last point is a neighbour of the first."""
-
-    def pairs(self, lag: int = 1) -> list[tuple[int, int]]:
-        """Points that are `lag` places apart on the curve."""
-        n = len(self.points)
-        return [(self.points[i], self.points[(i + lag) % n]) for i in range(n if self.closed else n - lag)]
+_NAMES = ("jaw", "brows", "brows", "nose bridge", "nostrils", "eyes", "eyes", "outer lip", "inner lip")
+"""Of the curves in the skeleton of `ibug68`."""
 
 
-CURVES: dict[str, tuple[Curve, ...]] = {
-    "jaw": (Curve(points=range(0, 17), closed=False),),
-    "brows": (Curve(points=range(17, 22), closed=False), Curve(points=range(22, 27), closed=False)),
-    "nose bridge": (Curve(points=range(27, 31), closed=False),),
-    "nostrils": (Curve(points=range(31, 36), closed=False),),
-    "eyes": (Curve(points=range(36, 42), closed=True), Curve(points=range(42, 48), closed=True)),
-    "outer lip": (Curve(points=range(48, 60), closed=True),),
-    "inner lip": (Curve(points=range(60, 68), closed=True),),
-}
-"""Every point is on one curve; curves under one name mirror each other, or themselves."""
+@functools.cache
+def curves() -> Mapping[str, tuple[Curve, ...]]:
+    """The curves by name; every point is on one, and curves under one name mirror each other, or themselves."""
+    named: dict[str, list[Curve]] = defaultdict(list)
+    for name, curve in zip(_NAMES, ibug68().skeleton, strict=True):
+        named[name].append(curve)
+    return {name: tuple(found) for name, found in named.items()}
 
 
 def tangents(points: Floats) -> Doubles:
@@ -45,7 +35,7 @@ def tangents(points: Floats) -> Doubles:
         points: (..., 68, 2) pixels.
     """
     directions = np.zeros(points.shape)
-    for curve in (curve for curves in CURVES.values() for curve in curves):
+    for curve in ibug68().skeleton:
         own = points[..., list(curve.points), :].astype(np.float64)
         before, after = np.roll(own, 1, axis=-2), np.roll(own, -1, axis=-2)
         if not curve.closed:

@@ -1,6 +1,7 @@
 """A face: an image, the points of a scheme on it, and where both came from."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +39,8 @@ class Face:
     """The format's official split: train, validation, test or challenging; empty where it has none."""
     files: tuple[Path, ...]
     """Every file that the reader needs for this face, the image first: what an import copies."""
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    """What else the files say of the face or its picture by name: columns, fields, attributes."""
 
 
 class BrokenFace(ValueError):  # noqa: N818 - a finding about a face, as often listed as raised

@@ -17,13 +17,14 @@ CONTROL_GROUPS = Path("/sys/fs/cgroup")
 """Where the kernel shows them."""
 
 
-def on_all_cores(work: Callable[[Item], Result], items: Sequence[Item], title: str) -> list[Result]:
+def on_all_cores(work: Callable[[Item], Result], items: Sequence[Item], title: str, unit: str = "face") -> list[Result]:
     """`work` applied to every item, in order, with a progress bar (none where there is no terminal).
 
-    Threads suffice for images: reading, hashing, decoding and warping happen outside of Python's lock.
+    Threads suffice for images and files: reading, copying, hashing, decoding and warping happen outside of Python's
+    lock. The first exception is raised, and what has not begun by then is never done.
     """
     with ThreadPoolExecutor(available_cores()) as pool:
-        return list(tqdm(pool.map(work, items), title, total=len(items), unit="face", disable=None))
+        return list(tqdm(pool.map(work, items), title, total=len(items), unit=unit, disable=None))
 
 
 def available_cores() -> int:

@@ -26,7 +26,7 @@ BOX_SIZES = ("box_side", "box_diagonal")
 """Face sizes that every scheme has: those of the tight box around the points."""
 
 _REQUIRED = ("name", "source", "points", "mirror", "regions", "skeleton", "normalizer")
-_OPTIONAL = ("outline", "touching", "face_sizes", "layout")
+_OPTIONAL = ("outline", "touching", "face_sizes", "layout", "derived")
 _NAME = re.compile(r"[a-z0-9_]+")
 
 
@@ -132,6 +132,24 @@ class Scheme:
         }  # fmt: skip
 
 
+def shared(one: Scheme, other: Scheme) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """The places (s,) in each of two schemes of the points that both name, in the order of the other one."""
+    places = {name: place for place, name in enumerate(one.points)}
+    pairs = [(places[name], place) for place, name in enumerate(other.points) if name in places]
+    found = np.array(pairs, dtype=np.int64).reshape(-1, 2)
+    return found[:, 0], found[:, 1]
+
+
+def in_scheme(points: npt.NDArray[np.floating], scheme: Scheme, other: Scheme) -> npt.NDArray[np.floating]:
+    """Points (..., K, 2) of a scheme as (..., M, 2) of another one: by their names, NaN where the first has no such."""
+    if scheme.points == other.points:
+        return points
+    own, theirs = shared(scheme, other)
+    found = np.full((*points.shape[:-2], len(other), 2), np.nan, dtype=points.dtype)
+    found[..., theirs, :] = points[..., own, :]
+    return found
+
+
 def names(folder: Path = FOLDER) -> list[str]:
     """The names of all schemes: built in, and the user's own in `folder`."""
     found = {path.stem for place in (BUILT_IN, folder) for path in place.glob("*.yaml")}
@@ -166,6 +184,15 @@ def layout(name: str, folder: Path = FOLDER) -> npt.NDArray[np.float64] | None:
     return None if found is None else np.array(found, dtype=np.float64)
 
 
+def derived(name: str, folder: Path = FOLDER) -> Mapping[str, tuple[tuple[str, ...], ...]]:
+    """Points of a scheme -> groups of points of other schemes, of which each has its place at the mean.
+
+    They are no part of the scheme: nothing that is trained or measured depends on them.
+    """
+    found = _content(_file(name, folder)).get("derived") or {}
+    return {point: _groups(groups) for point, groups in found.items()}
+
+
 def parse(content: object, where: str) -> Scheme:
     """The scheme of a mapping as it stands in a YAML file.
 
@@ -186,6 +213,7 @@ def parse(content: object, where: str) -> Scheme:
     mirror = _mirror(found["mirror"], known, f"{where}: mirror")
     face_sizes = _face_sizes(found.get("face_sizes") or {}, known, mirror, f"{where}: face_sizes")
     _check_layout(found.get("layout"), len(points), f"{where}: layout")
+    _check_derived(found.get("derived") or {}, known, f"{where}: derived")
     return Scheme(
         name=_name(found["name"], f"{where}: name"),
         points=points,
@@ -408,3 +436,22 @@ def _check_layout(value: object, n: int, where: str) -> None:
         numbers = isinstance(position, list) and all(type(x) in (int, float) and 0 <= x <= 1 for x in position)
         if not numbers or len(position) != 2:
             raise _refuse(f"{where}[{i}]", position, "[x, y], both from 0 to 1")
+
+
+def _groups(value: list[Any]) -> tuple[tuple[str, ...], ...]:
+    """Groups of names from a list of lists, or from one list of names."""
+    return tuple(map(tuple, value)) if value and isinstance(value[0], list) else (tuple(value),)
+
+
+def _check_derived(value: object, known: Mapping[str, int], where: str) -> None:
+    for point, groups in _mapping(value, where, "points with the names whose mean they are").items():
+        _index(known, point, where)
+        here, expected = f"{where}: {point}", "names of another scheme's points, or several lists of them"
+        if len({isinstance(group, list) for group in _list(groups, here, expected)}) > 1:
+            raise _refuse(here, groups, expected)
+        for group in _groups(groups):
+            if not group:
+                raise _refuse(here, groups, "at least one name in each list")
+            for name in group:
+                _name(name, here)
+            _check_once(group, here)

@@ -97,27 +97,50 @@ def split_path(source: Source, role: str) -> Path:
 
 
 def training(source: Source, faces: list[Face]) -> list[str]:
-    """Synthetic faces train, but for those that a split file excludes."""
+    """Synthetic faces train, but for those that a split file excludes.
+
+    Raises:
+        FacemixError: the split file lists faces for validation or test.
+    """
     path = split_path(source, "synthetic")
-    excluded = set(splits.read_split_file(path).excluded) if path.exists() else set()
-    return ["excluded" if face.id in excluded else "train" for face in faces]
+    if not path.exists():
+        return ["train"] * len(faces)
+    split_file = splits.read_split_file(path)
+    for key, names in split_file.items():
+        if names and key != "excluded":
+            raise FacemixError(f"{path}: {key}: found {len(names)} names, expected none: synthetic faces only train")
+    _say_unknown(source, faces, path, split_file)
+    return [said or "train" for said in splits.listed(faces, split_file)]
 
 
 def assign(source: Source, faces: list[Face]) -> list[str]:
-    """Splits a real source by its split file; says which validation faces are missing."""
+    """Splits a real source by its split file; says which of the listed names are missing."""
     path = split_path(source, "real")
-    split_file = splits.read_split_file(path) if path.exists() else None
-    if split_file and split_file.validation:
-        present = {face.id for face in faces}
-        missing = [id_ for id_ in split_file.validation if id_ not in present]
-        n = len(split_file.validation)
-        if len(missing) == n:
-            print(
-                f"{source.name}: none of the {n} validation faces that {path} lists are there; photographs are "
-                "split by a hash of their names"
-            )
-        elif missing:
-            of_folder = Counter(id_.rsplit("/", 1)[0] for id_ in missing)
-            listed = ", ".join(f"{count} of {folder}" for folder, count in sorted(of_folder.items()))
-            print(f"{source.name}: {len(missing)} of the {n} validation faces of {path} are missing: {listed}")
+    if not path.exists():
+        return splits.assign(faces, None)
+    split_file = splits.read_split_file(path)
+    _say_unknown(source, faces, path, split_file)
     return splits.assign(faces, split_file)
+
+
+_INSTEAD = {
+    "validation": "; what validates is decided without it",
+    "test": "; what tests is decided without it",
+    "excluded": "",
+}
+
+
+def _say_unknown(source: Source, faces: list[Face], path: Path, split_file: splits.SplitFile) -> None:
+    """Prints how many names of each list are not there, by folder, with an example and what names look like."""
+    for key, names in split_file.items():
+        missing = splits.unknown(faces, names)
+        if not missing:
+            continue
+        of_folder = Counter(name.rpartition("/")[0] for name in missing)
+        counted = ", ".join(f"{count} of {folder or 'no folder'}" for folder, count in sorted(of_folder.items()))
+        instead = _INSTEAD[key] if len(missing) == len(names) else ""
+        example = f"; the first is {missing[0]!r}, and a face here is called {faces[0].id!r}" if faces else ""
+        print(
+            f"{source.name}: {len(missing)} of the {len(names)} faces that {path} lists under {key} are missing: "
+            f"{counted}{example}{instead}"
+        )

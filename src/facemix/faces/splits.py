@@ -18,19 +18,28 @@ TEST_SHARE = 0.25
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SplitFile:
-    """A committed split (`data/splits/real/300w.yaml`)."""
+    """A committed split (`data/splits/real/300w.yaml`): names of faces by their ids, or of whole photographs."""
 
-    validation: tuple[str, ...]
-    """Ids of the faces that validate."""
-    excluded: tuple[str, ...]
-    """Ids of faces that do not train: their photograph also stands in validation or a test subset."""
+    validation: tuple[str, ...] = ()
+    """What validates."""
+    test: tuple[str, ...] = ()
+    """What tests."""
+    excluded: tuple[str, ...] = ()
+    """What is left out, such as training faces whose photograph also stands in validation or a test subset."""
+
+    def items(self) -> list[tuple[str, tuple[str, ...]]]:
+        """The lists by what they are called, which is also the split of what they name."""
+        return [(key, getattr(self, key)) for key in _KEYS]
+
+
+_KEYS = ("validation", "test", "excluded")
 
 
 def read_split_file(path: Path) -> SplitFile:
-    """Reads a split file: a YAML mapping of `validation` and `excluded` to lists of face ids.
+    """Reads a split file: a YAML mapping of `validation`, `test` and `excluded`, or some of them, to lists of names.
 
     Raises:
-        FacemixError: another structure, or an id under both.
+        FacemixError: another structure, or a name that stands there twice.
     """
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
@@ -39,24 +48,35 @@ def read_split_file(path: Path) -> SplitFile:
         content = YAML(typ="safe").load(path)
     except (YAMLError, UnicodeDecodeError) as error:
         raise FacemixError(f"{path}: not YAML ({' '.join(str(error).split())}); correct it") from None
-    keys = ("validation", "excluded")
-    if not isinstance(content, Mapping) or not all(
-        isinstance(content.get(key), list) and all(isinstance(id_, str) for id_ in content[key]) for key in keys
-    ):
-        raise FacemixError(f"{path}: expected the keys validation and excluded, each with a list of face ids")
-    both = set(content["validation"]) & set(content["excluded"])
-    if both:
-        raise FacemixError(
-            f"{path}: {sorted(both)[0]} is listed under both validation and excluded; list it under one of them"
-        )
-    return SplitFile(validation=tuple(content["validation"]), excluded=tuple(content["excluded"]))
+    expected = "expected the keys validation, test and excluded, or some of them, each with a list of names; correct it"
+    if not isinstance(content, Mapping) or not content:
+        raise FacemixError(f"{path}: found no keys, {expected}")
+    for key, names in content.items():
+        if key not in _KEYS:
+            raise FacemixError(f"{path}: found the key {key!r}, {expected}")
+        if not isinstance(names, list):
+            raise FacemixError(f"{path}: {key}: found {names!r}, {expected}")
+        if wrong := [name for name in names if not isinstance(name, str)]:
+            raise FacemixError(
+                f"{path}: {key}: found {wrong[0]!r}, expected the name of a face or a photograph; put a number in "
+                "quotation marks"
+            )
+    split_file = SplitFile(**{key: tuple(names) for key, names in content.items()})
+    stated: dict[str, str] = {}
+    for key, names in split_file.items():
+        for name in names:
+            if name in stated:
+                places = f"under both {stated[name]} and {key}" if stated[name] != key else f"twice under {key}"
+                raise FacemixError(f"{path}: {name} is listed {places}; list it once")
+            stated[name] = key
+    return split_file
 
 
 def exclude(path: Path, ids: Sequence[str]) -> None:
     """Adds faces to the `excluded` of a split file, which need not be there yet; all else in it stays, comments too.
 
     Raises:
-        FacemixError: the file has another structure, or lists one of the faces under validation; it is then untouched.
+        FacemixError: the file has another structure, or lists one of the faces under another key; it is then untouched.
         OSError: it cannot be written.
     """
     from ruamel.yaml import YAML
@@ -69,7 +89,7 @@ def exclude(path: Path, ids: Sequence[str]) -> None:
         content = yaml.load(path)
     else:
         content = {"excluded": [], "validation": []}
-    listed = content["excluded"]
+    listed = content.setdefault("excluded", [])
     for id_ in sorted(set(ids) - set(listed), reverse=True):
         listed.insert(0, id_)  # in front: what follows the list in the file hangs on its last item
     with whole_file(path) as beside, beside.open("w", encoding="utf-8") as file:
@@ -77,37 +97,47 @@ def exclude(path: Path, ids: Sequence[str]) -> None:
         read_split_file(beside)
 
 
+def listed(faces: Sequence[Face], split_file: SplitFile) -> list[str]:
+    """What a split file says of each face: validation, test, excluded, or "" where it does not name it.
+
+    A name that is no face's id stands for all faces of the photograph that is called so.
+    """
+    stated = {name: key for key, names in split_file.items() for name in names}
+    ids = {face.id for face in faces}
+    return [stated.get(face.id) or ("" if face.photo in ids else stated.get(face.photo, "")) for face in faces]
+
+
+def unknown(faces: Sequence[Face], names: Sequence[str]) -> list[str]:
+    """Those of a split file's names that neither a face nor a photograph has."""
+    known = {face.id for face in faces} | {face.photo for face in faces}
+    return [name for name in names if name not in known]
+
+
 def assign(faces: Sequence[Face], split_file: SplitFile | None) -> list[str]:
     """The split of each face of a real source: train, validation, test, challenging or excluded.
 
-    The format's official split decides what tests. What validates is what the split file lists; where the source holds
-    none of that, the official validation faces; where there are none, a fixed share of the photographs, chosen by hash,
-    and where no face tests officially, another share tests. What the split file excludes is excluded, and so is a
-    training face whose photograph stands in a test or validation set.
+    What the split file says of a face comes first. Where it lists no test face that is there, the format's official
+    split decides what tests, else a fixed share of the photographs, chosen by hash. Where it lists some, the official
+    test faces that it leaves out are excluded: nobody should train on them unawares. In the same way validate what the
+    split file lists, else the official validation faces, else another share of the photographs. At last, a training
+    face is excluded whose photograph stands in a test or validation set.
     """
-    listed = split_file is not None and not set(split_file.validation).isdisjoint(face.id for face in faces)
-    has_test = any(face.split in TESTS for face in faces)
+    said = listed(faces, split_file or SplitFile())
+    lists_test, lists_validation = "test" in said, "validation" in said
+    has_test = lists_test or any(face.split in TESTS for face in faces)
     has_validation = any(face.split == "validation" for face in faces)
+    listed_photos = {face.photo for face, split in zip(faces, said, strict=True) if split == "validation"}
 
     def first_choice(face: Face) -> str:
         if face.split in TESTS:
-            return face.split
-        if face.id in excluded:
-            return "excluded"
+            return "excluded" if lists_test else face.split
         place = fraction("split", face.photo)
-        if listed:
-            validates = face.id in validation
-        else:
-            validates = face.split == "validation" if has_validation else place < VALIDATION_SHARE
-        if validates:
+        if not lists_validation and (face.split == "validation" if has_validation else place < VALIDATION_SHARE):
             return "validation"
         tests = not has_test and VALIDATION_SHARE <= place < VALIDATION_SHARE + TEST_SHARE
         return "test" if tests and face.photo not in listed_photos else "train"
 
-    validation = set(split_file.validation) if split_file else set()
-    excluded = set(split_file.excluded) if split_file else set()
-    listed_photos = {face.photo for face in faces if face.id in validation}
-    splits = [first_choice(face) for face in faces]
+    splits = [split or first_choice(face) for face, split in zip(faces, said, strict=True)]
     held_out = {face.photo for face, split in zip(faces, splits, strict=True) if split in ("test", "challenging")}
     validating = {face.photo for face, split in zip(faces, splits, strict=True) if split == "validation"}
     return [

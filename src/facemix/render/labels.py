@@ -15,7 +15,7 @@ from importlib.resources import files
 
 import numpy as np
 
-from facemix.faces.contours import CURVES, across, tangents
+from facemix.faces.contours import across, curves, tangents
 from facemix.faces.schemes import ibug68
 from facemix.render.camera import Camera
 from facemix.render.eyes import pupil
@@ -153,8 +153,8 @@ def noise_table() -> Array:
 def tremor(points: Array, rng: np.random.Generator) -> Array:
     """What a person's marks (68, 2) deviate by, pixels: as much as two people disagree, over sqrt(2)."""
     deviation = np.zeros((68, 2))
-    for name, curves in CURVES.items():
-        for curve in curves:
+    for name, named in curves().items():
+        for curve in named:
             lags = np.abs(np.subtract.outer(range(len(curve.points)), range(len(curve.points))))
             lags = np.minimum(lags, len(curve.points) - lags) if curve.closed else lags
             for axis, correlation in enumerate(CORRELATION[name]):

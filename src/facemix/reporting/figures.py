@@ -158,8 +158,8 @@ def label_gap(
 
     Args:
         image: (S, S, 3) RGB.
-        points: (68, 2) of the real convention, pixels of the image.
-        shift: (68, 2) from the synthetic to the real convention as it is to be drawn, pixels.
+        points: (K, 2) of the real convention, pixels of the image.
+        shift: (K, 2) from the synthetic to the real convention as it is to be drawn, pixels; NaN: no arrow.
     """
     figure, axes = plt.subplots(figsize=(5.5, 5.5))
     figure.subplots_adjust(0, 0, 1, 1)

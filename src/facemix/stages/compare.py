@@ -10,6 +10,7 @@ from facemix import tracking
 from facemix.checks import human_floor
 from facemix.checks import pairs as leaks
 from facemix.config import REPORTS, Params
+from facemix.faces import packs
 from facemix.files import whole_file, write_table
 from facemix.reporting import figures, ranking
 from facemix.stages import prune
@@ -29,6 +30,8 @@ class _Found:
     verdict: comparison.Headline
     floor: float | None
     """The human floor, % NME."""
+    unranked: Sequence[str]
+    """In words: what no ranking holds, and why."""
     n_leaking: int | None
     """Test faces that training or validation shows, too; None before `leaks` has run."""
 
@@ -73,6 +76,7 @@ def _find(params: Params) -> _Found:
         missing=missing,
         ranked=ranked,
         verdict=verdict,
+        unranked=list(results.unranked(MODELS, params.seeds, packs.read(packs.FOLDER / "real").scheme).values()),
         floor=human_floor.read(trained[0].metrics["normalizer"]),
         n_leaking=None if pairs is None else len(leaks.leaking(pairs, "test")),
     )
@@ -86,6 +90,7 @@ def _summary(found: _Found) -> dict[str, Any]:
         "normalizer": found.normalizer,
         **found.test_faces,
         "best": found.ranked[0]["strategy"],
+        **({"unranked": list(found.unranked)} if found.unranked else {}),
         **({} if found.n_leaking is None else {"leaking_test_faces": found.n_leaking}),
         **({} if found.floor is None else {"human_floor": found.floor}),
         "verdict": dataclasses.asdict(found.verdict),
@@ -104,6 +109,8 @@ def _say(found: _Found) -> None:
             "train the rest"
         )
     print(ranking.table(found.ranked))
+    for sentence in found.unranked:
+        print(sentence)
     if found.floor is not None:
         print(f"human floor (two annotators of one photograph): {found.floor:.2f}")
     if found.n_leaking:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from facemix.errors import FacemixError
-from facemix.faces import schemes
+from facemix.faces import reduction, schemes
 from facemix.faces.schemes import Scheme
 from facemix.files import whole_file
 
@@ -38,6 +38,10 @@ def show(name: str | None, out: Path | None = None) -> None:
         raise FacemixError(f"--out {out}: expected a file that ends in .png")
     scheme, positions = schemes.load(name), schemes.layout(name)
     print(described(scheme))
+    made_from = [f"{other} ({made})" for other, made in reduction.sources(name)]
+    print(f"  made from    {', '.join(made_from) or 'no other scheme'}")
+    if unknown := reduction.unknown_names(name):
+        print(f"  no scheme has {', '.join(unknown)}, which stand in its derived points")
     if positions is None and out:
         raise FacemixError(f"{name}: states no positions, so it cannot be drawn; add x and y of each point as `layout`")
     if positions is not None:

@@ -11,7 +11,7 @@ from facemix.faces import packs
 from facemix.faces.face import STAND_IN, STAND_IN_SHOWN
 from facemix.faces.packs import Pack
 from facemix.files import file_lock, whole_folder
-from facemix.strategies import MODELS, Strategy
+from facemix.strategies import ADAPTER_FROM, MODELS, Strategy
 from facemix.training import loop, processes, tasks
 from facemix.training.checkpoint import adopt_checkpoint, checkpoint_path
 from facemix.training.tasks import Rows, Task
@@ -61,9 +61,22 @@ def train(strategy: Strategy, seed: int, params: Params, resume: Path | None = N
                 run.artifact(file)
         run.model(folder)
     checkpoint.unlink(missing_ok=True)
+    print(f"{folder}: {_said(metrics, task)}")
+
+
+def _said(metrics: Mapping[str, Any], task: Task) -> str:
+    """What became of a training, in a line."""
+    judged, scheme = metrics.get("judged_points"), task.real.scheme
+    if judged == 0:
+        return (
+            f"trained, but not judged: it finds the points of {task.scheme.name}, and {scheme.name} names none of "
+            f"them; {ADAPTER_FROM} translates"
+        )
     val, test = metrics["val"]["nme"], metrics["test"]["nme"]
+    points = f", {judged} of the {len(scheme)} points of {scheme.name}" if judged else ""
     faces = f"; faces: {STAND_IN_SHOWN}" if _is_stand_in(task) else ""
-    print(f"{folder}: NME {val:.2f} on validation, {test:.2f} on test (% of {params.evaluation.normalizer}{faces})")
+    size = f"% of {metrics['normalizer']}{faces}"
+    return f"NME {val:.2f} on validation, {test:.2f} on test ({size}){points}"
 
 
 def _datasets(task: Task) -> list[tracking.Dataset]:

@@ -17,6 +17,7 @@ from facemix.faces.images import check_inside
 from facemix.faces.schemes import Scheme
 from facemix.files import whole_file
 from facemix.training.adaptation import LabelAdapter, adapt
+from facemix.training.frame import Frame
 from facemix.training.model import LandmarkNet
 
 BATCH = 64
@@ -38,6 +39,16 @@ class Landmarker:
         """Of the points that it finds."""
         return schemes.parse(self.about["scheme"], "model.json")
 
+    @property
+    def network_scheme(self) -> Scheme:
+        """Of the points that its network finds, which the label adapter may translate to another scheme."""
+        return schemes.parse(self.about.get("network_scheme", self.about["scheme"]), "model.json")
+
+    @property
+    def frame(self) -> Frame:
+        """Where its network expects the face."""
+        return Frame(**self.about.get("frame", {}))
+
     @classmethod
     def load(cls, folder: Path | str, device: str = "cpu") -> "Landmarker":
         """Rebuilds a detector from `model.json` and `model.safetensors`.
@@ -50,15 +61,16 @@ class Landmarker:
             about = json.loads((folder / "model.json").read_text(encoding="utf-8"))
             architecture, hidden = about["network"], about["adapter"]
             scheme = schemes.parse(about["scheme"], str(folder / "model.json"))
+            own = schemes.parse(about.get("network_scheme", about["scheme"]), str(folder / "model.json"))
             network = LandmarkNet(
-                scheme,
+                own,
                 architecture["backbone"],
                 architecture["input_size"],
                 architecture["width"],
                 mirror=architecture["mirror"],
             )
             context = float(architecture["context"])
-            adapter = None if hidden is None else LabelAdapter(scheme, hidden["hidden"])
+            adapter = None if hidden is None else LabelAdapter(own, scheme, hidden["hidden"])
             state = load_file(folder / "model.safetensors")
             network.load_state_dict(_under("network.", state))
             if adapter is not None:
@@ -112,7 +124,7 @@ class Landmarker:
     ) -> npt.NDArray[np.float32]:
         """Landmarks (n, K, 2) of one face in each of n images; boxes (n, 4)."""
         size = int(self.about["network"]["input_size"])
-        transforms = geometry.crop_transform(boxes, size, self.context)
+        transforms = geometry.crop_transform(self.frame.of(boxes), size, self.context)
         points = np.zeros((len(boxes), self.network.n_points, 2), dtype=np.float32)
         device = next(self.network.parameters()).device
         self.network.eval()

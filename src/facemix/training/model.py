@@ -1,5 +1,6 @@
 """The fixed architecture: a timm backbone, a light top-down decoder and soft heatmaps with offsets."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -66,6 +67,24 @@ class LandmarkNet(nn.Module):
         y, x = torch.meshgrid(centres, centres, indexing="ij")
         self.register_buffer("mirror_order", torch.from_numpy(scheme.mirror.copy()), persistent=False)
         self.register_buffer("cells", torch.stack([x.ravel(), y.ravel()], dim=-1), persistent=False)
+
+    def take_over(self, base: "LandmarkNet", own: Sequence[int], theirs: Sequence[int]) -> None:
+        """Takes over the weights of a network of the same architecture.
+
+        Args:
+            base: the other network.
+            own: the points (s,) of this network whose heads are taken over; other points keep theirs.
+            theirs: the points (s,) of the base that they are.
+        """
+        state, heads = base.state_dict(), self.state_dict()
+        for name in ("heatmaps", "offsets"):
+            for part in ("weight", "bias"):
+                key = f"{name}.{part}"
+                # Rows of a head: one, or one for x and one for y, of each point.
+                kept = heads[key].unflatten(0, (self.n_points, -1)).clone()
+                kept[list(own)] = state[key].unflatten(0, (base.n_points, -1))[list(theirs)]
+                state[key] = kept.flatten(0, 1)
+        self.load_state_dict(state)
 
     def forward(self, images: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         """Landmarks (n, K, 2) in pixels of the input, for images (n, 3, S, S) of RGB in [0, 1].

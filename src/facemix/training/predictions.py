@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from facemix.errors import FacemixError
-from facemix.faces import geometry, packs
+from facemix.faces import geometry, packs, schemes
 from facemix.faces.packs import Pack
 from facemix.files import whole_file
 from facemix.training.landmarker import Landmarker
@@ -32,16 +32,18 @@ class Predictions:
 
 
 def of_judging_faces(landmarker: Landmarker, pack: Pack) -> Predictions:
-    """Predictions on all validation and test faces of the real pack, in tight and in disturbed boxes."""
+    """Predictions on all validation and test faces of the real pack, in tight and in disturbed boxes.
+
+    Of a detector of another scheme, the points that the real scheme names too; the others are NaN.
+    """
     rows = np.flatnonzero(np.isin(pack.splits, JUDGING))
     back = geometry.invert(pack.transforms[rows])
-    return Predictions(
-        ids=pack.ids[rows],
-        points={
-            level: geometry.apply(back, predict_pack(landmarker, pack, rows, level)).astype(np.float32)
-            for level in (0.0, *BOX_JITTER)
-        },
-    )
+
+    def predicted(level: float) -> npt.NDArray[np.float32]:
+        points = geometry.apply(back, predict_pack(landmarker, pack, rows, level)).astype(np.float32)
+        return schemes.in_scheme(points, landmarker.scheme, pack.scheme)
+
+    return Predictions(ids=pack.ids[rows], points={level: predicted(level) for level in (0.0, *BOX_JITTER)})
 
 
 def write(folder: Path, predictions: Predictions) -> None:
@@ -110,7 +112,11 @@ def _seed(id_: str) -> int:
     return int.from_bytes(hashlib.sha256(f"box jitter {id_}".encode()).digest()[:8])
 
 
-def validation_error(predicted: npt.NDArray[np.floating], truth: npt.NDArray[np.floating]) -> float:
+def validation_error(
+    predicted: npt.NDArray[np.floating],
+    truth: npt.NDArray[np.floating],
+    points: npt.NDArray[np.int64] | slice = slice(None),
+) -> float:
     """What steps and epochs are chosen by: the mean distance in % of the longer side of a face's tight box.
 
     It is no normaliser that a user chooses, so that another one makes no training stale.
@@ -118,6 +124,11 @@ def validation_error(predicted: npt.NDArray[np.floating], truth: npt.NDArray[np.
     Args:
         predicted: (n, K, 2) pixels of any similar copy of each image, such as its crop.
         truth: (n, K, 2) the same pixels; points that are NaN do not count.
+        points: those that are looked at, by default all; a face that has none of them does not count.
     """
-    distance = np.nanmean(np.linalg.norm(predicted.astype(np.float64) - truth, axis=-1), axis=-1)
-    return float(np.mean(100 * distance / geometry.square_side(geometry.landmark_box(truth))))
+    side = geometry.square_side(geometry.landmark_box(truth))
+    predicted, truth = predicted[:, points], truth[:, points]
+    labelled = ~np.isnan(truth).any(axis=-1)
+    there = labelled.any(axis=-1)
+    distance = np.where(labelled, np.linalg.norm(predicted.astype(np.float64) - truth, axis=-1), 0)[there]
+    return float(np.mean(100 * distance.sum(axis=-1) / labelled[there].sum(axis=-1) / side[there]))

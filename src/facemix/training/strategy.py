@@ -48,6 +48,10 @@ class Strategy:
         """Whether it learns from real training faces: by its batches, or by what its label adapter is fitted on."""
         return self.adapts_predictions or self.alpha(params) < 1
 
+    def keeps_labels(self, params: Params) -> bool:
+        """Whether its network trains on synthetic faces with their labels as rendered."""
+        return self.trains and not self.adapts_labels and self.alpha(params) > 0
+
     def needs_adapter(self, params: Params) -> bool:
         """Whether it trains on labels that an adapter, fitted before, has adapted."""
         return self.trains and self.adapts_labels and self.alpha(params) > 0

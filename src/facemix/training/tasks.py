@@ -3,6 +3,7 @@
 Knows neither DVC nor MLflow.
 """
 
+import dataclasses
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,22 +19,26 @@ import torch
 
 from facemix.config import Params, plain
 from facemix.errors import FacemixError
-from facemix.faces import packs
+from facemix.faces import geometry, packs, schemes
 from facemix.faces.drawing import contact_sheet
 from facemix.faces.order import nested_order
 from facemix.faces.packs import Pack
+from facemix.faces.schemes import Scheme
 from facemix.files import write_table
-from facemix.training import adaptation, augment, loop, predictions, preflight, processes
+from facemix.training import adaptation, augment, frame, judging, loop, predictions, preflight, processes
 from facemix.training.adaptation import LabelAdapter
 from facemix.training.batches import MixedBatches, TrainingSet
 from facemix.training.landmarker import Landmarker
 from facemix.training.model import LandmarkNet
-from facemix.training.predictions import predict_pack, validation_error
+from facemix.training.predictions import predict_pack
 from facemix.training.strategy import ADAPTER_FROM, MODELS, Strategy
 from facemix.workspace import installed_packages
 
 CODE = ("training", "faces/geometry.py", "faces/order.py", "faces/packs.py", "faces/schemes.py")
 """What of the package decides weights and predictions: what the training stages of dvc.yaml depend on."""
+
+FRAMINGS = 2
+"""How often a network of another scheme is shown the real training faces to learn where it expects them."""
 
 Rows = npt.NDArray[np.int64]
 Table = Sequence[Mapping[str, object]]
@@ -53,6 +58,9 @@ class Task:
     real_rows: Rows | None
     """The real training faces, where the strategy uses any."""
     synthetic_rows: Rows | None
+    """The synthetic training faces, likewise."""
+    held_out: Rows | None
+    """Synthetic faces that do not train, and choose the best step: where real faces cannot."""
     base: Landmarker | None
     """The trained detector that this one starts from, or whose network it shares."""
     adapter: LabelAdapter | None
@@ -64,6 +72,11 @@ class Task:
 
     def split(self, *names: str) -> Rows:
         return np.flatnonzero(np.isin(self.real.splits, names))
+
+    @property
+    def scheme(self) -> Scheme:
+        """Of the points that the strategy's network learns: the real ones but where only raw synthetic labels train."""
+        return self.synthetic.scheme if self.synthetic and self.strategy.keeps_labels(self.params) else self.real.scheme
 
     def identity(self) -> dict[str, Any]:
         """All that the trained weights depend on. Two tasks of equal identity are the same training."""
@@ -106,13 +119,24 @@ def code(package: Path) -> str:
 
 
 def gather(strategy: Strategy, seed: int, params: Params) -> Task:
-    """Opens what a strategy needs; a set of faces that it does not train on is not even opened."""
+    """Opens what a strategy needs; a set of faces that it does not train on is not even opened.
+
+    Raises:
+        FacemixError: what it needs is not there or does not fit, or the strategy has no meaning for these faces.
+    """
     if strategy.trains:
         preflight.check(params)
     alpha = strategy.alpha(params)
     real = packs.read(packs.FOLDER / "real")
     synthetic = packs.read(packs.FOLDER / "synthetic") if strategy.trains and alpha > 0 else None
     inputs = {"real": real.digest} | ({"synthetic": synthetic.digest} if synthetic else {})
+    across = synthetic is not None and synthetic.scheme.points != real.scheme.points
+    if synthetic and across and alpha < 1 and strategy.keeps_labels(params):
+        raise FacemixError(
+            f"{strategy.name}: trains on real and synthetic faces at once, but the synthetic ones have the points of "
+            f"{synthetic.scheme.name} and the real ones those of {real.scheme.name}; expected one scheme, or a "
+            "strategy that adapts the labels of synthetic faces"
+        )
     base, adapter = None, None
     behind: dict[str, int] = {}
     if needed := strategy.starts_from or strategy.shares_network_of:
@@ -125,6 +149,21 @@ def gather(strategy: Strategy, seed: int, params: Params) -> Task:
         adapter = adapting.adapter
         assert adapter is not None
         behind |= adapting.about["training"]["faces_seen"]
+        if synthetic and adapter.source.points != synthetic.scheme.points:
+            raise FacemixError(
+                f"{MODELS / ADAPTER_FROM / f'seed-{seed}'}: adapts points of {adapter.source.name}, but the synthetic "
+                f"faces have those of {synthetic.scheme.name}; run `dvc repro`"
+            )
+    synthetic_rows = choose(synthetic, params.n_synthetic, seed, "n_synthetic") if synthetic else None
+    held_out = None
+    if (
+        synthetic
+        and across
+        and strategy.keeps_labels(params)
+        and not len(schemes.shared(synthetic.scheme, real.scheme)[0])
+    ):
+        assert synthetic_rows is not None
+        synthetic_rows, held_out = judging.hold_out(synthetic, synthetic_rows, seed)
     return Task(
         strategy=strategy,
         seed=seed,
@@ -133,7 +172,8 @@ def gather(strategy: Strategy, seed: int, params: Params) -> Task:
         real=real,
         synthetic=synthetic,
         real_rows=choose(real, params.n_real, seed, "n_real") if strategy.uses_real(params) else None,
-        synthetic_rows=choose(synthetic, params.n_synthetic, seed, "n_synthetic") if synthetic else None,
+        synthetic_rows=synthetic_rows,
+        held_out=held_out,
         base=base,
         adapter=adapter,
         behind=behind,
@@ -198,16 +238,16 @@ def train_network(task: Task, checkpoint: Path, report: Callable[[loop.Row], Non
         batch_size=settings.batch_size,
         seed=task.seed,
     )
-    validation = task.split("validation")
-
-    def validate(candidate: LandmarkNet) -> float:
-        predicted = predict_pack(Landmarker(candidate, model.context, making), task.real, validation)
-        return validation_error(predicted, task.real.landmarks[validation])
-
     making = about(task)
+    if task.held_out is None:
+        making |= framed(frame_by_names(task))
+        error = judging.error_on(task.real, task.split("validation"))
+    else:
+        assert task.synthetic is not None
+        error = judging.error_on(task.synthetic, task.held_out)
     recipe = loop.Recipe(
         batches=batches,
-        mirror_order=task.real.scheme.mirror,
+        mirror_order=task.scheme.mirror,
         context=model.context,
         input_size=model.input_size,
         settings=settings,
@@ -219,7 +259,7 @@ def train_network(task: Task, checkpoint: Path, report: Callable[[loop.Row], Non
         result = loop.train(
             network,
             recipe,
-            validate=validate,
+            validate=lambda candidate: error(Landmarker(candidate, model.context, making)),
             checkpoint=checkpoint,
             identity=task.identity(),
             report=report,
@@ -239,20 +279,35 @@ def train_network(task: Task, checkpoint: Path, report: Callable[[loop.Row], Non
 
 
 def new_network(task: Task) -> LandmarkNet:
-    """The network at its starting weights: those of the base, or random ones (or ImageNet's) by the seed."""
+    """The network at its starting weights: those of the base, or random ones (or ImageNet's) by the seed.
+
+    From a base of another scheme, points that both schemes name take over their heads; those of the others are random.
+    """
     model = task.params.model
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(task.seed)
-        network = LandmarkNet(
-            task.real.scheme, model.backbone, model.input_size, model.width, model.weights, model.mirror
-        )
+        network = LandmarkNet(task.scheme, model.backbone, model.input_size, model.width, model.weights, model.mirror)
     if task.base:
         found, expected = task.base.about["network"], architecture(task.params)
         if found != expected:
             folder = MODELS / str(task.strategy.starts_from) / f"seed-{task.seed}"
             raise FacemixError(f"{folder}: found the network {found}, params.yaml says {expected}; run `dvc repro`")
-        network.load_state_dict(task.base.network.state_dict())
+        own, theirs = schemes.shared(task.scheme, task.base.network_scheme)
+        network.take_over(task.base.network, own.tolist(), theirs.tolist())
     return network
+
+
+def frame_by_names(task: Task) -> frame.Frame:
+    """Where a network that learns the synthetic faces' own scheme is to expect a real face."""
+    if task.synthetic is None or task.scheme.points == task.real.scheme.points:
+        return frame.Frame()
+    real = task.real.landmarks[task.split("validation")]
+    return frame.by_names(real, task.real.scheme, task.synthetic.landmarks[task.synthetic_rows], task.synthetic.scheme)
+
+
+def framed(found: frame.Frame) -> dict[str, Any]:
+    """What model.json says of a frame: nothing where it is the box as it is given."""
+    return {} if found == frame.Frame() else {"frame": dataclasses.asdict(found)}
 
 
 def _training_set(pack: Pack, rows: Rows | None, adapter: LabelAdapter | None) -> TrainingSet:
@@ -271,16 +326,21 @@ def fit_adapter(task: Task, trained: Outcome | None = None) -> Outcome:
     base = trained.landmarker if trained else task.base
     assert base is not None and task.real_rows is not None
     real, validation = task.real, task.split("validation")
+    across = {}
+    if base.network_scheme.points != real.scheme.points:
+        base = reframed(base, real, task.real_rows)
+        across = {"network_scheme": base.network_scheme.as_dict()} | framed(base.frame)
     pairs = predict_pack(base, real, task.real_rows)
     unadapted = predict_pack(base, real, validation)
 
     def validate(adapter: LabelAdapter) -> float:
-        return validation_error(adaptation.adapt(adapter, unadapted), real.landmarks[validation])
+        return predictions.validation_error(adaptation.adapt(adapter, unadapted), real.landmarks[validation])
 
     fitted = adaptation.fit(
         pairs,
         real.landmarks[task.real_rows],
-        scheme=real.scheme,
+        source=base.network_scheme,
+        target=real.scheme,
         settings=task.params.adaptation,
         seed=task.seed,
         validate=validate,
@@ -292,15 +352,33 @@ def fit_adapter(task: Task, trained: Outcome | None = None) -> Outcome:
         "best_epoch": fitted.best_epoch,
         "val_error_before": fitted.history[0]["val_error"],
         "val_error_after": fitted.history[fitted.best_epoch]["val_error"],
-        "mean_shift": float(np.linalg.norm(gap, axis=-1).mean()),
     }
+    shifts = np.linalg.norm(gap, axis=-1)
+    if not np.isnan(shifts).all():
+        adapter["mean_shift"] = float(np.nanmean(shifts))
     kept = {key: base.about[key] for key in ("network", "training")}
+    made = about(task) | kept | {"scheme": real.scheme.as_dict(), "adapter": adapter} | across
     return Outcome(
-        landmarker=Landmarker(base.network, base.context, about(task) | kept | {"adapter": adapter}, fitted.adapter),
+        landmarker=Landmarker(base.network, base.context, made, fitted.adapter),
         history=trained.history if trained else fitted.history,
-        label_gap=[{"point": i, "dx": x, "dy": y} for i, (x, y) in enumerate(gap.tolist())],
+        label_gap=[
+            {"point": i, "dx": "" if np.isnan(x) else x, "dy": "" if np.isnan(y) else y}
+            for i, (x, y) in enumerate(gap.tolist())
+        ],
         picture=trained.picture if trained else None,
     )
+
+
+def reframed(landmarker: Landmarker, real: Pack, rows: Rows) -> Landmarker:
+    """A detector of another scheme, told where in the boxes of real training faces it expects the face.
+
+    Each time it is shown them where it expected them so far, and the boxes of the points that it finds say better.
+    """
+    given = geometry.landmark_box(real.landmarks[rows])
+    for _ in range(FRAMINGS):
+        found = frame.between(given, geometry.landmark_box(predict_pack(landmarker, real, rows)))
+        landmarker = Landmarker(landmarker.network, landmarker.context, landmarker.about | framed(found))
+    return landmarker
 
 
 def picture_of_batch(recipe: loop.Recipe) -> npt.NDArray[np.uint8]:
@@ -338,6 +416,6 @@ def about(task: Task) -> dict[str, Any]:
         "seed": task.seed,
         "network": architecture(task.params),
         "adapter": None,
-        "scheme": task.real.scheme.as_dict(),
+        "scheme": task.scheme.as_dict(),
         "made_of": task.identity(),
     }

@@ -32,7 +32,11 @@ class Detector:
     errors: dict[float, Errors]
     """Level of box jitter -> errors of all faces that judge; 0: in tight boxes."""
     figures: dict[str, Any]
-    """See `measure.figures`; with what model.json says under `training` and `adapter`."""
+    """See `measure.figures`; with what model.json says under `training` and `adapter`.
+
+    A detector of another scheme than the real faces' is judged by the points that both schemes name: `judged_points`
+    says how many they are. Where there is none, no set of faces has figures.
+    """
     history: list[dict[str, float]]
     """Rows of history.csv."""
 
@@ -50,7 +54,8 @@ class Detector:
 def read(models: Path, seeds: Sequence[int], normalizer: str) -> list[Trained]:
     """Every trained strategy at the seeds that all of them have, in the order of the table.
 
-    The control may have fewer.
+    The control may have fewer. Left out are detectors of another scheme than the real faces' (see `unranked`): an NME
+    over other points is no comparison.
 
     Args:
         models: the folder `models`.
@@ -71,12 +76,44 @@ def read(models: Path, seeds: Sequence[int], normalizer: str) -> list[Trained]:
             f"{named(lacking)}; run `dvc repro`"
         )
     pack = packs.read(packs.FOLDER / "real")
-    return [
+    left_out = unranked(models, common, pack.scheme)
+    trained = [
         _record(load(models / name / f"seed-{seed}", pack, normalizer), name, seed)
         for name in names
+        if name not in left_out
         for seed in common
         if name != CONTROL or (models / name / f"seed-{seed}").is_dir()
     ]
+    if not trained:
+        raise FacemixError("; ".join([f"{models}: nothing to rank", *left_out.values()]) + "; run `dvc repro`")
+    return trained
+
+
+def unranked(models: Path, seeds: Sequence[int], real: Scheme) -> dict[str, str]:
+    """What no ranking holds, and why, in words: strategies whose detectors find points of another scheme.
+
+    Args:
+        models: the folder `models`.
+        seeds: that were trained.
+        real: the scheme of the real faces.
+    """
+    found = {}
+    for name in _trained(models, seeds):
+        files = [models / name / f"seed-{seed}" / "model.json" for seed in seeds]
+        scheme = _scheme(next(file for file in files if file.parent.is_dir()))
+        if scheme is not None and scheme.points != real.points:
+            named = len(schemes.shared(scheme, real)[0])
+            judged = f"{named} of the {len(real)} points of {real.name}" if named else f"no point of {real.name}"
+            found[name] = f"{name} is not ranked: it finds the points of {scheme.name}, and so {judged}"
+    return found
+
+
+def _scheme(file: Path) -> Scheme | None:
+    """The scheme of a model.json; None where the file is not usable, which `load` says better."""
+    try:
+        return schemes.parse(json.loads(file.read_text(encoding="utf-8"))["scheme"], str(file))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def missing(models: Path, seeds: Sequence[int]) -> list[tuple[str, int]]:
@@ -115,6 +152,7 @@ def load(folder: Path, pack: Pack, normalizer: str) -> Detector:
         training = {**about["training"], "faces_seen": {k: int(v) for k, v in about["training"]["faces_seen"].items()}}
         about = about | {"training": training}
         _ = about["made_of"]["packages"], about["made_of"]["code"]
+        _, named = schemes.shared(schemes.parse(about["scheme"], str(folder / "model.json")), pack.scheme)
     except FileNotFoundError as error:
         missing = Path(error.filename).name
         raise FacemixError(
@@ -126,16 +164,20 @@ def load(folder: Path, pack: Pack, normalizer: str) -> Detector:
         errors = measure.measure(predicted, pack, normalizer)
     except FacemixError as error:
         raise FacemixError(f"{folder}: {error}") from None
-    finite = np.isfinite(predicted.points[0.0]).all(axis=(1, 2))
+    finite = np.isfinite(predicted.points[0.0][:, named]).all(axis=(1, 2))
     bad = predicted.ids[~finite].tolist()
     if bad:
         raise FacemixError(
             f"{folder / predictions.FILE}: the points of {bad[0]} are not finite, expected finite ones for every face; "
             "delete the folder and run `dvc repro`"
         )
-    if not np.any(errors[0.0].splits == "test"):
+    partly = len(named) < len(pack.scheme)
+    if partly:
+        errors = {level: one.judged() for level, one in errors.items()}
+    if len(named) and not np.any(errors[0.0].splits == "test"):
         raise FacemixError(f"{folder / predictions.FILE}: no test face; delete the folder and run `dvc repro`")
     figures = measure.figures(errors, pack, normalizer)
+    figures |= {"judged_points": len(named)} if partly else {}
     figures |= {key: about[key] for key in ("training", "adapter") if about[key]}
     return Detector(about=about, errors=errors, figures=figures, history=history)
 

@@ -12,6 +12,7 @@ from faces.formats.toy_sets import circle, divided, json_file, only, only_broken
 NAMES = ["left", "right", "nose", "mouth", "chin"]
 TOY = toy_sets.scheme(NAMES)
 POINTS = circle(5)
+OTHER = POINTS[::-1]
 V = (2, 2, 1, 2, 2)
 
 
@@ -128,7 +129,7 @@ def test_without_categories_the_order_is_that_of_the_scheme(tmp_path):
     [
         (["left", "right", "nise", "mouth", "chin"], "called 'nise' .did you mean 'nose'"),
         (["left", "left", "nose", "mouth", "chin"], "'left' stands there twice"),
-        (["left", "right", "nose", "mouth"], "4 points, expected 5 of the scheme toy .chin missing"),
+        (["left", "right", "nose", "mouth"], "4 points, expected 5 of the scheme toy .'chin' missing"),
     ],
 )
 def test_names_that_are_not_the_schemes_are_refused(tmp_path, names, reason):
@@ -157,6 +158,11 @@ def test_every_broken_annotation_is_reported_with_its_id_and_the_rest_is_read(tm
         annotation(6, keypoints=["x"] * 15),
         annotation(7, keypoints=triples(v=(0,) * 5), bbox=[3, 3, 0, 0]),
         annotation(8, 2),
+        annotation(9, bbox=[3, 3, -2, 5]),
+        annotation(10, bbox=[40, 3, 5, 5]),
+        annotation(11, category_id=[1], keypoints=triples(OTHER)),
+        annotation(12),
+        annotation(13, category_id=7, keypoints=triples(OTHER)),
         "nothing",
         images=["a.png", "gone.png"],
     )
@@ -171,9 +177,14 @@ def test_every_broken_annotation_is_reported_with_its_id_and_the_rest_is_read(tm
         "annotation 4: keypoints: 4 points, expected 5 of the scheme toy",
         "annotation 5: keypoints: point 2 has v = 3",
         "annotation 6: keypoints: expected a list of numbers",
-        "annotation 7: no labelled point and a bbox of no size",
+        "annotation 7: no labelled point, and bbox: found [3, 3, 0, 0], which has no size",
         "annotation 8: no image 'gone.png'",
-        "annotations[9]: expected an object",
+        "annotation 9: bbox: found [3, 3, -2, 5], which has no size",
+        "annotation 10: bbox: found [40, 3, 5, 5], which lies outside the picture of 32 x 32",
+        "annotation 11: category_id [1] is not among the categories (1)",
+        "annotation 13: category_id 7 is not among the categories (1)",
+        "annotations[14]: expected an object",
+        "annotation 12: the same points as annotation 1; remove one",
     ]
     assert [error.reason[: len(start)] for error, start in zip(broken, expected, strict=True)] == expected
 
@@ -389,3 +400,34 @@ def test_real_samples_with_names_fit_the_scheme(shared_data, folder, scheme, cou
     faces, broken = divided(coco.read(shared_data / "formats" / folder, schemes.load(scheme)))
     assert [str(error) for error in broken] == []
     assert len(faces) == count
+
+
+def test_fields_of_images_and_annotations_say_what_faces_share(tmp_path):
+    made = content(annotation(1, 1, person="anna", score=0.5), annotation(2, 2), images=("a.png", "b.png"))
+    for image in made["images"]:
+        toy_sets.image(tmp_path / image["file_name"])
+        image |= {"video_id": 7, "license": 1, "camera": "left"}
+    json_file(tmp_path / "faces.json", made)
+    a, b = divided(read(tmp_path))[0]
+    assert a.attributes == {"person": "anna", "video_id": "7", "camera": "left"}
+    assert (a.photo, b.photo) == ("anna", "7")
+
+
+@pytest.mark.parametrize("box", [[0, 0, 0, 0], [], None, "x", [-5, -5, 6, 6], [31.5, 0, 99, 99]])
+def test_no_box_and_one_that_reaches_into_the_picture_will_do(tmp_path, box):
+    write(tmp_path, annotation(bbox=box))
+    assert only(read(tmp_path)).id == "a"
+
+
+def test_a_file_without_any_points_is_refused(tmp_path):
+    write(tmp_path)
+    with pytest.raises(FacemixError, match="faces.json: no annotation has keypoints"):
+        list(coco.read(tmp_path, None))
+
+
+def test_an_annotation_without_a_category_is_of_the_only_one(tmp_path):
+    order = [3, 1, 4, 0, 2]
+    stated = annotation(keypoints=triples(POINTS[order], [V[i] for i in order]))
+    del stated["category_id"]
+    write(tmp_path, stated, names=[NAMES[i] for i in order])
+    np.testing.assert_allclose(only(read(tmp_path)).landmarks, POINTS, rtol=1e-6)

@@ -207,8 +207,30 @@ def test_other_tables_are_left_alone(root):
     assert list(csv_points.read(root, FIVE)) == []
 
 
+@pytest.mark.parametrize("text", [wide(([], flat(FACE)), head=()), "face,point,x,y\n1,2,3,4\n"])
+def test_a_table_of_points_without_images_is_refused(root, text):
+    write(root / "faces.csv", text)
+    with pytest.raises(FacemixError, match="faces.csv: no column of images among .*; expected 'image'"):
+        list(csv_points.read(root, FIVE))
+
+
 def test_the_scheme_is_told_from_the_columns(root, known_five):
     write(root / "faces.csv", wide((["a.png"], flat(FACE))))
     assert csv_points.detect(root) == ["toy_five"]
     write(root / "faces.csv", wide((["a.png"], flat(FACE)), names="12345"))
     assert csv_points.detect(root) == ["toy_five"]
+
+
+@pytest.mark.parametrize("column", ["group", "person", "sequence", "video_id", "photo"])
+def test_a_usual_column_says_what_faces_share_and_all_others_are_kept(root, column):
+    head = ("image", column, "Camera No")
+    write(root / "f.csv", wide((["a.png", "anna", "7"], flat(FACE)), (["b.png", "", ""], flat(OTHER)), head=head))
+    faces = read(csv_points.read, root)
+    assert (faces["a"].photo, faces["b"].photo) == ("anna", "b")
+    assert faces["a"].attributes == {"image": "a.png", column: "anna", "camera_no": "7"}
+
+
+def test_a_long_table_keeps_its_other_columns(root):
+    rows = [("a.png", name, x, y, "anna") for name, (x, y) in zip(NAMES, FACE, strict=True)]
+    write(root / "f.csv", long(*rows, head="image,point,x,y,who"))
+    assert read(csv_points.read, root)["a"].attributes == {"image": "a.png", "who": "anna"}

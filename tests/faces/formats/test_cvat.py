@@ -165,7 +165,7 @@ def test_the_scheme_is_told_from_the_labels(root, known_five):
     assert cvat.detect(root) == ["toy_five"]
     export(root, image(skeleton("1234", FACE[:4])))
     assert cvat.detect(root) == []
-    with pytest.raises(FacemixError, match="not certain: none that is known fits; say it with --scheme"):
+    with pytest.raises(FacemixError, match="found 4 points called '1', '2', '3', '4', none that is known fits; say"):
         list(cvat.read(root, None))
 
 
@@ -185,3 +185,10 @@ def test_a_copy_of_the_files_gives_the_same_faces(root, tmp_path_factory):
         target.parent.mkdir(exist_ok=True)
         target.write_bytes(path.read_bytes())
     np.testing.assert_array_equal(read(cvat.read, copy)["images/a"].landmarks, FACE.astype(np.float32))
+
+
+def test_attributes_of_an_image_and_a_skeleton_are_kept(root):
+    stated = '<attribute name="{}">{}</attribute>'.format
+    face = skeleton(NAMES, FACE).replace("</skeleton>", stated("person", " anna ") + "</skeleton>")
+    export(root, image(face + stated("day", 2) + stated("empty", "")))
+    assert read(cvat.read, root)["images/a"].attributes == {"day": "2", "person": "anna"}

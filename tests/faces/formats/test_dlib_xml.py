@@ -1,5 +1,7 @@
 """dlib and imglab: boxes with parts, whose names sort as numbers."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -43,9 +45,9 @@ def test_more_than_ten_parts_do_not_sort_as_strings(tmp_path):
     parts = "".join(f"<part name='{i}' x='{x}' y='{y}'/>" for i, (x, y) in enumerate(places))
     dataset(tmp_path / "faces.xml", a=f"<box>{parts}</box>")
     objects = dlib_xml._pictures(tmp_path)[0].objects
-    from facemix.faces.formats import point_names
+    from facemix.faces.formats import fitting
 
-    assert list(point_names.indices(objects[0].names, scheme, "").values()) == list(range(68))
+    assert list(fitting.indices(objects[0].names, scheme, "").values()) == list(range(68))
 
 
 def test_names_of_the_scheme_are_read_too(root):
@@ -114,7 +116,19 @@ def test_mirrored_copies_are_left_out(root):
 
 def test_an_image_without_a_name_is_broken(root):
     write(root / "faces.xml", f"<dataset><images><image>{box('01234', FACE)}</image></images></dataset>")
-    assert "no image '' below" in broken(dlib_xml.read, root)[0]
+    assert "an image without a name: no image is named" in broken(dlib_xml.read, root)[0]
+
+
+@pytest.mark.parametrize("sides", [(3, 3, 0, 9), (3, 3, 9, -1), (0, 0, 0, 9)])
+def test_a_box_without_a_size_is_broken(root, sides):
+    def boxed(*sides):
+        stated = "left='{}' top='{}' width='{}' height='{}'".format(*sides)
+        return re.sub("<box[^>]*>", f"<box {stated}>", box("01234", FACE))
+
+    dataset(root / "faces.xml", a=boxed(*sides))
+    assert f"box 1: a box of width {sides[2]} and height {sides[3]}" in broken(dlib_xml.read, root)[0]
+    dataset(root / "faces.xml", a=boxed(0, 0, 0, 0))  # none
+    assert_points(read(dlib_xml.read, root)["a"], FACE)
 
 
 def test_missing_pictures_are_all_named(root):

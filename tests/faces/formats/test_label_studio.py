@@ -201,3 +201,16 @@ def test_other_json_files_are_left_alone(root):
 def test_the_scheme_is_told_from_the_labels(root, known_five):
     export(root, task(regions(FACE)))
     assert label_studio.detect(root) == ["toy_five"]
+
+
+def test_data_of_a_task_are_kept(root):
+    made = task(regions(FACE))
+    made["data"] |= {"person": 3, "scores": [1], "checked": True}
+    export(root, made)
+    assert read(label_studio.read, root)["a"].attributes == {"image": "/data/upload/1/0a1b2c3d-a.png", "person": "3"}
+
+
+def test_where_all_faces_are_faulty_their_scheme_is_known_and_all_are_named(root, known_five):
+    export(root, task(regions(FACE, original_width=0)), task(regions(OTHER, original_width=None)))
+    reasons = broken(lambda path, _: label_studio.read(path, None), root)
+    assert len(reasons) == 2 and all("no original_width" in reason for reason in reasons)

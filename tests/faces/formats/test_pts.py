@@ -144,3 +144,18 @@ def test_signs_and_states_are_the_same_statement(points):
 def test_one_negative_coordinate_is_a_visible_point_beyond_the_border():
     found, states = pts.unsigned(np.array([[-3.0, 12.0]]))
     assert (found.tolist(), states.tolist()) == ([[-3.0, 12.0]], [2])
+
+
+def test_where_all_are_broken_each_is_named_though_no_scheme_is_known(tmp_path):
+    for name in "ab":
+        toy_sets.image(tmp_path / f"{name}.png")
+        toy_sets.text(tmp_path / f"{name}.pts", "nothing")
+    faces, broken = toy_sets.divided(pts.read(tmp_path, None))
+    assert (faces, [error.path.name for error in broken]) == ([], ["a.pts", "b.pts"])
+
+
+def test_a_number_of_points_that_no_scheme_has_is_said(tmp_path):
+    toy_sets.image(tmp_path / "a.png")
+    toy_sets.text(tmp_path / "a.pts", "1 2\n3 4\n5 7\n")
+    with pytest.raises(FacemixError, match="found faces of 3 points, none that is known fits; say it with --scheme"):
+        list(pts.read(tmp_path, None))

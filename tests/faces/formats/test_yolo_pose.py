@@ -182,7 +182,7 @@ def test_a_wrong_kpt_shape_is_refused(root, shape):
 
 def test_another_number_of_points_and_missing_folders_are_refused(root):
     describe(root, "", shape="[68, 3]")
-    with pytest.raises(FacemixError, match="kpt_shape: 68 points, expected 5 .* use the scheme .*ibug68"):
+    with pytest.raises(FacemixError, match="kpt_shape: faces of 68 points, expected 5 .* use the scheme .*ibug68"):
         read(yolo_pose.read, root)
     describe(root, val="images/valid")
     with pytest.raises(FacemixError, match=r"data.yaml: no 'images/valid' \(validation\) below"):
@@ -210,3 +210,10 @@ def test_the_scheme_is_told_from_the_yaml(root, known_five):
     assert yolo_pose.detect(root) == ["toy_five"]
     describe(root, f"kpt_names: [{', '.join(NAMES)}]\n")
     assert yolo_pose.detect(root) == ["toy_five"]
+
+
+@pytest.mark.parametrize("stated", ["0.5 0.5 0 0.4", "0.5 0.5 0.4 -0.1", "1.3 0.5 0.4 0.4", "0.5 -0.2 0.4 0.4"])
+def test_a_box_without_a_size_or_outside_of_the_picture_is_broken(root, stated):
+    describe(root)
+    write(root / "labels/train/a.txt", line(FACE, [2] * 5).replace("0.5 0.5 0.4 0.4", stated))
+    assert "a.txt: image images/train/a.png: line 1: a box " in broken(yolo_pose.read, root)[0]

@@ -13,6 +13,7 @@ from facemix.faces import schemes
 from facemix.faces.face import BrokenFace, Face
 from facemix.faces.formats import (
     coco,
+    cofw,
     csv_points,
     cvat,
     dgfaces,
@@ -25,6 +26,7 @@ from facemix.faces.formats import (
     photos,
     pts,
     w300,
+    w300_vw,
     wflw,
     yolo_pose,
 )
@@ -33,7 +35,7 @@ from facemix.faces.formats.listing import visible
 from facemix.faces.formats.w300 import OFFICIAL_300W
 from facemix.faces.schemes import Scheme
 
-__all__ = ["FORMATS", "OFFICIAL_300W", "Format", "check", "licence", "read"]
+__all__ = ["ARCHIVES", "FORMATS", "OFFICIAL_300W", "Archive", "Format", "check", "licence", "read"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +113,37 @@ FORMATS: Mapping[str, Format] = {
     ),
 }
 
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Archive:
+    """How sets of a kind are written out whose pictures are inside of other files."""
+
+    extract: Callable[[Path, Path, int], list[BrokenFace]]
+    """Writes the pictures of a folder and their points into an empty one, of videos each k-th frame; what is broken."""
+    expected: str
+    """What a folder of this kind holds."""
+    format: str
+    """The format of what is written, a key of `FORMATS`."""
+    scheme: str
+    videos: bool = False
+
+
+ARCHIVES: Mapping[str, Archive] = {
+    "300vw": Archive(
+        extract=w300_vw.extract,
+        expected="a folder for each video, with vid.avi and annot/NNNNNN.pts",
+        format="csv",
+        scheme="ibug68",
+        videos=True,
+    ),
+    "cofw": Archive(
+        extract=lambda root, folder, _: cofw.extract(root, folder),
+        expected="COFW_train_color.mat and COFW_test_color.mat, or one of them",
+        format="coco",
+        scheme="cofw29",
+    ),
+}
+
 LICENCES: dict[tuple[str, str], str] = {
     ("300w", "300w"): "research only; the photographs belong to their owners",
     ("dgfaces_v1", ""): "Apache-2.0",
@@ -132,16 +165,21 @@ def read(
         format: a key of `FORMATS`.
         root: the folder.
         group: a regular expression that finds in an id what names the photograph (its first group, or the whole
-            match); by default the names tell, where they are such as the format or people have them.
+            match), or `column:NAME`; by default the files or names tell, where they are such as the format or people
+            have them.
         scheme: of the points; by default that of the format, or the only one that the files fit.
 
     Raises:
         FacemixError: the format is unknown, the folder holds nothing of that format or points of no or another scheme,
             or `group` does not fit the ids.
     """
+    if format in ARCHIVES:
+        raise FacemixError(f"format {format}: its pictures are inside of other files; `facemix import` writes them out")
     if format not in FORMATS:
-        raise FacemixError(f"unknown format {format!r}, expected one of {', '.join(FORMATS)}")
+        raise FacemixError(f"unknown format {format!r}, expected one of {', '.join([*FORMATS, *ARCHIVES])}")
     expected = FORMATS[format].expected
+    if root.is_file():
+        raise FacemixError(f"{root}: found a file, expected a folder of {expected}; use the path {root.parent}")
     if not root.is_dir():
         raise FacemixError(f"{root}: no such folder, expected {expected}; check the path")
     faces: list[Face] = []
@@ -169,9 +207,8 @@ def _advice(format: str, root: Path) -> str:  # noqa: A002
     for folder in neighbours:
         if _holds(format, folder):
             return f"{folder} does: use that path"
-    for name in FORMATS:
-        if _holds(name, root):
-            return f"it holds {name}: use the format {name}"
+    if held := [name for name in FORMATS if _holds(name, root)]:
+        return f"it holds {' or '.join(held)}: use the format {' or '.join(held)}"
     return "the folder is empty" if not visible(root) else "check the path and the format"
 
 

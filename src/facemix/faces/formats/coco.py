@@ -6,6 +6,8 @@ in `categories` are matched with the scheme's, in any order. A file of whole bod
 schemes: the number of points says which part of it is read. Crowds and annotations without a labelled point are left
 out. One file may state what another does (a file of all and one of each split): each face is read once.
 
+Fields of an image or annotation called `group`, `person`, `sequence`, `video_id` or `photo` say what faces share.
+
 A file or its folder names the official split (`person_keypoints_train2017.json`, `valid/_annotations.coco.json`). One
 split alone is none: a folder of `test.json` only can still be divided.
 """
@@ -15,14 +17,15 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
 
 from facemix.errors import FacemixError
+from facemix.faces import schemes
 from facemix.faces.face import BrokenFace, Face
-from facemix.faces.formats import fitting, official, points
+from facemix.faces.formats import fitting, labelled, official, photos, points
 from facemix.faces.formats.images_below import ImagesBelow
 from facemix.faces.formats.listing import visible
 from facemix.faces.schemes import Scheme
@@ -54,6 +57,11 @@ _PARTS = (
 CROWD, NO_POINTS, TWICE = "a crowd", "no labelled point", "stated in another file too"
 
 
+_OF_IMAGES = {"id", "file_name", "width", "height", "license", "coco_url", "flickr_url", "date_captured"}
+_OF_ANNOTATIONS = {"id", "image_id", "category_id", "iscrowd", "area", "num_keypoints"}
+"""Fields that COCO itself has, which say nothing of what faces share."""
+
+
 @dataclass(frozen=True, slots=True)
 class _LeftOut:
     reason: str
@@ -78,6 +86,7 @@ class _Found:
     image: Path
     stated: npt.NDArray[np.float64]
     states: npt.NDArray[np.uint8]
+    attributes: Mapping[str, str]
 
 
 def read(root: Path, scheme: Scheme | None) -> Iterator[Face | BrokenFace]:
@@ -107,20 +116,34 @@ def detect(root: Path) -> list[str]:
     """
     found: set[str] = set()
     for file in _files(root):
-        named = [category["keypoints"] for category in file.categories.values() if category.get("keypoints")]
-        for names in named:
-            found.update(fitting.of_points(names))
-        for part in (_WHOLE, *_PARTS):
-            if part is not _WHOLE or not named:
-                found.update(fitting.of_count(count // 3 for count in _lengths(file, part) if count % 3 == 0))
+        for names in _named(file):
+            found.update(name for name in fitting.of_names(names) if len(schemes.load(name)) == len(names))
+        found.update(fitting.of_count(_counts(file)))
     return sorted(found)
+
+
+def _named(file: _File) -> list[list[str]]:
+    """The names of points that categories state."""
+    return [category["keypoints"] for category in file.categories.values() if category.get("keypoints")]
+
+
+def _counts(file: _File) -> set[int]:
+    """The numbers of points of what has no names."""
+    parts = _PARTS if _named(file) else (_WHOLE, *_PARTS)
+    return {length // 3 for part in parts for length in _lengths(file, part) if length % 3 == 0}
 
 
 def _items(root: Path, scheme: Scheme | None) -> Iterator[Face | BrokenFace | _LeftOut]:
     files = _files(root)
     if not files:
         return
-    scheme = scheme or fitting.only(detect(root), str(root))
+    if not any(_lengths(file, part) for file in files for part in (_WHOLE, *_PARTS)):
+        raise FacemixError(
+            f"{files[0].path}: no annotation has keypoints, expected x, y, v of each point; use another file"
+        )
+    names = {name for file in files for named in _named(file) for name in named}
+    counts = {count for file in files for count in _counts(file)}
+    scheme = fitting.required(scheme, [] if scheme else detect(root), str(root), names=names, counts=counts)
     parts = {file.path: _parts(file, scheme) for file in files}
     if not any(parts.values()):
         raise _unfit(files, scheme)
@@ -192,7 +215,7 @@ def _parsed(path: Path, content: Json, split: str) -> _File:
     return _File(path, split, categories, images, content["annotations"])
 
 
-def _is_id(value: object) -> bool:
+def _is_id(value: object) -> TypeGuard[int | str]:
     return isinstance(value, int | str) and not isinstance(value, bool)
 
 
@@ -216,8 +239,6 @@ def _parts(file: _File, scheme: Scheme) -> tuple[_Part, ...]:
 def _unfit(files: Sequence[_File], scheme: Scheme) -> FacemixError:
     lengths = {length for file in files for part in (_WHOLE, *_PARTS) for length in _lengths(file, part)}
     where = str(files[0].path)
-    if not lengths:
-        return FacemixError(f"{where}: no annotation has keypoints, expected x, y, v of each point; use another file")
     if 2 * len(scheme) in lengths:
         return FacemixError(
             f"{where}: keypoints of {2 * len(scheme)} numbers, expected {3 * len(scheme)}: x, y and v of "
@@ -251,7 +272,7 @@ def _annotations(
             if annotation.get("iscrowd"):
                 yield _LeftOut(CROWD)
                 continue
-            category = annotation.get("category_id")
+            category = _category(file, annotation, name)
             if orders and category not in orders and category in file.categories:
                 continue  # of another kind: a hand where faces are asked for
             for part in parts:
@@ -269,15 +290,38 @@ def _orders(file: _File, scheme: Scheme) -> dict[object, list[int] | None]:
         FacemixError: none has.
     """
     named = {key: category["keypoints"] for key, category in file.categories.items() if category.get("keypoints")}
-    orders = {key: fitting.order(names, scheme) for key, names in named.items()}
-    fit: dict[object, list[int] | None] = {key: order for key, order in orders.items() if order is not None}
-    fit.update((key, None) for key in file.categories if key not in named)
-    if named and not any(key in fit for key in named):
-        used = {annotation.get("category_id") for annotation in file.annotations if isinstance(annotation, dict)}
-        key = next((key for key in named if key in used), None)
-        if key is not None:
-            fitting.checked_order(named[key], scheme, f"{file.path}: categories: {file.categories[key].get('name')}")
+    fit: dict[object, list[int] | None] = {key: None for key in file.categories if key not in named}
+    errors: dict[object, FacemixError] = {}
+    for key, names in named.items():
+        try:
+            fit[key] = fitting.order(names, scheme, f"{file.path}: categories: {file.categories[key].get('name')}")
+        except FacemixError as error:
+            errors[key] = error
+    if named and len(errors) == len(named):
+        used = [annotation.get("category_id") for annotation in file.annotations if isinstance(annotation, dict)]
+        for key in errors:
+            if key in used:
+                raise errors[key]
     return fit
+
+
+def _category(file: _File, annotation: Json, name: str) -> object:
+    """The category of an annotation: the only one where none is stated.
+
+    Raises:
+        BrokenFace: one that the file does not have.
+    """
+    if not file.categories:
+        return None
+    if len(file.categories) == 1 and "category_id" not in annotation:
+        return next(iter(file.categories))
+    number = annotation.get("category_id")
+    if not _is_id(number) or number not in file.categories:
+        known = ", ".join(map(str, list(file.categories)[:5]))
+        raise BrokenFace(
+            file.path, f"{name}: category_id {number!r} is not among the categories ({known}); correct or remove it"
+        )
+    return number
 
 
 def _ones_mean_labelled(file: _File, part: _Part, scheme: Scheme) -> bool:
@@ -305,9 +349,9 @@ def _found(
     stated = _numbers(file.path, name, part.key, numbers, scheme)
     v = stated[:, 2]
     if not (v > 0).any():
-        if _has_no_size(annotation.get(part.box)):
+        if fault := _box_fault(annotation.get(part.box), None):
             raise BrokenFace(
-                file.path, f"{name}: no labelled point and a {part.box} of no size; remove the annotation or correct it"
+                file.path, f"{name}: no labelled point, and {part.box}: {fault}; correct or remove the annotation"
             )
         return _LeftOut(NO_POINTS)
     visible_from = 0 if only_labelled else 2
@@ -315,7 +359,12 @@ def _found(
     places = np.where(v[:, None] == 0, np.nan, stated[:, :2])
     if order is not None:
         places, states = places[order], states[order]
-    return _Found(file, name, part, _image(file, annotation, name, images), places, states)
+    image = _image(file, annotation, name, images)
+    if fault := _box_fault(annotation.get(part.box), images.size(image)):
+        raise BrokenFace(file.path, f"{name}: {part.box}: {fault}; correct or remove the annotation")
+    attributes = labelled.scalars(file.images[annotation["image_id"]][0], without=_OF_IMAGES)
+    attributes |= labelled.scalars(annotation, without=_OF_ANNOTATIONS)
+    return _Found(file, name, part, image, places, states, attributes)
 
 
 def _numbers(path: Path, name: str, key: str, numbers: object, scheme: Scheme) -> npt.NDArray[np.float64]:
@@ -349,10 +398,20 @@ def _numbers(path: Path, name: str, key: str, numbers: object, scheme: Scheme) -
     return stated
 
 
-def _has_no_size(box: object) -> bool:
+def _box_fault(box: object, size: tuple[int, int] | None) -> str:
+    """What is wrong with a box `x y w h`, beside a picture of some width and height where it is known; or ""."""
     if not isinstance(box, list) or len(box) != 4 or not all(type(number) in (int, float) for number in box):
-        return False
-    return any(box) and (box[2] <= 0 or box[3] <= 0)  # four zeros are how tools say that there is no box
+        return ""
+    if not any(box):
+        return ""  # four zeros are how tools say that there is no box
+    x, y, width, height = box
+    if not (width > 0 and height > 0):
+        return f"found {box}, which has no size, expected x, y, width and height"
+    if size:
+        ways = (size, size[::-1])  # the picture may be shown on its side
+        if not any(x <= w and y <= h and x + width >= 0 and y + height >= 0 for w, h in ways):
+            return f"found {box}, which lies outside the picture of {size[0]} x {size[1]} pixels"
+    return ""
 
 
 def _image(file: _File, annotation: Json, name: str, images: ImagesBelow) -> Path:
@@ -391,6 +450,8 @@ def _faces(root: Path, found: Sequence[_Found], scheme: Scheme) -> Iterator[Face
         same = of_image[item.image, item.part.suffix]
         if any(item.file is not other.file and _equal(item, other) for other in same):
             yield _LeftOut(TWICE)
+        elif twin := next((other for other in same if _equal(item, other)), None):
+            yield BrokenFace(item.file.path, f"{item.name}: the same points as {twin.name}; remove one of them")
         else:
             same.append(item)
     for (image, suffix), items in of_image.items():
@@ -404,13 +465,14 @@ def _faces(root: Path, found: Sequence[_Found], scheme: Scheme) -> Iterator[Face
             yield Face(
                 id=photo + (f"/{k}" if len(items) > 1 else "") + suffix,
                 subset="",
-                photo=photo,
+                photo=photos.stated(item.attributes) or photo,
                 image=image,
                 landmarks=landmarks,
                 states=states,
                 scheme=scheme,
                 files=(image, item.file.path),
                 split=item.file.split if splits_are_official else "",
+                attributes=item.attributes,
             )
 
 

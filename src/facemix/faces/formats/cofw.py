@@ -5,6 +5,7 @@ as PNG with a COCO keypoints file of each split, which the format `coco` reads. 
 `phisTr` is 29 x, 29 y (1-based) and 29 flags of occlusion; `bboxesTr` is x, y, width, height.
 """
 
+import errno
 import importlib
 import json
 from collections.abc import Mapping
@@ -17,15 +18,15 @@ from PIL import Image
 
 from facemix.errors import FacemixError
 from facemix.faces import schemes
+from facemix.faces.face import BrokenFace
 from facemix.faces.formats import pairs
 from facemix.faces.schemes import Scheme
-from facemix.files import whole_folder
 
 _SPLITS = {"COFW_train_color.mat": ("train", "Tr"), "COFW_test_color.mat": ("test", "T")}
 
 
-def extract(root: Path, folder: Path) -> int:
-    """Writes `images/` and `train.json`, `test.json` into `folder`, which it replaces; returns the number of faces.
+def extract(root: Path, folder: Path) -> list[BrokenFace]:
+    """Writes `images/` and `train.json`, `test.json` into an empty folder; nothing of one file can be broken alone.
 
     Raises:
         FacemixError: h5py is not installed, there is no such file below `root`, or one is damaged.
@@ -33,23 +34,27 @@ def extract(root: Path, folder: Path) -> int:
     try:
         h5py = importlib.import_module("h5py")
     except ImportError:
-        raise FacemixError("COFW's .mat files are HDF5: install the package that reads it, pip install h5py") from None
+        raise FacemixError(
+            "format cofw: its .mat files are HDF5, which the package h5py reads; install it by `pip install -c "
+            "constraints.txt -e '.[formats]'`"
+        ) from None
     found = [path for place in pairs.folders(root) for path in pairs.files(place, [".mat"]) if path.name in _SPLITS]
     if not found:
         raise FacemixError(f"{root}: no {' or '.join(_SPLITS)}; check the path")
     scheme = schemes.load("cofw29")
-    count = 0
-    with whole_folder(folder) as beside:
-        for path in found:
-            try:
-                with h5py.File(path) as file:
-                    count += write(file, path.name, beside, scheme)
-            except (KeyError, ValueError, TypeError, OSError) as error:
-                raise FacemixError(f"{path}: not COFW's file, or damaged ({error}); download it again") from None
-    return count
+    for path in found:
+        try:
+            with h5py.File(path) as file:
+                write(file, path.name, folder, scheme)
+        except (KeyError, ValueError, TypeError, OSError) as error:
+            if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+                raise
+            reason = " ".join(str(error).split())
+            raise FacemixError(f"{path}: not COFW's file, or damaged ({reason}); download it again") from None
+    return []
 
 
-def write(file: Mapping[Any, Any], name: str, folder: Path, scheme: Scheme) -> int:
+def write(file: Mapping[Any, Any], name: str, folder: Path, scheme: Scheme) -> None:
     """Writes one of the two files, open as HDF5: its pictures and its COCO file.
 
     Args:
@@ -74,7 +79,6 @@ def write(file: Mapping[Any, Any], name: str, folder: Path, scheme: Scheme) -> i
     category = {"id": 1, "name": "face", "keypoints": list(scheme.points), "skeleton": []}
     content = {"images": images, "annotations": annotations, "categories": [category]}
     (folder / f"{split}.json").write_text(json.dumps(content), encoding="utf-8")
-    return len(references)
 
 
 def _annotation(i: int, face: npt.NDArray[np.float64], box: npt.NDArray[np.float64]) -> dict[str, object]:

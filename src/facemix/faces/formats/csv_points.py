@@ -3,8 +3,8 @@
 Wide: a column `image`, and for each point `NAME_x` and `NAME_y`, also `x0`, `y0` and so on; `NAME_v` is its state.
 Long: the columns `image`, `point`, `x` and `y`; `face` tells the faces of a picture apart, and `state`, or `visible`,
 says what of a point is to be seen. Names are the scheme's, or numbers from 0 or from 1. Empty cells are points that
-are not labelled. Optional columns: `id` names the face (wide), `group` what faces share (photo, person, sequence),
-`split` (train, validation, test) and `subset`.
+are not labelled. Optional columns: `id` names the face (wide), `group` what faces share (also called `person`,
+`sequence`, `video_id` or `photo`), `split` (train, validation, test, challenging) and `subset`.
 
 A state is 0 or `unlabelled`, 1 or `hidden`, 2 or `visible`; `visible` is 0 or 1. Cells are divided by commas,
 semicolons or tabs. `columns.yaml` beside the file may map its columns to these: `{PUPIL_X: left_eye_x, FILE: image}`.
@@ -20,18 +20,19 @@ from pathlib import Path, PurePath
 
 from facemix.errors import FacemixError
 from facemix.faces.face import HIDDEN, UNLABELLED, VISIBLE, BrokenFace, Face
-from facemix.faces.formats import documents, labelled, official
+from facemix.faces.formats import documents, labelled, official, photos
 from facemix.faces.formats.images_below import ImagesBelow
 from facemix.faces.formats.labelled import Mark, Object, Picture
 from facemix.faces.schemes import Scheme
 
 _MAP = "columns.yaml"
+_SHOWN = 8
+"""Columns in a message."""
 _DELIMITERS = ",;\t"
 _ALIASES = {
     "image": ("image", "image_path", "image_name", "file", "file_name", "filename", "path"),
     "id": ("id", "face_id"),
     "face": ("face", "face_id", "id"),
-    "group": ("group", "photo", "person", "sequence"),
     "split": ("split",),
     "subset": ("subset",),
     "point": ("point", "landmark", "name", "label"),
@@ -82,7 +83,13 @@ def detect(root: Path) -> list[str]:
 
 
 def _pictures(root: Path) -> list[Picture]:
-    tables = [table for path in documents.below(root, ".csv", ".tsv") if (table := _table(path)) is not None]
+    found = [_table(path) for path in documents.below(root, ".csv", ".tsv")]
+    tables = [table for table in found if table.column("image")]
+    if not tables and (table := next(filter(_has_points, found), None)) is not None:
+        raise FacemixError(
+            f"{table.file}: no column of images among {', '.join(table.columns[:_SHOWN])}; expected 'image', the name "
+            f"of each picture; rename it, or say what columns mean in {_MAP}"
+        )
     images = ImagesBelow(root) if tables else None
     pictures: list[Picture] = []
     for table in tables:
@@ -95,8 +102,8 @@ def _pictures(root: Path) -> list[Picture]:
 # Files
 
 
-def _table(path: Path) -> _Table | None:
-    """The table of a file; None where it has no column of images.
+def _table(path: Path) -> _Table:
+    """The table of a file; without its rows where it has no column of images.
 
     Raises:
         FacemixError: not text, rows of another length than the header, a column twice, or decimal commas.
@@ -107,8 +114,8 @@ def _table(path: Path) -> _Table | None:
         raise FacemixError(f"{path}: cannot be read ({error.strerror}); restore the file") from None
     except UnicodeDecodeError:
         raise FacemixError(f"{path}: not a text file in UTF-8; save it as CSV in UTF-8") from None
-    if not lines:
-        return None
+    if not any(lines):
+        return _Table(path, [], [], ())
     delimiter = max(_DELIMITERS, key=lines[0].count)
     renamed = _renamed(path.with_name(_MAP))
     try:
@@ -118,7 +125,7 @@ def _table(path: Path) -> _Table | None:
     columns = [renamed.get(name.strip(), _plain(name)) for name in header]
     table = _Table(path, columns, [], (path.with_name(_MAP),) if renamed else ())
     if not table.column("image"):
-        return None
+        return table
     if twice := [name for name in columns if name and columns.count(name) > 1]:
         raise FacemixError(f"{path}: column {twice[0]!r} stands there twice, expected each once; rename one")
     numbered = [(line, row) for line, row in enumerate(rows, start=2) if any(cell.strip() for cell in row)]
@@ -159,6 +166,8 @@ def _plain(name: str) -> str:
 
 def _of_faces(table: _Table, images: ImagesBelow) -> Iterator[Picture]:
     points = _point_columns(table)
+    of_points = {column for axes in points.values() for column in axes.values()}
+    others = [column for column in table.columns if column not in of_points]
     for line, row in table.rows:
         marks, fault = [], ""
         for name, axes in points.items():
@@ -166,15 +175,17 @@ def _of_faces(table: _Table, images: ImagesBelow) -> Iterator[Picture]:
             marks.append(mark)
             fault = fault or wrong
         item = labelled.named(f"line {line}", marks, fault=fault)
-        yield _picture(table, row, changed(item, id=row.get(table.column("id"), "").strip()), images)
+        yield _picture(table, row, changed(item, id=row.get(table.column("id"), "").strip()), images, others)
 
 
-def _point_columns(table: _Table) -> dict[str, dict[str, str]]:
-    """Point -> x, y, and v or visible -> column.
+def _has_points(table: _Table) -> bool:
+    """Whether some columns are x and y of one point."""
+    axes = _axes(table)
+    return any({"x", "y"} <= columns.keys() for columns in axes.values()) or {"x", "y"} <= set(table.columns)
 
-    Raises:
-        FacemixError: there are none, or an x or y alone.
-    """
+
+def _axes(table: _Table) -> dict[str, dict[str, str]]:
+    """Point -> x, y, and v or visible -> column."""
     found: dict[str, dict[str, str]] = defaultdict(dict)
     for column in table.columns:
         match = re.fullmatch(r"(?P<name>.+)_(?P<axis>x|y|v|state|visibility|visible)", column) or re.fullmatch(
@@ -182,6 +193,16 @@ def _point_columns(table: _Table) -> dict[str, dict[str, str]]:
         )
         if match and match["name"] not in _BOXES:
             found[match["name"]][_AXES[match["axis"]]] = column
+    return found
+
+
+def _point_columns(table: _Table) -> dict[str, dict[str, str]]:
+    """As `_axes`.
+
+    Raises:
+        FacemixError: there are none, or an x or y alone.
+    """
+    found = _axes(table)
     for name, axes in found.items():
         if missing := {"x", "y"} - axes.keys():
             raise FacemixError(
@@ -189,7 +210,7 @@ def _point_columns(table: _Table) -> dict[str, dict[str, str]]:
                 "each point; add or rename the column"
             )
     if not found:
-        shown = ", ".join(table.columns[:8])
+        shown = ", ".join(table.columns[:_SHOWN])
         raise FacemixError(
             f"{table.file}: no columns of points among {shown}; expected NAME_x and NAME_y of each point, or point, x "
             f"and y; rename them, or say what they mean in {_MAP}"
@@ -213,10 +234,13 @@ def _of_points(table: _Table, images: ImagesBelow) -> Iterator[Picture]:
         groups[key].append((row, mark))
         if fault:
             faults.setdefault(key, f"line {line}: {fault}")
+    others = [
+        name for name in table.columns if name not in {table.column(what) for what in ("point", "x", "y", "state")}
+    ]
     for (image, name), marks in groups.items():
         place = f"face {name}" if name else f"points of {image}"
         item = labelled.named(place, [mark for _, mark in marks], fault=faults.get((image, name), ""))
-        yield _picture(table, marks[0][0], item, images)
+        yield _picture(table, marks[0][0], item, images, others)
 
 
 # Cells
@@ -242,15 +266,18 @@ def _mark(name: str, x: str, y: str, row: Row, axes: Mapping[str, str]) -> tuple
     return (name, x, y, state), fault
 
 
-def _picture(table: _Table, row: Row, item: Object, images: ImagesBelow) -> Picture:
+def _picture(table: _Table, row: Row, item: Object, images: ImagesBelow, others: Sequence[str]) -> Picture:
+    """The picture of a row; `others` are the columns that are not of points."""
+
     def cell(what: str) -> str:
         return row.get(table.column(what), "").strip()
 
+    attributes = {column: row[column].strip() for column in others if row[column].strip()}
     name = cell("image")
     split = official.split(PurePath(cell("split"))) if cell("split") else ""
     fault = ""
     if cell("split") and not split:
-        fault = f"split {cell('split')!r}, expected train, validation or test; correct it"
+        fault = f"split {cell('split')!r}, expected train, validation, test or challenging; correct it"
     return Picture(
         file=table.file,
         name=name,
@@ -258,6 +285,7 @@ def _picture(table: _Table, row: Row, item: Object, images: ImagesBelow) -> Pict
         objects=[changed(item, fault=item.fault or fault)],
         split=split,
         subset=cell("subset"),
-        group=cell("group"),
+        group=photos.stated(attributes),
+        attributes=attributes,
         more_files=table.more_files,
     )

@@ -4,7 +4,7 @@ A `<skeleton>` is a face; its `<points label="...">` are matched by label, also 
 points of a new skeleton. `outside="1"` is a point without a label, whatever its coordinates; `occluded="1"` is a hidden
 one. A `<points>` of several points is a face in the order of the scheme. `<points>` of one point each belong to the
 face of their `group_id`, or to the only one of the picture. Skeletons of another kind, with other points, are left out.
-`subset` of an image is the official split.
+`subset` of an image is the official split. Attributes of an image or a skeleton may name its photograph or person.
 
 CVAT counts from the corner of the picture: its canvas is as wide as the picture, so the centre of the first pixel is at
 (0.5, 0.5). Half a pixel is taken off. Points that were imported to CVAT from elsewhere, and never moved, may be off by
@@ -61,7 +61,15 @@ def _picture(path: Path, element: Element, images: ImagesBelow) -> Picture:
     split = official.split(PurePath(subset)) if subset else ""
     objects = _objects(element)
     image = images.find(name, near=path.parent, split=split) if objects else ""
-    return Picture(file=path, name=name, image=image, objects=objects, split=split, subset=subset)
+    return Picture(
+        file=path,
+        name=name,
+        image=image,
+        objects=objects,
+        split=split,
+        subset=subset,
+        attributes=_attributes(element),
+    )
 
 
 def _objects(image: Element) -> list[Object]:
@@ -70,16 +78,27 @@ def _objects(image: Element) -> list[Object]:
     for element in image:
         if element.tag == "skeleton":
             marks = [mark for point in element.iter("points") for mark in _marks(point)]
-            found.append(labelled.named(f"skeleton {len(found) + 1}", marks, kind=element.get("label", "")))
+            place, kind = f"skeleton {len(found) + 1}", element.get("label", "")
+            found.append(labelled.named(place, marks, kind=kind, attributes=_attributes(element)))
         elif element.tag == "points":
             marks = _marks(element)
             if len(marks) == 1:
                 groups[element.get("group_id", "")].extend(marks)
             else:
-                found.append(labelled.in_order(f"points {len(found) + 1}", marks))
+                place = f"points {len(found) + 1}"
+                found.append(labelled.in_order(place, marks, attributes=_attributes(element)))
     for group, marks in groups.items():
         found.append(labelled.named(f"group {group}" if group else "points without a group_id", marks))
     return found
+
+
+def _attributes(element: Element) -> dict[str, str]:
+    """The `<attribute name="...">` of an image or object."""
+    return {
+        attribute.get("name", ""): attribute.text.strip()
+        for attribute in element.findall("attribute")
+        if attribute.text and attribute.text.strip()
+    }
 
 
 def _marks(element: Element) -> list[Mark]:

@@ -62,10 +62,20 @@ def _stem(image: Element) -> str:
     return image.get("file", "").rpartition(".")[0]
 
 
+def _box_fault(box: Element) -> str:
+    """What is wrong with the sides of a box, or "", also where nothing or four zeros are stated."""
+    stated = [box.get(key) for key in ("left", "top", "width", "height")]
+    if stated[2] is None or stated[3] is None or not any(map(labelled.number, stated)):
+        return ""
+    if all(labelled.number(side) > 0 for side in stated[2:]):
+        return ""
+    return f"a box of width {stated[2]} and height {stated[3]}, expected more than 0; correct or remove it"
+
+
 def _objects(image: Element) -> list[Object]:
     found = []
     for i, box in enumerate(image.iter("box")):
         marks = [(part.get("name", ""), part.get("x"), part.get("y"), VISIBLE) for part in box.iter("part")]
         if box.get("ignore", "0") != "1":
-            found.append(labelled.named(f"box {i + 1}", marks))
+            found.append(labelled.named(f"box {i + 1}", marks, fault=_box_fault(box) if marks else ""))
     return found

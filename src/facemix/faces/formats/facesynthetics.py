@@ -25,7 +25,7 @@ def read(root: Path, scheme: Scheme | None = None) -> Iterator[Face | BrokenFace
     annotated = {name.removesuffix(_LANDMARKS) for name in names if name.endswith(_LANDMARKS)}
     if not annotated:
         return
-    scheme = scheme or fitting.only(detect(root), str(root))
+    scheme = scheme or fitting.required(None, detect(root), str(root))
     images: dict[str, list[Path]] = {}
     for path in map(root.joinpath, sorted(names)):
         if path.suffix.lower() in SUFFIXES and (path.stem in annotated or path.stem.isdecimal()):

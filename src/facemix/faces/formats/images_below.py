@@ -35,6 +35,8 @@ class ImagesBelow:
         path on another machine), where there are several, the one in a folder of the same `split`.
         """
         stated = PurePosixPath(name.replace("\\", "/"))
+        if not stated.name:
+            return f"no image is named, expected one below {self._root}; name it or remove the annotation"
         candidates = self._of_name.get(stated.name, [])
         if not candidates:
             return f"no image {name!r} below {self._root}; add the image or remove the annotation"

@@ -8,6 +8,8 @@ the one marked as ground truth counts, else the last that was changed; predictio
 The picture is found by the end of its URL: `/data/upload/1/0a1b2c3d-NAME.jpg` also as `NAME.jpg`, and
 `/data/local-files/?d=FOLDER/NAME.jpg`.
 
+What else stands in the `data` of a task may name its photograph or person.
+
 Per cent count from the corner of the picture: a point that Label Studio snaps to the centre of the first pixel is at
 half a pixel. So half a pixel is taken off.
 """
@@ -81,7 +83,14 @@ def _picture(path: Path, i: int, task: Json, images: ImagesBelow) -> Picture:
     url = _url(task.get("data"))
     objects = _objects(_result(task))
     image = _find(url, path, images) if objects else ""
-    return Picture(file=path, name=url or f"of task {task.get('id', i)}", image=image, objects=objects)
+    data = task.get("data")
+    return Picture(
+        file=path,
+        name=url or f"of task {task.get('id', i)}",
+        image=image,
+        objects=objects,
+        attributes=labelled.scalars(data) if isinstance(data, dict) else {},
+    )
 
 
 def _url(data: object) -> str:

@@ -2,8 +2,8 @@
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from facemix.errors import FacemixError
 from facemix.faces.face import UNLABELLED, BrokenFace, Face
-from facemix.faces.formats import point_names, points
+from facemix.faces.formats import fitting, points
 from facemix.faces.schemes import Scheme
 
 Mark = tuple[str, object, object, int]
@@ -36,6 +36,8 @@ class Object:
     """Where the file itself names the face."""
     fault: str = ""
     """What makes the object unusable, and what to do."""
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    """As of a `Face`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,19 +56,46 @@ class Picture:
     group: str = ""
     """What the faces of one photograph, person or sequence share; by default the picture."""
     more_files: tuple[Path, ...] = ()
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    """As of a `Face`, for all in the picture."""
 
 
-def named(place: str, marks: Sequence[Mark], *, kind: str = "", fault: str = "") -> Object:
+def named(
+    place: str,
+    marks: Sequence[Mark],
+    *,
+    kind: str = "",
+    fault: str = "",
+    attributes: Mapping[str, str] | None = None,
+) -> Object:
     """An object of marked points; one that has no two finite coordinates, or stands there twice, is a fault."""
     names = tuple(mark[0] for mark in marks)
     stated, states, found = _values(marks)
-    return Object(place=place, names=names, stated=stated, states=states, kind=kind, fault=fault or found)
+    return Object(
+        place=place,
+        names=names,
+        stated=stated,
+        states=states,
+        kind=kind,
+        fault=fault or found,
+        attributes=attributes or {},
+    )
 
 
-def in_order(place: str, marks: Sequence[Mark], *, kind: str = "", fault: str = "") -> Object:
+def in_order(
+    place: str, marks: Sequence[Mark], *, fault: str = "", attributes: Mapping[str, str] | None = None
+) -> Object:
     """As `named`, for points in the order of the scheme, whose names are for messages only."""
-    stated, states, found = _values(marks)
-    return Object(place=place, stated=stated, states=states, kind=kind, fault=fault or found)
+    return replace(named(place, marks, fault=fault, attributes=attributes), names=None)
+
+
+def scalars(content: Mapping[str, object], *, without: Collection[str] = ()) -> dict[str, str]:
+    """The texts and whole numbers of an object in a JSON file, as attributes of a `Face`."""
+    return {
+        key: str(value)
+        for key, value in content.items()
+        if isinstance(value, str | int) and not isinstance(value, bool) and key not in without and str(value).strip()
+    }
 
 
 def number(value: object) -> float:
@@ -94,13 +123,15 @@ def _values(marks: Sequence[Mark]) -> tuple[npt.NDArray[np.float64], npt.NDArray
 
 
 def schemes_of(pictures: Iterable[Picture]) -> list[str]:
-    """The names of the schemes that fit the points of some kind of object."""
+    """The names of the schemes that fit the points of some kind of object; faulty ones count where no others are."""
+    objects = [item for picture in pictures for item in picture.objects]
+    usable = [item for item in objects if not item.fault] or [replace(item, fault="") for item in objects]
     found: set[str] = set()
-    for kind in _kinds(item for picture in pictures for item in picture.objects).values():
-        found.update(point_names.fitting(_names(kind)))
+    for kind in _kinds(usable).values():
+        found.update(fitting.of_names(_names(kind)))
         counts = Counter(len(item.stated) for item in kind if item.names is None)
         if counts:
-            found.update(point_names.of_count(counts.most_common(1)[0][0]))
+            found.update(fitting.of_count([counts.most_common(1)[0][0]]))
     return sorted(found)
 
 
@@ -116,14 +147,21 @@ def faces(
         pictures: of one file or several.
         scheme: None: the only one that fits.
         origin: what the files call the centre of the first pixel.
-        first: as in `point_names.indices`.
+        first: as in `fitting.indices`.
 
     Raises:
         FacemixError: no kind of object has points of the scheme.
     """
     if not any(picture.objects for picture in pictures):
         return
-    scheme = point_names.required(scheme, [] if scheme else schemes_of(pictures), str(root))
+    objects = [item for picture in pictures for item in picture.objects]
+    scheme = fitting.required(
+        scheme,
+        [] if scheme else schemes_of(pictures),
+        str(root),
+        names=_names(objects),
+        counts={len(item.stated) for item in objects if item.names is None},
+    )
     indices = _indices(pictures, scheme, first)
     found: dict[Path, list[tuple[Picture, Object]]] = defaultdict(list)
     for picture in pictures:
@@ -131,7 +169,7 @@ def faces(
         if isinstance(picture.image, Path):
             found[picture.image].extend((picture, item) for item in objects)
         elif objects:
-            yield BrokenFace(picture.file, f"image {picture.name}: {picture.image}")
+            yield BrokenFace(picture.file, f"{_called(picture)}: {picture.image}")
     official = len({picture.split for picture in pictures} - {""}) > 1
     stems = Counter(image.with_suffix("") for image in found)
     ids: set[str] = set()
@@ -158,6 +196,7 @@ def faces(
                 states=states,
                 scheme=scheme,
                 files=(image, picture.file, *picture.more_files),
+                attributes={**picture.attributes, **item.attributes},
                 split=picture.split if official else "",
             )
 
@@ -174,7 +213,7 @@ def _indices(pictures: Sequence[Picture], scheme: Scheme, first: int | None) -> 
     for kind, objects in kinds.items():
         where = str(next(picture.file for picture in pictures if any(item.kind == kind for item in picture.objects)))
         try:
-            found[kind] = point_names.indices(_names(objects), scheme, f"{where}: {kind}" if kind else where, first)
+            found[kind] = fitting.indices(_names(objects), scheme, f"{where}: {kind}" if kind else where, first)
         except FacemixError as error:
             errors.append(error)
     if not found:
@@ -224,7 +263,7 @@ def _checked(
     Raises:
         BrokenFace: a fault of the object; it names the file and the place.
     """
-    place = f"image {picture.name}: {item.place}"
+    place = f"{_called(picture)}: {item.place}"
     if item.fault:
         raise BrokenFace(picture.file, f"{place}: {item.fault}")
     for other, earlier in before:
@@ -237,6 +276,10 @@ def _checked(
         return points.checked(picture.file, stated, scheme, states, origin)
     except BrokenFace as broken:
         raise BrokenFace(picture.file, f"{place}: {broken.reason}") from None
+
+
+def _called(picture: Picture) -> str:
+    return f"image {picture.name}" if picture.name else "an image without a name"
 
 
 def _arranged(

@@ -7,11 +7,12 @@ _WORDS = {
     **dict.fromkeys(("train", "training", "trainset", "trainval"), "train"),
     **dict.fromkeys(("val", "valid", "validation", "valset", "dev"), "validation"),
     **dict.fromkeys(("test", "testing", "testset"), "test"),
+    "challenging": "challenging",
 }
 
 
 def split(path: PurePath) -> str:
-    """`train`, `validation`, `test` or "": what the name says, else the nearest folder that says something.
+    """`train`, `validation`, `test`, `challenging` or "": what the name says, else the nearest folder that says it.
 
     `path` is relative to the set's root, so that folders around the set do not count.
     """

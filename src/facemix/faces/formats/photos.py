@@ -1,30 +1,49 @@
-"""Which faces are of one photograph, by what the user says, by names, and by files that are the same.
+"""Which faces are of one photograph, by what the user or the files say, by names, and by what is the same in them.
 
 A split never parts the faces of one photograph. What names and files do not tell, `facemix leaks` finds by pixels.
 """
 
 import dataclasses
+import difflib
 import hashlib
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from facemix.config import COLUMN
 from facemix.errors import FacemixError
-from facemix.faces.face import Face
+from facemix.faces.face import UNLABELLED, Face
 
 _NUMBERED = re.compile(r"(.*[0-9])[_-]([0-9])")
 """`PHOTO_K`: a name that ends in a number, and the number of a face in it."""
 _CROWD = 6.0
 """Faces a photograph: where more share a first part of their names on average, that names a camera or a day."""
+_ENOUGH = 10
+"""Labelled points that two different photographs do not have alike by chance."""
+
+
+STATED = ("group", "person", "sequence", "video_id", "photo")
+"""Columns of tables and fields of COCO that name what faces share, the widest first."""
+
+
+def stated(attributes: Mapping[str, str]) -> str:
+    """The photograph, person or sequence that a file names by one of the usual columns, or ""."""
+    return next((attributes[name] for name in STATED if attributes.get(name)), "")
 
 
 def say(faces: Sequence[Face], group: str) -> list[Face]:
-    """The faces with the photograph that a regular expression finds in their ids: its first group, or the whole match.
+    """The faces with the photograph that the user says.
+
+    Args:
+        group: a regular expression that finds it in an id (its first group, or the whole match), or `column:NAME`: the
+            column, field or attribute that names it.
 
     Raises:
-        FacemixError: it is no regular expression, or finds nothing in an id.
+        FacemixError: it is no regular expression, or finds nothing in an id; or a face has nothing of that name.
     """
+    if group.startswith(COLUMN):
+        return [dataclasses.replace(face, photo=_attribute(face, group)) for face in faces]
     try:
         pattern = re.compile(group)
     except re.error as error:
@@ -40,6 +59,24 @@ def say(faces: Sequence[Face], group: str) -> list[Face]:
         for face, match in zip(faces, found, strict=True)
         if match
     ]
+
+
+def _attribute(face: Face, group: str) -> str:
+    found = {_plain(name): value for name, value in face.attributes.items()}
+    name = _plain(group.removeprefix(COLUMN))
+    if found.get(name):
+        return found[name]
+    if not found:
+        advice = "the files state nothing of faces but their points; use a regular expression"
+    else:
+        near = difflib.get_close_matches(name, list(found), n=1)
+        hint = f" (did you mean {near[0]!r}?)" if near and near[0] != name else ""
+        advice = f"expected one of {', '.join(face.attributes)}{hint}; correct it, or add what is missing"
+    raise FacemixError(f"group {group!r}: found nothing of that name for the face {face.id!r}: {advice}")
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[ -]+", "_", name.strip().lower())
 
 
 def by_name(faces: Sequence[Face]) -> list[Face]:
@@ -72,9 +109,11 @@ def _counts(group: Mapping[int, Face]) -> bool:
 
 
 def by_content(faces: Sequence[Face]) -> list[Face]:
-    """The faces, those whose image files are the same together, with all that share a photograph with one of them.
+    """The faces, those with the same image file or the same points together, with all that share a photograph with one.
 
-    Only files of equal size are read.
+    Points are the same to the last digit where a set shows one hand before several backgrounds (FreiHAND), or one face
+    in several colours. Where many more faces share them, as in pictures that were aligned by their points, or all
+    do, they say nothing, and neither do a few points. Only files of equal size are read.
     """
     of_size: dict[int, list[Face]] = defaultdict(list)
     for face in faces:
@@ -84,8 +123,17 @@ def by_content(faces: Sequence[Face]) -> list[Face]:
         if len({face.photo for face in alike}) > 1:
             for face in alike:
                 same[_digest(face.image)].append(face.photo)
-    photo = _united(same.values())
+    photo = _united([*same.values(), *_of_equal_points(faces)])
     return [dataclasses.replace(face, photo=photo.get(face.photo, face.photo)) for face in faces]
+
+
+def _of_equal_points(faces: Sequence[Face]) -> list[list[str]]:
+    """The photographs of faces with equal points, as far as these tell."""
+    equal: dict[bytes, list[str]] = defaultdict(list)
+    for face in faces:
+        if (face.states != UNLABELLED).sum() >= _ENOUGH:
+            equal[face.landmarks.tobytes() + face.states.tobytes()].append(face.photo)
+    return list(equal.values()) if len(equal) > 1 and few_each(map(len, equal.values())) else []
 
 
 def _united(groups: Iterable[Sequence[str]]) -> dict[str, str]:

@@ -111,7 +111,8 @@ def checked(
             or no place on this face, no extent, or a face size of zero.
     """
     if stated.shape != (len(scheme), 2):
-        raise BrokenFace(path, f"{len(stated)} points, expected {len(scheme)}; correct or remove the face")
+        found = f"{len(stated)} points, expected {len(scheme)} of the scheme {scheme.name}"
+        raise BrokenFace(path, f"{found}; correct or remove the face, or use another scheme")
     states = np.full(len(scheme), VISIBLE, dtype=np.uint8) if states is None else states
     labelled = states != UNLABELLED
     if labelled.sum() < 2:

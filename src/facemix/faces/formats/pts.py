@@ -33,13 +33,14 @@ def read(root: Path, scheme: Scheme | None) -> Iterator[Face | BrokenFace]:
         FacemixError: `scheme` is None and several schemes have as many points, or none.
     """
     for pair in _pairs(root):
-        scheme = scheme or fitting.only(detect(root), str(root))
         if isinstance(pair, BrokenFace):
             yield pair
             continue
         try:
+            stated = parse(pair.annotation)
+            scheme = scheme or fitting.required(None, detect(root), str(root), counts=_counts(root))
             id_ = pairs.id_of(pair.image, root)
-            yield _face(pair, id_, id_, "", scheme, parse(pair.annotation), None)
+            yield _face(pair, id_, id_, "", scheme, stated, None)
         except BrokenFace as broken:
             yield broken
 
@@ -69,6 +70,11 @@ def read_merl_rav(root: Path, scheme: Scheme | None) -> Iterator[Face | BrokenFa
 
 def detect(root: Path) -> list[str]:
     """The names of the schemes that have as many points as the first files."""
+    return fitting.of_count(_counts(root))
+
+
+def _counts(root: Path) -> set[int]:
+    """How many points the first files have."""
     counts = set()
     for _, pair in zip(range(_LOOKED_AT), _pairs(root), strict=False):
         if isinstance(pair, pairs.Pair):
@@ -76,7 +82,7 @@ def detect(root: Path) -> list[str]:
                 counts.add(len(parse(pair.annotation)))
             except BrokenFace:
                 continue
-    return fitting.of_count(counts)
+    return counts
 
 
 def parse(path: Path) -> Array:

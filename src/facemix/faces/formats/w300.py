@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from facemix.faces.face import BrokenFace, Face
-from facemix.faces.formats import fitting, photos, points
+from facemix.faces.formats import fitting, photos, points, pts
 from facemix.faces.formats.listing import visible
 from facemix.faces.images import SUFFIXES
 from facemix.faces.schemes import Scheme
@@ -68,7 +68,7 @@ def _face(subset: str, name: str, photo: str, files: list[Path], scheme: Scheme)
         if len(found) > 1:
             names = " and ".join(path.name for path in found)
             raise BrokenFace(found[1], f"the same face twice: found {names}, expected one {what}; remove the others")
-    landmarks, states = points.checked(annotations[0], read_pts(annotations[0]), scheme, origin=1)
+    landmarks, states = points.checked(annotations[0], pts.parse(annotations[0]), scheme, origin=1)
     return Face(
         id=f"{subset}/{name}",
         subset=subset,
@@ -90,21 +90,3 @@ def _photos(subset: str, names: Sequence[str]) -> dict[str, str]:
     return {
         name: f"{family}/{match[1]}" if match and official else f"{subset}/{name}" for name, match in matches.items()
     }
-
-
-def read_pts(path: Path) -> points.Array:
-    """The points (n, 2) that a `.pts` states, with header and braces or without.
-
-    Raises:
-        BrokenFace: the file is not the points of a face, or has another number of them than its header says.
-    """
-    lines = points.read_text(path).splitlines()
-    header = re.compile(r"\s*(version\b.*|n_points\s*[:=]?\s*([0-9]+)\s*|[{}])\s*", re.IGNORECASE)
-    matches = [header.fullmatch(re.sub(r"(#|//).*", "", line)) for line in lines]
-    stated = points.parse_rows(path, [line for line, match in zip(lines, matches, strict=True) if not match])
-    for announced in [int(match[2]) for match in matches if match and match[2]]:
-        if announced != len(stated):
-            raise BrokenFace(
-                path, f"its header says {announced} points, found {len(stated)}; correct or remove the face"
-            )
-    return stated

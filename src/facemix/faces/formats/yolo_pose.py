@@ -25,7 +25,7 @@ from PIL import Image
 
 from facemix.errors import FacemixError
 from facemix.faces.face import HIDDEN, UNLABELLED, VISIBLE, BrokenFace, Face
-from facemix.faces.formats import documents, labelled, point_names, points
+from facemix.faces.formats import documents, fitting, labelled, points
 from facemix.faces.formats.labelled import Mark, Object, Picture
 from facemix.faces.images import SUFFIXES
 from facemix.faces.schemes import Scheme
@@ -66,7 +66,13 @@ def read(root: Path, scheme: Scheme | None) -> Iterator[Face | BrokenFace]:
     dataset = _dataset(root)
     if dataset is None:
         return
-    scheme = point_names.required(scheme, [] if scheme else _fitting(dataset), str(dataset.file))
+    scheme = fitting.required(
+        scheme,
+        [] if scheme else _fitting(dataset),
+        str(dataset.file),
+        names=dataset.names or (),
+        counts=[dataset.count],
+    )
     _check(dataset, scheme)
     yield from labelled.faces(root, list(_pictures(root, dataset)), scheme, origin=ORIGIN)
 
@@ -78,7 +84,7 @@ def detect(root: Path) -> list[str]:
 
 
 def _fitting(dataset: _Dataset) -> list[str]:
-    return point_names.fitting(dataset.names) if dataset.names else point_names.of_count(dataset.count)
+    return fitting.of_names(dataset.names) if dataset.names else fitting.of_count([dataset.count])
 
 
 # The YAML file
@@ -135,15 +141,10 @@ def _parsed(path: Path, content: Mapping[str, Any]) -> _Dataset:
 def _check(dataset: _Dataset, scheme: Scheme) -> None:
     """Raises FacemixError where number, names or mirror order of the points are not the scheme's."""
     if dataset.count != len(scheme):
-        found = point_names.of_count(dataset.count)
-        advice = f"use the scheme {' or '.join(found)}" if found else "use or write a scheme of so many points"
-        raise FacemixError(
-            f"{dataset.file}: kpt_shape: {dataset.count} points, expected {len(scheme)} of the scheme {scheme.name}; "
-            f"{advice}"
-        )
+        raise fitting.wrong_count([dataset.count], scheme, f"{dataset.file}: kpt_shape")
     order = list(range(len(scheme)))
     if dataset.names:
-        order = list(point_names.indices(dataset.names, scheme, f"{dataset.file}: kpt_names").values())
+        order = list(fitting.indices(dataset.names, scheme, f"{dataset.file}: kpt_names").values())
         if len(set(order)) < len(scheme):
             raise FacemixError(f"{dataset.file}: kpt_names: a point stands there twice, expected each once; correct it")
     for i, j in enumerate(dataset.flip or ()):
@@ -244,7 +245,7 @@ def _object(place: str, line: str, size: tuple[int, int], dataset: _Dataset) -> 
         fault = f"{len(values)} values, expected {expected} numbers: class, box and {dataset.values} for each point"
         return labelled.in_order(place, [], fault=f"{fault}; correct the line")
     marks: list[Mark] = []
-    fault = ""
+    fault = _box_fault(*values[1:_BOX])
     for i in range(dataset.count):
         x, y, *v = values[_BOX + i * dataset.values :][: dataset.values]
         if v and v[0] not in (UNLABELLED, HIDDEN, VISIBLE):
@@ -256,6 +257,15 @@ def _object(place: str, line: str, size: tuple[int, int], dataset: _Dataset) -> 
         marks.append((name, x * size[0], y * size[1], state))
     made = labelled.named if dataset.names else labelled.in_order
     return made(place, marks, fault=f"{fault}; correct the line" if fault else "")
+
+
+def _box_fault(x: float, y: float, width: float, height: float) -> str:
+    """What is wrong with a box of a middle and sides in shares of the picture, or ""."""
+    if not (width > 0 and height > 0):
+        return f"a box of width {width:g} and height {height:g}, expected more than 0"
+    if abs(x - 0.5) >= (1 + width) / 2 or abs(y - 0.5) >= (1 + height) / 2:
+        return f"a box around ({x:g}, {y:g}), outside the picture, expected shares of it, 0 to 1"
+    return ""
 
 
 def _size(image: Path) -> tuple[int, int]:

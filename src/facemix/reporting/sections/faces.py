@@ -33,23 +33,33 @@ def label_gap(found: Found) -> list[Piece]:
         return [about, Missing(what="No label adapter has been trained.", command=f"dvc repro {ADAPTER_FROM}")]
     gap = np.mean(there, axis=0)
     lengths = np.linalg.norm(gap, axis=1)
+    if np.isnan(lengths).all():
+        return [
+            about,
+            Text(
+                text="Here the two worlds have different landmark schemes, and no point of one is named in the other: "
+                "the adapter translates one to the other, and there is no shift to show."
+            ),
+        ]
+    named = {name: [i for i in part if not np.isnan(lengths[i])] for name, part in found.real.scheme.regions.items()}
+    regions = {name: part for name, part in named.items() if part}
     table = Table(
         caption="Mean shift from the synthetic to the real convention, % of the face box's longer side",
         header=["region", "length", "to the right", "down"],
         rows=[
-            [name, f"{lengths[list(part)].mean():.2f}", *(f"{value:+.2f}" for value in gap[list(part)].mean(axis=0))]
-            for name, part in found.real.scheme.regions.items()
+            [name, f"{lengths[part].mean():.2f}", *(f"{value:+.2f}" for value in gap[part].mean(axis=0))]
+            for name, part in regions.items()
         ],
     )
-    if not lengths.any():
+    if not np.nan_to_num(lengths).any():
         return [about, Text(text="The adapter that was best on validation changes nothing: no label gap was learned.")]
     rows = np.flatnonzero(found.real.splits == "train")
     image, points = panels.mean_face(found.real.images, found.real.landmarks, rows)
     side = float(geometry.square_side(geometry.landmark_box(points)))
-    times = max(1, int(GAP_SHOWN / lengths.max()))
+    times = max(1, int(GAP_SHOWN / np.nanmax(lengths)))
     figures.label_gap(found.figures / "label_gap.png", image, points, times * gap * side / 100)
     name, longest = max(
-        ((name, lengths[list(part)].mean()) for name, part in found.real.scheme.regions.items()),
+        ((name, lengths[part].mean()) for name, part in regions.items()),
         key=lambda item: item[1],
     )
     magnified = f", {times} times as long as they are" if times > 1 else ""
@@ -69,9 +79,9 @@ def label_gap(found: Found) -> list[Piece]:
 
 
 def _read_gap(path: Path) -> npt.NDArray[np.float64]:
-    """The shift (K, 2) of each point in % of the box's longer side."""
+    """The shift (K, 2) of each point in % of the box's longer side; NaN where the synthetic scheme does not name it."""
     with path.open(newline="", encoding="utf-8") as file:
-        return np.array([[float(row["dx"]), float(row["dy"])] for row in csv.DictReader(file)])
+        return np.array([[float(row[key] or "nan") for key in ("dx", "dy")] for row in csv.DictReader(file)])
 
 
 def best_and_worst(found: Found) -> list[Piece]:

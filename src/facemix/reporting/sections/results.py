@@ -69,6 +69,7 @@ def ranking(found: Found) -> list[Piece]:
             header=list(columns.values()),
             rows=[[table_of_ranking.cell(key, row) for key in columns] for row in found.ranked],
         ),
+        *(Text(text=f"{sentence}.") for sentence in found.summary.get("unranked", ())),
         _people(found),
         More(
             summary="What the columns and strategies mean",
