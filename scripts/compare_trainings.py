@@ -27,9 +27,8 @@ def main(folders: list[Path]) -> None:
     for folder, own, found in zip(folders, nme, differences, strict=True):
         each = ", ".join(f"{value:.2f}" for value in own.mean(axis=1))
         low, high = (100 * end / first for end in (found.low, found.high))
-        print(
-            f"| {folder} | {each} | {own.mean():.2f} | {100 * found.mean / first:+.1f} % | {low:+.1f} to {high:+.1f} % |"
-        )
+        change = f"{100 * found.mean / first:+.1f} % | {low:+.1f} to {high:+.1f} %"
+        print(f"| {folder} | {each} | {own.mean():.2f} | {change} |")
 
 
 if __name__ == "__main__":

@@ -91,7 +91,7 @@ def save_shared(params: config.Params) -> None:
     model = params.model
     net = LandmarkNet(ibug68(), model.backbone, model.input_size, model.width)
     Landmarker(net, model.context, about).save(Path("models/synthetic_only/seed-0"))
-    adapter = LabelAdapter(ibug68(), 8)
+    adapter = LabelAdapter(ibug68(), ibug68(), 8)
     torch.nn.init.normal_(adapter.leave.weight, std=0.02)
     about = about | {"adapter": {"hidden": 8}}
     Landmarker(net, model.context, about, adapter).save(Path("models/label_adaptation/seed-0"))
