@@ -26,9 +26,9 @@ SMALL = 15.0
 MISSING = ((0.0, 0.0), (-1.0, -1.0))
 """What files state for a point that is hidden or was not labelled."""
 
-AWAY = 1.25
-"""Sides of the box of the other points: in a scheme of few points, a negated one lies that far from it, and close to it
-without the sign."""
+AWAY, CLOSE = 2.0, 0.25
+"""Sides of the box of the other points: in a scheme of few points, a negated one lies farther from it than the first,
+and without the sign nearer than the second."""
 HEAP = 4
 """Points of a scheme of few points that are not in one place on a face of three times `SMALL`."""
 
@@ -245,7 +245,7 @@ def _fit_without_sign(stated: Array, rows: Sequence[int]) -> list[int]:
         return distance
 
     found = stated[list(rows)]
-    fit = (outside(found) > AWAY * side) & (outside(np.abs(found)) <= (AWAY - 1) * side)
+    fit = (outside(found) > AWAY * side) & (outside(np.abs(found)) < CLOSE * side)
     return [row for row, one in zip(rows, fit.tolist(), strict=True) if one]
 
 
