@@ -48,8 +48,8 @@ def between(source: Scheme, target: str) -> tuple[Scheme, Groups]:
         near = ", ".join(f"{name} ({made} of {total} points)" for name, made, total in reachable(source))
         raise FacemixError(
             f"scheme {target}: {made_of or 'none'} of its {len(scheme)} points can be made from {source.name}, "
-            f"expected two or more: a point of the same name, or one that `derived` states; from {source.name} can be made: "
-            f"{near or 'nothing'}. Choose one of these, or state `derived` in a scheme of your own"
+            f"expected two or more: a point of the same name, or one that `derived` states; from {source.name} "
+            f"can be made: {near or 'nothing'}. Choose one of these, or state `derived` in a scheme of your own"
         )
     return scheme, found
 
