@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from facemix.cli import _parser
+from facemix.evaluation import metrics
+from facemix.faces import schemes
 from facemix.strategies import STRATEGIES
 
 ROOT = Path(__file__).parents[1]
@@ -109,6 +111,18 @@ def test_the_readme_names_every_strategy_and_every_page() -> None:
     assert set(STRATEGIES) <= set(tables)
     linked = {target.partition("#")[0] for target in LINK.findall(prose(README))}
     assert {page.relative_to(ROOT).as_posix() for page in PAGES[1:]} <= linked
+
+
+def test_the_page_on_schemes_lists_them_as_their_files_say() -> None:
+    rows = re.findall(
+        r"^\| `(\w+)` \| (\d+) \| `(\w+)` \| ([\d, ]+) \|", text(ROOT / "docs" / "schemes.md"), re.MULTILINE
+    )
+    known = [schemes.load(name, ROOT / "none") for name in schemes.names(ROOT / "none")]
+    limits = [(scheme, metrics.thresholds(scheme, metrics.AUTO)) for scheme in known]
+    assert sorted(rows) == [
+        (scheme.name, str(len(scheme)), scheme.normalizer, ", ".join(f"{limit:g}" for limit in found))
+        for scheme, found in limits
+    ]
 
 
 def test_the_two_commands_stand_in_lines_of_their_own() -> None:
