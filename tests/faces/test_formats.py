@@ -373,7 +373,8 @@ def litter(folder: Path) -> None:
     for place in [folder, *(path for path in sorted(folder.rglob("*")) if path.is_dir())]:
         (place / ".DS_Store").write_bytes(b"\x00Bud1")
         (place / "Thumbs.db").write_bytes(b"\xd0\xcf")
-    shutil.copytree(folder, folder / "__MACOSX", ignore=lambda *_: ["__MACOSX"])
+    for left in ("__MACOSX", "@eaDir"):
+        shutil.copytree(folder, folder / left, ignore=lambda *_: ["__MACOSX", "@eaDir"])
 
 
 @pytest.mark.parametrize("kind", READERS)
@@ -384,7 +385,7 @@ def test_hidden_files_are_passed_over(tmp_path, kind):
     write_facesynthetics(tmp_path, "000000")
     litter(tmp_path)
     face = only(kind, tmp_path)
-    assert not any(part.startswith((".", "__")) for file in face.files for part in file.relative_to(tmp_path).parts)
+    assert not any(part.startswith((".", "__", "@")) for file in face.files for part in file.relative_to(tmp_path).parts)
 
 
 def test_a_folder_of_hidden_files_is_empty(tmp_path):
