@@ -385,7 +385,8 @@ def test_hidden_files_are_passed_over(tmp_path, kind):
     write_facesynthetics(tmp_path, "000000")
     litter(tmp_path)
     face = only(kind, tmp_path)
-    assert not any(part.startswith((".", "__", "@")) for file in face.files for part in file.relative_to(tmp_path).parts)
+    parts = [part for file in face.files for part in file.relative_to(tmp_path).parts]
+    assert not any(part.startswith((".", "__", "@")) for part in parts)
 
 
 def test_a_folder_of_hidden_files_is_empty(tmp_path):
