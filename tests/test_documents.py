@@ -133,6 +133,19 @@ def test_the_two_commands_stand_in_lines_of_their_own() -> None:
     assert len(re.findall(r"^python3 -m venv .*&& dvc repro$", text(README), re.MULTILINE)) == 1
 
 
+def test_the_table_of_mutations_is_that_of_the_script() -> None:
+    script = (ROOT / "scripts" / "mutants.py").read_text(encoding="utf-8")
+    tests = "".join(text(path) for path in (ROOT / "tests").rglob("test_*.py"))
+    listed = dict(re.findall(r"^\| (.+) \| `(test_\w+)` \|$", text(CONTRIBUTING), re.MULTILINE))
+    stated = set(re.findall(r'what="(.+)"', script))
+    trained_without = {
+        what for what in listed if what.startswith("`mixing` trains without ")
+    }  # by a function of the script
+    assert set(listed) - trained_without == stated
+    assert f"All {len(listed)} are killed" in text(CONTRIBUTING)
+    assert [test for test in listed.values() if f"def {test}(" not in tests] == []
+
+
 def test_the_map_names_every_room() -> None:
     package = ROOT / "src" / "facemix"
     rooms = [path.name for path in package.iterdir() if (path / "__init__.py").exists()]
