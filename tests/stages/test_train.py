@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ import torch
 import facemix
 import toy
 from facemix import cli, config, workspace
+from facemix.errors import FacemixError
 from facemix.evaluation import measure
 from facemix.faces import packs
 from facemix.faces.face import STAND_IN
@@ -347,3 +349,27 @@ def test_a_network_of_another_architecture_is_not_fine_tuned(project: Path, para
 def test_a_seed_out_of_range_is_refused(seed: int) -> None:
     with pytest.raises(SystemExit, match=rf"--seed: found {seed}, expected a number from 0 to 2\^32 - 1"):
         cli.main(["train", "real_only", "--seed", str(seed)])
+
+
+@pytest.mark.parametrize(
+    ("normalizer", "message"),
+    [
+        ("eyes", "found 'eyes', but the scheme ibug68 has "),
+        ("auto", "1 of 2 faces .* no outer_eye, .*: b. Set .*box_side"),
+    ],
+)
+def test_errors_that_could_not_be_measured_are_told_before_a_training(
+    normalizer: str, message: str, project: Path, params: config.Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    points = np.stack([toy.template()] * 3)
+    points[:2, 36] = np.nan  # an outer corner
+    pack = SimpleNamespace(
+        landmarks=points,
+        scheme=ibug68(),
+        ids=np.array(["a", "b", "c"]),
+        splits=np.array(["train", "test", "validation"]),
+    )
+    monkeypatch.setattr(stage.tasks, "gather", lambda *_: SimpleNamespace(real=pack))
+    params = dataclasses.replace(params, evaluation=config.Evaluation(normalizer=normalizer))
+    with pytest.raises(FacemixError, match=message):
+        stage.train(STRATEGIES["real_only"], 0, params)
