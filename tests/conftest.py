@@ -3,6 +3,11 @@
 import fcntl
 import os
 import sys
+
+# Several test processes share the cores: threads of each that wait for a core of the others would burn it meanwhile.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 from collections.abc import Iterator
 from pathlib import Path
 

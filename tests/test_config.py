@@ -9,6 +9,7 @@ from ruamel.yaml import YAML
 
 from facemix import config
 from facemix.config import ConfigError
+from facemix.evaluation.metrics import AUTO
 from facemix.faces import splits
 from facemix.stages import preset as presets
 from facemix.training.strategy import lasting
@@ -146,6 +147,10 @@ def test_an_unknown_preset_is_answered_with_the_known_ones(copy: Path, monkeypat
     monkeypatch.chdir(REPOSITORY)
     with pytest.raises(ValueError, match="no such preset; there are: .*smoke"):
         presets.preset("smok", copy)
+
+
+def test_errors_are_measured_as_the_scheme_of_the_faces_says_until_somebody_chooses() -> None:
+    assert config.load(PARAMS).evaluation.normalizer == AUTO
 
 
 def test_every_preset_takes_back_what_another_changes(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from facemix.cli import _parser
+from facemix.evaluation import metrics
+from facemix.faces import schemes
 from facemix.strategies import STRATEGIES
 
 ROOT = Path(__file__).parents[1]
@@ -111,12 +113,37 @@ def test_the_readme_names_every_strategy_and_every_page() -> None:
     assert {page.relative_to(ROOT).as_posix() for page in PAGES[1:]} <= linked
 
 
+def test_the_page_on_schemes_lists_them_as_their_files_say() -> None:
+    rows = re.findall(
+        r"^\| `(\w+)` \| (\d+) \| `(\w+)` \| ([\d, ]+) \|", text(ROOT / "docs" / "schemes.md"), re.MULTILINE
+    )
+    known = [schemes.load(name, ROOT / "none") for name in schemes.names(ROOT / "none")]
+    limits = [(scheme, metrics.thresholds(scheme, metrics.AUTO)) for scheme in known]
+    assert sorted(rows) == [
+        (scheme.name, str(len(scheme)), scheme.normalizer, ", ".join(f"{limit:g}" for limit in found))
+        for scheme, found in limits
+    ]
+
+
 def test_the_two_commands_stand_in_lines_of_their_own() -> None:
     """What checks the project takes the second from the README by this pattern."""
     pattern = re.search(r"grep -E '([^']+)' README.md", (ROOT / ".ci" / "run").read_text(encoding="utf-8"))
     assert pattern
     assert len(re.findall(pattern[1], text(README), re.MULTILINE)) == 1
     assert len(re.findall(r"^python3 -m venv .*&& dvc repro$", text(README), re.MULTILINE)) == 1
+
+
+def test_the_table_of_mutations_is_that_of_the_script() -> None:
+    script = (ROOT / "scripts" / "mutants.py").read_text(encoding="utf-8")
+    tests = "".join(text(path) for path in (ROOT / "tests").rglob("test_*.py"))
+    listed = dict(re.findall(r"^\| (.+) \| `(test_\w+)` \|$", text(CONTRIBUTING), re.MULTILINE))
+    stated = set(re.findall(r'what="(.+)"', script))
+    trained_without = {
+        what for what in listed if what.startswith("`mixing` trains without ")
+    }  # by a function of the script
+    assert set(listed) - trained_without == stated
+    assert f"All {len(listed)} are killed" in text(CONTRIBUTING)
+    assert [test for test in listed.values() if f"def {test}(" not in tests] == []
 
 
 def test_the_map_names_every_room() -> None:

@@ -12,10 +12,12 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
+import mlflow
 import numpy as np
 import pytest
 from dvc.repo import Repo
@@ -56,9 +58,16 @@ def figures(reproduced: str, project: Path) -> dict[str, Any]:
 
 @pytest.fixture
 def workspace(reproduced: str, project: Path, shell: Shell) -> Iterator[Path]:
-    """The project, whose committed state is there again after the test."""
+    """The project; what a test changes of the files that git knows is put back."""
     yield project
-    shell("git reset -q --hard && git clean -fdq && dvc checkout -q --force")
+    shell("git reset -q --hard && git clean -fdq")
+
+
+@pytest.fixture
+def trained_workspace(workspace: Path, shell: Shell) -> Iterator[Path]:
+    """The same; what stages write is put back, too."""
+    yield workspace
+    shell("git reset -q --hard && dvc checkout -q --force")
 
 
 def test_repro_trains_and_ranks_every_strategy(reproduced: str, figures: dict[str, Any], project: Path) -> None:
@@ -128,19 +137,18 @@ def test_every_strategy_is_a_complete_run_in_the_store_at_the_root(
     assert not list((project / ".dvc/tmp/facemix/outbox").glob("*/journal.jsonl"))
 
 
-def test_the_logged_model_predicts_what_the_detector_does(reproduced: str, shell: Shell) -> None:
-    code = """
-import cv2, mlflow, numpy as np, facemix
-mlflow.set_tracking_uri("sqlite:///mlflow.db")
-runs = mlflow.MlflowClient().search_runs(["1"], "tags.strategy = 'label_adaptation'")
-image, boxes = np.zeros((64, 64, 3), np.uint8), [[8, 8, 48, 40]]
-request = {"image": cv2.imencode(".png", image)[1].tobytes(), "boxes": boxes}
-(logged,) = mlflow.pyfunc.load_model(f"runs:/{runs[0].info.run_id}/model").predict([request])
-points = np.array(logged["landmarks"])
-own = facemix.Landmarker.load("models/label_adaptation/seed-0").predict(image, np.array(boxes))
-print(points.shape, np.abs(points - own).max())
-"""
-    assert shell(f"python -W ignore - <<'EOF'\n{code}\nEOF").splitlines()[-1] == "(1, 68, 2) 0.0"
+def test_the_logged_model_predicts_what_the_detector_does(reproduced: str, project: Path) -> None:
+    """Read from the store without a server."""
+    image, boxes = np.zeros((64, 64, 3), np.uint8), [[8, 8, 48, 40]]
+    request = {"image": cv2.imencode(".png", image)[1].tobytes(), "boxes": boxes}
+    with inside(project), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "path", [*sys.path])  # MLflow adds the code that is logged with the model
+        mlflow.set_tracking_uri("sqlite:///mlflow.db")
+        found = client(project).search_runs(["1"], "tags.strategy = 'label_adaptation'")
+        (logged,) = mlflow.pyfunc.load_model(f"runs:/{found[0].info.run_id}/model").predict([request])
+        mlflow.set_tracking_uri(None)
+    own = Landmarker.load(project / "models/label_adaptation/seed-0").predict(image, np.array(boxes))
+    assert own.shape == (1, 68, 2) and np.array_equal(logged["landmarks"], own)
 
 
 @pytest.fixture(scope="module")
@@ -273,16 +281,6 @@ def test_metrics_and_plots_are_shown(reproduced: str, shell: Shell, tmp_path: Pa
 # What a change runs anew.
 
 
-def test_alpha_runs_mixing_compare_and_report_only(workspace: Path, shell: Shell) -> None:
-    before = len(runs(workspace))
-    printed = shell("dvc exp run -n third -S alpha=0.3")
-    assert STAGE.findall(printed) == ["mixing@0", "compare", "report"]
-    new = runs(workspace)[before:]
-    assert [run["name"] for run in new] == ["mixing seed 0", "compare", "report"]
-    assert new[0]["params"]["alpha"] == "0.3"
-    assert new[0]["tags"]["DVC_EXP_NAME"] == "third"
-
-
 def test_n_real_leaves_packs_and_synthetic_only(workspace: Path) -> None:
     set_params(workspace, {"n_real": 20})
     stages = stale(workspace)
@@ -329,10 +327,25 @@ def test_other_packages_than_the_recorded_ones_stop_the_command(workspace: Path,
 # Experiments.
 
 
-def test_temporary_and_queued_experiments_leave_their_runs_in_the_one_store(workspace: Path, shell: Shell) -> None:
+def test_a_temporary_experiment_runs_what_its_change_decides_and_its_runs_are_in_the_one_store(
+    workspace: Path, shell: Shell
+) -> None:
     before = len(runs(workspace))
-    assert STAGE.findall(shell("dvc exp run --temp -n temporary -S alpha=0.4")) == ["mixing@0", "compare", "report"]
-    shell("dvc exp run --queue -n queued-1 -S alpha=0.6 mixing && dvc exp run --queue -n queued-2 -S alpha=0.7 mixing")
+    printed = shell("dvc exp run --temp -n temporary -S alpha=0.3")
+    assert STAGE.findall(printed) == ["mixing@0", "compare", "report"]
+    new = runs(workspace)[before:]
+    assert [run["name"] for run in new] == ["mixing seed 0", "compare", "report"]
+    assert new[0]["params"]["alpha"] == "0.3"
+    assert {run["status"] for run in new} == {"FINISHED"}
+    assert {run["tags"]["DVC_EXP_NAME"] for run in new} == {"temporary"}
+    assert all(run["files"] for run in new)
+    assert all(any(key.startswith("test.nme") for key in run["metrics"]) for run in new[:2])
+
+
+def test_queued_experiments_leave_their_runs_in_the_one_store(workspace: Path, shell: Shell) -> None:
+    before = len(runs(workspace))
+    shell("dvc exp run --queue -n queued-1 -S alpha=0.6 mixing")
+    shell("dvc exp run --queue -n queued-2 -S evaluation.normalizer=box_side compare")
     shell("dvc queue start -j 2")
     deadline = time.monotonic() + 400
     while (status := shell("dvc queue status")).count("Success") < 2:
@@ -340,46 +353,51 @@ def test_temporary_and_queued_experiments_leave_their_runs_in_the_one_store(work
             "dvc queue status; dvc queue logs queued-1; dvc queue logs queued-2"
         )
         time.sleep(3)
-    new = runs(workspace)[before:]
-    alphas = sorted(run["params"]["alpha"] for run in new if run["name"] == "mixing seed 0")
-    assert alphas == ["0.4", "0.6", "0.7"]
-    assert {run["status"] for run in new} == {"FINISHED"}
-    assert {run["tags"]["DVC_EXP_NAME"] for run in new} == {"temporary", "queued-1", "queued-2"}
-    assert all(run["files"] for run in new)
-    assert all(any(key.startswith("test.nme") for key in run["metrics"]) for run in new if run["name"] != "report")
+    new = {run["tags"]["DVC_EXP_NAME"]: run for run in runs(workspace)[before:]}
+    assert {name: run["name"] for name, run in new.items()} == {"queued-1": "mixing seed 0", "queued-2": "compare"}
+    assert new["queued-1"]["params"]["alpha"] == "0.6" and new["queued-2"]["params"]["normalizer"] == "box_side"
+    for run in new.values():
+        assert run["status"] == "FINISHED" and run["files"]
+        assert any(key.startswith("test.nme") for key in run["metrics"])
     table = shell("dvc exp show --csv --no-pager")
-    assert all(name in table for name in ("temporary", "queued-1", "queued-2", "test_nme.mixing"))
+    assert all(name in table for name in (*new, "test_nme.mixing"))
 
 
-def test_mlflow_run_trains_mixing_under_the_parent_run(workspace: Path, shell: Shell) -> None:
-    before = len(runs(workspace))
+def test_mlflow_run_trains_mixing_under_the_parent_run(trained_workspace: Path, shell: Shell) -> None:
+    before = len(runs(trained_workspace))
     shell("mlflow run . -e mixing -P alpha=0.2 --env-manager local --experiment-name facemix")
-    new = runs(workspace)[before:]
+    new = runs(trained_workspace)[before:]
     trained = next(run for run in new if run["name"] == "mixing seed 0")
     assert trained["params"]["alpha"] == "0.2"
     assert {run["status"] for run in new} == {"FINISHED"}
-    assert trained["tags"]["mlflow.parentRunId"]
+    assert trained["tags"]["mlflow.parentRunId"] and trained["tags"]["DVC_EXP_NAME"]
 
 
-def test_a_training_that_is_killed_goes_on_and_ends_in_the_same_weights(workspace: Path, shell: Shell) -> None:
-    weights = workspace / "models/real_only/seed-0/model.safetensors"
+def test_a_training_that_is_killed_goes_on_and_ends_in_the_same_weights(
+    trained_workspace: Path, facemix: Shell
+) -> None:
+    weights = trained_workspace / "models/real_only/seed-0/model.safetensors"
     undisturbed = load_file(weights)
     weights.unlink()
-    before = len(runs(workspace))
+    before = len(runs(trained_workspace))
     command = [sys.executable, "-m", "facemix.cli", "train", "real_only"]
     with subprocess.Popen(
-        command, cwd=workspace, env=environment(workspace), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        command,
+        cwd=trained_workspace,
+        env=environment(trained_workspace),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     ) as process:
         deadline = time.monotonic() + 120
-        while not list((workspace / "checkpoints").glob("real_only-*.pt")) and process.poll() is None:
+        while not list((trained_workspace / "checkpoints").glob("real_only-*.pt")) and process.poll() is None:
             assert time.monotonic() < deadline
             time.sleep(0.01)
         process.send_signal(signal.SIGKILL)
     assert not weights.exists()
-    shell("facemix train real_only")
+    facemix("train real_only")
     again = load_file(weights)
     assert all((again[key] == undisturbed[key]).all() for key in undisturbed)
-    assert [run["status"] for run in runs(workspace)[before:]] == ["FINISHED"]
+    assert [run["status"] for run in runs(trained_workspace)[before:]] == ["FINISHED"]
 
 
 def test_mistakes_end_in_one_clear_line(workspace: Path, shell: Shell, facemix: Shell) -> None:
@@ -389,19 +407,6 @@ def test_mistakes_end_in_one_clear_line(workspace: Path, shell: Shell, facemix: 
     assert facemix("train mixing", expect=1) == (
         "facemix train: params.yaml: alpha: found 1.5, expected a share of synthetic faces, 0 to 1\n"
     )
-
-
-@pytest.mark.parametrize(
-    ("what", "pattern"),
-    [
-        ("step", r"ratio +\d\.\d{3}"),
-        ("loader", r"ratio +\d+\.\d"),
-        ("prepare", r"\d+ faces/s"),
-        ("compare", r"rank, with intervals +\d+\.\d\d s"),
-    ],
-)
-def test_benchmarks_print_their_figures(what: str, pattern: str, reproduced: str, facemix: Shell) -> None:
-    assert re.search(pattern, facemix(f"bench {what}"))
 
 
 # Other faces.
@@ -414,10 +419,10 @@ def clone(project: Path, to: Path) -> Path:
     return to
 
 
-def train_and_compare(root: Path) -> str:
+def train_and_compare(root: Path, strategies: Iterable[str] = STRATEGIES) -> str:
     """What `dvc repro` runs once packs are there, in this process; returns what is printed."""
     facemix = facemix_in(root)
-    commands = [*(f"train {name} --seed 0" for name in STRATEGIES), "leaks", "compare", "report"]
+    commands = [*(f"train {name} --seed 0" for name in strategies), "leaks", "compare", "report"]
     return "".join(facemix(command) for command in commands)
 
 
@@ -450,8 +455,9 @@ def test_the_smoke_preset_runs_on_a_slice_of_300w(
     set_params(root, {"render.synthetic.n": 0})
     for command in ("render --stage synthetic", "render --stage stand_in", "prepare real", "prepare synthetic"):
         facemix(command)
-    train_and_compare(root)
-    assert ranked(root) == set(STRATEGIES)
+    strategies = ("synthetic_only", "real_only", "label_adaptation", "mixing")  # all ways to use the two packs
+    train_and_compare(root, strategies)
+    assert ranked(root) == set(strategies)
     with inside(root):
         trained = results.read(Path("models"), [0], "outer_eye")
     assert {one.metrics["test"]["faces"] for one in trained} == {554}

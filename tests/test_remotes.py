@@ -88,6 +88,7 @@ def test_a_clone_pulls_all_and_repro_has_nothing_to_do(pulled: Clone, project: P
     assert pulled.shell("git status --porcelain") == ""
 
 
+@pytest.mark.parametrize("pulled", ["folder"], indirect=True)  # what is pulled is the same from any remote
 def test_a_clone_trains_mixing_alone_for_another_alpha(pulled: Clone) -> None:
     before = contents(pulled.root / "models")
     stages = STAGE.findall(pulled.shell("dvc exp run -S alpha=0.3"))

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 import toy
+import toy_courier
 from facemix import cli
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -85,12 +86,12 @@ def shell_in(project: Path, **variables: str) -> Shell:
 
 
 @contextlib.contextmanager
-def inside(project: Path) -> Iterator[None]:
+def inside(project: Path, **variables: str) -> Iterator[None]:
     """This process as a user's there: working directory, environment, and warnings, which are theirs to read."""
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         patch.chdir(project)
-        wanted = environment(project)
+        wanted = environment(project) | variables
         for name in os.environ.keys() - wanted.keys():
             patch.delenv(name)
         for name, value in wanted.items():
@@ -98,12 +99,12 @@ def inside(project: Path) -> Iterator[None]:
         yield
 
 
-def facemix_in(project: Path) -> Shell:
-    """Runs `facemix ...` there in this process, which has torch already; returns what it prints."""
+def facemix_in(project: Path, **variables: str) -> Shell:
+    """Runs `facemix ...` there in this process, which has torch and MLflow already; returns what it prints."""
 
     def run(arguments: str, expect: int = 0) -> str:
         printed, status = io.StringIO(), 0
-        with inside(project), contextlib.redirect_stdout(printed):
+        with toy_courier.in_this_process(), inside(project, **variables), contextlib.redirect_stdout(printed):
             try:
                 cli.main(shlex.split(arguments))
             except SystemExit as end:
@@ -124,13 +125,13 @@ def stale(project: Path) -> set[str]:
 
 
 def begin(project: Path, data: Path) -> None:
-    """Commits the start, two imports and the smoke preset; few faces are rendered."""
+    """Commits the start, two imports and the smoke preset; one face is rendered."""
     shell, facemix = shell_in(project), facemix_in(project)
     shell("git init -q && git add -A && git commit -qm start")
     facemix(f"import 300w {toy.write_300w(data / 'real', n=90)} --name toy")
     facemix(f"import facesynthetics {toy.write_facesynthetics(data / 'drawn', n=60)}")
     facemix("preset smoke")
-    set_params(project, {"render.synthetic.n": 4})
+    set_params(project, {"render.synthetic.n": 1})
     shell("git add -A && git commit -qm smoke")
 
 

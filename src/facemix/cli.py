@@ -50,7 +50,13 @@ def _parser() -> argparse.ArgumentParser:
 
 def _data_commands(commands: Any) -> None:
     """Faces: bringing, rendering, packing and checking them."""
-    command = commands.add_parser("import", help="check a folder of faces and add it to the experiment")
+    command = commands.add_parser(
+        "import",
+        help="check a folder of faces and add it to the experiment",
+        description="Checks every face of a folder, writes pictures of them to reports/import/NAME, copies the folder "
+        "to data/sources/ROLE/NAME, tracks it with DVC and names it in params.yaml. If a face is broken, nothing is "
+        "imported.",
+    )
     command.add_argument("format", help="300w, coco, csv, wflw and others: see docs/data.md")
     command.add_argument("path", type=Path, help="the folder as you downloaded it")
     command.add_argument("--name", help="its name under data/sources/ROLE (default: 300w, or the folder's own name)")
@@ -90,7 +96,12 @@ def _data_commands(commands: Any) -> None:
     command.add_argument("--skip-broken", action="store_true", help="leave out what cannot be written, and list it")
     command.set_defaults(run=_convert)
 
-    command = commands.add_parser("prepare", help="decode and crop all sources of a role into one pack")
+    command = commands.add_parser(
+        "prepare",
+        help="decode and crop all sources of a role into one pack",
+        description="Splits the faces of a role, decodes and crops them into data/packs/ROLE, and writes a picture of "
+        "some to reports/packs/ROLE.png. `dvc repro` runs it.",
+    )
     command.add_argument("role", choices=("real", "synthetic"))
     command.set_defaults(run=_prepare)
 
@@ -153,7 +164,11 @@ def _settings_commands(commands: Any) -> None:
     command.add_argument("--out", type=Path, metavar="FILE.png", help="the picture (default: NAME.png)")
     command.set_defaults(run=_scheme)
 
-    command = commands.add_parser("preset", help="set many keys of params.yaml at once; comments stay")
+    command = commands.add_parser(
+        "preset",
+        help="set many keys of params.yaml at once",
+        description="Sets the keys of a preset in params.yaml and prints them. Comments and all other keys stay.",
+    )
     command.add_argument("name", help="a file of presets/: demo, smoke, sweep, 300w, paper")
     command.set_defaults(run=_preset)
 
@@ -168,7 +183,10 @@ def _settings_commands(commands: Any) -> None:
 def _experiment_commands(commands: Any) -> None:
     """Trainings, and what comes of them."""
     command = commands.add_parser(
-        "train", help="train and evaluate one strategy with one seed (on several GPUs: torchrun)"
+        "train",
+        help="train and evaluate one strategy with one seed",
+        description="Trains a strategy on the packs and writes models/STRATEGY/seed-K. A training that was stopped "
+        "goes on where it was. `dvc repro` runs it; on several GPUs start it with torchrun (docs/machines.md).",
     )
     command.add_argument("strategy", choices=tuple(STRATEGIES))
     command.add_argument("--seed", type=int, default=0, help="default: 0")
@@ -180,7 +198,12 @@ def _experiment_commands(commands: Any) -> None:
     )
     command.set_defaults(run=_train)
 
-    command = commands.add_parser("compare", help="rank the trained strategies and write reports/")
+    command = commands.add_parser(
+        "compare",
+        help="rank the trained strategies",
+        description="Measures all detectors of models/ on the same test faces, ranks the strategies, says how sure the "
+        "differences are, and writes tables and plots to reports/. `dvc repro` runs it.",
+    )
     command.set_defaults(run=_compare)
 
     command = commands.add_parser(
@@ -238,7 +261,9 @@ def _tracking_commands(commands: Any) -> None:
 
     command = commands.add_parser(
         "deliver",
-        help="send to MLflow what could not be sent before, and wait until it is there (every stage also sends it)",
+        help="send to MLflow what could not be sent before",
+        description="Sends the runs to MLflow that could not be sent before, and waits until they are there. Every "
+        "stage also sends them, but does not wait for long.",
     )
     command.set_defaults(run=_deliver)
 
@@ -273,7 +298,12 @@ def _model_commands(commands: Any) -> None:
     command.add_argument("--overlay", type=Path, metavar="DIR", help="write each image here with its points drawn in")
     command.set_defaults(run=_predict)
 
-    command = commands.add_parser("export", help="write a trained model as one ONNX file")
+    command = commands.add_parser(
+        "export",
+        help="write a trained model as one ONNX file",
+        description="Writes network and label adapter as one ONNX file, and compares what it gives in ONNX Runtime and "
+        "OpenCV with what PyTorch gives.",
+    )
     command.add_argument("model", type=Path, metavar="MODEL", help="its folder: models/STRATEGY/seed-K")
     command.add_argument("--out", type=Path, metavar="FILE", help="default: model.onnx in that folder")
     command.set_defaults(run=_export)

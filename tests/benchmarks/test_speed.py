@@ -1,5 +1,7 @@
 import dataclasses
 import re
+import shutil
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -7,12 +9,13 @@ import pytest
 import torch
 
 import toy
-from facemix import config
+from facemix import cli, config
 from facemix.benchmarks import speed, usual_loader
 from facemix.config import Augmentation
 from facemix.faces import geometry
 from facemix.faces.schemes import ibug68
 from facemix.training import augment
+from toy_project import REPOSITORY
 
 NOTHING = Augmentation(rotation=0, scale=0, shift=0, mirror=0, colour=0, grey=0, blur=0, noise=0, occlusion=0)
 STRONG = Augmentation(
@@ -125,3 +128,35 @@ def test_the_memory_of_training_is_measured_on_two_packs(
     printed = capsys.readouterr().out
     assert [int(n) for n in re.findall(r"^ *(\d+) faces,.* peak +\d+\.\d MiB$", printed, re.MULTILINE)] == [2, 20]
     assert re.search(r"^ratio +\d+\.\d{3}$", printed, re.MULTILINE)
+
+
+def test_the_other_benchmarks_print_their_figures(
+    params: config.Params, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in (("FACES", 8), ("ROUNDS", 2)):
+        monkeypatch.setattr(speed, name, value)
+    small = dataclasses.replace(
+        params,
+        pack=config.Pack(crop_size=32, margin=2.0),
+        model=dataclasses.replace(params.model, input_size=32),
+        training=dataclasses.replace(params.training, batch_size=4, device="cpu"),
+    )
+    speed.step(small)
+    speed.prepare(small)
+    speed.compare()
+    printed = capsys.readouterr().out
+    assert re.search(r"^ratio +\d\.\d{3}$", printed, re.MULTILINE)
+    assert re.search(r"^\d+ faces/s$", printed, re.MULTILINE)
+    assert re.search(r"^rank, with intervals +\d+\.\d\d s$", printed, re.MULTILINE)
+
+
+@pytest.mark.parametrize("what", ["step", "loader", "prepare", "memory", "compare"])
+def test_each_benchmark_has_its_command(
+    what: str, params: config.Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    called: list[tuple[object, ...]] = []
+    monkeypatch.setattr(speed, what, lambda *given: called.append(given))
+    shutil.copy(REPOSITORY / "params.yaml", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    cli.main(["bench", what])
+    assert called == [() if what == "compare" else (params,)]

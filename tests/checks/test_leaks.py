@@ -155,7 +155,7 @@ def plant(face: Path, copy: Path, how: str) -> None:
     image, points = COPIES[how](cv2.imread(f"{face}.jpg"), points)
     if copy.with_suffix(".pts").exists():
         cv2.imwrite(f"{copy}.jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 98])
-        toy.write_pts(copy.with_suffix(".pts"), points)
+        toy.write_pts(copy.with_suffix(".pts"), points + 0.01)  # equal points would be known as one photograph
     else:
         cv2.imwrite(f"{copy}.png", image)
         np.savetxt(f"{copy}_ldmks.txt", points)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from facemix.faces.schemes import ibug68
+from facemix.faces import schemes
 from facemix.training.landmarker import Landmarker
 from facemix.training.model import LandmarkNet
 
@@ -16,15 +16,16 @@ PICTURE = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
 PNG = cv2.imencode(".png", PICTURE[..., ::-1])[1].tobytes()
 
 
-@pytest.fixture(scope="module")
-def served() -> Any:
+@pytest.fixture(scope="module", params=["ibug68", "five", "hand21"])
+def served(request: pytest.FixtureRequest) -> Any:
     """A network that nobody trained."""
+    scheme = schemes.load(request.param)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # MLflow warns of its own type hints
         from facemix.evaluation.served import ServedLandmarker
     model = ServedLandmarker()
-    network = LandmarkNet(ibug68(), "mobilenetv3_small_050.lamb_in1k", 32, 8, mirror=False).eval()
-    model.landmarker = Landmarker(network, 1.3, {"network": {"input_size": 32}, "scheme": ibug68().as_dict()})
+    network = LandmarkNet(scheme, "mobilenetv3_small_050.lamb_in1k", 32, 8, mirror=False).eval()
+    model.landmarker = Landmarker(network, 1.3, {"network": {"input_size": 32}, "scheme": scheme.as_dict()})
     return model
 
 

@@ -1,3 +1,4 @@
+import io
 import json
 import re
 import shutil
@@ -6,10 +7,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 import toy
 from facemix.faces.face import BrokenFace, Face
 from facemix.faces.formats import ARCHIVES, FORMATS, OFFICIAL_300W, check, read
+from toy_five import FIVE
 
 # 68 distinct points of a face of 47 px within a 64 px image, exact in both file formats.
 POINTS = np.round(4 * (24.75 * (toy.template() - [0, 0.22]) + 31.5)) / 4
@@ -370,7 +373,8 @@ def litter(folder: Path) -> None:
     for place in [folder, *(path for path in sorted(folder.rglob("*")) if path.is_dir())]:
         (place / ".DS_Store").write_bytes(b"\x00Bud1")
         (place / "Thumbs.db").write_bytes(b"\xd0\xcf")
-    shutil.copytree(folder, folder / "__MACOSX", ignore=lambda *_: ["__MACOSX"])
+    for left in ("__MACOSX", "@eaDir"):
+        shutil.copytree(folder, folder / left, ignore=lambda *_: ["__MACOSX", "@eaDir"])
 
 
 @pytest.mark.parametrize("kind", READERS)
@@ -381,7 +385,8 @@ def test_hidden_files_are_passed_over(tmp_path, kind):
     write_facesynthetics(tmp_path, "000000")
     litter(tmp_path)
     face = only(kind, tmp_path)
-    assert not any(part.startswith((".", "__")) for file in face.files for part in file.relative_to(tmp_path).parts)
+    parts = [part for file in face.files for part in file.relative_to(tmp_path).parts]
+    assert not any(part.startswith((".", "__", "@")) for part in parts)
 
 
 def test_a_folder_of_hidden_files_is_empty(tmp_path):
@@ -478,6 +483,38 @@ def test_points_may_lie_outside_but_not_far(tmp_path, beyond, count, direction):
     broken = check(read("facesynthetics", tmp_path)[0])
     assert len(broken) == count
     assert all("60 px outside the image of 64 x 64" in error.reason for error in broken)
+
+
+def of_five(root: Path, points) -> Face:
+    image = write_image(root / "five.png")
+    states = np.where(np.isnan(points[:, 0]), 0, 2).astype(np.uint8)
+    return Face(id="a", subset="", photo="a", image=image, landmarks=points, states=states, scheme=FIVE, files=(image,))
+
+
+def test_one_point_farther_outside_than_the_picture_is_large_is_refused_whatever_is_unlabelled(tmp_path):
+    face = np.array([[20, 20], [40, 20], [30, 30], [22, 40], [38, 40]], dtype=np.float32)
+    assert check([of_five(tmp_path, face)]) == []
+    for unlabelled in ([], [0]):
+        far = face.copy()
+        far[unlabelled], far[3] = np.nan, (22, 500)
+        (error,) = check([of_five(tmp_path, far)])
+        assert (
+            "point 3 lies 437 px outside the image of 64 x 64, expected at most the side of the image" in error.reason
+        )
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"restart_marker_blocks": 1}])
+def test_jpegs_damaged_in_their_middle_are_refused(tmp_path, options):
+    file = io.BytesIO()
+    noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(file, "JPEG", **options)
+    data = file.getvalue()
+    middle = data.index(b"\xff\xda") + (len(data) - data.index(b"\xff\xda")) // 2
+    for name, content in (("damaged", data[:middle] + data[middle + 10 :]), ("whole", data)):
+        write_300w(tmp_path, f"afw/{name}")
+        (tmp_path / f"afw/{name}.jpg").write_bytes(content)
+    (error,) = check(read("300w", tmp_path)[0])
+    assert error.path.stem == "damaged" and error.reason.endswith("copy the file again")
 
 
 def test_the_same_face_twice_is_found_by_content(tmp_path):

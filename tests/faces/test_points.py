@@ -1,5 +1,6 @@
 """Points that are no places on the face are refused; what is valid passes."""
 
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import toy
+from facemix.faces import schemes
 from facemix.faces.face import BrokenFace
 from facemix.faces.formats import points
 from facemix.faces.formats.pts import parse
 from facemix.faces.schemes import ibug68
+from toy_five import FACE as FIVE_POINTS
+from toy_five import FIVE
 
 FACE = 100 * toy.template() + [300.5, 250.25]
 PATH = Path("face.pts")
@@ -58,8 +62,34 @@ def test_whole_pixels_of_a_small_face_may_coincide():
 @pytest.mark.parametrize("signs", [(-1, -1), (-1, 1), (1, -1)])
 @pytest.mark.parametrize("rows", [[5], [5, 6, 7], range(0, 8), [30], [41]])
 def test_negated_coordinates_are_refused(signs, rows):
-    with pytest.raises(BrokenFace, match=rf"points? {rows[0]}\b.* negative coordinates.* without the sign"):
+    with pytest.raises(BrokenFace, match=rf"points? {rows[0]}\b.* without the (negative )?sign"):
         points.checked(PATH, with_points(rows, FACE[list(rows)] * signs), ibug68())
+
+
+@pytest.mark.parametrize("signs", [(-1, -1), (-1, 1), (1, -1)])
+@pytest.mark.parametrize("row", range(5))
+def test_a_negated_point_of_a_scheme_of_few_is_refused(signs, row):
+    face = FIVE_POINTS + 90
+    with pytest.raises(BrokenFace, match=rf"point {row} is at .*fits the face without the negative sign.*a hidden"):
+        points.checked(PATH, with_points([row], face[row] * signs, face), FIVE)
+
+
+@functools.cache
+def placed(name):
+    return schemes.load(name), schemes.layout(name)
+
+
+@pytest.mark.parametrize("name", ["five", "aflw19", "cofw29", "hand21", "coco17"])
+@given(x=st.floats(-0.2, 1.2), y=st.floats(-0.2, 1.2), size=st.floats(5, 500))
+def test_a_face_of_few_points_across_the_border_of_its_picture_is_valid(name, x, y, size):
+    scheme, layout = placed(name)
+    assert points.checked(PATH, size * (layout - [x, y] + 1e-6), scheme)[0].shape == layout.shape
+
+
+def test_four_of_five_points_in_one_place_are_refused_and_three_are_not():
+    assert points.checked(PATH, with_points([2, 3, 4], 7, FIVE_POINTS), FIVE)[0].shape == (5, 2)
+    with pytest.raises(BrokenFace, match=r"points 1, 2, 3, 4 are all at \(7, 7\), expected different places"):
+        points.checked(PATH, with_points([1, 2, 3, 4], 7, FIVE_POINTS), FIVE)
 
 
 @given(st.floats(-0.9, 0.9), st.floats(-0.9, 0.9), st.floats(5, 500))

@@ -87,6 +87,12 @@ def test_a_scheme_that_shares_nothing_is_refused_with_those_that_do() -> None:
         reduction.between(IBUG68, "hand21")
     with pytest.raises(FacemixError, match="did you mean 'five'"):
         reduction.between(IBUG68, "fiv")
+    content = schemes.load("five").as_dict() | {
+        "name": "alone", "points": ["left_eye_centre"], "mirror": [], "regions": {}, "skeleton": [], "outline": [],
+        "face_sizes": {}, "normalizer": "box_side",
+    }  # fmt: skip
+    with pytest.raises(FacemixError, match=r"scheme five: 1 of its 5 points can be made from alone, expected two"):
+        reduction.between(schemes.parse(content, "alone"), "five")
 
 
 def test_it_is_said_what_a_scheme_can_be_made_from() -> None:

@@ -237,10 +237,16 @@ def test_near_matches_of_an_unknown_name_are_told(tmp_path: Path) -> None:
     assert schemes.ibug68().index("nose_tip") == 30
 
 
+def test_points_in_the_corners_are_whole() -> None:
+    scheme = schemes.parse(GOOD, "f.yaml")
+    dots = stage.drawn(scheme, np.array([[0, 0], [1, 0], [0, 1], [1, 1]]))[:, : stage.SIDE] < 255
+    assert not (dots[:3].any() or dots[-3:].any() or dots[:, :3].any())
+
+
 def test_a_picture_shows_every_point_in_the_colour_of_its_region() -> None:
     scheme, positions = schemes.parse(GOOD, "f.yaml"), np.array([[0.75, 0.25], [0.25, 0.25], [0.5, 0.5], [0.5, 0.75]])
     picture = stage.drawn(scheme, positions)
-    places = np.round(positions * (stage.SIDE - 1)).astype(int)
+    places = np.round(stage.MARGIN + positions * (stage.SIDE - 1 - 2 * stage.MARGIN)).astype(int)
     assert [tuple(picture[y, x]) for x, y in places] == [
         stage.REGIONS[0],
         stage.REGIONS[0],

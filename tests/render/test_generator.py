@@ -334,7 +334,9 @@ def test_label_adaptation_recovers_the_known_gap(head: Head, outline: labels.Out
         return float(nme(adapt(adapter, mesh[train]), trembling[train], ibug68()).mean())
 
     settings = Adaptation(hidden=128, epochs=60, batch_size=64, learning_rate=1e-3, weight_decay=0.01)
-    fitted = fit(mesh[train], trembling[train], scheme=ibug68(), settings=settings, seed=0, validate=validate)
+    fitted = fit(
+        mesh[train], trembling[train], source=ibug68(), target=ibug68(), settings=settings, seed=0, validate=validate
+    )
     before = nme(mesh[test], steady[test], ibug68()).mean()
     after = nme(adapt(fitted.adapter, mesh[test]), steady[test], ibug68()).mean()
     assert before > 0.02

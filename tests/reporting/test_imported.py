@@ -103,10 +103,10 @@ def overlap(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
 
 def boxes(scheme: Scheme, side: int) -> dict[int, tuple[float, ...]]:
     points = (schemes.layout(scheme.name) * 0.8 + 0.1) * side
-    size = numbered._size(len(points))
+    size, words = numbered._size(len(points)), numbered.labels(scheme.points)
     found = {}
-    for i, (x, y) in numbered.placed(points, side).items():
-        width, height = numbered._extent(str(i), size)
+    for i, (x, y) in numbered.placed(points, side, words).items():
+        width, height = numbered._extent(words[i], size)
         found[i] = (x - width / 2 + 1, y - height / 2 + 1, x + width / 2 - 1, y + height / 2 - 1)
     return found
 
@@ -121,9 +121,14 @@ def test_every_point_of_a_usual_scheme_has_a_number_that_covers_no_other(name: s
     assert all(x0 >= -1 and y0 >= -1 and x1 <= 901 and y1 <= 901 for x0, y0, x1, y1 in listed)
 
 
+def test_points_of_a_small_scheme_have_their_names_too() -> None:
+    assert numbered.labels(["nose", "chin"]) == ["0 nose", "1 chin"]
+    assert numbered.labels(IBUG68.points)[67] == "67"
+
+
 def test_numbers_of_many_points_are_thinned_out_but_spread() -> None:
     points = np.random.default_rng(0).uniform(150, 750, (478, 2))
-    found = numbered.placed(points, 900)
+    found = numbered.placed(points, 900, [str(i) for i in range(len(points))])
     assert 60 < len(found) < 400
     quarters = {(points[i, 0] > 450, points[i, 1] > 450) for i in found}
     assert len(quarters) == 4
@@ -137,8 +142,10 @@ def test_numbers_go_first_to_points_far_from_each_other() -> None:
 def test_unlabelled_points_have_no_number(tmp_path: Path) -> None:
     points = schemes.layout("ibug68") * 800
     points[5] = np.nan
-    assert 5 not in numbered.placed(points, 900) and 6 in numbered.placed(points, 900)
+    assert 5 not in numbered.placed(points, 900, [str(i) for i in range(len(points))]) and 6 in numbered.placed(
+        points, 900, [str(i) for i in range(len(points))]
+    )
     states = np.full(68, VISIBLE, dtype=np.uint8)
     states[5] = UNLABELLED
     image = np.zeros((900, 900, 3), dtype=np.uint8)
-    assert numbered.numbered(image, points, states, ["middle"] * 68, IBUG68.skeleton).any()
+    assert numbered.numbered(image, points, states, ["middle"] * 68, IBUG68.skeleton, IBUG68.points).any()

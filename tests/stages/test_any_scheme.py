@@ -11,6 +11,7 @@ import pytest
 
 import toy
 from facemix import config
+from facemix.evaluation.export import metadata
 from facemix.faces import packs, schemes
 from facemix.faces.schemes import Scheme
 from facemix.stages.compare import compare
@@ -24,6 +25,8 @@ from facemix.training.landmarker import Landmarker
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SIDE = 64
+EXPORTED = "hand21"
+"""The scheme whose detector is exported: in each of them that would take longer than all the rest."""
 
 
 def write_coco(root: Path, scheme: Scheme, n: int, seed: int, stretch: float = 1.0) -> None:
@@ -116,6 +119,13 @@ def test_sets_in_any_schemes_become_a_ranked_and_exported_detector(
     landmarker = Landmarker.load("models/mixing/seed-0")
     found = landmarker.predict(pack.images[0], np.array([[8.0, 8, 40, 40]]))
     assert found.shape == (1, len(scheme), 2)
+    assert metadata(landmarker)["points"].split() == list(scheme.points)
+    if name == EXPORTED:
+        assert_exported(scheme)
+
+
+def assert_exported(scheme: Scheme) -> None:
+    """The ONNX file of a detector gives the points of the scheme, and names them."""
     export(Path("models/real_only/seed-0"), Path("detector.onnx"))
     session = onnxruntime.InferenceSession("detector.onnx", providers=["CPUExecutionProvider"])
     (points,) = session.run(None, {"images": np.zeros((2, 3, 32, 32), np.float32)})

@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -116,3 +118,9 @@ def test_validation_comes_first_where_experiments_are_listed(
     compare(monkeypatch, toy_results.trained("real_only", 0, [4.0]))
     summary = json.loads(Path("reports/metrics.json").read_text())  # its order is that of the columns of `dvc exp show`
     assert list(summary)[:2] == ["val_nme", "test_nme"]
+
+
+@pytest.mark.parametrize("stage", ["compare", "report", "register"])
+def test_what_reads_results_does_not_wait_for_torch(stage: str) -> None:
+    code = f"import sys, facemix.stages.{stage}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -28,7 +28,7 @@ MIDDLE = "60,50,140,130"
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model folder."""
     torch.manual_seed(0)
-    network, adapter = LandmarkNet(ibug68(), "test_efficientnet", SIZE, 16), LabelAdapter(ibug68(), 8)
+    network, adapter = LandmarkNet(ibug68(), "test_efficientnet", SIZE, 16), LabelAdapter(ibug68(), ibug68(), 8)
     torch.nn.init.normal_(network.offsets.weight, std=0.2)
     torch.nn.init.normal_(adapter.leave.weight, std=0.01)
     about = {

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ import torch
 import facemix
 import toy
 from facemix import cli, config, workspace
+from facemix.errors import FacemixError
 from facemix.evaluation import measure
 from facemix.faces import packs
 from facemix.faces.face import STAND_IN
@@ -91,7 +93,7 @@ def save_shared(params: config.Params) -> None:
     model = params.model
     net = LandmarkNet(ibug68(), model.backbone, model.input_size, model.width)
     Landmarker(net, model.context, about).save(Path("models/synthetic_only/seed-0"))
-    adapter = LabelAdapter(ibug68(), 8)
+    adapter = LabelAdapter(ibug68(), ibug68(), 8)
     torch.nn.init.normal_(adapter.leave.weight, std=0.02)
     about = about | {"adapter": {"hidden": 8}}
     Landmarker(net, model.context, about, adapter).save(Path("models/label_adaptation/seed-0"))
@@ -347,3 +349,27 @@ def test_a_network_of_another_architecture_is_not_fine_tuned(project: Path, para
 def test_a_seed_out_of_range_is_refused(seed: int) -> None:
     with pytest.raises(SystemExit, match=rf"--seed: found {seed}, expected a number from 0 to 2\^32 - 1"):
         cli.main(["train", "real_only", "--seed", str(seed)])
+
+
+@pytest.mark.parametrize(
+    ("normalizer", "message"),
+    [
+        ("eyes", "found 'eyes', but the scheme ibug68 has "),
+        ("auto", "1 of 2 faces .* no outer_eye, .*: b. Set .*box_side"),
+    ],
+)
+def test_errors_that_could_not_be_measured_are_told_before_a_training(
+    normalizer: str, message: str, project: Path, params: config.Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    points = np.stack([toy.template()] * 3)
+    points[:2, 36] = np.nan  # an outer corner
+    pack = SimpleNamespace(
+        landmarks=points,
+        scheme=ibug68(),
+        ids=np.array(["a", "b", "c"]),
+        splits=np.array(["train", "test", "validation"]),
+    )
+    monkeypatch.setattr(stage.tasks, "gather", lambda *_: SimpleNamespace(real=pack))
+    params = dataclasses.replace(params, evaluation=config.Evaluation(normalizer=normalizer))
+    with pytest.raises(FacemixError, match=message):
+        stage.train(STRATEGIES["real_only"], 0, params)

@@ -7,7 +7,6 @@ import numpy as np
 import pyarrow.parquet as parquet
 import pytest
 
-from facemix.config import Params
 from facemix.faces.pose import BINS
 from facemix.faces.schemes import ibug68
 from facemix.sweeps import grid, run, tables
@@ -146,12 +145,12 @@ def test_validation_is_shown_first() -> None:
 
 
 def test_tables_and_figures_are_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, params: Params, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     stage.FOLDER.mkdir(parents=True)
     stage.write_tables(swept(), 800)
-    stage.write_curves(swept(), 800, params)
+    stage.write_curves(swept(), 800)
     with (stage.FOLDER / "points.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == len(swept())
@@ -186,7 +185,7 @@ def test_tables_and_figures_are_written(
 
 
 def test_what_is_given_beside_alpha_and_n_real_is_told_apart(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, params: Params, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     stage.FOLDER.mkdir(parents=True)
@@ -198,14 +197,14 @@ def test_what_is_given_beside_alpha_and_n_real_is_told_apart(
         return [replace(one, point=point) for one, point in zip(swept(), points, strict=True)]
 
     stage.write_tables(given(600) + given(1200), 800)
-    stage.write_curves(given(600) + given(1200), 800, params)
+    stage.write_curves(given(600) + given(1200), 800)
     assert {path.name for path in stage.FOLDER.iterdir()} == {"points.csv", "errors.parquet"}
     assert "training.steps varies" in capsys.readouterr().out
     errors = parquet.read_table(stage.FOLDER / "errors.parquet")
     keys = ("strategy", "alpha", "n_real", "seed", "training.steps", "model.mirror", "face")
     rows = errors.select(keys).to_pylist()
     assert len({tuple(row.values()) for row in rows}) == len(rows) == 7 * 2 * len(swept())
-    stage.write_curves(given(600), 800, params)
+    stage.write_curves(given(600), 800)
     assert (stage.FOLDER / "alpha.png").exists()
 
 

@@ -5,9 +5,9 @@ import shutil
 import warnings
 from pathlib import Path
 
-import in_process
 import pytest
 
+import toy_courier
 from facemix import tracking
 from facemix.tracking import run, store
 
@@ -39,13 +39,13 @@ def root(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.delenv(name, raising=False)
     for name, value in store.QUIET.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(run, "Courier", in_process.InProcess)
+    monkeypatch.setattr(run, "Courier", toy_courier.InProcess)
     root = tmp_path / "project"
     elsewhere = root / ".dvc" / "tmp" / "exps" / "tmpabc"
     elsewhere.mkdir(parents=True)
     monkeypatch.chdir(elsewhere)
     monkeypatch.setenv("DVC_ROOT", str(root))
-    packages = (Path(tracking.__file__).parents[2], Path(__file__).parent)
+    packages = (Path(tracking.__file__).parents[2], Path(toy_courier.__file__).parent)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(str(folder) for folder in packages))
     shutil.copy(empty_store, root)
     return root

@@ -29,11 +29,11 @@ from toy_mlflow import mlflow_server
 
 TRAINING = """
 import os, signal, sys
-import in_process
+import toy_courier
 from facemix import tracking
 from facemix.tracking import delivery
 
-in_process.install()
+toy_courier.install()
 first, last, kill = map(int, sys.argv[1:4])
 with tracking.start(name="mixing seed 0", experiment="facemix", identity=sys.argv[4], params={"alpha": 0.5}) as run:
     for step in range(first, last):

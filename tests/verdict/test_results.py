@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from facemix.errors import FacemixError
-from facemix.faces import packs
+from facemix.faces import packs, schemes
 from facemix.faces.packs import Pack
+from facemix.faces.schemes import Scheme
 from facemix.files import write_table
 from facemix.training import predictions
 from facemix.training.predictions import Predictions
@@ -26,16 +27,24 @@ def judging(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pack:
     return faces
 
 
-def write(strategy: str, seed: int, faces: Pack, off: float = 1.0, **made_of: object) -> Path:
+def write(
+    strategy: str, seed: int, faces: Pack, off: float = 1.0, scheme: Scheme | None = None, **made_of: object
+) -> Path:
     """What a training leaves whose points are all off to the right by some pixels."""
     folder = Path("models") / strategy / f"seed-{seed}"
     folder.mkdir(parents=True)
     points = {level: (faces.landmarks + [off + level, 0]).astype(np.float32) for level in (0.0, 0.1)}
+    if scheme:
+        points = {
+            level: schemes.in_scheme(schemes.in_scheme(own, faces.scheme, scheme), scheme, faces.scheme)
+            for level, own in points.items()
+        }
     predictions.write(folder, Predictions(ids=faces.ids, points=points))
     write_table(folder / "history.csv", [{"step": 10, "val_error": 2.5}])
     about = {
         "training": {"steps": 10, "faces_seen": {strategy: 320}},
         "adapter": None,
+        "scheme": (scheme or faces.scheme).as_dict(),
         "made_of": {"inputs": {"real": faces.digest}, "packages": {"torch": "1"}, "code": "c", "n_real": 4} | made_of,
     }
     (folder / "model.json").write_text(json.dumps(about))
@@ -54,6 +63,33 @@ def test_errors_are_those_of_the_predictions_on_the_test_faces(judging: Pack) ->
     assert mixed.faces_seen == 320
     assert mixed.settings["n_synthetic"] == 7
     assert mixed.packages == {"torch": "1"}
+
+
+@pytest.mark.parametrize(("name", "named"), [("wflw98", 66), ("hand21", 0)])
+def test_a_detector_of_another_scheme_is_judged_by_what_both_name_and_not_ranked(
+    name: str, named: int, judging: Pack
+) -> None:
+    write("real_only", 0, judging)
+    folder = write("synthetic_only", 0, judging, 2.0, scheme=schemes.load(name))
+    (ranked,) = results.read(Path("models"), [0], "outer_eye")
+    assert ranked.strategy == "real_only"
+    found = results.load(folder, judging, "outer_eye")
+    assert found.figures["judged_points"] == named
+    assert ("test" in found.figures) == bool(named)
+    if named:
+        assert found.figures["test"]["nme"] == pytest.approx(2 * ranked.metrics["test"]["nme"], rel=1e-4)
+    (why,) = results.unranked(Path("models"), [0], judging.scheme).values()
+    judged = "66 of the 68 points of ibug68" if named else "no point of ibug68"
+    assert why == f"synthetic_only is not ranked: it finds the points of {name}, and so {judged}"
+    assert results.unranked(Path("models"), [0], results.scheme_of(Path("models/real_only/seed-0"))).keys() == {
+        "synthetic_only"
+    }
+
+
+def test_nothing_to_rank_is_told(judging: Pack) -> None:
+    write("synthetic_only", 0, judging, scheme=schemes.load("hand21"))
+    with pytest.raises(FacemixError, match="models: nothing to rank; synthetic_only is not ranked: .* hand21"):
+        results.read(Path("models"), [0], "outer_eye")
 
 
 def test_another_normaliser_needs_no_training(judging: Pack) -> None:

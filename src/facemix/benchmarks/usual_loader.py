@@ -25,11 +25,11 @@ _LUMA = np.array([0.299, 0.587, 0.114])
 
 
 class Photographs(Dataset[tuple[Tensor, Tensor]]):
-    """Faces in image files: an augmented image (3, size, size) float32 and its points (68, 2) each.
+    """Faces in image files: an augmented image (3, size, size) float32 and its points (K, 2) each.
 
     Args:
         paths: an image file a face.
-        landmarks: (n, 68, 2) pixels of those images.
+        landmarks: (n, K, 2) pixels of those images.
         size: side of the network's input in pixels.
         context: side of the field of view / longer side of the landmark box.
         settings: strengths and probabilities.
@@ -91,10 +91,10 @@ def augment_one(
 
     Args:
         photograph: (H, W, 3) uint8 RGB.
-        landmarks: (68, 2) pixels of the photograph.
+        landmarks: (K, 2) pixels of the photograph.
 
     Returns:
-        image (3, size, size) RGB in [0, 1], landmarks (68, 2) in pixels of this image.
+        image (3, size, size) RGB in [0, 1], landmarks (K, 2) in pixels of this image.
     """
     box = geometry.landmark_box(landmarks)
     field = context * float(geometry.square_side(box))

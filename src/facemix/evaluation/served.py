@@ -47,7 +47,7 @@ class ServedLandmarker(PythonModel):  # type: ignore[misc]  # mlflow is untyped 
             raise MlflowException(str(error), error_code=INVALID_PARAMETER_VALUE) from None
 
     def _find(self, where: str, row: dict[str, Any]) -> dict[str, Any]:
-        from facemix.faces import geometry, images
+        from facemix.faces import images
 
         if not isinstance(row.get("image"), bytes):
             raise FacemixError(
@@ -57,7 +57,7 @@ class ServedLandmarker(PythonModel):  # type: ignore[misc]  # mlflow is untyped 
         height, width = image.shape[:2]
         given = row.get("boxes")
         if given is None or (isinstance(given, float) and np.isnan(given)):  # pandas fills what only other rows have
-            boxes = geometry.filling_box(width, height, self.landmarker.context)[None]
+            boxes = self.landmarker.filling(width, height)
         else:
             boxes = _boxes(where, given)
             images.check_inside(Path(where), image, boxes)

@@ -1,11 +1,14 @@
 """Whether an image file holds its whole picture: OpenCV fills up what is missing and carries on."""
 
 import io
+import os
 import re
+import tempfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -61,6 +64,29 @@ def is_filled_up(data: bytes, image: npt.NDArray[np.uint8]) -> bool:
         return False
     scans, end = data[: jpeg.end], bytes([0xFF, _END])
     return _pixels(scans + end) != _pixels(scans + _MORE + end)
+
+
+def complaint(data: bytes) -> str:
+    """What libjpeg says, inside of OpenCV, of a JPEG that is damaged in its middle; "" where it finds nothing.
+
+    It decodes such a file all the same. It says so on the standard error of the process only, which is caught
+    meanwhile: no two threads may call this at once.
+    """
+    if not data.startswith(_JPEG):
+        return ""
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as file:
+        try:
+            os.dup2(file.fileno(), 2)
+            # All data are looked at, and least is computed.
+            cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_REDUCED_GRAYSCALE_8)
+        except cv2.error:
+            return ""  # not a picture at all, which `decode` refuses
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+        file.seek(0)
+        return file.readline().decode(errors="replace").strip().removeprefix("Corrupt JPEG data: ")
 
 
 def _grey_corner(image: npt.NDArray[np.uint8]) -> bool:

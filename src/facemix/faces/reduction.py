@@ -14,6 +14,9 @@ from facemix.faces.schemes import Scheme
 Groups = tuple[tuple[int, ...], ...]
 """For each point of the new scheme those of the old one whose mean it is; none: it cannot be made."""
 
+FEWEST = 2
+"""Points of a face."""
+
 
 def groups(source: Scheme, target: Scheme, derived: Mapping[str, tuple[tuple[str, ...], ...]]) -> Groups:
     """What each point of `target` is made from: the point of its name, else the first derivation that is whole.
@@ -35,27 +38,29 @@ def between(source: Scheme, target: str) -> tuple[Scheme, Groups]:
     """A scheme and what each of its points is made from.
 
     Raises:
-        FacemixError: there is no such scheme, or none of its points can be made; the message has those that can.
+        FacemixError: there is no such scheme, or fewer than two of its points can be made, which are no face; the
+            message says which schemes can.
     """
     scheme = schemes.load(target)
     found = groups(source, scheme, schemes.derived(target))
-    if not any(found):
+    made_of = sum(map(bool, found))
+    if made_of < FEWEST:
         near = ", ".join(f"{name} ({made} of {total} points)" for name, made, total in reachable(source))
         raise FacemixError(
-            f"scheme {target}: none of its {len(scheme)} points has the name of a point of {source.name} or is derived "
-            f"from such points; from {source.name} can be made: {near or 'nothing'}. Choose one of these, or state "
-            "`derived` in a scheme of your own"
+            f"scheme {target}: {made_of or 'none'} of its {len(scheme)} points can be made from {source.name}, "
+            f"expected two or more: a point of the same name, or one that `derived` states; from {source.name} "
+            f"can be made: {near or 'nothing'}. Choose one of these, or state `derived` in a scheme of your own"
         )
     return scheme, found
 
 
 def reachable(source: Scheme) -> list[tuple[str, int, int]]:
-    """Other schemes of which some point can be made, the most complete first: name, points made, all its points."""
+    """Other schemes of which two points or more can be made, the most complete first: name, points made, all."""
     found = []
     for name in schemes.names():
         scheme = schemes.load(name)
         made = sum(map(bool, groups(source, scheme, schemes.derived(name))))
-        if made and name != source.name:
+        if made >= FEWEST and name != source.name:
             found.append((name, made, len(scheme)))
     return sorted(found, key=lambda row: (-row[1] / row[2], row[0]))
 

@@ -178,7 +178,7 @@ def faces_of_a_set(path: Path, poses: npt.NDArray[np.floating], sizes: npt.NDArr
     """Histograms of a set's head poses and face sizes, on the same axes for every set.
 
     Args:
-        poses: (n, 3) yaw, pitch and roll in degrees.
+        poses: (m, 3) yaw, pitch and roll in degrees, of the faces of which they can be told.
         sizes: (n,) longer side of the landmark box in pixels of the original image.
     """
     figure, panels = plt.subplots(ncols=4, figsize=(10, 2), layout="constrained")
@@ -191,6 +191,9 @@ def faces_of_a_set(path: Path, poses: npt.NDArray[np.floating], sizes: npt.NDArr
         axes.spines[["top", "right"]].set_visible(False)
     for axes in panels[:3]:
         axes.set_xticks([-90, -45, 0, 45, 90])
+        if not np.isfinite(poses).any():
+            axes.set_yticks([])
+            axes.text(0.5, 0.5, "cannot be told", transform=axes.transAxes, ha="center", va="center")
     panels[3].set_xscale("log", base=2)
     panels[3].set_xticks([16, 64, 256, 1024, 4096], ["16", "64", "256", "1024", "4096"])
     panels[3].minorticks_off()

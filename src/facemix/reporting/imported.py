@@ -11,6 +11,7 @@ import numpy.typing as npt
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from facemix.errors import FacemixError
 from facemix.evaluation.metrics import face_size
@@ -58,7 +59,10 @@ def show(folder: Path, faces: Sequence[Face]) -> list[str]:
     tiles = on_all_cores(lambda face: _tile(face, TILE), sheet, "drawing faces")
     big = [_tile(face, SIDE) for face in large]
     with whole_folder(folder) as beside:
-        _write(beside / "numbered.png", _joined([numbered(*tile, of_side, scheme.skeleton) for tile in big], 2))
+        _write(
+            beside / "numbered.png",
+            _joined([numbered(*tile, of_side, scheme.skeleton, scheme.points) for tile in big], 2),
+        )
         _write(beside / "faces.png", _joined([coloured(*tile, of_side) for tile in tiles], COLUMNS))
         _figure(beside / "set.png", faces)
     return [*described(faces), *warned(faces, sheet, layout), _where(folder)]
@@ -245,6 +249,7 @@ def _histogram(axes: Axes, values: npt.NDArray[np.float64], label: str, low: flo
     known = values[np.isfinite(values)]
     axes.hist(known, bins=30, range=None if high is None or low is None else (low, high), color="tab:blue")
     axes.set(xlabel=label, ylabel="faces", xlim=(low, high))
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def _bars(axes: Axes, faces: Sequence[Face]) -> None:

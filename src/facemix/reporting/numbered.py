@@ -1,4 +1,4 @@
-"""Points in pictures of faces: by colour left, right and hidden ones, and with the numbers of the scheme."""
+"""Points in pictures of faces: by colour left, right and hidden ones, and with the numbers and names of the scheme."""
 
 from collections.abc import Sequence
 
@@ -24,11 +24,14 @@ DENSE = 120
 _FAR, _NEAR = (12, 18, 26, 36, 48, 62), (12, 16)  # pixels from a point to the middle of its number
 _DIRECTIONS = 16
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
-_SIZES = ((30, 0.6), (DENSE, 0.45))
+NAMED = 21
+"""Points up to which their names stand beside their numbers."""
+_SIZES = ((NAMED, 0.7), (30, 0.6), (DENSE, 0.45))
 """Points up to which numbers have a size; those of more are smaller."""
 _SMALLEST = 0.4
 _GAP, _WIDE_GAP = 1, 7  # pixels around a number; around those of many points
 _POINT = 2.5
+_HALO = tuple((dx, dy) for dx in (-1, 0, 1) for dy in (-1, 0, 1))
 
 
 def coloured(image: Image, points: Points, states: npt.NDArray[np.uint8], sides: Sequence[str]) -> Image:
@@ -37,10 +40,16 @@ def coloured(image: Image, points: Points, states: npt.NDArray[np.uint8], sides:
 
 
 def numbered(
-    image: Image, points: Points, states: npt.NDArray[np.uint8], sides: Sequence[str], skeleton: Sequence[Curve]
+    image: Image,
+    points: Points,
+    states: npt.NDArray[np.uint8],
+    sides: Sequence[str],
+    skeleton: Sequence[Curve],
+    names: Sequence[str],
 ) -> Image:
-    """As `coloured`, with the number of each point beside it, as far as there is room, and neighbours joined."""
-    places, size = placed(points, image.shape[0]), _size(len(points))
+    """As `coloured`, with the label of each point beside it, as far as there is room, and neighbours joined."""
+    words = labels(names)
+    places, size = placed(points, image.shape[0], words), _size(len(points))
     for curve in skeleton:
         first, second = (list(ends) for ends in zip(*curve.pairs(), strict=True))
         image = draw_lines(image, points[first], points[second], BONE)
@@ -49,18 +58,24 @@ def numbered(
     image = draw_lines(image, points[chosen], middles, (230, 230, 230))
     image = _dots(image, points, states, sides, _POINT)
     for i, (x, y) in places.items():
-        width, height = _extent(str(i), size)
+        width, height = _extent(words[i], size)
         origin = (round(x - width / 2), round(y + height / 2))
         colour = HIDDEN_COLOUR if states[i] == HIDDEN else COLOURS[sides[i]]
-        for ink, thickness in (((0, 0, 0), 3), (colour, 1)):
-            cv2.putText(image, str(i), origin, _FONT, size, ink, thickness, cv2.LINE_AA)
+        for dx, dy in _HALO:  # bolder text would be wider, too
+            cv2.putText(image, words[i], (origin[0] + dx, origin[1] + dy), _FONT, size, (0, 0, 0), 1, cv2.LINE_AA)
+        cv2.putText(image, words[i], origin, _FONT, size, colour, 1, cv2.LINE_AA)
     return image
 
 
-def placed(points: Points, side: int) -> dict[int, tuple[float, float]]:
-    """Where the numbers of points (K, 2) have room in a picture: the middle of each; none covers another, or a point.
+def labels(names: Sequence[str]) -> list[str]:
+    """What stands beside each point: its number, and where there are few points its name."""
+    return [f"{i} {name}" if len(names) <= NAMED else str(i) for i, name in enumerate(names)]
 
-    Points that are far from each other come first, so that where not all have room the numbers are spread.
+
+def placed(points: Points, side: int, words: Sequence[str]) -> dict[int, tuple[float, float]]:
+    """Where the labels of points (K, 2) have room in a picture: the middle of each; none covers another, or a point.
+
+    Points that are far from each other come first, so that where not all have room the labels are spread.
     """
     known = np.isfinite(points).all(axis=1)
     taken = np.zeros((side, side), dtype=np.uint8)
@@ -74,7 +89,7 @@ def placed(points: Points, side: int) -> dict[int, tuple[float, float]]:
     for i in _far_first(points, np.flatnonzero(known)):
         outward = np.argsort(-rays @ (points[i] - middle), kind="stable")
         for x, y in (points[i] + distance * ray for distance in distances for ray in rays[outward]):
-            width, height = _extent(str(i), size)
+            width, height = _extent(words[i], size)
             x0, y0 = round(x - width / 2), round(y - height / 2)
             x1, y1 = x0 + width, y0 + height
             if x0 >= 0 and y0 >= 0 and x1 <= side and y1 <= side and not taken[y0:y1, x0:x1].any():

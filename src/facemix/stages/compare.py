@@ -10,7 +10,6 @@ from facemix import tracking
 from facemix.checks import human_floor
 from facemix.checks import pairs as leaks
 from facemix.config import REPORTS, Params
-from facemix.faces import packs
 from facemix.files import whole_file, write_table
 from facemix.reporting import figures, ranking
 from facemix.stages import prune
@@ -76,7 +75,7 @@ def _find(params: Params) -> _Found:
         missing=missing,
         ranked=ranked,
         verdict=verdict,
-        unranked=list(results.unranked(MODELS, params.seeds, packs.read(packs.FOLDER / "real").scheme).values()),
+        unranked=list(results.unranked(MODELS, params.seeds, results.scheme_of(model_folder(trained[0]))).values()),
         floor=human_floor.read(trained[0].metrics["normalizer"]),
         n_leaking=None if pairs is None else len(leaks.leaking(pairs, "test")),
     )

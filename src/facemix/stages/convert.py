@@ -73,7 +73,7 @@ def convert(
     elif broken:
         listed = "".join(f"\n  {error}" for error in broken)
         raise FacemixError(
-            f"{source}: {len(broken)} faces cannot be read or written, nothing was written; correct them, or leave "
+            f"{source}: {len(broken)} faces cannot be read or written, nothing was written; correct these, or leave "
             f"them out with --skip-broken:{listed}"
         )
     if not items:
@@ -133,7 +133,8 @@ def _reduced(items: Sequence[Item], name: str) -> tuple[list[Item], list[BrokenF
         if count >= 2:
             kept.append(replace(item, face=face))
         else:
-            broken.append(BrokenFace(face.image, f"{face.id}: {count} labelled points of the scheme {name}"))
+            reason = f"{face.id}: {count} labelled points of the scheme {name}, expected two or more"
+            broken.append(BrokenFace(face.image, reason))
     return kept, broken
 
 

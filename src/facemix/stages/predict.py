@@ -102,7 +102,7 @@ def predict(
     for image, place in tqdm(list(zip(images, places, strict=True)), "predicting", unit="image", disable=None):
         try:
             picture = read_image(image)
-            chosen = _filling(picture, landmarker.context) if given is None else given[place]
+            chosen = _filling(picture, landmarker) if given is None else given[place]
             check_inside(image, picture, chosen)
         except BrokenFace as error:
             broken.append(error)
@@ -233,10 +233,10 @@ def _place(image: Path) -> Path:
     return Path(os.path.normpath(image.absolute()))
 
 
-def _filling(picture: npt.NDArray[np.uint8], context: float) -> Boxes:
+def _filling(picture: npt.NDArray[np.uint8], landmarker: Landmarker) -> Boxes:
     """The box (1, 4) of a face that fills the picture."""
     height, width = picture.shape[:2]
-    return geometry.filling_box(width, height, context)[None]
+    return landmarker.filling(width, height)
 
 
 def _write_picture(path: Path, picture: npt.NDArray[np.uint8]) -> None:

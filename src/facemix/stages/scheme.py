@@ -11,8 +11,10 @@ from facemix.errors import FacemixError
 from facemix.faces import reduction, schemes
 from facemix.faces.schemes import Scheme
 from facemix.files import whole_file
+from facemix.reporting.numbered import NAMED, labels
 
-SIDE, LEGEND = 1400, 260  # pixels of the picture's square, and of the column of words beside it
+SIDE, LEGEND = 1400, 460  # pixels of the picture's square, and of the column of words beside it
+MARGIN = 40  # pixels around the points of the square
 MIRROR, BONE, INK = (214, 214, 214), (120, 120, 120), (0, 0, 0)  # RGB, on white
 REGIONS = ((31, 119, 180), (214, 39, 40), (44, 140, 44), (148, 60, 189), (200, 110, 0), (0, 140, 150), (140, 86, 75))
 """RGB of the regions in their order, again from the first where there are more."""
@@ -74,21 +76,21 @@ def drawn(scheme: Scheme, positions: npt.NDArray[np.float64]) -> npt.NDArray[np.
         positions: (K, 2) x and y of its points, from 0 to 1.
     """
     canvas = np.full((SIDE, SIDE + LEGEND, 3), 255, dtype=np.uint8)
-    at = positions * (SIDE - 1)
+    at = MARGIN + positions * (SIDE - 1 - 2 * MARGIN)
     for i, partner in enumerate(scheme.mirror):
         if i < partner:
             _line(canvas, at[i], at[partner], MIRROR, 1)
     for curve in scheme.skeleton:
         for a, b in curve.pairs():
             _line(canvas, at[a], at[b], BONE, 2)
-    colours = _colours(scheme)
-    for i, place in enumerate(at):
+    colours, size = _colours(scheme), 0.8 if len(scheme) <= NAMED else 0.5
+    for i, (place, label) in enumerate(zip(at, labels(scheme.points), strict=True)):
         x, y = _fixed(place)
         cv2.circle(canvas, (x, y), 5 << _SHIFT, colours[i], -1, cv2.LINE_AA, _SHIFT)
-        _write(canvas, str(i), place + np.array([7, -7]), 0.5, colours[i])
-    _write(canvas, f"{scheme.name}, {len(scheme)} points", np.array([SIDE - 40, 40]), 0.6, INK)
+        _write(canvas, label, place + np.array([7, -7]), size, colours[i])
+    _write(canvas, f"{scheme.name}, {len(scheme)} points", np.array([SIDE + 160, 40]), 0.6, INK)
     for row, region in enumerate(scheme.regions):
-        _write(canvas, region, np.array([SIDE - 40, 75 + 30 * row]), 0.6, REGIONS[row % len(REGIONS)])
+        _write(canvas, region, np.array([SIDE + 160, 75 + 30 * row]), 0.6, REGIONS[row % len(REGIONS)])
     return canvas
 
 

@@ -5,8 +5,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from facemix import tracking
 from facemix.config import Params
+from facemix.errors import FacemixError
+from facemix.evaluation import metrics
 from facemix.faces import packs
 from facemix.faces.face import STAND_IN, STAND_IN_SHOWN
 from facemix.faces.packs import Pack
@@ -32,6 +36,7 @@ def train(strategy: Strategy, seed: int, params: Params, resume: Path | None = N
         OSError: an output cannot be written.
     """
     task = tasks.gather(strategy, seed, params)
+    _check_sizes(task.real, params.evaluation.normalizer)
     if processes.rank() > 0:
         if strategy.trains:
             tasks.train_network(task, checkpoint_of(task), lambda _row: None)
@@ -54,28 +59,43 @@ def train(strategy: Strategy, seed: int, params: Params, resume: Path | None = N
         outcome = tasks.carry_out(task, checkpoint, lambda row: _report(row, run))
         with whole_folder(folder) as beside:
             tasks.write(beside, task, outcome)
-        metrics = results.load(folder, task.real, params.evaluation.normalizer).figures  # as `facemix compare`
-        run.metrics(_numbers(metrics))
+        figures = results.load(folder, task.real, params.evaluation.normalizer).figures  # as `facemix compare`
+        run.metrics(_numbers(figures))
         for file in sorted(folder.iterdir()):
             if not file.name.startswith("model."):
                 run.artifact(file)
         run.model(folder)
     checkpoint.unlink(missing_ok=True)
-    print(f"{folder}: {_said(metrics, task)}")
+    print(f"{folder}: {_said(figures, task)}")
 
 
-def _said(metrics: Mapping[str, Any], task: Task) -> str:
+def _check_sizes(real: Pack, normalizer: str) -> None:
+    """Raises FacemixError where errors could not be measured, before hours go into a training."""
+    judging = np.flatnonzero(real.splits != "train")
+    sizes = metrics.face_size(real.landmarks[judging], real.scheme, normalizer)
+    without = real.ids[judging[~(sizes > 0)]].tolist()
+    if without:
+        shown = ", ".join(without[:3]) + (f" and {len(without) - 3} more" if len(without) > 3 else "")
+        raise FacemixError(
+            f"{len(without)} of {len(judging)} faces that validate or test have no "
+            f"{metrics.resolved(normalizer, real.scheme)}, as points that it is measured between are unlabelled or "
+            f"coincide: {shown}. Set evaluation.normalizer to box_side in params.yaml, or list these faces under "
+            "`excluded` in data/splits/real/NAME.yaml"
+        )
+
+
+def _said(figures: Mapping[str, Any], task: Task) -> str:
     """What became of a training, in a line."""
-    judged, scheme = metrics.get("judged_points"), task.real.scheme
+    judged, scheme = figures.get("judged_points"), task.real.scheme
     if judged == 0:
         return (
             f"trained, but not judged: it finds the points of {task.scheme.name}, and {scheme.name} names none of "
             f"them; {ADAPTER_FROM} translates"
         )
-    val, test = metrics["val"]["nme"], metrics["test"]["nme"]
+    val, test = figures["val"]["nme"], figures["test"]["nme"]
     points = f", {judged} of the {len(scheme)} points of {scheme.name}" if judged else ""
     faces = f"; faces: {STAND_IN_SHOWN}" if _is_stand_in(task) else ""
-    size = f"% of {metrics['normalizer']}{faces}"
+    size = f"% of {figures['normalizer']}{faces}"
     return f"NME {val:.2f} on validation, {test:.2f} on test ({size}){points}"
 
 
@@ -111,10 +131,10 @@ def _report(row: loop.Row, run: tracking.Run) -> None:
         print(f"step {step}: {said}", flush=True)
 
 
-def _numbers(metrics: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
+def _numbers(figures: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
     """The numbers among figures, with dotted keys: `test.regions.jaw`. MLflow draws a section for each `/`."""
     numbers: dict[str, float] = {}
-    for name, value in metrics.items():
+    for name, value in figures.items():
         key = prefix + name.replace("/", "-")
         if isinstance(value, Mapping):
             numbers |= _numbers(value, f"{key}.")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from facemix.config import REPORTS, Params
+from facemix.config import REPORTS
 from facemix.errors import FacemixError
 from facemix.evaluation import metrics
 from facemix.faces import packs, pose
@@ -121,7 +121,7 @@ def write_tables(found: Sequence[Result], total: int) -> None:
     print(f"{FOLDER / 'points.csv'}: {len(rows)} points")
 
 
-def write_curves(found: Sequence[Result], total: int, params: Params) -> None:
+def write_curves(found: Sequence[Result], total: int) -> None:
     """Draws NME against alpha and n_real and says what synthetic faces are worth in real ones, where these vary."""
     rows = tables.table(found, total)
     if others := [
@@ -131,7 +131,7 @@ def write_curves(found: Sequence[Result], total: int, params: Params) -> None:
     ]:
         print(f"no curves are drawn, because they need one value of every other key, and {' and '.join(others)} varies")
         return
-    normalizer = params.evaluation.normalizer
+    normalizer = str(found[0].metrics["normalizer"])
     shown = STAND_IN_SHOWN if STAND_IN in found[0].metrics["test"]["subsets"] else ""
     varied = [key for key in ("alpha", "n_real") if len({row[key] for row in rows} - {None}) > 1]
     if varied:

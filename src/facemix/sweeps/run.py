@@ -90,7 +90,7 @@ def run_sweep(arguments: Sequence[str], params: Params, *, jobs: int, yes: bool)
             f"{len(failed)} of {len(trainings)} trainings failed; the same command tries them again:\n"
             + "\n".join(f"{names[point]}: {reason}" for point, reason in failed.items())
         )
-    results.write_curves(points_found, total, params)
+    results.write_curves(points_found, total)
 
 
 # --- What is there ----------------------------------------------------------------------------------------------------

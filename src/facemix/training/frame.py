@@ -26,6 +26,11 @@ class Frame:
     scale: float = 1.0
     """Ratio of their longer sides."""
 
+    @property
+    def inverse(self) -> "Frame":
+        """How the given boxes lie to the expected ones."""
+        return Frame(-self.down / self.scale, 1 / self.scale)
+
     def of(self, boxes: Floats) -> npt.NDArray[np.float64]:
         """The boxes (n, 4) xyxy that the network expects, for those that it is given."""
         if self == Frame():

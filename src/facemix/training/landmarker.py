@@ -49,6 +49,10 @@ class Landmarker:
         """Where its network expects the face."""
         return Frame(**self.about.get("frame", {}))
 
+    def filling(self, width: int, height: int) -> npt.NDArray[np.float64]:
+        """The box (1, 4) whose field of view is a whole picture: for a picture that one face fills."""
+        return self.frame.inverse.of(geometry.filling_box(width, height, self.context)[None])
+
     @classmethod
     def load(cls, folder: Path | str, device: str = "cpu") -> "Landmarker":
         """Rebuilds a detector from `model.json` and `model.safetensors`.

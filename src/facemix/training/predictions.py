@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +13,9 @@ from facemix.errors import FacemixError
 from facemix.faces import geometry, packs, schemes
 from facemix.faces.packs import Pack
 from facemix.files import whole_file
-from facemix.training.landmarker import Landmarker
+
+if TYPE_CHECKING:  # what only reads predictions, such as `facemix compare`, does not wait for torch
+    from facemix.training.landmarker import Landmarker
 
 BOX_JITTER = (0.05, 0.10, 0.15)
 """Levels at which boxes are disturbed, beside 0. No face detector's box is as good as the tight box of true points."""
@@ -31,7 +34,7 @@ class Predictions:
     """Level of box jitter -> (n, K, 2) pixels of the original images; 0: in tight boxes."""
 
 
-def of_judging_faces(landmarker: Landmarker, pack: Pack) -> Predictions:
+def of_judging_faces(landmarker: "Landmarker", pack: Pack) -> Predictions:
     """Predictions on all validation and test faces of the real pack, in tight and in disturbed boxes.
 
     Of a detector of another scheme, the points that the real scheme names too; the others are NaN.
@@ -74,7 +77,7 @@ def read(folder: Path) -> Predictions:
 
 
 def predict_pack(
-    landmarker: Landmarker, pack: Pack, rows: npt.NDArray[np.int64], jitter: float = 0.0
+    landmarker: "Landmarker", pack: Pack, rows: npt.NDArray[np.int64], jitter: float = 0.0
 ) -> npt.NDArray[np.float32]:
     """Predictions (n, K, 2) in pixels of the crops, for the chosen rows (n,).
 

@@ -197,7 +197,9 @@ def choose(pack: Pack, count: int | str, seed: int, key: str) -> Rows:
     rows = np.flatnonzero(pack.splits == "train")
     wanted = len(rows) if count == "all" else int(count)
     if wanted > len(rows):
-        raise FacemixError(f"params.yaml: {key}: found {wanted}, but there are {len(rows)} training faces; lower it")
+        raise FacemixError(
+            f"params.yaml: {key}: found {wanted}, but there are {len(rows)} training faces; lower it, or use all"
+        )
     return np.sort(rows[nested_order(pack.ids[rows], seed)[:wanted]])
 
 

@@ -89,27 +89,28 @@ def read(models: Path, seeds: Sequence[int], normalizer: str) -> list[Trained]:
     return trained
 
 
-def unranked(models: Path, seeds: Sequence[int], real: Scheme) -> dict[str, str]:
+def unranked(models: Path, seeds: Sequence[int], real: Scheme | None) -> dict[str, str]:
     """What no ranking holds, and why, in words: strategies whose detectors find points of another scheme.
 
     Args:
         models: the folder `models`.
         seeds: that were trained.
-        real: the scheme of the real faces.
+        real: the scheme of the real faces; None: not known, and nothing is said.
     """
     found = {}
     for name in _trained(models, seeds):
         files = [models / name / f"seed-{seed}" / "model.json" for seed in seeds]
-        scheme = _scheme(next(file for file in files if file.parent.is_dir()))
-        if scheme is not None and scheme.points != real.points:
+        scheme = scheme_of(next(file.parent for file in files if file.parent.is_dir()))
+        if scheme and real and scheme.points != real.points:
             named = len(schemes.shared(scheme, real)[0])
             judged = f"{named} of the {len(real)} points of {real.name}" if named else f"no point of {real.name}"
             found[name] = f"{name} is not ranked: it finds the points of {scheme.name}, and so {judged}"
     return found
 
 
-def _scheme(file: Path) -> Scheme | None:
-    """The scheme of a model.json; None where the file is not usable, which `load` says better."""
+def scheme_of(folder: Path) -> Scheme | None:
+    """The scheme of a trained detector; None where its model.json is not usable, which `load` says better."""
+    file = folder / "model.json"
     try:
         return schemes.parse(json.loads(file.read_text(encoding="utf-8"))["scheme"], str(file))
     except (OSError, ValueError, KeyError, TypeError):

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.isotonic import isotonic_regression
+from scipy.optimize import isotonic_regression
 
 from facemix.verdict import bootstrap
 
@@ -31,7 +31,7 @@ def falling(log_nme: Array) -> Array:
     rows = log_nme.reshape(-1, log_nme.shape[-1])
     # Curves that lie apart, each below the one before, are one falling sequence: none is averaged with another.
     apart = (np.ptp(rows) + 1) * np.arange(len(rows))[:, None]
-    fitted = isotonic_regression((rows - apart).ravel(), increasing=False).reshape(rows.shape) + apart
+    fitted = isotonic_regression((rows - apart).ravel(), increasing=False).x.reshape(rows.shape) + apart
     return np.asarray(fitted.reshape(log_nme.shape))
 
 

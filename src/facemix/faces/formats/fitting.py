@@ -70,7 +70,8 @@ def required(
     stated = " and ".join(found) or "no points"
     result = f"{', '.join(sorted(fitting))} fit" if fitting else f"none that is known fits{_nearest(names)}"
     raise FacemixError(
-        f"{where}: which scheme its points have is not certain: found {stated}, {result}; say it with --scheme NAME"
+        f"{where}: cannot tell the scheme of its points: found {stated}, {result}; say it with --scheme NAME"
+        + ("" if fitting else ", or describe your own first, in data/schemes/NAME.yaml (docs/schemes.md)")
     )
 
 

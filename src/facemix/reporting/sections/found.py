@@ -118,7 +118,7 @@ def parse(text: str) -> int | float | str | None:
 
 
 def predict(one: Trained, pack: Pack, rows: Sequence[int]) -> npt.NDArray[np.float64]:
-    """What a detector predicted on some of the faces that judge: (n, 68, 2) pixels of the crops."""
+    """What a detector predicted on some of the faces that judge: (n, K, 2) pixels of the crops."""
     predicted = predictions.read(MODELS / one.strategy / f"seed-{one.seed}")
     place = {id_: i for i, id_ in enumerate(predicted.ids.tolist())}
     points = predicted.points[0.0][[place[id_] for id_ in pack.ids[rows].tolist()]]

@@ -37,8 +37,8 @@ COLUMNS = [
         "better or worse where p is below 5 %, else no difference shown; undecided with one seed, "
         "and where the winner saw more faces",
     ],
-    ["FR@8, FR@10", "share of faces with an NME above 8 or 10, in %"],
-    ["AUC@8", "area under the curve of errors up to 8; 1 would be perfect"],
+    ["FR@8 (and others)", "failure rate: share of faces with an NME above 8, in %"],
+    ["AUC@8", "area under the curve of errors up to an NME of 8; 1 would be perfect"],
     ["val NME", "NME on the validation faces, on which everything was chosen"],
     ["faces seen", "training faces that all networks behind the detector were shown, counted each time"],
     ["of the compared", "the same for the training that it is compared with"],

@@ -1,7 +1,10 @@
 """A courier without a process of its own, so that tests need not wait for MLflow's import in each."""
 
+import contextlib
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
+from unittest import mock
 
 from facemix.tracking import delivery, run
 
@@ -21,3 +24,10 @@ class InProcess:
 
 def install() -> None:
     run.Courier = InProcess
+
+
+@contextlib.contextmanager
+def in_this_process() -> Iterator[None]:
+    """Runs that begin in the block are sent by this process."""
+    with mock.patch.object(run, "Courier", InProcess):
+        yield
