@@ -143,10 +143,10 @@ def test_the_logged_model_predicts_what_the_detector_does(reproduced: str, proje
     request = {"image": cv2.imencode(".png", image)[1].tobytes(), "boxes": boxes}
     with inside(project), pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "path", [*sys.path])  # MLflow adds the code that is logged with the model
-        mlflow.set_tracking_uri("sqlite:///mlflow.db")
+        # By its whole path: MLflow keeps a store by its name, and that of another folder's mlflow.db would be the same.
+        patch.setattr(mlflow.tracking._tracking_service.utils, "_tracking_uri", f"sqlite:///{project}/mlflow.db")
         found = client(project).search_runs(["1"], "tags.strategy = 'label_adaptation'")
         (logged,) = mlflow.pyfunc.load_model(f"runs:/{found[0].info.run_id}/model").predict([request])
-        mlflow.set_tracking_uri(None)
     own = Landmarker.load(project / "models/label_adaptation/seed-0").predict(image, np.array(boxes))
     assert own.shape == (1, 68, 2) and np.array_equal(logged["landmarks"], own)
 

@@ -79,7 +79,7 @@ def made(root: Path, drawn: tuple[int, float, list[tuple[int, str, str]]], lowes
         states = rng.integers(lowest, 3, 5)
         states[:2] = VISIBLE
         image = picture(root / f"some/{number}x.png")
-        one = item(image, root, rng.uniform(-scale, scale, (5, 2)), states, split=split, id=f"some/{number}x/{k}")
+        one = item(image, root, rng.uniform(1, scale, (5, 2)), states, split=split, id=f"some/{number}x/{k}")
         items.append(replace(one, face=replace(one.face, photo=photo or one.face.photo)))
     return items
 
