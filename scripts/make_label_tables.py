@@ -15,7 +15,7 @@ points are set on the template head, on the person's right side; those on the le
   point sampling: Y. Eldar et al., IEEE TIP 1997), always with its mirror image; its scheme is made too.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -127,7 +127,7 @@ def main() -> None:
         write(name, {point: places[point] for point in points})
     dense = dense_places(template)
     write_dense_scheme(template, dense)
-    write("dense", {f"dense_{i:03d}": place for i, place in enumerate(dense)})
+    write("dense", dict(zip(dense_names(len(dense)), dense, strict=True)))
 
 
 def tables_places(name: str) -> dict[str, Place]:
@@ -174,6 +174,13 @@ def dense_places(template: Template) -> list[Place]:
     return [place[0] if isinstance(place, list) and len(place) == 1 else place for place in chosen]
 
 
+def dense_names(count: int) -> list[str]:
+    """The names of the places: those that are points of ibug68 are called so, which links the two schemes."""
+    scheme = tables.ibug68().scheme
+    known = [scheme.points[i] for k in SEEDS for i in dict.fromkeys((k, int(scheme.mirror[k])))]
+    return known + [f"dense_{i:03d}" for i in range(len(known), count)]
+
+
 def candidates(template: Template) -> tuple[Array, list[NDArray[np.int64]]]:
     """Places (n, 3) of the right side and the middle of the visible front, and the vertices whose mean each is."""
     quads = template.quads
@@ -213,12 +220,11 @@ def covered(point: Array, template: Template) -> bool:
     return bool((depth > point[2] + 0.02).any() or in_socket)
 
 
-def write_dense_scheme(template: Template, places: Iterable[Place]) -> None:
+def write_dense_scheme(template: Template, places: Sequence[Place]) -> None:
     """src/facemix/faces/schemes_data/dense.yaml: the points belong to the region of the nearest point of ibug68."""
-    names = []
+    names = dense_names(len(places))
     at = []
-    for i, place in enumerate(places):
-        names.append(f"dense_{i:03d}")
+    for place in places:
         rows = [tables.vertex_rows()[number] for number in (place if isinstance(place, list) else [place])]  # type: ignore[list-item]
         at.append(template.points[rows].mean(0))
     points = np.array(at)
@@ -232,7 +238,7 @@ def write_dense_scheme(template: Template, places: Iterable[Place]) -> None:
     }
     lines = [
         f"# {len(names)} points spread evenly over the face: scripts/make_label_tables.py makes this file.",
-        "# The first are the outer corners of the eyes.",
+        "# The first are points of ibug68.",
         "name: dense",
         "source: farthest point sampling on the template of facemix's own generator; only rendered faces have them",
         *listed("points", names, 0),
@@ -242,7 +248,7 @@ def write_dense_scheme(template: Template, places: Iterable[Place]) -> None:
         "skeleton: []",
         "face_sizes:",
         "  outer_eye:",
-        "    between: [[dense_000], [dense_001]]",
+        f"    between: [[{names[0]}], [{names[1]}]]",
         "    thresholds: [8, 10]",
         "normalizer: outer_eye",
     ]
