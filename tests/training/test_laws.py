@@ -384,13 +384,34 @@ def test_where_some_points_are_named_in_both_schemes_they_alone_choose_the_step(
     nose = ibug68().points[27:31]
     world.synthetic = dataclasses.replace(world.synthetic, scheme=renamed(*nose))
     clean = world.carry_out("synthetic_only")
-    assert clean.landmarker.frame != Frame()
     landmarks = world.real.landmarks.copy()
     landmarks[world.real.splits == "validation", 40] += 1  # an eye, which makes no box
     world.real = dataclasses.replace(world.real, landmarks=landmarks)
     assert world.carry_out("synthetic_only").history == clean.history
     landmarks[world.real.splits == "validation", 28] += 1
     assert world.carry_out("synthetic_only").history != clean.history
+
+
+def test_faces_of_another_scheme_are_shown_at_the_size_that_real_ones_will_have(
+    world: World, call: Callable[..., Call]
+) -> None:
+    kept = ibug68().points[17:48]  # brows, nose and eyes
+    landmarks = world.synthetic.landmarks.copy()
+    landmarks[:, 50, 1] -= CROP  # what is no lip in this scheme reaches far above the head
+    world.synthetic = dataclasses.replace(world.synthetic, landmarks=landmarks, scheme=renamed(*kept))
+    recipe = call("synthetic_only", augmentation=STILL).recipe
+    crops, labels = recipe.batches.load(0)
+    mirror_order = torch.from_numpy(recipe.mirror_order.copy())
+    _, shown = augment.apply(
+        torch.from_numpy(crops), torch.from_numpy(labels), recipe.changes(0, CROP), recipe.input_size, mirror_order
+    )
+    transforms = geometry.crop_transform(geometry.landmark_box(world.real.landmarks), recipe.input_size, recipe.context)
+    real = geometry.apply(transforms, world.real.landmarks)
+
+    def box(points: np.ndarray) -> np.ndarray:
+        return np.median(geometry.landmark_box(points[:, 17:48]), axis=0)
+
+    np.testing.assert_allclose(box(shown.numpy()), box(real), atol=0.06 * recipe.input_size)
 
 
 def test_the_translator_of_a_network_of_another_scheme_finds_its_frame_on_real_training_faces(world: World) -> None:

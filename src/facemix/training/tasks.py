@@ -242,7 +242,6 @@ def train_network(task: Task, checkpoint: Path, report: Callable[[loop.Row], Non
     )
     making = about(task)
     if task.held_out is None:
-        making |= framed(frame_by_names(task))
         error = judging.error_on(task.real, task.split("validation"))
     else:
         assert task.synthetic is not None
@@ -251,6 +250,7 @@ def train_network(task: Task, checkpoint: Path, report: Callable[[loop.Row], Non
         batches=batches,
         mirror_order=task.scheme.mirror,
         context=model.context,
+        frame=frame_by_names(task),
         input_size=model.input_size,
         settings=settings,
         augmentation=params.augmentation,
@@ -300,16 +300,16 @@ def new_network(task: Task) -> LandmarkNet:
 
 
 def frame_by_names(task: Task) -> frame.Frame:
-    """Where a network that learns the synthetic faces' own scheme is to expect a real face."""
+    """Where faces of another scheme are shown, so that a network sees them as it will see the real ones."""
     if task.synthetic is None or task.scheme.points == task.real.scheme.points:
-        return frame.Frame()
+        return frame.AS_GIVEN
     real = task.real.landmarks[task.split("validation")]
-    return frame.by_names(real, task.real.scheme, task.synthetic.landmarks[task.synthetic_rows], task.synthetic.scheme)
+    return frame.by_names(task.synthetic.landmarks[task.synthetic_rows], task.synthetic.scheme, real, task.real.scheme)
 
 
 def framed(found: frame.Frame) -> dict[str, Any]:
     """What model.json says of a frame: nothing where it is the box as it is given."""
-    return {} if found == frame.Frame() else {"frame": dataclasses.asdict(found)}
+    return {} if found == frame.AS_GIVEN else {"frame": dataclasses.asdict(found)}
 
 
 def _training_set(pack: Pack, rows: Rows | None, adapter: LabelAdapter | None) -> TrainingSet:
