@@ -127,7 +127,7 @@ def main() -> None:
         write(name, {point: places[point] for point in points})
     dense = dense_places(template)
     write_dense_scheme(template, dense)
-    write("dense", dict(zip(dense_names(len(dense)), dense, strict=True)))
+    write("dense", dict(zip(dense_names(template, dense), dense, strict=True)))
 
 
 def tables_places(name: str) -> dict[str, Place]:
@@ -174,11 +174,21 @@ def dense_places(template: Template) -> list[Place]:
     return [place[0] if isinstance(place, list) and len(place) == 1 else place for place in chosen]
 
 
-def dense_names(count: int) -> list[str]:
+def dense_names(template: Template, places: Sequence[Place]) -> list[str]:
     """The names of the places: those that are points of ibug68 are called so, which links the two schemes."""
-    scheme = tables.ibug68().scheme
-    known = [scheme.points[i] for k in SEEDS for i in dict.fromkeys((k, int(scheme.mirror[k])))]
-    return known + [f"dense_{i:03d}" for i in range(len(known), count)]
+    known = tables.ibug68()
+    gap, near = cKDTree(known.of(template.points)).query(positions(template, places))
+    return [
+        known.scheme.points[k] if distance < 1e-9 else f"dense_{i:03d}"
+        for i, (k, distance) in enumerate(zip(near.tolist(), gap.tolist(), strict=True))
+    ]
+
+
+def positions(template: Template, places: Sequence[Place]) -> Array:
+    """Where places are on the template (n, 3)."""
+    numbers = [place if isinstance(place, list) else [place] for place in places]
+    rows = [[tables.vertex_rows()[number] for number in own] for own in numbers]  # type: ignore[index]
+    return np.array([template.points[own].mean(0) for own in rows])
 
 
 def candidates(template: Template) -> tuple[Array, list[NDArray[np.int64]]]:
@@ -222,12 +232,7 @@ def covered(point: Array, template: Template) -> bool:
 
 def write_dense_scheme(template: Template, places: Sequence[Place]) -> None:
     """src/facemix/faces/schemes_data/dense.yaml: the points belong to the region of the nearest point of ibug68."""
-    names = dense_names(len(places))
-    at = []
-    for place in places:
-        rows = [tables.vertex_rows()[number] for number in (place if isinstance(place, list) else [place])]  # type: ignore[list-item]
-        at.append(template.points[rows].mean(0))
-    points = np.array(at)
+    names, points = dense_names(template, places), positions(template, places)
     _, partner = cKDTree(points).query(points * [-1, 1, 1])
     scheme = tables.ibug68().scheme
     _, near = cKDTree(tables.ibug68().of(template.points)).query(points)
