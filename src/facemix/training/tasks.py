@@ -240,7 +240,8 @@ def train_network(task: Task, checkpoint: Path, report: Callable[[loop.Row], Non
         batch_size=settings.batch_size,
         seed=task.seed,
     )
-    making = about(task)
+    shown = frame_by_names(task)
+    making = about(task) | ({} if shown == frame.AS_GIVEN else {"shown": dataclasses.asdict(shown)})
     if task.held_out is None:
         error = judging.error_on(task.real, task.split("validation"))
     else:
@@ -250,7 +251,7 @@ def train_network(task: Task, checkpoint: Path, report: Callable[[loop.Row], Non
         batches=batches,
         mirror_order=task.scheme.mirror,
         context=model.context,
-        frame=frame_by_names(task),
+        frame=shown,
         input_size=model.input_size,
         settings=settings,
         augmentation=params.augmentation,
@@ -377,8 +378,9 @@ def reframed(landmarker: Landmarker, real: Pack, rows: Rows) -> Landmarker:
     Each time it is shown them where it expected them so far, and the boxes of the points that it finds say better.
     """
     given = geometry.landmark_box(real.landmarks[rows])
+    shown = frame.Frame(**landmarker.about.get("shown", {}))  # in training
     for _ in range(FRAMINGS):
-        found = frame.between(given, geometry.landmark_box(predict_pack(landmarker, real, rows)))
+        found = frame.between(given, shown.of(geometry.landmark_box(predict_pack(landmarker, real, rows))))
         landmarker = Landmarker(landmarker.network, landmarker.context, landmarker.about | framed(found))
     return landmarker
 
