@@ -15,7 +15,7 @@ points are set on the template head, on the person's right side; those on the le
   point sampling: Y. Eldar et al., IEEE TIP 1997), always with its mirror image; its scheme is made too.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -127,7 +127,7 @@ def main() -> None:
         write(name, {point: places[point] for point in points})
     dense = dense_places(template)
     write_dense_scheme(template, dense)
-    write("dense", {f"dense_{i:03d}": place for i, place in enumerate(dense)})
+    write("dense", dict(zip(dense_names(template, dense), dense, strict=True)))
 
 
 def tables_places(name: str) -> dict[str, Place]:
@@ -174,6 +174,23 @@ def dense_places(template: Template) -> list[Place]:
     return [place[0] if isinstance(place, list) and len(place) == 1 else place for place in chosen]
 
 
+def dense_names(template: Template, places: Sequence[Place]) -> list[str]:
+    """The names of the places: those that are points of ibug68 are called so, which links the two schemes."""
+    known = tables.ibug68()
+    gap, near = cKDTree(known.of(template.points)).query(positions(template, places))
+    return [
+        known.scheme.points[k] if distance < 1e-9 else f"dense_{i:03d}"
+        for i, (k, distance) in enumerate(zip(near.tolist(), gap.tolist(), strict=True))
+    ]
+
+
+def positions(template: Template, places: Sequence[Place]) -> Array:
+    """Where places are on the template (n, 3)."""
+    numbers = [place if isinstance(place, list) else [place] for place in places]
+    rows = [[tables.vertex_rows()[number] for number in own] for own in numbers]  # type: ignore[index]
+    return np.array([template.points[own].mean(0) for own in rows])
+
+
 def candidates(template: Template) -> tuple[Array, list[NDArray[np.int64]]]:
     """Places (n, 3) of the right side and the middle of the visible front, and the vertices whose mean each is."""
     quads = template.quads
@@ -213,15 +230,9 @@ def covered(point: Array, template: Template) -> bool:
     return bool((depth > point[2] + 0.02).any() or in_socket)
 
 
-def write_dense_scheme(template: Template, places: Iterable[Place]) -> None:
+def write_dense_scheme(template: Template, places: Sequence[Place]) -> None:
     """src/facemix/faces/schemes_data/dense.yaml: the points belong to the region of the nearest point of ibug68."""
-    names = []
-    at = []
-    for i, place in enumerate(places):
-        names.append(f"dense_{i:03d}")
-        rows = [tables.vertex_rows()[number] for number in (place if isinstance(place, list) else [place])]  # type: ignore[list-item]
-        at.append(template.points[rows].mean(0))
-    points = np.array(at)
+    names, points = dense_names(template, places), positions(template, places)
     _, partner = cKDTree(points).query(points * [-1, 1, 1])
     scheme = tables.ibug68().scheme
     _, near = cKDTree(tables.ibug68().of(template.points)).query(points)
@@ -232,7 +243,7 @@ def write_dense_scheme(template: Template, places: Iterable[Place]) -> None:
     }
     lines = [
         f"# {len(names)} points spread evenly over the face: scripts/make_label_tables.py makes this file.",
-        "# The first are the outer corners of the eyes.",
+        "# The first are points of ibug68.",
         "name: dense",
         "source: farthest point sampling on the template of facemix's own generator; only rendered faces have them",
         *listed("points", names, 0),
@@ -242,7 +253,7 @@ def write_dense_scheme(template: Template, places: Iterable[Place]) -> None:
         "skeleton: []",
         "face_sizes:",
         "  outer_eye:",
-        "    between: [[dense_000], [dense_001]]",
+        f"    between: [[{names[0]}], [{names[1]}]]",
         "    thresholds: [8, 10]",
         "normalizer: outer_eye",
     ]

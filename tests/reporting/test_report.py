@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import toy
@@ -14,7 +15,7 @@ from facemix import config
 from facemix.faces.face import STAND_IN_SHOWN
 from facemix.files import whole_folder
 from facemix.reporting.page import html
-from facemix.reporting.sections import results
+from facemix.reporting.sections import faces, results
 from facemix.stages import report as stage
 from facemix.stages.compare import compare
 from facemix.stages.leaks import leaks
@@ -114,6 +115,19 @@ def test_the_page_shows_all_that_is_there(finished: tuple[Path, config.Params]) 
     assert text.count('class="missing"') == 1
     assert STAND_IN_SHOWN not in text
     assert len(text) < 6e6
+
+
+@pytest.mark.parametrize(
+    ("lengths", "why"),
+    [
+        ([0.0, 0.0, np.nan], "changes nothing"),
+        ([np.nan, np.nan], "no point of one is named in the other"),
+        ([2.0, 3018.4, np.nan], "moves a point by 3018 % of the face box"),
+    ],
+)
+def test_a_label_gap_that_is_none_is_not_drawn(lengths: list[float], why: str) -> None:
+    assert why in faces.nothing_to_draw(np.array(lengths))
+    assert faces.nothing_to_draw(np.array([0.0, 4.5, np.nan])) == ""
 
 
 def test_what_is_missing_is_named_with_what_makes_it(project: tuple[Path, config.Params], tmp_path: Path) -> None:

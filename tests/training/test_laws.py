@@ -21,7 +21,7 @@ from facemix.faces.face import VISIBLE
 from facemix.faces.packs import Pack
 from facemix.faces.schemes import Scheme, ibug68
 from facemix.strategies import STRATEGIES, Strategy
-from facemix.training import augment, loop, predictions, tasks
+from facemix.training import augment, frame, loop, predictions, tasks
 from facemix.training.batches import TrainingSet
 from facemix.training.frame import Frame
 from facemix.training.landmarker import Landmarker
@@ -384,13 +384,48 @@ def test_where_some_points_are_named_in_both_schemes_they_alone_choose_the_step(
     nose = ibug68().points[27:31]
     world.synthetic = dataclasses.replace(world.synthetic, scheme=renamed(*nose))
     clean = world.carry_out("synthetic_only")
-    assert clean.landmarker.frame != Frame()
     landmarks = world.real.landmarks.copy()
     landmarks[world.real.splits == "validation", 40] += 1  # an eye, which makes no box
     world.real = dataclasses.replace(world.real, landmarks=landmarks)
     assert world.carry_out("synthetic_only").history == clean.history
     landmarks[world.real.splits == "validation", 28] += 1
     assert world.carry_out("synthetic_only").history != clean.history
+
+
+def test_faces_of_another_scheme_are_shown_at_the_size_that_real_ones_will_have(
+    world: World, call: Callable[..., Call]
+) -> None:
+    kept = ibug68().points[17:48]  # brows, nose and eyes
+    landmarks = world.synthetic.landmarks.copy()
+    landmarks[:, 50, 1] -= CROP  # what is no lip in this scheme reaches far above the head
+    world.synthetic = dataclasses.replace(world.synthetic, landmarks=landmarks, scheme=renamed(*kept))
+    recipe = call("synthetic_only", augmentation=STILL).recipe
+    crops, labels = recipe.batches.load(0)
+    mirror_order = torch.from_numpy(recipe.mirror_order.copy())
+    _, shown = augment.apply(
+        torch.from_numpy(crops), torch.from_numpy(labels), recipe.changes(0, CROP), recipe.input_size, mirror_order
+    )
+    transforms = geometry.crop_transform(geometry.landmark_box(world.real.landmarks), recipe.input_size, recipe.context)
+    real = geometry.apply(transforms, world.real.landmarks)
+
+    def box(points: np.ndarray) -> np.ndarray:
+        return np.median(geometry.landmark_box(points[:, 17:48]), axis=0)
+
+    np.testing.assert_allclose(box(shown.numpy()), box(real), atol=0.06 * recipe.input_size)
+
+
+def test_a_network_that_finds_all_points_expects_the_face_where_training_showed_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = renamed(*ibug68().points[17:48])
+    landmarks = world.real.landmarks.copy()
+    landmarks[:, 50, 1] -= CROP  # far above the head
+    shown = frame.by_names(landmarks, other, world.real.landmarks, ibug68())
+    assert shown.scale < 0.8
+    about = {"scheme": other.as_dict(), "shown": dataclasses.asdict(shown)}
+    monkeypatch.setattr(tasks, "predict_pack", lambda _landmarker, _pack, rows: landmarks[rows])
+    found = tasks.reframed(Landmarker(None, 1.2, about), world.real, np.arange(20)).frame  # type: ignore[arg-type]
+    assert (found.down, found.scale) == pytest.approx((0, 1), abs=0.03)
 
 
 def test_the_translator_of_a_network_of_another_scheme_finds_its_frame_on_real_training_faces(world: World) -> None:

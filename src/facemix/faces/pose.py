@@ -7,7 +7,8 @@ import numpy.typing as npt
 
 from facemix.faces.schemes import Scheme, ibug68
 
-FITTED = (*range(6, 11), *range(17, 68))
+_JAW = ibug68().regions["jaw"]
+FITTED = (*_JAW[6:11], *(i for i in range(len(ibug68())) if i not in _JAW))
 """Of ibug68, whose names link it with other schemes: the chin and what is inside the face. People mark the rest of a
 jaw on the visible outline, where it wanders over the head as that turns."""
 

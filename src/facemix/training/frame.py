@@ -1,8 +1,8 @@
-"""Where a network expects its face: the box of one landmark scheme from that of another.
+"""How the tight boxes of two landmark schemes lie to each other.
 
-A network is trained on crops around the tight box of its own points, and judged in tight boxes of the real scheme's
-points. Between two schemes those boxes differ: the box of five points holds eyes and mouth, that of a whole head the
-hair. All faces share one frame, as sideways a face and its mirror image are equally likely.
+A network is judged in tight boxes of the real scheme's points. If it learns another scheme, the box of its own points
+is another one: that of five points holds eyes and mouth, that of a whole head the hair. All faces share one frame, as
+sideways a face and its mirror image are equally likely.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ Floats = npt.NDArray[np.floating]
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """How the boxes that a network expects lie to those that it is given."""
+    """How expected boxes lie to given ones."""
 
     down: float = 0.0
     """Distance of their centres, in longer sides of the given box."""
@@ -32,13 +32,17 @@ class Frame:
         return Frame(-self.down / self.scale, 1 / self.scale)
 
     def of(self, boxes: Floats) -> npt.NDArray[np.float64]:
-        """The boxes (n, 4) xyxy that the network expects, for those that it is given."""
-        if self == Frame():
+        """The expected boxes (n, 4) xyxy for given ones."""
+        if self == AS_GIVEN:
             return boxes.astype(np.float64)
         centres = (boxes[:, :2] + boxes[:, 2:]) / 2 + [0, self.down] * square_side(boxes)[:, None]
         half = self.scale * (boxes[:, 2:] - boxes[:, :2]) / 2
         expected: npt.NDArray[np.float64] = np.concatenate([centres - half, centres + half], axis=1)
         return expected
+
+
+AS_GIVEN = Frame()
+"""The given box is the expected one."""
 
 
 def between(given: Floats, expected: Floats) -> Frame:
@@ -48,23 +52,24 @@ def between(given: Floats, expected: Floats) -> Frame:
     return Frame(float(np.median(down)), float(np.median(square_side(expected) / side)))
 
 
-def by_names(real: Floats, real_scheme: Scheme, synthetic: Floats, synthetic_scheme: Scheme) -> Frame:
-    """The frame that the points of equal name tell: their box is the link between those of two sets of faces.
+def by_names(own: Floats, scheme: Scheme, other: Floats, other_scheme: Scheme) -> Frame:
+    """From the boxes of one scheme to those that the other one's points would have on the same faces.
+
+    The box of the points of equal name is the link between the two sets of faces.
 
     Args:
-        real: (n, M, 2) labels of faces as the network is judged on; NaN where unlabelled.
-        real_scheme: theirs.
-        synthetic: (m, K, 2) labels of faces as the network is trained on.
-        synthetic_scheme: theirs.
+        own: (n, K, 2) labels of faces; NaN where unlabelled.
+        scheme: theirs.
+        other: (m, M, 2) labels of other faces.
+        other_scheme: theirs.
 
     Returns:
         the frame; one that changes nothing where equal names make no box.
     """
-    theirs, own = schemes.shared(real_scheme, synthetic_scheme)
-    to_link = _to_link(real, theirs)
-    from_link = _to_link(synthetic, own)
+    ours, theirs = schemes.shared(scheme, other_scheme)
+    to_link, from_link = _to_link(own, ours), _to_link(other, theirs)
     if to_link is None or from_link is None:
-        return Frame()
+        return AS_GIVEN
     scale = to_link.scale / from_link.scale
     return Frame(to_link.down - from_link.down * scale, scale)
 

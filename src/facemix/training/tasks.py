@@ -240,9 +240,9 @@ def train_network(task: Task, checkpoint: Path, report: Callable[[loop.Row], Non
         batch_size=settings.batch_size,
         seed=task.seed,
     )
-    making = about(task)
+    shown = frame_by_names(task)
+    making = about(task) | ({} if shown == frame.AS_GIVEN else {"shown": dataclasses.asdict(shown)})
     if task.held_out is None:
-        making |= framed(frame_by_names(task))
         error = judging.error_on(task.real, task.split("validation"))
     else:
         assert task.synthetic is not None
@@ -251,6 +251,7 @@ def train_network(task: Task, checkpoint: Path, report: Callable[[loop.Row], Non
         batches=batches,
         mirror_order=task.scheme.mirror,
         context=model.context,
+        frame=shown,
         input_size=model.input_size,
         settings=settings,
         augmentation=params.augmentation,
@@ -300,16 +301,16 @@ def new_network(task: Task) -> LandmarkNet:
 
 
 def frame_by_names(task: Task) -> frame.Frame:
-    """Where a network that learns the synthetic faces' own scheme is to expect a real face."""
+    """Where faces of another scheme are shown, so that a network sees them as it will see the real ones."""
     if task.synthetic is None or task.scheme.points == task.real.scheme.points:
-        return frame.Frame()
+        return frame.AS_GIVEN
     real = task.real.landmarks[task.split("validation")]
-    return frame.by_names(real, task.real.scheme, task.synthetic.landmarks[task.synthetic_rows], task.synthetic.scheme)
+    return frame.by_names(task.synthetic.landmarks[task.synthetic_rows], task.synthetic.scheme, real, task.real.scheme)
 
 
 def framed(found: frame.Frame) -> dict[str, Any]:
     """What model.json says of a frame: nothing where it is the box as it is given."""
-    return {} if found == frame.Frame() else {"frame": dataclasses.asdict(found)}
+    return {} if found == frame.AS_GIVEN else {"frame": dataclasses.asdict(found)}
 
 
 def _training_set(pack: Pack, rows: Rows | None, adapter: LabelAdapter | None) -> TrainingSet:
@@ -377,8 +378,9 @@ def reframed(landmarker: Landmarker, real: Pack, rows: Rows) -> Landmarker:
     Each time it is shown them where it expected them so far, and the boxes of the points that it finds say better.
     """
     given = geometry.landmark_box(real.landmarks[rows])
+    shown = frame.Frame(**landmarker.about.get("shown", {}))  # in training
     for _ in range(FRAMINGS):
-        found = frame.between(given, geometry.landmark_box(predict_pack(landmarker, real, rows)))
+        found = frame.between(given, shown.of(geometry.landmark_box(predict_pack(landmarker, real, rows))))
         landmarker = Landmarker(landmarker.network, landmarker.context, landmarker.about | framed(found))
     return landmarker
 

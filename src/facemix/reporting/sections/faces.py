@@ -17,6 +17,8 @@ MOST_DIFFERENT = 4
 """Faces shown on which strategies differ most."""
 GAP_SHOWN = 12.0
 """Arrows of the label gap are magnified, by a whole number, up to this share of the face box in %."""
+GAP_BELIEVED = 50.0
+"""A label gap that is longer, in % of the face box, is none."""
 
 
 def label_gap(found: Found) -> list[Piece]:
@@ -33,14 +35,8 @@ def label_gap(found: Found) -> list[Piece]:
         return [about, Missing(what="No label adapter has been trained.", command=f"dvc repro {ADAPTER_FROM}")]
     gap = np.mean(there, axis=0)
     lengths = np.linalg.norm(gap, axis=1)
-    if np.isnan(lengths).all():
-        return [
-            about,
-            Text(
-                text="Here the two worlds have different landmark schemes, and no point of one is named in the other: "
-                "the adapter translates one to the other, and there is no shift to show."
-            ),
-        ]
+    if why := nothing_to_draw(lengths):
+        return [about, Text(text=why)]
     named = {name: [i for i in part if not np.isnan(lengths[i])] for name, part in found.real.scheme.regions.items()}
     regions = {name: part for name, part in named.items() if part}
     table = Table(
@@ -51,8 +47,6 @@ def label_gap(found: Found) -> list[Piece]:
             for name, part in regions.items()
         ],
     )
-    if not np.nan_to_num(lengths).any():
-        return [about, Text(text="The adapter that was best on validation changes nothing: no label gap was learned.")]
     rows = np.flatnonzero(found.real.splits == "train")
     image, points = panels.mean_face(found.real.images, found.real.landmarks, rows)
     side = float(geometry.square_side(geometry.landmark_box(points)))
@@ -76,6 +70,24 @@ def label_gap(found: Found) -> list[Piece]:
         ),
         table,
     ]
+
+
+def nothing_to_draw(lengths: npt.NDArray[np.float64]) -> str:
+    """Why shifts of these lengths (K,), in % of the box's longer side, are not drawn; empty where they are."""
+    if np.isnan(lengths).all():
+        return (
+            "Here the two worlds have different landmark schemes, and no point of one is named in the other: the "
+            "adapter translates one to the other, and there is no shift to show."
+        )
+    longest = np.nanmax(lengths)
+    if longest == 0:
+        return "The adapter that was best on validation changes nothing: no label gap was learned."
+    if longest > GAP_BELIEVED:
+        return (
+            f"The adapter moves a point by {longest:.0f} % of the face box. No two conventions lie so far apart: the "
+            "network behind it has not learned yet to find the points. Train longer."
+        )
+    return ""
 
 
 def _read_gap(path: Path) -> npt.NDArray[np.float64]:
