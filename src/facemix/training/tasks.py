@@ -308,11 +308,6 @@ def frame_by_names(task: Task) -> frame.Frame:
     return frame.by_names(task.synthetic.landmarks[task.synthetic_rows], task.synthetic.scheme, real, task.real.scheme)
 
 
-def framed(found: frame.Frame) -> dict[str, Any]:
-    """What model.json says of a frame: nothing where it is the box as it is given."""
-    return {} if found == frame.AS_GIVEN else {"frame": dataclasses.asdict(found)}
-
-
 def _training_set(pack: Pack, rows: Rows | None, adapter: LabelAdapter | None) -> TrainingSet:
     assert rows is not None
     labels = adaptation.adapt(adapter, pack.landmarks) if adapter else pack.landmarks
@@ -332,7 +327,7 @@ def fit_adapter(task: Task, trained: Outcome | None = None) -> Outcome:
     across = {}
     if base.network_scheme.points != real.scheme.points:
         base = reframed(base, real, task.real_rows)
-        across = {"network_scheme": base.network_scheme.as_dict()} | framed(base.frame)
+        across = {"network_scheme": base.network_scheme.as_dict(), "frame": base.about["frame"]}
     pairs = predict_pack(base, real, task.real_rows)
     unadapted = predict_pack(base, real, validation)
 
@@ -381,7 +376,8 @@ def reframed(landmarker: Landmarker, real: Pack, rows: Rows) -> Landmarker:
     shown = frame.Frame(**landmarker.about.get("shown", {}))  # in training
     for _ in range(FRAMINGS):
         found = frame.between(given, shown.of(geometry.landmark_box(predict_pack(landmarker, real, rows))))
-        landmarker = Landmarker(landmarker.network, landmarker.context, landmarker.about | framed(found))
+        told = landmarker.about | {"frame": dataclasses.asdict(found)}
+        landmarker = Landmarker(landmarker.network, landmarker.context, told)
     return landmarker
 
 
