@@ -16,20 +16,10 @@ from scipy import sparse
 
 from facemix.render.head import Head, Shape
 from facemix.render.noise import Noise
-from facemix.render.population import Person
+from facemix.render.person import Person
 from facemix.render.solids import ellipsoid, lattice, solid, tube
 from facemix.render.surfaces import Array, Mesh, mesh_normals, smoothstep, unit
 
-GARMENTS = {
-    "tshirt": 0.24,
-    "vneck": 0.1,
-    "shirt": 0.2,
-    "hoodie": 0.14,
-    "turtleneck": 0.12,
-    "suit": 0.12,
-    "tank": 0.05,
-    "bare": 0.03,
-}
 NECK_AXIS = np.array([0.0, 0.15])  # x and z on the template
 NECK_RADIUS = 0.6
 SPLITS = 1
@@ -109,8 +99,7 @@ class Body:
 def clothing(person: Person, shape: Shape, noise: Noise) -> list[Mesh]:
     """What a person wears; sometimes nothing that can be seen."""
     rng = person.rng("clothing")
-    kind = str(rng.choice(list(GARMENTS), p=list(GARMENTS.values())))
-    if kind == "bare":
+    if person.garment == "bare":
         return []
     cloth = _cloth(shape.head)
     points, normals = shape.head.parts["collar"].shaped(shape.now)
@@ -119,7 +108,7 @@ def clothing(person: Person, shape: Shape, noise: Noise) -> list[Mesh]:
         "tshirt": _tshirt, "vneck": _vneck, "tank": _tank, "shirt": _shirt, "hoodie": _hoodie,
         "turtleneck": _turtleneck, "suit": _suit,
     }  # fmt: skip
-    return garment[kind](rng, body, noise)
+    return garment[person.garment](rng, body, noise)
 
 
 def _opening(cloth: Cloth, front: float, back: float) -> Array:

@@ -7,7 +7,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from facemix.render.head import Shape, rotation
-from facemix.render.population import Person
+from facemix.render.person import Person
 from facemix.render.solids import lattice
 from facemix.render.surfaces import Array, Mesh, smoothstep, unit
 

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from facemix.render.head import Head, Shape
-from facemix.render.population import Person
+from facemix.render.person import Person
 from facemix.render.solids import ellipsoid, lattice, solid, tube
 from facemix.render.surfaces import Array, Mesh, smoothstep
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from facemix.render.glasses import HEAD_TOP, rows_at
 from facemix.render.head import Shape
-from facemix.render.population import Person
+from facemix.render.person import Person
 from facemix.render.solids import ellipsoid, lattice, solid
 from facemix.render.surfaces import Array, Mesh, mesh_normals, smoothstep
 

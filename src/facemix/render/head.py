@@ -17,6 +17,7 @@ from facemix.render.tables import Table
 NECK = np.array([0.0, 6.1, 0.2])  # where the neck bends
 LEVELS = {"upper_teeth": 3, "lower_teeth": 3}  # of subdivision, else 1: teeth are coloured by the point
 TIP = 30  # of the nose, among the 68 points
+BROAD = "macrodetails/"  # targets of age, sex, ancestry and build
 LINING_BELOW = 0.15  # the texture of the mouth's inside lies below this v
 
 
@@ -179,9 +180,18 @@ class Shape:
         return centre, radius
 
 
+def _width(points: Array) -> float:
+    """Between the outer corners of the eyes of the 68 points (68, 3)."""
+    return float(np.linalg.norm(points[36] - points[45]))
+
+
 def shaped(head: Head, identity: Mapping[str, float], expression: Mapping[str, float]) -> Shape:
     """A person's head, moved so that the tip of the nose stands where the template's does."""
-    neutral = head.deformed(head.vertices, identity)
-    now = head.deformed(neutral, expression)
+    broad = {name: weight for name, weight in identity.items() if name.startswith(BROAD)}
+    grown = head.deformed(head.vertices, broad)
+    # The other targets move points by lengths of a grown head: on the head of a child as much less.
+    size = _width(tables.ibug68().of(grown)) / _width(head.landmark_rest)
+    neutral = head.deformed(grown, {name: size * weight for name, weight in identity.items() if name not in broad})
+    now = head.deformed(neutral, {name: size * weight for name, weight in expression.items()})
     shift = tables.ibug68().of(neutral)[TIP] - head.landmark_rest[TIP]
     return Shape(head, neutral - shift, now - shift)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+SEX = 1.3  # how far apart men and women are, of the distance between MakeHuman's
+SAME_SIDE = 0.75  # share of the parts of an uneven face that lean to its one side
 OPPOSITES = {
     "incr": "decr",
     "up": "down",
@@ -15,7 +17,13 @@ OPPOSITES = {
 
 
 def identity(
-    rng: np.random.Generator, ancestry: np.ndarray, male: float, age: float, shape_sd: float, asymmetry_sd: float
+    rng: np.random.Generator,
+    ancestry: np.ndarray,
+    male: float,
+    age: float,
+    shape_sd: float,
+    asymmetry_sd: float,
+    asymmetry: float,
 ) -> dict[str, float]:
     """Weights of the shape targets: broad ones by sex, age, ancestry and build; local ones at random.
 
@@ -25,7 +33,8 @@ def identity(
         male: 0 to 1.
         age: years.
         shape_sd: standard deviation of each local target.
-        asymmetry_sd: of each target that moves one side only.
+        asymmetry_sd: of each part of the face whose sides differ.
+        asymmetry: share of such parts.
     """
     weights: dict[str, float] = {}
     old = float(np.clip((age - 28) / 50, 0, 1))
@@ -36,7 +45,8 @@ def identity(
     muscle, fat = rng.uniform(-0.8, 0.8), np.clip(rng.normal(0.1, 0.5), -0.9, 1)
     builds = {"averagemuscle": 1 - abs(muscle), "maxmuscle": max(muscle, 0), "minmuscle": max(-muscle, 0)}
     fats = {"averageweight": 1 - abs(fat), "maxweight": max(fat, 0), "minweight": max(-fat, 0)}
-    for sex, sex_weight in (("male", male), ("female", 1 - male)):
+    masculine = 0.5 + SEX * (male - 0.5)
+    for sex, sex_weight in (("male", masculine), ("female", 1 - masculine)):
         for stage, stage_weight in ages.items():
             for race, race_weight in zip(("caucasian", "asian", "african"), ancestry, strict=True):
                 weights[f"macrodetails/{race}-{sex}-{stage}"] = sex_weight * stage_weight * race_weight
@@ -59,11 +69,22 @@ def identity(
             weights[chosen.replace("/l-", f"/{side}") if side else chosen] = abs(here)
     for name in HEAD_FORMS:
         weights[name] = max(0.0, rng.normal(-0.05, 0.22))
-    for name in ASYMMETRIES:
-        weights[name] = max(0.0, rng.normal(-0.15, asymmetry_sd))
+    weights |= _asymmetries(rng, asymmetry_sd, asymmetry)
     for name, (mean, sd) in BROWS.items():
         weights[name] = float(np.clip(rng.normal(mean, sd), -0.08, 0.08))
     return {name: float(weight) for name, weight in weights.items() if abs(weight) > 1e-3}
+
+
+def _asymmetries(rng: np.random.Generator, sd: float, share: float) -> dict[str, float]:
+    """Weights of the targets that move one side of a part: a few parts, and mostly towards one side of the face."""
+    weights = {}
+    side, other = rng.permutation(["l", "r"])
+    for part, count in ASYMMETRIES.items():
+        amount = abs(rng.normal(0, sd)) * (rng.random() < share)
+        towards = side if rng.random() < SAME_SIDE else other
+        for number, own in enumerate(rng.uniform(0, 1, count), start=1):
+            weights[f"asym/asym-{part}-{number}-{towards}"] = amount * own
+    return weights
 
 
 # The template's proportions are not those of most faces in photographs: where it is off, the local targets' mean.
@@ -147,16 +168,5 @@ HEAD_FORMS = """
     head/head-diamond head/head-invertedtriangular head/head-oval head/head-rectangular head/head-round
     head/head-square head/head-triangular
 """.split()  # noqa: SIM905
-ASYMMETRIES = """
-    asym/asym-brown-1-l asym/asym-brown-1-r asym/asym-brown-2-l asym/asym-brown-2-r asym/asym-cheek-1-l
-    asym/asym-cheek-1-r asym/asym-cheek-2-l asym/asym-cheek-2-r asym/asym-ear-1-l asym/asym-ear-1-r
-    asym/asym-ear-2-l asym/asym-ear-2-r asym/asym-ear-3-l asym/asym-ear-3-r asym/asym-ear-4-l asym/asym-ear-4-r
-    asym/asym-eye-1-l asym/asym-eye-1-r asym/asym-eye-2-l asym/asym-eye-2-r asym/asym-eye-3-l asym/asym-eye-3-r
-    asym/asym-eye-4-l asym/asym-eye-4-r asym/asym-eye-5-l asym/asym-eye-5-r asym/asym-eye-6-l asym/asym-eye-6-r
-    asym/asym-eye-7-l asym/asym-eye-7-r asym/asym-eye-8-l asym/asym-eye-8-r asym/asym-jaw-1-l asym/asym-jaw-1-r
-    asym/asym-jaw-2-l asym/asym-jaw-2-r asym/asym-jaw-3-l asym/asym-jaw-3-r asym/asym-mouth-1-l
-    asym/asym-mouth-1-r asym/asym-mouth-2-l asym/asym-mouth-2-r asym/asym-nose-1-l asym/asym-nose-1-r
-    asym/asym-nose-2-l asym/asym-nose-2-r asym/asym-nose-3-l asym/asym-nose-3-r asym/asym-nose-4-l
-    asym/asym-nose-4-r asym/asym-temple-1-l asym/asym-temple-1-r asym/asym-temple-2-l asym/asym-temple-2-r
-    asym/asym-top-1-l asym/asym-top-1-r asym/asym-top-2-l asym/asym-top-2-r
-""".split()  # noqa: SIM905
+# How many targets make each part of one side differ from the other.
+ASYMMETRIES = {"brown": 2, "cheek": 2, "ear": 4, "eye": 8, "jaw": 3, "mouth": 2, "nose": 4, "temple": 2, "top": 2}

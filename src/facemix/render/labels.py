@@ -20,7 +20,7 @@ from facemix.faces.schemes import ibug68
 from facemix.render.camera import Camera
 from facemix.render.eyes import pupil
 from facemix.render.head import Head, Pose, Shape
-from facemix.render.population import Person
+from facemix.render.person import Person
 from facemix.render.surfaces import Array, unit
 from facemix.render.tables import Table
 

@@ -9,10 +9,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from facemix.render.colour import cast, to_linear
 from facemix.render.complexions import complexion
 from facemix.render.head import Head, Shape, texture_position
 from facemix.render.noise import Noise
-from facemix.render.population import Person
+from facemix.render.person import Person
 from facemix.render.scene import SkinTexture
 from facemix.render.surfaces import Array, smoothstep
 
@@ -37,6 +38,7 @@ HOLLOW_SHADE, NOSTRIL_SHADE = 0.4, 2.8  # of the logarithm of the colour
 SHAVED = {"none": (0.0, 0.1), "stubble": (0.1, 0.35)}
 GROWN = (0.15, 0.4)
 
+SKIN_CAST = (12.0, 0.015)  # how people of equal melanin differ: mired, logarithm of green
 BROW_SHADE = (0.9, 0.8, 0.6, 0.2, 0.4, 0.7)  # of the skin between the hairs, by Person.hair_tone
 UPPER_LIP_SHADE, SEAM_SHADE = 0.4, (0.2, 1.1)  # under the nose; between the lips
 NECK_SHADE, FOREHEAD_SHADE = (0.45, 0.45), (0.0, 0.2)  # of the logarithm of the colour: mean, deviation; least, most
@@ -140,7 +142,7 @@ def skin(person: Person, shape: Shape, canvas: Canvas, noise: Noise) -> SkinText
     def grain(size: float, octaves: int = 1) -> Image:
         return noise.cloud(rng, canvas.shape, size * texel, octaves)
 
-    tone = skin_tone(person.melanin) * rng.uniform(0.88, 1.1) * np.exp(rng.normal(0, 0.03, 3))
+    tone = skin_tone(person.melanin) * rng.uniform(0.88, 1.1) * cast(*rng.normal(0, SKIN_CAST))
     old = float(np.clip((person.age - 35) / 40, 0, 1))
     blood = 0.09 * canvas.spot(0.38, 7.0, 0.2) + 0.10 * canvas.spot(0, 6.97, 0.13) + 0.05 * canvas.spot(0, 6.4, 0.15)
     blood += 0.08 * canvas.masks["ears"] + 0.022 * grain(24, 4) + 0.012 * grain(3, 2)
@@ -218,8 +220,7 @@ def skin_tone(melanin: float) -> NDArray[np.float64]:
     """Linear RGB (3,) of skin with a share of melanin of 0 to 1."""
     at = melanin * (len(TONES) - 1)
     srgb = np.array([np.interp(at, range(len(TONES)), TONES[:, channel]) for channel in range(3)])
-    linear: NDArray[np.float64] = srgb**2.2
-    return linear
+    return np.asarray(to_linear(srgb))
 
 
 def _lips(

@@ -24,7 +24,8 @@ from facemix.render.lens import Panes, glazed, panes
 from facemix.render.light import background, environment
 from facemix.render.noise import Noise
 from facemix.render.occluders import occluder
-from facemix.render.population import Person, Population, person
+from facemix.render.person import Person, person
+from facemix.render.population import Population
 from facemix.render.scene import SHAPES, Image, Renderer, Rendering, choose_backend
 from facemix.render.skin import Canvas, skin, skin_tone
 from facemix.render.surfaces import Array, Mesh, joined
@@ -235,4 +236,4 @@ def _record(person_: Person, camera: Camera) -> dict[str, object]:
     record["expression"] = json.dumps({name: round(weight, 4) for name, weight in person_.expression.items()})
     for key in ("ancestry", "white_balance"):
         record[key] = list(record[key])
-    return record | {"camera_distance": float(camera.position[2])}
+    return record | {"field_of_view": camera.field_of_view}
