@@ -25,12 +25,27 @@ from facemix.render.surfaces import Array, unit
 from facemix.render.tables import Table
 
 CONVENTIONS = ("mesh", "annotator")
-BROWS = (range(17, 22), range(22, 27))
 INNER_LIPS = ((61, 67), (62, 66), (63, 65))
-# Points of the lips on the right side that people set elsewhere along the curve: towards which point, and how far.
-LIPS = {49: (48, 0.12), 50: (49, 0.17), 59: (58, 0.23), 60: (61, 0.19), 61: (62, 0.42), 67: (66, 0.42)}
+# Where people set the points between two others, shares of the way along the curve that joins them; of the right side.
+# Measured, as is all that follows, on photographs by scripts/measure_annotator_habits.py.
+SPACING = {
+    (17, 18, 19, 20, 21): (0.24, 0.49, 0.745),
+    (36, 37, 38, 39): (0.316, 0.647),
+    (36, 41, 40, 39): (0.305, 0.66),
+    (31, 32, 33): (0.487,),
+}
+# Along the lips from corner to corner: how far beside the middle the next points are, share of the length; and where
+# the point between those and the corner is, share of the way. It is so in the picture, however the head turns.
+LIPS = {
+    (48, 49, 50, 51, 52, 53, 54): (0.125, 0.52),
+    (48, 59, 58, 57, 56, 55, 54): (0.119, 0.557),
+    (60, 61, 62, 63, 64): (0.155, None),
+    (60, 67, 66, 65, 64): (0.15, None),
+}
 CLOSED = 0.02  # lips nearer than this share of the outer-eye distance count as closed
-JAW_END = 0.06  # decimetres: people begin the jaw higher, at the height of the eyes
+# Decimetres by which people begin the jaw higher than the mesh, and nearer to the ear, by point from its end.
+JAW_UP, JAW_BACK = (0.05,), (0.14, 0.09, 0.08, 0.08, 0.03)
+NOSE_ROOT = 0.025  # decimetres: they set the root of the nose higher
 BROW_EDGE = 0.01  # decimetres from the middle of a brow towards its upper edge, where people mark it
 OUTLINE_REACH = 0.5  # decimetres from the jaw up the cheek
 OUTLINE_BAND = 0.08  # decimetres to both sides
@@ -57,7 +72,7 @@ class Outline:
 
     def __init__(self, head: Head) -> None:
         skin, _ = head.skin_rest
-        jaw = head.landmark_rest[:17] + JAW_END * np.array([0, 1, 0]) * (np.arange(17) % 16 == 0)[:, None]
+        jaw = head.landmark_rest[:17] + _jaw_moved()
         along = unit(np.gradient(jaw, axis=0))
         inward = CHEEK - jaw
         inward = unit(inward - along * (inward * along).sum(1, keepdims=True))
@@ -72,14 +87,19 @@ class Outline:
         self._vertices = [np.flatnonzero(column) for column in candidates.T]
         self._rest = skin
 
-    def visible(self, jaw: Array, shape: Shape, pose: Pose, camera: Camera) -> Array:
-        """The jaw's points (17, 2), pixels, moved out as far as the skin beside them reaches, and evenly spaced."""
+    def visible(self, jaw: Array, up: Array, shape: Shape, pose: Pose, camera: Camera) -> Array:
+        """The jaw's points (17, 2), pixels, moved out as far as the skin beside them reaches, and evenly spaced.
+
+        `up` (2,) says where the head's own up is in the picture: the ends of the jaw keep their height.
+        """
         out = across(unit(np.gradient(jaw, axis=0)))  # the jaw runs left to right below the face
+        aside = unit(np.array([-up[1], up[0]]))
+        out[[0, 16]] = [-aside, aside]
         moved = jaw.copy()
         for k, vertices in enumerate(self._vertices):
             seen = camera.pixels(pose.applied(shape.skin[0][vertices], self._rest[vertices]))
             reach = (seen - jaw[k]) @ out[k]
-            if reach.max(initial=0.0) > 0:  # the ends keep their height
+            if reach.max(initial=0.0) > 0:
                 moved[k] = jaw[k] + reach.max() * out[k] if k in (0, 16) else seen[reach.argmax()]
         return np.concatenate([evenly(moved[:9]), evenly(moved[8:])[1:]])
 
@@ -109,28 +129,55 @@ def annotator_labels(
     points = mesh_labels(shape, pose, camera)
     rise = camera.pixels(pose.applied(np.array([[0, 8.0, 0], [0, 7.0, 0]]), np.array([[0, 8.0, 0], [0, 8.0, 0]])))
     decimetre_up = rise[0] - rise[1]
-    points[[0, 16]] += decimetre_up * JAW_END
-    points[:17] = outline.visible(points[:17], shape, pose, camera)
-    for brow in BROWS:
-        points[list(brow)] = evenly(points[list(brow)] + decimetre_up * BROW_EDGE)
-    points = _closed_lips(_spread_lips(points))
+    jaw = camera.pixels(pose.applied(shape.landmarks[:17] + _jaw_moved(), shape.head.landmark_rest[:17]))
+    points[:17] = outline.visible(jaw, decimetre_up, shape, pose, camera)
+    points[17:27] += decimetre_up * BROW_EDGE
+    points[27] += decimetre_up * NOSE_ROOT
+    points = _closed_lips(_spaced(points))
     return points if steady else points + tremor(points, person.rng("annotator"))
+
+
+@cache
+def _jaw_moved() -> Array:
+    """By how much people set the jaw's points (17, 3) elsewhere on the head than the mesh."""
+    moved = np.zeros((17, 3))
+    for axis, amounts in ((1, JAW_UP), (2, [-back for back in JAW_BACK])):
+        moved[: len(amounts), axis] = amounts
+        moved[-len(amounts) :, axis] = amounts[::-1]
+    return moved
+
+
+def along(points: Array, shares: Array) -> Array:
+    """Places (k, 2) on the line through points (n, 2), at shares (k,) of its length."""
+    way = shares_of(points)
+    return np.stack([np.interp(shares, way, points[:, axis]) for axis in (0, 1)], 1)
+
+
+def shares_of(points: Array) -> Array:
+    """How far along the line through them points (n, 2) are, (n,) from 0 to 1."""
+    length = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))])
+    return length / max(length[-1], 1e-9)
 
 
 def evenly(points: Array) -> Array:
     """Points (n, 2) moved along the line through them to even distances; the ends stay."""
-    length = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))])
-    even = np.linspace(0, length[-1], len(points))
-    return np.stack([np.interp(even, length, points[:, axis]) for axis in (0, 1)], 1)
+    return along(points, np.linspace(0, 1, len(points)))
 
 
-def _spread_lips(points: Array) -> Array:
-    """Points (68, 2) with those of the lips where people set them along the same curves."""
-    spread, mirror = points.copy(), ibug68().mirror
-    for at, (towards, share) in LIPS.items():
-        for here, there in ((at, towards), (mirror[at], mirror[towards])):
-            spread[here] += share * (points[there] - points[here])
-    return spread
+def _spaced(points: Array) -> Array:
+    """Points (68, 2) moved along their curves to where people set them."""
+    moved, mirror = points.copy(), ibug68().mirror
+    for curve, shares in SPACING.items():
+        for here in (list(curve), mirror[list(curve)]):
+            moved[here[1:-1]] = along(points[here], np.array(shares))
+    for lip, (beside, between) in LIPS.items():
+        here = list(lip)
+        middle = shares_of(points[here])[len(here) // 2]
+        near = [middle - beside, middle, middle + beside]
+        if between is not None:
+            near = [between * near[0], *near, 1 - between * (1 - near[2])]
+        moved[here[1:-1]] = along(points[here], np.clip(near, 0, 1))
+    return moved
 
 
 def _closed_lips(points: Array) -> Array:
