@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from facemix.render.light import BYSTANDER
-from facemix.render.population import Population, person
+from facemix.render.person import person
+from facemix.render.population import Population
 from facemix.render.studio import Studio, sit
 
 OUT = Path(__file__).parents[1] / "src" / "facemix" / "render" / "data" / "bystanders"

@@ -16,7 +16,8 @@ import cv2
 import numpy as np
 
 from facemix.render import tables
-from facemix.render.population import POPULATIONS, Person, person
+from facemix.render.person import Person, person
+from facemix.render.population import POPULATIONS
 from facemix.render.studio import RenderedFace, Studio, landmarks, sit
 
 PICTURES = ("sheet", "points", "extremes", "tables")

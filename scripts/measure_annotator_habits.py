@@ -16,7 +16,8 @@ from facemix.faces import packs
 from facemix.faces.schemes import ibug68
 from facemix.render import labels, studio
 from facemix.render.head import Head
-from facemix.render.population import POPULATIONS, person
+from facemix.render.person import person
+from facemix.render.population import POPULATIONS
 
 Points = npt.NDArray[np.float64]
 

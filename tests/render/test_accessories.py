@@ -16,7 +16,8 @@ from facemix.render.head import Head, rotation, shaped
 from facemix.render.lens import glazed, panes
 from facemix.render.noise import Noise
 from facemix.render.occluders import occluder
-from facemix.render.population import HATS, OCCLUDERS, POPULATIONS, person
+from facemix.render.person import person
+from facemix.render.population import HATS, OCCLUDERS, POPULATIONS
 from facemix.render.surfaces import joined
 
 BROWS = slice(17, 27)

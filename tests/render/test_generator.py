@@ -22,7 +22,8 @@ from facemix.render.eyes import mouth
 from facemix.render.head import Head, Pose, shaped
 from facemix.render.identity import identity
 from facemix.render.light import bystanders
-from facemix.render.population import POPULATIONS, Population, changed, person
+from facemix.render.person import person
+from facemix.render.population import POPULATIONS, Population, changed
 from facemix.render.skin import skin
 from facemix.render.studio import SEGMENTS, RenderedFace, Sitting, Studio, landmarks, sit
 from facemix.render.surfaces import subdivided
@@ -108,7 +109,7 @@ def test_babies_fill_the_picture_as_far_as_the_population_lets_them() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"glases": 0.1}, "population.glases: no such distribution; expected one of people, ancestry"),
+        ({"glases": 0.1}, "population.glases: no such distribution; expected one of people, pictures, ancestry"),
         ({"glasses": 1.5}, "population.glasses: found 1.5; expected a number from 0 to 1"),
         ({"hat": True}, "population.hat: found True"),
         ({"expressions": {"grin": 1.0}}, "population.expressions: found .*grin.* for some of neutral, smile"),
@@ -116,7 +117,7 @@ def test_babies_fill_the_picture_as_far_as_the_population_lets_them() -> None:
         ({"panoramas": []}, "population.panoramas"),
         ({"panoramas": 5}, "population.panoramas"),
         ({"lights": {"sun": float("inf")}}, "population.lights"),
-        ({"jpeg_low": 98}, "population.jpeg_low: found 98; expected a number from 10 to 97"),
+        ({"jpeg_low": 98}, "population.jpeg_low: found 98; expected a whole number from 10 to 97"),
         ({"people": 2**63}, "population.people"),
         ({"face_share_low": 0.7, "face_share_high": 0.5}, "face_share_low: found 0.7; expected at most"),
     ],
@@ -168,7 +169,7 @@ def test_babies_have_rounder_faces_lower_eyes_and_no_teeth(head: Head) -> None:
         faces = []
         for index in range(10):
             someone = dataclasses.replace(person(SYNTHETIC, 0, index), age=age)
-            weights = identity(np.random.default_rng(index), np.full(3, 1 / 3), 0.5, age, 0.0, 0.0)
+            weights = identity(np.random.default_rng(index), np.full(3, 1 / 3), 0.5, age, 0.0, 0.0, 0.0)
             shape = shaped(head, weights, {})
             teeth = len(mouth(someone, shape)) - 1
             points = shape.landmarks

@@ -12,7 +12,8 @@ from facemix.faces import schemes
 from facemix.render import labels, tables
 from facemix.render.eyes import eyes
 from facemix.render.head import Head, Pose, Shape, shaped
-from facemix.render.population import POPULATIONS, Person, changed, person
+from facemix.render.person import Person, person
+from facemix.render.population import POPULATIONS, changed
 from facemix.render.studio import Studio, landmarks, sit
 
 FRONTAL = Pose(0.0, 0.0, 0.0, 0.0)

@@ -21,7 +21,7 @@ from facemix.render.camera import Camera
 from facemix.render.eyes import pupil
 from facemix.render.head import Head, Pose, Shape
 from facemix.render.person import Person
-from facemix.render.surfaces import Array, unit
+from facemix.render.surfaces import Array, smoothstep, unit
 from facemix.render.tables import Table
 
 CONVENTIONS = ("mesh", "annotator")
@@ -43,10 +43,34 @@ LIPS = {
     (60, 67, 66, 65, 64): (0.15, None),
 }
 CLOSED = 0.02  # lips nearer than this share of the outer-eye distance count as closed
-# Decimetres by which people begin the jaw higher than the mesh, and nearer to the ear, by point from its end.
-JAW_UP, JAW_BACK = (0.05,), (0.14, 0.09, 0.08, 0.08, 0.03)
-NOSE_ROOT = 0.025  # decimetres: they set the root of the nose higher
-BROW_EDGE = 0.01  # decimetres from the middle of a brow towards its upper edge, where people mark it
+# Where people set points elsewhere on the head, decimetres: away from its middle plane, up, forward; of the right side.
+MOVED = {
+    0: (0.0, 0.036, -0.21),
+    1: (0.0, -0.015, -0.16),
+    2: (0.0, -0.018, -0.12),
+    3: (0.0, -0.018, -0.17),
+    4: (0.0, -0.018, -0.07),
+    5: (0.0, -0.018, 0.04),
+    6: (0.0, -0.022, 0.13),
+    7: (0.0, -0.03, 0.18),
+    8: (0.0, -0.013, 0.1),
+    17: (-0.015, -0.005, 0.05),
+    18: (0.0, 0.045, 0.04),
+    19: (0.0, 0.034, 0.04),
+    20: (0.0, 0.017, 0.04),
+    21: (0.0, 0.004, 0.04),
+    27: (0.0, 0.027, 0.05),
+    28: (0.0, 0.013, 0.04),
+    29: (0.0, 0.017, 0.015),
+    30: (0.0, 0.015, 0.0),
+    31: (0.0, 0.009, 0.05),
+    33: (0.0, 0.0, 0.02),
+    48: (0.0, 0.0, -0.05),
+    51: (0.0, -0.015, -0.03),
+    60: (-0.014, 0.0, -0.01),
+}
+FAR_UP = {0: -0.03, 17: 0.02, 18: 0.005}  # decimetres, on the far side of a turned head; of the right side
+TURNED_AWAY = (2.0, 14.0)  # degrees of yaw between which the far side of a face goes out of sight
 OUTLINE_REACH = 0.5  # decimetres from the jaw up the cheek
 OUTLINE_BAND = 0.08  # decimetres to both sides
 CHEEK = np.array([0.0, 6.85, 1.35])  # on the template; where the jaw's bands lead
@@ -72,12 +96,12 @@ class Outline:
 
     def __init__(self, head: Head) -> None:
         skin, _ = head.skin_rest
-        jaw = head.landmark_rest[:17] + _jaw_moved()
-        along = unit(np.gradient(jaw, axis=0))
-        inward = CHEEK - jaw
-        inward = unit(inward - along * (inward * along).sum(1, keepdims=True))
+        jaw = head.landmark_rest[:17] + _moved()[:17] * [1, 1, 0]
+        direction = unit(np.gradient(jaw, axis=0))
+        inward: Array = CHEEK - jaw
+        inward = unit(inward - direction * (inward * direction).sum(1, keepdims=True))
         away = skin[:, None] - jaw
-        up, aside = (away * inward).sum(2), np.abs((away * along).sum(2))
+        up, aside = (away * inward).sum(2), np.abs((away * direction).sum(2))
         # Not the nose and the lips, which stand out of a profile, and not the throat or the inside of the mouth.
         cheek = (np.abs(skin[:, 0]) > 0.3) | (skin[:, 1] < CHIN)
         above_throat = skin @ [0, 1, 0.5] > THROAT
@@ -92,16 +116,16 @@ class Outline:
 
         `up` (2,) says where the head's own up is in the picture: the ends of the jaw keep their height.
         """
-        out = across(unit(np.gradient(jaw, axis=0)))  # the jaw runs left to right below the face
-        aside = unit(np.array([-up[1], up[0]]))
+        out: Array = across(unit(np.gradient(jaw, axis=0)))  # the jaw runs left to right below the face
+        aside: Array = unit(np.array([-up[1], up[0]]))
         out[[0, 16]] = [-aside, aside]
-        moved = jaw.copy()
+        seen = jaw.copy()
         for k, vertices in enumerate(self._vertices):
-            seen = camera.pixels(pose.applied(shape.skin[0][vertices], self._rest[vertices]))
-            reach = (seen - jaw[k]) @ out[k]
+            skin = camera.pixels(pose.applied(shape.skin[0][vertices], self._rest[vertices]))
+            reach = (skin - jaw[k]) @ out[k]
             if reach.max(initial=0.0) > 0:
-                moved[k] = jaw[k] + reach.max() * out[k] if k in (0, 16) else seen[reach.argmax()]
-        return np.concatenate([evenly(moved[:9]), evenly(moved[8:])[1:]])
+                seen[k] = jaw[k] + reach.max() * out[k] if k in (0, 16) else skin[reach.argmax()]
+        return np.concatenate([evenly(seen[:9]), evenly(seen[8:])[1:]])
 
 
 def posed_landmarks(shape: Shape, pose: Pose) -> Array:
@@ -126,25 +150,36 @@ def annotator_labels(
     person: Person, shape: Shape, pose: Pose, camera: Camera, outline: Outline, steady: bool = False
 ) -> Array:
     """Points (68, 2), pixels, as people mark a photograph; `steady` leaves out the tremor of their hands."""
-    points = mesh_labels(shape, pose, camera)
+    points = camera.pixels(pose.applied(shape.landmarks + moved(pose.yaw), shape.head.landmark_rest))
     rise = camera.pixels(pose.applied(np.array([[0, 8.0, 0], [0, 7.0, 0]]), np.array([[0, 8.0, 0], [0, 8.0, 0]])))
-    decimetre_up = rise[0] - rise[1]
-    jaw = camera.pixels(pose.applied(shape.landmarks[:17] + _jaw_moved(), shape.head.landmark_rest[:17]))
-    points[:17] = outline.visible(jaw, decimetre_up, shape, pose, camera)
-    points[17:27] += decimetre_up * BROW_EDGE
-    points[27] += decimetre_up * NOSE_ROOT
+    points[:17] = outline.visible(points[:17], rise[0] - rise[1], shape, pose, camera)
     points = _closed_lips(_spaced(points))
     return points if steady else points + tremor(points, person.rng("annotator"))
 
 
+def moved(yaw: float) -> Array:
+    """By how much people set the points (68, 3) elsewhere on the head than the mesh, decimetres.
+
+    They set them forward and back on the side that they see well; when the head turns by `yaw`, degrees, not on the
+    far side.
+    """
+    offsets = _moved().copy()
+    sides = np.sign(np.arange(68) - ibug68().mirror)  # -1 on the right, 1 on the left
+    far = smoothstep(sides * yaw, *TURNED_AWAY)
+    offsets[:, 2] *= 1 - far
+    for point, up in FAR_UP.items():
+        here = [point, ibug68().mirror[point]]
+        offsets[here, 1] += up * far[here]
+    return offsets
+
+
 @cache
-def _jaw_moved() -> Array:
-    """By how much people set the jaw's points (17, 3) elsewhere on the head than the mesh."""
-    moved = np.zeros((17, 3))
-    for axis, amounts in ((1, JAW_UP), (2, [-back for back in JAW_BACK])):
-        moved[: len(amounts), axis] = amounts
-        moved[-len(amounts) :, axis] = amounts[::-1]
-    return moved
+def _moved() -> Array:
+    offsets, mirror = np.zeros((68, 3)), ibug68().mirror
+    for point, (outwards, up, forward) in MOVED.items():
+        offsets[point] = -outwards, up, forward
+        offsets[mirror[point]] = outwards if mirror[point] != point else 0, up, forward
+    return offsets
 
 
 def along(points: Array, shares: Array) -> Array:
@@ -166,18 +201,18 @@ def evenly(points: Array) -> Array:
 
 def _spaced(points: Array) -> Array:
     """Points (68, 2) moved along their curves to where people set them."""
-    moved, mirror = points.copy(), ibug68().mirror
+    marks, mirror = points.copy(), ibug68().mirror
     for curve, shares in SPACING.items():
         for here in (list(curve), mirror[list(curve)]):
-            moved[here[1:-1]] = along(points[here], np.array(shares))
+            marks[here[1:-1]] = along(points[here], np.array(shares))
     for lip, (beside, between) in LIPS.items():
         here = list(lip)
         middle = shares_of(points[here])[len(here) // 2]
         near = [middle - beside, middle, middle + beside]
         if between is not None:
             near = [between * near[0], *near, 1 - between * (1 - near[2])]
-        moved[here[1:-1]] = along(points[here], np.clip(near, 0, 1))
-    return moved
+        marks[here[1:-1]] = along(points[here], np.clip(near, 0, 1))
+    return marks
 
 
 def _closed_lips(points: Array) -> Array:

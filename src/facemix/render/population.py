@@ -56,8 +56,8 @@ class Population:
     asymmetry: float = 0.4  # share of such parts
     yaw_sd: float = 15.0  # of most heads
     yaw_limit: float = 75.0
-    pitch_mean: float = -3.0  # down; people lift their chins for a camera
-    pitch_sd: float = 9.0
+    pitch_mean: float = -2.7  # down; people lift their chins for a camera
+    pitch_sd: float = 8.0
     pitch_limit: float = 32.0
     roll_sd: float = 6.5
     roll_limit: float = 40.0

@@ -34,7 +34,7 @@ MATERIALS = {
     "skin": (0.45, SKIN_SPECULAR, 0.0),
     "mouth_lining": (0.35, 0.5, 0.0),
     "mouth": (0.22, 0.5, 0.3),
-    "eyes": (0.15, 0.15, 0.3),
+    "eyes": (0.5, 0.0, 0.0),  # what they mirror is laid over the picture: see lens.py
     "hair": (0.5, 0.15, 0.0),
     "brows": (0.6, 0.1, 0.0),
     "clothing": (0.85, 0.2, 0.0),

@@ -14,13 +14,13 @@ from facemix.errors import FacemixError
 from facemix.render import tables
 from facemix.render.camera import Camera, developed, exposed, framed, scattered
 from facemix.render.clothing import clothing
-from facemix.render.eyes import eyes, mouth
+from facemix.render.eyes import eyes, mouth, pupil
 from facemix.render.glasses import glasses
 from facemix.render.hair import Groom, brows, hair
 from facemix.render.hats import hat
 from facemix.render.head import Head, Pose, Shape, rotation, shaped, texture_position
 from facemix.render.labels import CONVENTIONS, Outline, annotator_labels, mesh_labels, posed_landmarks, posed_points
-from facemix.render.lens import Panes, glazed, panes
+from facemix.render.lens import Eyeball, Panes, glazed, glistening, panes
 from facemix.render.light import background, environment
 from facemix.render.noise import Noise
 from facemix.render.occluders import occluder
@@ -28,7 +28,7 @@ from facemix.render.person import Person, person
 from facemix.render.population import Population
 from facemix.render.scene import SHAPES, Image, Renderer, Rendering, choose_backend
 from facemix.render.skin import Canvas, skin, skin_tone
-from facemix.render.surfaces import Array, Mesh, joined
+from facemix.render.surfaces import Array, Mesh, joined, unit
 from facemix.render.tables import Table
 
 SEGMENTS = ("background", "skin", "hair", "eyes", "mouth", "clothing", "accessory")
@@ -129,8 +129,10 @@ class Studio:
         light = environment(sitting.person, self.noise)
         lap("light")
         rendering = self.renderer.render(meshes, painted, light, sitting.camera, seed=sitting.person.index)
+        on_eyes = rendering.shape == 1 + SHAPES.index("eyes")
+        radiance = glistening(rendering.radiance, on_eyes, _eyeballs(sitting), sitting.camera, light)
         lap("render")
-        return rendering, meshes["lenses"], light
+        return replace(rendering, radiance=radiance), meshes["lenses"], light
 
     def _meshes(self, sitting: Sitting, lap: Callable[[str], None]) -> dict[str, Mesh]:
         """All that stands before the camera, posed, one mesh a material."""
@@ -191,6 +193,16 @@ def landmarks(sitting: Sitting, labels: str, outline: Outline, table: Table | No
         return annotator_labels(sitting.person, sitting.shape, sitting.pose, sitting.camera, outline)
     known = CONVENTIONS if annotated else CONVENTIONS[:1]
     raise FacemixError(f"labels {labels!r}: expected one of {', '.join(known)} for scheme {table.scheme.name}")
+
+
+def _eyeballs(sitting: Sitting) -> list[Eyeball]:
+    """Both eyeballs as they are posed."""
+    balls = []
+    for side in ("left", "right"):
+        looks_at, centre = pupil(sitting.person, sitting.shape, side)
+        seen, middle = sitting.pose.applied(np.array([looks_at, centre]), np.array([centre, centre]))
+        balls.append(Eyeball(middle, unit(seen - middle), sitting.shape.eye(side[0])[1]))
+    return balls
 
 
 def _posed(mesh: Mesh, pose: Pose) -> Mesh:
