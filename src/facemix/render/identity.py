@@ -58,7 +58,7 @@ def identity(
                         sex_weight * stage_weight * build_weight * load_weight
                     )
     for name in LOCAL_TARGETS:
-        usual = USUAL.get(name, 0) + (1 - grown) * YOUNG.get(name, 0)
+        usual = USUAL.get(name, 0) + (1 - grown) * YOUNG.get(name, 0) + grown * (1 - 2 * male) * FEMALE.get(name, 0)
         amount = float(np.clip(rng.normal(usual, shape_sd * SPREAD.get(name, 1.0)), -0.75, 0.75))
         if name.startswith(("head/", "neck/")):
             amount *= 0.6
@@ -121,6 +121,26 @@ USUAL = {
     "nose/nose-scale-depth-incr": 0.07,
     "nose/nose-trans-forward": 0.07,
     "nose/nose-width3-incr": 0.07,
+}
+
+# By how much women differ from the mean of women and men; men as much the other way.
+FEMALE = {
+    "cheek/l-cheek-bones-incr": 0.15,
+    "chin/chin-bones-incr": -0.1,
+    "chin/chin-height-incr": -0.12,
+    "chin/chin-width-incr": -0.15,
+    "eyebrows/eyebrows-trans-up": 0.15,
+    "eyes/l-eye-height2-incr": 0.1,
+    "eyes/l-eye-scale-incr": 0.1,
+    "forehead/forehead-trans-forward": 0.15,
+    "mouth/mouth-lowerlip-height-incr": 0.15,
+    "mouth/mouth-lowerlip-volume-incr": 0.15,
+    "mouth/mouth-upperlip-height-incr": 0.2,
+    "mouth/mouth-upperlip-volume-incr": 0.2,
+    "nose/nose-hump-incr": -0.12,
+    "nose/nose-scale-horiz-incr": -0.1,
+    "nose/nose-scale-vert-incr": -0.08,
+    "neck/neck-scale-horiz-incr": -0.2,
 }
 
 # Targets in which people differ less than in others: factors of their standard deviation, so that the points of nose,

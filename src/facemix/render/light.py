@@ -76,10 +76,20 @@ def environment(person: Person, noise: Noise) -> Image:
 
 
 def _adapted(person: Person, light: Image) -> Image:
-    """Factors (3,) that take most of the colour out of light or a place (rows, columns, 3), as cameras and eyes do."""
+    """Factors (3,) that take most of the colour out of light (rows, columns, 3), as cameras do: by what lights a face."""
     warmer, greener = person.rng("light colour").normal(0, [WARMTH, TINT])
-    mean = light.mean((0, 1))
+    mean = (light * _on_a_face(light.shape[:2])).sum((0, 1))
     return cast(warmer, greener) / (mean / mean.mean()) ** ADAPTED
+
+
+@cache
+def _on_a_face(shape: tuple[int, int]) -> Image:
+    """How much the parts of a panorama (rows, columns, 1) add to the light on a face that looks at the camera."""
+    rows, columns = shape
+    longitude = np.radians((np.arange(columns) + 0.5) / columns * 360 - 180)[None, :]
+    latitude = np.radians(90 - (np.arange(rows) + 0.5) / rows * 180)[:, None]
+    share: Image = (np.maximum(np.cos(longitude), 0) * np.cos(latitude) ** 2 + 0.1 * np.cos(latitude))[..., None]
+    return share
 
 
 def _uneven(aside: float, ahead: float) -> Image:

@@ -28,7 +28,7 @@ TONES = (
 )
 
 # What blood, melanin, the shade of folds and that of hollows add to the logarithm of red, green and blue.
-PIGMENTS = np.array([[0.5, -1.6, -1.3], [-0.7, -1.1, -1.4], [-0.9, -1.1, -1.0], [-0.8, -1.1, -1.1]], np.float32)
+PIGMENTS = np.array([[0.5, -1.6, -1.3], [-0.7, -1.1, -1.4], [-0.95, -1.07, -1.02], [-0.8, -1.1, -1.1]], np.float32)
 
 # Hollows, as nostrils, corners of the mouth and the folds of a smile, are darker than three bounces of light show.
 HOLLOW_REACH, HOLLOW_DEPTH = 8, 0.02  # neighbours; decimetres
@@ -41,7 +41,7 @@ GROWN = (0.15, 0.4)
 SKIN_CAST = (12.0, 0.015)  # how people of equal melanin differ: mired, logarithm of green
 BROW_SHADE = (0.9, 0.8, 0.6, 0.2, 0.4, 0.7)  # of the skin between the hairs, by Person.hair_tone
 UPPER_LIP_SHADE, SEAM_SHADE = 0.4, (0.2, 1.1)  # under the nose; between the lips
-NECK_SHADE, FOREHEAD_SHADE = (0.45, 0.45), (0.0, 0.2)  # of the logarithm of the colour: mean, deviation; least, most
+NECK_SHADE, FOREHEAD_SHADE = (0.3, 0.35), (0.0, 0.2)  # of the logarithm of the colour: mean, deviation; least, most
 
 # No face is as smooth as a mesh: waves of some 3 and 15 cm, and folds: least and most, decimetres.
 DIMPLES, FLESH, FOLD_DEPTH = (0.003, 0.012), (0.01, 0.05), (0.02, 0.1)
