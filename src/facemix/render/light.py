@@ -76,7 +76,7 @@ def environment(person: Person, noise: Noise) -> Image:
 
 
 def _adapted(person: Person, light: Image) -> Image:
-    """Factors (3,) that take most of the colour out of light (rows, columns, 3), as cameras do: by what lights a face."""
+    """Factors (3,) that take most of the colour out of light (rows, columns, 3): cameras go by what lights a face."""
     warmer, greener = person.rng("light colour").normal(0, [WARMTH, TINT])
     mean = (light * _on_a_face(light.shape[:2])).sum((0, 1))
     return cast(warmer, greener) / (mean / mean.mean()) ** ADAPTED

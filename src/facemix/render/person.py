@@ -22,7 +22,8 @@ from facemix.render.population import ANCESTRIES, HAIR_STYLES, HAIR_TONES, WIGS,
 
 OF_THE_PERSON = (
     *("origin", "shape", "worn", "skin", "complexion", "eyes", "mouth", "hair", "wig", "brows", "lashes", "beard"),
-    *("clothing", "hat", "glasses"),
+    *("clothing", "hat", "glasses", "blood", "melanin", "shade", "hollows", "folds", "relief", "lips", "make-up"),
+    "beard shadow",
 )
 """The rooms and topics that are the same in all pictures of a person."""
 

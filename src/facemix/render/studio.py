@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from facemix.errors import FacemixError
 from facemix.render import tables
 from facemix.render.camera import Camera, developed, exposed, framed, scattered
+from facemix.render.canvas import Canvas
 from facemix.render.clothing import clothing
 from facemix.render.eyes import eyes, mouth, pupil
 from facemix.render.glasses import glasses
@@ -27,7 +28,7 @@ from facemix.render.occluders import occluder
 from facemix.render.person import Person, person
 from facemix.render.population import Population
 from facemix.render.scene import SHAPES, Image, Renderer, Rendering, choose_backend
-from facemix.render.skin import Canvas, skin, skin_tone
+from facemix.render.skin import skin, skin_tone
 from facemix.render.surfaces import Array, Mesh, joined, unit
 from facemix.render.tables import Table
 
