@@ -99,13 +99,6 @@ def test_what_belongs_together_is_drawn_together() -> None:
     )
 
 
-def test_babies_fill_the_picture_as_far_as_the_population_lets_them() -> None:
-    for high in (0.5, 0.68):
-        population = changed(SYNTHETIC, {"children": 1, "face_share_low": 0.4, "face_share_high": high})
-        babies = [one for one in (person(population, 0, index) for index in range(100)) if one.age < 3]
-        assert babies and all(min(0.62, high) <= one.face_share <= high for one in babies)
-
-
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

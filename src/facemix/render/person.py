@@ -39,7 +39,6 @@ AT_CAMERA_SD = 2.5  # degrees by which those who look at the camera miss it
 TURN = np.array([30.0, 20.0])  # degrees that eyes turn aside, and up and down: who had to turn them farther looks ahead
 AHEAD_SD = 8.0  # degrees
 TORSO_SHARE, TORSO_SD = 0.55, 6.0  # of the head's yaw that the chest follows; degrees
-BABY_SHARE = ((3, 8), (0.62, 0.3))  # years; the least share of the picture: the bust of a baby is short
 
 
 @dataclass(frozen=True)
@@ -134,7 +133,7 @@ def person(population: Population, seed: int, index: int) -> Person:
         **pose,
         **_look(population, rng("gaze"), rng("expression"), pose),
         **_place(population, rng("place")),
-        **_camera(population, rng("photograph"), origin["age"]),
+        **_camera(population, rng("photograph")),
     )
 
 
@@ -262,15 +261,14 @@ def _place(population: Population, rng: np.random.Generator) -> dict[str, Any]:
     }
 
 
-def _camera(population: Population, rng: np.random.Generator, age: float) -> dict[str, Any]:
+def _camera(population: Population, rng: np.random.Generator) -> dict[str, Any]:
     """Where the camera stands, how it frames the face, and what it makes of the light."""
     selfie, arm = rng.random() < population.selfies, rng.uniform(*SELFIE)
     far = population.distance_median * np.exp(rng.normal(0, population.distance_spread))
-    least = min(float(np.interp(age, *BABY_SHARE)), population.face_share_high)
     blurred = rng.random() < population.blur
     return {
         "distance": float(max(arm if selfie else far, NEAREST)),
-        "face_share": max(float(rng.uniform(population.face_share_low, population.face_share_high)), least),
+        "face_share": float(rng.uniform(population.face_share_low, population.face_share_high)),
         "shift_x": float(rng.normal(0, population.shift_sd)),
         "shift_y": float(rng.normal(0, population.shift_sd)),
         "exposure": float(np.exp(rng.normal(0, population.exposure_sd))),
