@@ -6,17 +6,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.resources import files
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from facemix.render import tables
+from facemix.render import marks
 from facemix.render.surfaces import Array, Surface, smoothstep, unit
-from facemix.render.tables import Table
+
+if TYPE_CHECKING:
+    from facemix.render.tables import Table
 
 NECK = np.array([0.0, 6.1, 0.2])  # where the neck bends
 LEVELS = {"upper_teeth": 3, "lower_teeth": 3}  # of subdivision, else 1: teeth are coloured by the point
-TIP = 30  # of the nose, among the 68 points
+TIP = 30  # of the nose, among the 68 marks
 LINING_BELOW = 0.15  # the texture of the mouth's inside lies below this v
 
 
@@ -53,8 +56,8 @@ class Head:
 
     @cached_property
     def landmark_rest(self) -> Array:
-        """The 68 points (68, 3) on the template."""
-        return tables.ibug68().of(self.vertices)
+        """The 68 marks (68, 3) on the template."""
+        return marks.of(self.vertices)
 
     @cached_property
     def inside_mouth(self) -> NDArray[np.bool_]:
@@ -154,8 +157,8 @@ class Shape:
 
     @cached_property
     def landmarks(self) -> Array:
-        """The 68 points (68, 3) on the smooth skin."""
-        return self.placed(tables.ibug68())
+        """The 68 marks (68, 3) on the smooth skin."""
+        return marks.of(self.smooth)
 
     def placed(self, table: Table) -> Array:
         """A table's points (K, 3) on the smooth skin; a pupil's are 0."""
@@ -183,5 +186,10 @@ def shaped(head: Head, identity: Mapping[str, float], expression: Mapping[str, f
     """A person's head, moved so that the tip of the nose stands where the template's does."""
     neutral = head.deformed(head.vertices, identity)
     now = head.deformed(neutral, expression)
-    shift = tables.ibug68().of(neutral)[TIP] - head.landmark_rest[TIP]
+    shift = marks.of(neutral)[TIP] - head.landmark_rest[TIP]
     return Shape(head, neutral - shift, now - shift)
+
+
+def posed_landmarks(shape: Shape, pose: Pose) -> Array:
+    """The 68 marks (68, 3) of the posed head."""
+    return pose.applied(shape.landmarks, shape.head.landmark_rest)
