@@ -13,7 +13,7 @@ import pytest
 from facemix import cli, config
 from facemix.faces import packs
 from facemix.faces.face import STAND_IN
-from facemix.render import sets
+from facemix.render import fingerprints, folder, sets
 from facemix.stages.prepare import prepare
 from facemix.stages.render import render_stage
 
@@ -35,7 +35,7 @@ def params(synthetic: int = 0, stand_in: int = 0, **changes: object) -> config.P
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project's folder whose studio draws."""
     monkeypatch.setattr(sets, "STUDIO", "toy_studio")
-    monkeypatch.setattr(sets, "_fingerprint", lambda: "toy")
+    monkeypatch.setattr(fingerprints, "pixels", lambda: "toy")
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     shutil.copyfile(PARAMS, tmp_path / "params.yaml")
@@ -58,14 +58,14 @@ def test_the_stand_in_is_labelled_as_a_person_would(project: Path) -> None:
 def test_a_stage_that_was_stopped_goes_on_from_the_main_workspace(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_table = sets.write_table
-    monkeypatch.setattr(sets, "write_table", lambda *_: sys.exit(143))  # stopped when all faces but no table are there
+    write_table = folder.write_table
+    monkeypatch.setattr(folder, "write_table", lambda *_: sys.exit(143))  # stopped when all faces are there
     with pytest.raises(SystemExit):
         render_stage("synthetic", params(synthetic=2))
     (work,) = (project / "checkpoints").glob("render-synthetic-*/")
     first = (work / "000000.png").stat().st_mtime_ns
     assert not (project / "data/renders/synthetic").exists()
-    monkeypatch.setattr(sets, "write_table", write_table)
+    monkeypatch.setattr(folder, "write_table", write_table)
     temporary = project / "temporary"  # as `dvc exp run --temp` has it
     temporary.mkdir()
     monkeypatch.chdir(temporary)

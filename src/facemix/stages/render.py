@@ -1,4 +1,4 @@
-"""`facemix render`: a set of synthetic faces, for a folder of the user's or for the pipeline."""
+"""`facemix render` and `facemix relabel`: sets of synthetic faces, for a folder of the user's or for the pipeline."""
 
 import hashlib
 import json
@@ -10,8 +10,9 @@ from facemix import config, tracking
 from facemix.errors import FacemixError
 from facemix.faces.sources import RENDERS
 from facemix.files import file_lock, whole_folder
-from facemix.render import sets, tables
+from facemix.render import folder, sets, tables
 from facemix.render.population import POPULATIONS, Population, changed
+from facemix.render.relabel import relabel
 
 
 def render_folder(
@@ -35,7 +36,7 @@ def render_folder(
         seed: of equal seed and index come equal faces.
         size: side of a picture in pixels.
         domain: whose distributions.
-        labels: `mesh` or `annotator`; by default what the domain's usually are.
+        labels: `mesh`, `annotator` or `steady`; by default what the domain's usually are.
         scheme: which points are labelled.
         population: a YAML file with distributions to replace.
         seg: write the class of each pixel too.
@@ -60,6 +61,25 @@ def render_folder(
     )
     sets.render_set(out, n, settings, processes)
     print(f"{out}: {n} faces")
+
+
+def relabel_folder(
+    path: Path, labels: str | None = None, scheme: str | None = None, processes: int | None = None
+) -> None:
+    """Gives the faces of a rendered folder new labels, without rendering.
+
+    Args:
+        path: the folder.
+        labels: `mesh`, `annotator` or `steady`; by default as they are.
+        scheme: which points are labelled; by default as they are.
+        processes: by default one for each core.
+
+    Raises:
+        FacemixError: what cannot be used, with its name; the pictures are of another generator.
+        OSError: the disk is full or read-only.
+    """
+    convention, of, count = relabel(path, labels, scheme, processes)
+    print(f"{path}: {count} faces, labels {convention}, scheme {of}")
 
 
 def _changed(domain: str, path: Path) -> Population:
@@ -94,7 +114,7 @@ def render_stage(name: str, params: config.Params) -> None:
     out = RENDERS / name
     if wanted.n == 0:
         with whole_folder(out) as beside:
-            sets.write_table(beside / sets.TABLE, [])
+            folder.write_table(beside / folder.TABLE, [])
         print(f"{out}: no faces, because render.{name}.n is 0")
         return
     try:
