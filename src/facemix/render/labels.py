@@ -60,8 +60,7 @@ class Outline:
 
     def __init__(self, head: Head) -> None:
         skin, _ = head.skin_rest
-        jaw = tables.ibug68().of(head.vertices)[:17]
-        jaw[[0, 16], 1] += JAW_END
+        jaw = head.landmark_rest[:17] + JAW_END * np.array([0, 1, 0]) * (np.arange(17) % 16 == 0)[:, None]
         along = unit(np.gradient(jaw, axis=0))
         inward = CHEEK - jaw
         inward = unit(inward - along * (inward * along).sum(1, keepdims=True))
