@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 NECK = np.array([0.0, 6.1, 0.2])  # where the neck bends
 LEVELS = {"upper_teeth": 3, "lower_teeth": 3}  # of subdivision, else 1: teeth are coloured by the point
-TIP = 30  # of the nose, among the 68 marks
+TIP = 30  # of the nose, among the 68 points
 LINING_BELOW = 0.15  # the texture of the mouth's inside lies below this v
 
 
