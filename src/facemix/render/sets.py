@@ -174,6 +174,15 @@ def manifest(settings: Settings) -> dict[str, Any]:
     return plain
 
 
+PICTURES = ("seed", "size", "segmentation", "backend", "population", "pixels", "mitsuba")
+"""Those keys of a manifest that decide pictures."""
+
+
+def of_pictures(about: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a manifest decides pictures: where it is equal, other labels need no rendering."""
+    return {key: about.get(key) for key in PICTURES}
+
+
 def labelling(settings: Settings) -> dict[str, Any]:
     """Those keys of a manifest that decide labels and no pixel."""
     return {
@@ -205,7 +214,7 @@ def _refuse_another(out: Path, found: Mapping[str, Any], expected: Mapping[str, 
     """Raises a FacemixError where a folder holds another set than expected, or this one with other labels."""
     different = folder.differences(found, expected)
     listed = "; ".join(f"{key}: found {a!r}, expected {b!r}" for key, a, b in different)
-    if {key for key, _, _ in different} - {"labels", "scheme", "table", "points", folder.UNFINISHED}:
+    if of_pictures(found) != of_pictures(expected):
         raise FacemixError(
             f"{out}: holds a set that was rendered with other settings: {listed}; use another folder, or remove this "
             "one"

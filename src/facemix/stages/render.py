@@ -2,9 +2,11 @@
 
 import hashlib
 import json
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from facemix import config, tracking
 from facemix.errors import FacemixError
@@ -13,6 +15,9 @@ from facemix.files import file_lock, whole_folder
 from facemix.render import folder, sets, tables
 from facemix.render.population import POPULATIONS, Population, changed
 from facemix.render.relabel import relabel
+from facemix.stages import former
+
+_PICTURE = re.compile(r"[0-9]{6}\.png")
 
 
 def render_folder(
@@ -103,7 +108,8 @@ def render_stage(name: str, params: config.Params) -> None:
     """Renders `data/renders/NAME` as `render.NAME` of params.yaml says.
 
     DVC deletes an output before its stage runs. So the faces come into being at the main workspace's root, where a
-    stopped run finds them again, and move when all are there.
+    stopped run finds them again, and move when all are there. Pictures that the last run made are taken from DVC's
+    cache where they are the same: new labels, or more faces, do not render them again.
 
     Raises:
         FacemixError: a key or value that a population cannot have.
@@ -122,19 +128,41 @@ def render_stage(name: str, params: config.Params) -> None:
     except ValueError as error:
         raise FacemixError(f"params.yaml: render.{name}.{error}") from None
     scheme = wanted.scheme or tables.ANNOTATED
-    settings = sets.Settings(
-        seed=wanted.seed,
-        size=wanted.image_size,
-        labels=sets.usual_labels(name, scheme),
-        population=population,
-        scheme=scheme,
-    )
-    identity = json.dumps([wanted.n, sets.manifest(settings)], sort_keys=True)
+    try:
+        settings = sets.Settings(
+            seed=wanted.seed,
+            size=wanted.image_size,
+            labels=wanted.labels or sets.usual_labels(name, scheme),
+            population=population,
+            scheme=scheme,
+        )
+    except FacemixError as error:
+        raise FacemixError(f"params.yaml: render.{name}.{error}") from None
+    about = sets.manifest(settings)
+    identity = json.dumps([wanted.n, sets.of_pictures(about)], sort_keys=True)
     digest = hashlib.sha256(identity.encode()).hexdigest()[:12]
     with file_lock(tracking.workspace() / "checkpoints" / f"render-{name}-{digest}") as work:
+        if not work.exists():
+            _take_former(out, work, wanted.n, about)
+        if (work / folder.MANIFEST).exists():
+            relabel(work, settings.labels, settings.scheme)
         sets.render_set(work, wanted.n, settings)
         if out.exists():
             shutil.rmtree(out)
         out.parent.mkdir(parents=True, exist_ok=True)
         shutil.move(work, out)  # not `rename`: a temporary workspace may lie on another disk
     print(f"{out}: {wanted.n} faces")
+
+
+def _take_former(out: Path, work: Path, n: int, about: Mapping[str, Any]) -> None:
+    """Copies what the stage wrote last, if its pictures are among those that are wanted now."""
+    files = former.files(out)
+    count = sum(bool(_PICTURE.fullmatch(name)) for name in files)
+    if folder.MANIFEST not in files or not 0 < count <= n:
+        return
+    if sets.of_pictures(folder.read_json(files[folder.MANIFEST])) != sets.of_pictures(about):
+        return
+    with whole_folder(work) as beside:
+        for name, file in files.items():
+            shutil.copyfile(file, beside / name)
+    print(f"{out}: {count} pictures of the last run stay as they are")
