@@ -111,6 +111,14 @@ def test_equal_points_of_two_schemes_fall_on_equal_pixels(template: Shape, nobod
         landmarks(sitting, "annotator", outline, tables.load("wflw98"))
 
 
+def test_steady_labels_are_those_of_an_annotator_without_tremor(template: Shape, nobody: Person) -> None:
+    sitting, outline = sit(template.head, nobody, 64), labels.Outline(template.head)
+    steady, annotator = (landmarks(sitting, name, outline) for name in ("steady", "annotator"))
+    tremor = labels.tremor(steady, nobody.rng("annotator"))
+    np.testing.assert_allclose(annotator - steady, tremor, atol=1e-9)
+    assert np.abs(tremor).max() > 0.01
+
+
 def test_in_profile_the_near_eye_is_seen_and_the_far_one_is_not(nobody: Person) -> None:
     studio = Studio(96, "scalar", tables.load("wflw98"))
     profile = dataclasses.replace(nobody, yaw=75.0, torso_yaw=75.0)  # to the own left: the right side is near

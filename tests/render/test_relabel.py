@@ -184,9 +184,9 @@ def test_a_set_whose_rendering_was_stopped_can_be_relabelled_and_goes_on(
         stop_after(0, patch, folder, "write_table")
         with pytest.raises(KeyboardInterrupt):
             sets.render_set(out, 2, SETTINGS, 1)
-    assert relabel.relabel(out, "annotator", processes=1) == ("annotator", "ibug68", 2)
-    sets.render_set(out, 4, replace(SETTINGS, labels="annotator"), 1)
-    assert tree(out) == tree(rendered["annotator ibug68"])
+    assert relabel.relabel(out, scheme="wflw98", processes=1) == ("mesh", "wflw98", 2)
+    sets.render_set(out, 4, replace(SETTINGS, scheme="wflw98"), 1)
+    assert tree(out) == tree(rendered["mesh wflw98"])
 
 
 def test_pictures_of_another_generator_are_refused(faces: Path, monkeypatch: pytest.MonkeyPatch) -> None:

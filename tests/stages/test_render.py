@@ -14,7 +14,7 @@ from facemix import cli, config
 from facemix.errors import FacemixError
 from facemix.faces import packs
 from facemix.faces.face import STAND_IN
-from facemix.render import fingerprints, folder, sets
+from facemix.render import fingerprints, folder, labels, sets
 from facemix.stages import former
 from facemix.stages.prepare import prepare
 from facemix.stages.render import render_stage
@@ -187,6 +187,10 @@ def test_the_command_renders_into_a_folder(project: Path, capsys: pytest.Capture
     assert parquet.read_table(project / "faces/faces.parquet").column("glasses").to_pylist() == [True, True]
     about = json.loads((project / "faces/render.json").read_text())
     assert (about["seed"], about["size"], about["labels"]) == (0, 64, "annotator")
+
+
+def test_the_command_offers_the_conventions_that_there_are() -> None:
+    assert cli.LABELS == labels.CONVENTIONS
 
 
 @pytest.mark.parametrize(
