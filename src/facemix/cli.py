@@ -14,6 +14,8 @@ from facemix.strategies import STRATEGIES
 
 RECORDED = ("prepare", "train", "leaks", "compare", "report", "sweep")
 """Commands whose results are recorded with the workspace's code and packages."""
+LABELS = ("mesh", "annotator", "steady")
+"""As `facemix.render.labels.CONVENTIONS`, which takes too long to import for a help text."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -132,8 +134,9 @@ def _render_command(commands: Any) -> None:
     command.add_argument("--domain", choices=("synthetic", "stand_in"), help="whose distributions (default: synthetic)")
     command.add_argument(
         "--labels",
-        choices=("mesh", "annotator"),
-        help="points of the mesh, or where a person would click (default: mesh for synthetic, annotator for stand_in)",
+        choices=LABELS,
+        help="points of the mesh, or where a person would click, with or without a person's tremor (default: mesh for "
+        "synthetic, annotator for stand_in)",
     )
     command.add_argument("--scheme", metavar="NAME", help="which points, such as wflw98 or dense (default: ibug68)")
     command.add_argument(
@@ -150,6 +153,18 @@ def _render_command(commands: Any) -> None:
         help="render the pipeline's set of this name with the settings of params.yaml; takes no other option",
     )
     command.set_defaults(run=_render)
+
+    command = commands.add_parser(
+        "relabel",
+        help="give rendered faces new labels, without rendering",
+        description="Writes new points for the pictures in a folder of `facemix render`, on all cores. The result is "
+        "what a rendering with these labels would have written. The same command goes on where it stopped.",
+    )
+    command.add_argument("folder", type=Path, metavar="DIR", help="the folder")
+    command.add_argument("--labels", choices=LABELS, help="as for render (default: as they are)")
+    command.add_argument("--scheme", metavar="NAME", help="which points (default: as they are)")
+    command.add_argument("--processes", type=int, help="default: one for each core")
+    command.set_defaults(run=_relabel)
 
 
 def _settings_commands(commands: Any) -> None:
@@ -396,6 +411,15 @@ def _render(options: argparse.Namespace) -> None:
             render.render_stage(options.stage, config.load())
     except KeyboardInterrupt:
         sys.exit(130)  # what there is to say has been said
+
+
+def _relabel(options: argparse.Namespace) -> None:
+    from facemix.stages.render import relabel_folder
+
+    try:
+        relabel_folder(options.folder, options.labels, options.scheme, options.processes)
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 def _scheme(options: argparse.Namespace) -> None:

@@ -374,7 +374,7 @@ def test_the_convention_changes_the_labels_and_not_the_picture(studio: Studio, f
     annotated = studio.shoot(plain_population(), 5, 0, "annotator")
     np.testing.assert_array_equal(annotated.image, face.image)
     assert np.abs(annotated.landmarks - face.landmarks).max() > 0.05
-    with pytest.raises(ValueError, match="labels 'human': expected one of mesh, annotator"):
+    with pytest.raises(ValueError, match="labels 'human': expected one of mesh, annotator, steady"):
         studio.shoot(plain_population(), 5, 0, "human")
 
 

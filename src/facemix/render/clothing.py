@@ -141,9 +141,7 @@ def _worn(
     used[kept] = True
     kept = (np.cumsum(used) - 1)[kept].astype(np.uint32)
     points = points[used]
-    return lengthened(
-        Mesh(points, mesh_normals(points, kept), kept, rest[used], np.clip(colours[used], 0.004, 0.85))
-    )
+    return lengthened(Mesh(points, mesh_normals(points, kept), kept, rest[used], np.clip(colours[used], 0.004, 0.85)))
 
 
 def lengthened(cloth: Mesh) -> Mesh:

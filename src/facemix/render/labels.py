@@ -1,11 +1,12 @@
-"""Where points are, by two conventions: `mesh`, as rendered sets label, and `annotator`, as people label.
+"""Where points are, by three conventions.
 
-`mesh` takes any scheme that has a table (`facemix.render.tables`). `annotator` is for the 68 points of ibug68: only of
-them is it known where people set them.
+- `mesh`: on the true surface, as rendered sets label. It takes any scheme that has a table (`facemix.render.tables`).
+- `annotator`: as people label. It is for the 68 points of ibug68: only of them is it known where people set them.
+- `steady`: the same without the tremor of their hands.
 
 People cannot see the true contour of a turned jaw: they mark the visible outline, set points along a curve at even
 distances, put the points of closed lips on one line, follow the upper edge of a brow, and their hands are not steady.
-The difference between the two conventions is the label gap, here known exactly.
+The difference between `mesh` and `annotator` is the label gap, here known exactly.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy as np
 
 from facemix.faces.contours import across, curves, tangents
 from facemix.faces.schemes import ibug68
+from facemix.render import tables
 from facemix.render.camera import Camera
 from facemix.render.eyes import pupil
 from facemix.render.head import Head, Pose, Shape
@@ -24,7 +26,8 @@ from facemix.render.person import Person
 from facemix.render.surfaces import Array, smoothstep, unit
 from facemix.render.tables import Table
 
-CONVENTIONS = ("mesh", "annotator")
+CONVENTIONS = ("mesh", "annotator", "steady")
+"""Of labels; all but the first are known of ibug68 only."""
 INNER_LIPS = ((61, 67), (62, 66), (63, 65))
 # Where people set the points between two others, shares of the way along the curve that joins them; of the right side.
 # Measured, as is all that follows, on photographs by scripts/measure_annotator_habits.py.
@@ -128,11 +131,6 @@ class Outline:
         return np.concatenate([evenly(seen[:9]), evenly(seen[8:])[1:]])
 
 
-def posed_landmarks(shape: Shape, pose: Pose) -> Array:
-    """The points (68, 3) on the true surface of the posed head."""
-    return pose.applied(shape.landmarks, shape.head.landmark_rest)
-
-
 def posed_points(table: Table, person: Person, shape: Shape, pose: Pose) -> Array:
     """A table's points (K, 3) on the true surface of the posed head, and on its eyes."""
     points, rest = shape.placed(table), table.of(shape.head.vertices)
@@ -143,7 +141,8 @@ def posed_points(table: Table, person: Person, shape: Shape, pose: Pose) -> Arra
 
 def mesh_labels(shape: Shape, pose: Pose, camera: Camera) -> Array:
     """Points (68, 2), pixels, of the true surface."""
-    return camera.pixels(posed_landmarks(shape, pose))
+    table = tables.ibug68()
+    return camera.pixels(pose.applied(shape.placed(table), table.of(shape.head.vertices)))
 
 
 def annotator_labels(

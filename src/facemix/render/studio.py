@@ -6,12 +6,11 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from facemix.errors import FacemixError
-from facemix.render import tables
+from facemix.render import tables, visibility
 from facemix.render.camera import Camera, developed, exposed, framed, scattered
 from facemix.render.canvas import Canvas
 from facemix.render.clothing import clothing
@@ -19,8 +18,8 @@ from facemix.render.eyes import eyes, mouth, pupil
 from facemix.render.glasses import glasses
 from facemix.render.hair import Groom, brows, hair
 from facemix.render.hats import hat
-from facemix.render.head import Head, Pose, Shape, rotation, shaped, texture_position
-from facemix.render.labels import CONVENTIONS, Outline, annotator_labels, mesh_labels, posed_landmarks, posed_points
+from facemix.render.head import Head, Pose, Shape, posed_landmarks, rotation, shaped, texture_position
+from facemix.render.labels import CONVENTIONS, Outline, annotator_labels, posed_points
 from facemix.render.lens import Eyeball, Panes, glazed, glistening, panes
 from facemix.render.light import background, environment
 from facemix.render.noise import Noise
@@ -47,7 +46,6 @@ SEGMENT_OF = {
     "occluder": "accessory",
 }
 LINING = np.array([0.2, 0.055, 0.05])  # linear RGB
-HIDDEN_BY = 0.08  # decimetres that may lie before a visible point: hairs, and the roundness of the skin
 
 
 @dataclass(frozen=True)
@@ -97,7 +95,7 @@ class Studio:
             population: whom to draw from.
             seed: of the set.
             index: of the face in it.
-            labels: `mesh` or `annotator`.
+            labels: one of CONVENTIONS.
             lap: told the name of each stage when it ends.
         """
         return self.photograph(sit(self.head, person(population, seed, index), self.size), labels, lap)
@@ -112,7 +110,11 @@ class Studio:
         radiance = self._exposed(rendering, sitting)
         radiance = radiance + (1 - rendering.cover[..., None]) * background(person_, self.size, self.noise)
         image = developed(glazed(radiance, glass, camera, light), person_)
-        record = _record(person_, camera) | {"visible": _visible(rendering, sitting, self.table)}
+        seen = visibility.seen(rendering, person_, sitting.shape, sitting.pose, camera)
+        record = _record(person_, camera) | {
+            "visible": self.table.visible(seen),
+            "seen": visibility.packed(seen),
+        }
         lap("develop")
         return RenderedFace(image, points, _segmentation(rendering), record)
 
@@ -162,8 +164,8 @@ class Studio:
 
     def _exposed(self, rendering: Rendering, sitting: Sitting) -> Image:
         """Linear RGB (S, S, 3) of what was rendered, as the camera takes it: black where nothing is."""
-        camera, points = sitting.camera, mesh_labels(sitting.shape, sitting.pose, sitting.camera)
-        face_depth = float(camera.depth(posed_landmarks(sitting.shape, sitting.pose)).mean())
+        camera, marks = sitting.camera, posed_landmarks(sitting.shape, sitting.pose)
+        points, face_depth = camera.pixels(marks), float(camera.depth(marks).mean())
         on_skin = rendering.shape == 1 + SHAPES.index("skin")
         scale = camera.focal_length / face_depth
         radiance = scattered(rendering.radiance, rendering.albedo, on_skin.astype(np.float32), scale)
@@ -190,8 +192,9 @@ def landmarks(sitting: Sitting, labels: str, outline: Outline, table: Table | No
     if labels == "mesh":
         return sitting.camera.pixels(posed_points(table, sitting.person, sitting.shape, sitting.pose))
     annotated = table.scheme.name == tables.ANNOTATED
-    if labels == "annotator" and annotated:
-        return annotator_labels(sitting.person, sitting.shape, sitting.pose, sitting.camera, outline)
+    if labels in CONVENTIONS and annotated:
+        steady = labels == "steady"
+        return annotator_labels(sitting.person, sitting.shape, sitting.pose, sitting.camera, outline, steady)
     known = CONVENTIONS if annotated else CONVENTIONS[:1]
     raise FacemixError(f"labels {labels!r}: expected one of {', '.join(known)} for scheme {table.scheme.name}")
 
@@ -204,6 +207,15 @@ def _eyeballs(sitting: Sitting) -> list[Eyeball]:
         seen, middle = sitting.pose.applied(np.array([looks_at, centre]), np.array([centre, centre]))
         balls.append(Eyeball(middle, unit(seen - middle), sitting.shape.eye(side[0])[1]))
     return balls
+
+
+def labeller(size: int, table: Table) -> Callable[[Population, int, int, str], Array]:
+    """A function that gives the points (K, 2) of a face whose picture is there; arguments as of `Studio.shoot`."""
+    head = Head()
+    outline = Outline(head)
+    return lambda population, seed, index, labels: landmarks(
+        sit(head, person(population, seed, index), size), labels, outline, table
+    )
 
 
 def _posed(mesh: Mesh, pose: Pose) -> Mesh:
@@ -220,26 +232,6 @@ def _behind_dark_glass(rendering: Rendering, glass: Panes) -> Rendering:
 def _segmentation(rendering: Rendering) -> NDArray[np.uint8]:
     classes = np.array([0] + [SEGMENTS.index(SEGMENT_OF[name]) for name in SHAPES], np.uint8)
     return classes[rendering.shape]
-
-
-def _visible(rendering: Rendering, sitting: Sitting, table: Table) -> list[bool]:
-    """Whether a table's true points (K) can be seen; those outside the picture cannot.
-
-    A point is seen where nothing stands more than `HIDDEN_BY` before it: not the head itself, hair, a hat, frames or
-    dark glass, or a hand. Clear glass hides nothing. A pupil lies so close behind its lids that depth cannot tell: its
-    pixel, or one beside it, must show an eye too.
-    """
-    points = posed_points(table, sitting.person, sitting.shape, sitting.pose)
-    pixels = np.round(sitting.camera.pixels(points)).astype(int)
-    size = sitting.camera.size
-    inside = ((pixels >= 0) & (pixels < size)).all(1)
-    column, row = np.clip(pixels, 0, size - 1).T
-    seen = rendering.depth[row, column]
-    free = (seen == 0) | (seen > sitting.camera.depth(points) - HIDDEN_BY)
-    pupils = list(table.pupils)
-    eye = (rendering.shape == 1 + SHAPES.index("eyes")).astype(np.uint8)
-    free[pupils] &= cv2.dilate(eye, np.ones((3, 3), np.uint8))[row, column][pupils] > 0
-    return [bool(value) for value in inside & free]
 
 
 def _record(person_: Person, camera: Camera) -> dict[str, object]:
