@@ -8,13 +8,12 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from facemix.render.colour import cast
-from facemix.render.glasses import HEAD_TOP
-from facemix.render.hats import CLOTH
 from facemix.render.head import Shape, rotation
 from facemix.render.person import Person
 from facemix.render.skin import SKIN_CAST, skin_tone
 from facemix.render.solids import ellipsoid, rounded_box, solid, tube, turned
 from facemix.render.surfaces import Array, Mesh, smoothstep, unit
+from facemix.render.worn import CLOTH, HEAD_TOP
 
 # The template's left hand: its axes to the thumb, along the fingers, and out of the palm.
 HAND_AXES = np.array([[-0.5491, 0.4340, 0.7142], [0.3806, -0.6310, 0.6760], [-0.7441, -0.6430, -0.1813]])
