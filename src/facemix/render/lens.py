@@ -21,6 +21,7 @@ Image = NDArray[np.floating[Any]]
 FINE = 4  # subpixels along a pixel's side, for smooth edges
 RIM = 0.004  # decimetres: what lies further before a lens than that hides it
 WET = 0.025  # share of light that a wet eye throws back when it is looked at straight
+MOST_AT_ONCE = 30_000  # OpenCV maps no picture of more rows
 SUBPIXELS = 3  # along a pixel's side: lamps are small in an eye
 BLUR = 0.012  # of the picture's side: hides the triangles' edges in the mirror image
 
@@ -162,6 +163,9 @@ def _looked_up(panorama: Image, directions: NDArray[np.float64]) -> Image:
     right = np.arctan2(directions[:, 0], -directions[:, 2]) / (2 * np.pi) % 1 * columns - 0.5
     down = np.arccos(np.clip(directions[:, 1], -1, 1)) / np.pi * rows - 0.5
     padded = np.concatenate([panorama[:, -1:], panorama, panorama[:, :1]], 1)
-    at = (right + 1).astype(np.float32)[:, None], np.maximum(down, 0).astype(np.float32)[:, None]
-    found = cv2.remap(padded, *at, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return np.asarray(found[:, 0, :3], np.float32)
+    at = np.stack([right + 1, np.maximum(down, 0)], 1).astype(np.float32)
+    found = [
+        cv2.remap(padded, part[:, None], None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        for part in np.split(at, range(MOST_AT_ONCE, len(at), MOST_AT_ONCE))
+    ]
+    return np.asarray(np.concatenate(found)[:, 0, :3], np.float32)
