@@ -11,8 +11,8 @@ import pytest
 from facemix.render import fingerprints, tables
 from facemix.render.head import Head
 from facemix.render.labels import mesh_labels
-from facemix.render.population import POPULATIONS, person
-from facemix.render.studio import sit
+from facemix.render.population import POPULATIONS
+from facemix.render.studio import person, sit
 
 LISTED = (*fingerprints.POINTS, *fingerprints.NEITHER)
 READS_LABELS = {"studio.py"}
