@@ -44,10 +44,9 @@ from tqdm import tqdm
 
 from facemix.errors import FacemixError
 from facemix.faces import contours, schemes
-from facemix.faces.parallel import available_cores
 from facemix.files import whole_file
 from facemix.render import tables
-from facemix.render.scene import BACKENDS
+from facemix.render.backends import BACKENDS, usual_processes
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -123,17 +122,17 @@ def render_set(out: Path, n: int, settings: Settings, processes: int | None = No
         out: the folder, new or from an earlier run with equal settings.
         n: number of faces.
         settings: what decides the pixels.
-        processes: by default one for each core that this process may use.
+        processes: by default one for each core that this process may use, at most GPU_PROCESSES on a GPU.
 
     Raises:
         FacemixError: n or processes out of range; the folder holds something else, another set, or more than n faces.
         OSError: the disk is full or read-only; the faces that were finished stay.
         FacemixError: the generator failed or a process died, or another process renders into the folder.
     """
-    processes = available_cores() if processes is None else processes
     _require(1 <= n <= _MOST, "n", n, f"1 to {_MOST} faces")
-    _require(processes >= 1, "processes", processes, "at least 1")
     about = manifest(settings)
+    processes = usual_processes(about["backend"]) if processes is None else processes
+    _require(processes >= 1, "processes", processes, "at least 1")
     with _sole_user(out), _stopped_by_sigterm():
         _take_over(out, about)
         there = _finished(out, settings.segmentation)

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from facemix.render.complexions import complexion
 from facemix.render.head import Head, Shape, texture_position
+from facemix.render.materials import SkinTexture
 from facemix.render.noise import Noise
 from facemix.render.population import Person
-from facemix.render.scene import SkinTexture
 from facemix.render.surfaces import Array, smoothstep
 
 Image = NDArray[np.floating[Any]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from facemix.errors import FacemixError
 from facemix.render import tables
+from facemix.render.backends import choose_backend
 from facemix.render.camera import Camera, developed, exposed, framed, scattered
 from facemix.render.clothing import clothing
 from facemix.render.eyes import eyes, mouth
@@ -19,13 +21,14 @@ from facemix.render.glasses import glasses
 from facemix.render.hair import Groom, brows, hair
 from facemix.render.hats import hat
 from facemix.render.head import Head, Pose, Shape, rotation, shaped, texture_position
-from facemix.render.labels import CONVENTIONS, Outline, annotator_labels, mesh_labels, posed_landmarks, posed_points
+from facemix.render.labels import CONVENTIONS, Outline, annotator_labels, posed_landmarks, posed_points
 from facemix.render.lens import Panes, glazed, panes
 from facemix.render.light import background, environment
+from facemix.render.materials import SHAPES
 from facemix.render.noise import Noise
 from facemix.render.occluders import occluder
 from facemix.render.population import Person, Population, person
-from facemix.render.scene import SHAPES, Image, Renderer, Rendering, choose_backend
+from facemix.render.scene import Image, Renderer, Rendering
 from facemix.render.skin import Canvas, skin, skin_tone
 from facemix.render.surfaces import Array, Mesh, joined
 from facemix.render.tables import Table
@@ -67,6 +70,11 @@ class Sitting:
     shape: Shape
     pose: Pose
     camera: Camera
+
+    @cached_property
+    def landmarks(self) -> Array:
+        """The 68 points (68, 3) on the true surface of the posed head."""
+        return posed_landmarks(self.shape, self.pose)
 
 
 class Studio:
@@ -158,8 +166,8 @@ class Studio:
 
     def _exposed(self, rendering: Rendering, sitting: Sitting) -> Image:
         """Linear RGB (S, S, 3) of what was rendered, as the camera takes it: black where nothing is."""
-        camera, points = sitting.camera, mesh_labels(sitting.shape, sitting.pose, sitting.camera)
-        face_depth = float(camera.depth(posed_landmarks(sitting.shape, sitting.pose)).mean())
+        camera, points = sitting.camera, sitting.camera.pixels(sitting.landmarks)
+        face_depth = float(camera.depth(sitting.landmarks).mean())
         on_skin = rendering.shape == 1 + SHAPES.index("skin")
         scale = camera.focal_length / face_depth
         radiance = scattered(rendering.radiance, rendering.albedo, on_skin.astype(np.float32), scale)
