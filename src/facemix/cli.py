@@ -146,7 +146,9 @@ def _render_command(commands: Any) -> None:
         "--seg", action="store_true", default=None, help="write NNNNNN_seg.png, a class for each pixel"
     )
     command.add_argument("--processes", type=int, help="default: one for each core")
-    command.add_argument("--backend", choices=("auto", "llvm", "scalar"), help="of the renderer (default: auto)")
+    command.add_argument(
+        "--backend", choices=("auto", "cuda", "llvm", "scalar"), help="of the renderer (default: auto)"
+    )
     command.add_argument(
         "--stage",
         choices=("synthetic", "stand_in"),
@@ -338,7 +340,7 @@ def _bench_commands(commands: Any) -> None:
     command = benches.add_parser("render", help="speed of rendering, by stage")
     command.add_argument("--size", type=int, default=256, help="side of a picture in pixels (default: 256)")
     command.add_argument("--n", type=int, default=40, help="pictures (default: 40)")
-    command.add_argument("--backend", choices=("auto", "llvm", "scalar"), default="auto", help="default: auto")
+    command.add_argument("--backend", choices=("auto", "cuda", "llvm", "scalar"), default="auto", help="default: auto")
     command.set_defaults(run=_bench)
     command = benches.add_parser(
         "realism",

@@ -1,8 +1,6 @@
 """Faces of the generator: who is drawn, where the points fall, what the picture shows. Rendered small, scalar."""
 
 import dataclasses
-import subprocess
-import sys
 from collections.abc import Iterator
 
 import numpy as np
@@ -15,7 +13,7 @@ from facemix.benchmarks import speed
 from facemix.config import Adaptation
 from facemix.evaluation.metrics import nme
 from facemix.faces.schemes import ibug68
-from facemix.render import labels, scene
+from facemix.render import labels
 from facemix.render.camera import Camera
 from facemix.render.complexions import complexion
 from facemix.render.eyes import mouth
@@ -366,25 +364,6 @@ def test_the_same_seed_gives_the_same_pixels_and_labels(studio: Studio, face: Re
         assert other.record == face.record
 
 
-def test_llvm_gives_the_same_pixels_again() -> None:
-    if scene.choose_backend("auto")[0] != "llvm":
-        pytest.skip("no LLVM that Mitsuba can use")
-    code = (
-        "import hashlib; from facemix.render.population import POPULATIONS; from facemix.render.studio import Studio; "
-        "studio = Studio(32, 'llvm'); "
-        "shots = [studio.shoot(POPULATIONS['synthetic'], 5, i, 'mesh').image.tobytes() for i in (0, 1, 0)]; "
-        "assert shots[0] == shots[2] != shots[1]; "
-        "print(hashlib.sha256(b''.join(shots)).hexdigest())"
-    )
-    another = (
-        "; faces = [other.shoot(POPULATIONS['synthetic'], 5, 0, 'mesh') for other in (studio, Studio(32, 'llvm'))]; "
-        "assert faces[0].segmentation.max() > 0 and (faces[0].segmentation == faces[1].segmentation).all()"
-    )
-    commands = ([sys.executable, "-c", code + more] for more in ("", another))
-    runs = [subprocess.run(command, capture_output=True, text=True, check=True) for command in commands]
-    assert runs[0].stdout == runs[1].stdout
-
-
 def test_the_convention_changes_the_labels_and_not_the_picture(studio: Studio, face: RenderedFace) -> None:
     annotated = studio.shoot(plain_population(), 5, 0, "annotator")
     np.testing.assert_array_equal(annotated.image, face.image)
@@ -424,31 +403,7 @@ def test_the_picture_is_neither_black_nor_burnt(studio: Studio) -> None:
         assert (inside.min(2) >= 254).mean() < 0.1
 
 
-# The renderer's backend.
-
-
-def test_without_llvm_the_user_is_told_once_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scene, "_missing_llvm", lambda: "the LLVM found has version 14.0.6, too old")
-    backend, sentence = scene.choose_backend("auto")
-    assert backend == "scalar"
-    assert sentence is not None and "14.0.6, too old" in sentence and "libllvm19" in sentence
-    with pytest.raises(ValueError, match="too old; install libLLVM"):
-        scene.choose_backend("llvm")
-
-
-def test_an_old_llvm_is_detected(monkeypatch: pytest.MonkeyPatch) -> None:
-    import drjit
-
-    monkeypatch.setattr(drjit, "has_backend", lambda _: True)
-    monkeypatch.setattr(drjit.detail, "llvm_version", lambda: (15, 0, 7))
-    assert scene.choose_backend("auto")[0] == "scalar"
-    monkeypatch.setattr(drjit.detail, "llvm_version", lambda: (19, 1, 7))
-    assert scene.choose_backend("auto") == ("llvm", None)
-
-
-def test_an_unknown_backend_is_refused() -> None:
-    with pytest.raises(ValueError, match="backend 'cuda': expected one of auto, llvm, scalar"):
-        scene.choose_backend("cuda")
+# Speed, and what is painted.
 
 
 def test_the_bench_prints_every_stage_and_all_cores(capsys: pytest.CaptureFixture[str]) -> None:

@@ -340,7 +340,7 @@ def test_a_damaged_manifest_is_named(text: str, tmp_path: Path) -> None:
         ("size", 16, "32 to 2048 pixels"),
         ("size", 4096, "32 to 2048 pixels"),
     ]
-    + [("labels", "human", "one of mesh, annotator, steady"), ("backend", "cuda", "one of auto, llvm, scalar")],
+    + [("labels", "human", "one of mesh, annotator, steady"), ("backend", "metal", "one of auto, cuda, llvm, scalar")],
 )
 def test_a_setting_out_of_range_is_refused(key: str, value: Any, expected: str) -> None:
     with pytest.raises(ValueError, match=re.escape(f"{key}: found {value!r}, expected {expected}")):

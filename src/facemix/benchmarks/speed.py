@@ -264,8 +264,8 @@ def render(size: int, n: int, backend: str) -> None:
     The first pictures, in which LLVM compiles its kernels, do not count for the stages.
     """
     from facemix.render import sets
+    from facemix.render.backends import choose_backend
     from facemix.render.population import POPULATIONS
-    from facemix.render.scene import choose_backend
     from facemix.render.studio import Studio
 
     if n < 2:

@@ -1,89 +1,30 @@
-"""The renderer: a scene of fixed structure, path-traced by Mitsuba 3 and denoised by Open Image Denoise.
+"""The scene: meshes of few surfaces under a panorama of light, and its picture, traced by Mitsuba 3 and denoised.
 
-The structure (which shapes, which materials) never changes from face to face: Mitsuba then compiles its kernels once.
+Its structure (which shapes, which surfaces) never changes from face to face: Mitsuba then compiles its kernel once.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from facemix.errors import FacemixError
+from facemix.render.backends import VARIANTS
 from facemix.render.camera import Camera
+from facemix.render.denoising import cut_out, denoised
+from facemix.render.materials import MATERIALS, SHAPES, SURFACES, SkinTexture, surface
 from facemix.render.surfaces import Mesh, joined
+from facemix.render.tracing import CompiledTracer, PlainTracer
 
 Image = NDArray[np.floating[Any]]
-VARIANTS = {"llvm": "llvm_ad_rgb", "scalar": "scalar_rgb"}
-BACKENDS = ("auto", *VARIANTS)
-OLDEST_LLVM = 16  # 14 is refused by Mitsuba, 15 crashes while compiling
-SAMPLES = 3  # a pixel
-BOUNCES = 3
+ALIGNMENT = 64  # bytes
 NEAR = 0.01  # decimetres from the camera to where rays start, and depths count from
-
-SKIN_SPECULAR = 0.45
 LIGHT_SHAPE = (64, 128)  # of the panorama
-
-# Every shape of the scene in its order (the renderer numbers them from 1): roughness, specular, clearcoat.
-MATERIALS = {
-    "skin": (0.45, SKIN_SPECULAR, 0.0),
-    "mouth_lining": (0.35, 0.5, 0.0),
-    "mouth": (0.22, 0.5, 0.3),
-    "eyes": (0.5, 0.0, 0.0),  # what they mirror is laid over the picture: see lens.py
-    "hair": (0.5, 0.15, 0.0),
-    "brows": (0.6, 0.1, 0.0),
-    "clothing": (0.85, 0.2, 0.0),
-    "accessories": (0.35, 0.5, 0.2),
-    "hats": (0.9, 0.15, 0.0),
-    "occluder": (0.5, 0.4, 0.0),
-}
-SHAPES = (*MATERIALS, "lenses")  # lenses are laid over the finished picture: see lens.py
-
-
-def choose_backend(backend: str) -> tuple[str, str | None]:
-    """The backend to use, `llvm` or `scalar`, and what the user should be told about the choice, if anything.
-
-    Raises:
-        FacemixError: unknown, or `llvm` is asked for and cannot be had.
-    """
-    if backend not in BACKENDS:
-        raise FacemixError(f"backend {backend!r}: expected one of {', '.join(BACKENDS)}")
-    if backend == "scalar":
-        return "scalar", None
-    missing = _missing_llvm()
-    if missing is None:
-        return "llvm", None
-    advice = f"{missing}; install libLLVM {OLDEST_LLVM} or newer (Debian: libllvm19)"
-    if backend == "llvm":
-        raise FacemixError(f"backend 'llvm': {advice}, or choose scalar")
-    return "scalar", f"rendering without LLVM, which takes several times as long: {advice}"
-
-
-def _missing_llvm() -> str | None:
-    """Why LLVM cannot be used, if so."""
-    import drjit
-
-    if not drjit.has_backend(drjit.JitBackend.LLVM):
-        path = os.environ.get("DRJIT_LIBLLVM_PATH")
-        return f"no usable LLVM at DRJIT_LIBLLVM_PATH={path}" if path else "no usable LLVM was found"
-    version = drjit.detail.llvm_version()
-    if version[0] < OLDEST_LLVM:
-        return f"the LLVM found has version {'.'.join(map(str, version))}, too old"
-    return None
-
-
-@dataclass(frozen=True)
-class SkinTexture:
-    """`colour` (rows, columns, 3) linear RGB; `relief` (rows, columns) heights; `roughness` 0 to 1."""
-
-    colour: Image
-    relief: Image
-    roughness: float
+# Mitsuba has Embree build its best tree, which splits triangles: 3 microseconds each. The robust one is not split.
+CPU_TREE = {"embree_use_robust_intersections": True}
 
 
 @dataclass(frozen=True)
@@ -101,11 +42,28 @@ class Rendering:
     depth: Image
 
 
-class Renderer:
-    """Mitsuba in one variant, on one thread: a process per core renders faces faster than all cores render one face.
+@dataclass(frozen=True)
+class Body:
+    """All meshes of one surface in one.
 
-    With LLVM one scene is kept and its values are changed: a new scene numbers its objects anew, and Dr.Jit then
-    compiles the same kernel again, for seconds. Scalar code compiles nothing and takes a new scene for each face.
+    `buffers` are its flat arrays by the names that Mitsuba has for them; `kinds` (n,) the number in SHAPES of each mesh
+    in it and `ends` (n,) how many triangles it and those before it have.
+    """
+
+    buffers: dict[str, NDArray[Any]]
+    kinds: NDArray[np.uint8]
+    ends: NDArray[np.int64]
+
+    def kind(self, triangles: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """The number in SHAPES of the mesh that a triangle is part of; any shape."""
+        return self.kinds[np.searchsorted(self.ends, triangles, "right")]
+
+
+class Renderer:
+    """Mitsuba in one variant. On a CPU on one thread: a process per core is faster than all cores on one face.
+
+    With LLVM and CUDA one scene is kept and its values are changed: of a new one, Dr.Jit would compile the kernel
+    again, for seconds. Scalar code compiles nothing and takes a new scene for each face.
     """
 
     def __init__(self, backend: str, texture: tuple[int, int], size: int) -> None:
@@ -114,24 +72,18 @@ class Renderer:
         import mitsuba as mi
 
         mi.set_variant(VARIANTS[backend])
-        drjit.set_thread_count(1)
+        if backend != "cuda":
+            drjit.set_thread_count(1)
         self._mi: Any = mi
-        self._opaque = drjit.opaque
-        # Apart: with a path tracer inside, Mitsuba's `aov` traces every path twice.
-        self._image = mi.load_dict({"type": "path", "max_depth": BOUNCES, "hide_emitters": True})
-        self._guides = mi.load_dict({"type": "aov", "aovs": "albedo:albedo,normal:sh_normal"})
-        self._first_hit = mi.load_dict({"type": "aov", "aovs": "shape:shape_index,depth:depth"})
+        self._tree = {} if backend == "cuda" else CPU_TREE
         self._kept: Any = None
-        if backend == "llvm":
-            nothing = {name: joined([]) for name in MATERIALS}
-            nothing["skin"] = replace(nothing["skin"], colours=None, uv=np.zeros((3, 2)))
+        self._trace = PlainTracer(mi) if backend == "scalar" else CompiledTracer(mi, size)
+        if backend != "scalar":
             skin = SkinTexture(np.full((*texture, 3), 0.5, np.float32), np.zeros(texture, np.float32), 0.5)
             light = np.ones((*LIGHT_SHAPE, 3), np.float32)
-            self._kept = self._scene(nothing, skin, light, Camera(np.array([0.0, 0, 9]), 20.0, size))
+            bodies = _bodies(dict.fromkeys(MATERIALS, joined([])), skin)
+            self._kept = self._scene(bodies, skin, light, Camera(np.array([0.0, 0, 9]), 20.0, size))
             self._values = mi.traverse(self._kept)
-            reinterpreted: Any = drjit.reinterpret_array
-            pointers = [mi.ShapePtr(shape) for shape in self._kept.shapes()]
-            self._numbers = [int(reinterpreted(mi.UInt32, pointer)[0]) for pointer in pointers]
 
     def render(
         self, meshes: Mapping[str, Mesh], skin: SkinTexture, light: Image, camera: Camera, seed: int
@@ -145,129 +97,120 @@ class Renderer:
             camera: where it is seen from.
             seed: of the samples.
         """
-        mi = self._mi
+        bodies = _bodies(meshes, skin)
         if self._kept is None:
-            scene = self._scene(meshes, skin, light, camera)
+            scene = self._scene(bodies, skin, light, camera)
         else:
-            scene = self._changed(meshes, skin, light, camera)
-        image = np.array(mi.render(scene, integrator=self._image, spp=SAMPLES, seed=seed))
-        guides = np.nan_to_num(np.array(mi.render(scene, integrator=self._guides, spp=SAMPLES, seed=seed)))
-        first_hit = np.array(mi.render(scene, integrator=self._first_hit, spp=1, seed=seed))
-        albedo, normal = guides[..., -6:-3], guides[..., -3:]
-        radiance, cover = cut_out(denoised(image[..., :3], albedo, normal), np.clip(image[..., 3], 0, 1))
+            scene = self._changed(bodies, skin, light, camera)
+        seen = self._trace(scene, seed)
+        radiance, cover = cut_out(denoised(seen.radiance, seen.albedo, seen.normal), seen.cover)
+        shape = np.zeros(seen.shape.shape, np.uint8)
+        for number, body in zip(self._numbers(scene), bodies.values(), strict=True):
+            here = seen.shape == number
+            shape[here] = body.kind(seen.triangle[here])
         return Rendering(
             radiance=radiance,
-            albedo=np.ascontiguousarray(albedo, np.float32),
+            albedo=np.ascontiguousarray(seen.albedo, np.float32),
             cover=cover,
-            shape=self._places(np.round(first_hit[..., -2]).astype(np.int64)),
-            depth=np.where(first_hit[..., -1] > 0, first_hit[..., -1] + NEAR, 0).astype(np.float32),
+            shape=shape,
+            depth=np.where(seen.depth > 0, seen.depth + NEAR, 0).astype(np.float32),
         )
 
-    def _places(self, numbers: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """1 + the place in MATERIALS of each shape's number; LLVM numbers the shapes of all scenes of a process."""
+    def _numbers(self, scene: Any) -> list[int]:
+        """The numbers of the bodies; compiled code numbers the shapes of all scenes of a process."""
         if self._kept is None:
-            return numbers.astype(np.uint8)
-        places = np.zeros(max(self._numbers) + 1, np.uint8)
-        places[self._numbers] = 1 + np.arange(len(self._numbers))
-        return places[numbers]
+            return list(range(1, 1 + len(SURFACES)))
+        import drjit
 
-    def _scene(self, meshes: Mapping[str, Mesh], skin: SkinTexture, light: Image, camera: Camera) -> Any:
+        reinterpreted: Any = drjit.reinterpret_array
+        pointers = [self._mi.ShapePtr(shape) for shape in scene.shapes()]
+        return [int(reinterpreted(self._mi.UInt32, pointer)[0]) for pointer in pointers]
+
+    def _scene(self, bodies: Mapping[str, Body], skin: SkinTexture, light: Image, camera: Camera) -> Any:
         mi = self._mi
-        scene: dict[str, Any] = {"type": "scene"}
-        for name, values in MATERIALS.items():
-            material = _skin_material(mi, skin) if name == "skin" else _material(*values)
-            scene[name] = _shape(mi, meshes[name], mi.load_dict(material))
+        scene: dict[str, Any] = {"type": "scene", **self._tree}
+        for name, body in bodies.items():
+            scene[name] = _shape(mi, body, mi.load_dict(surface(mi, name, skin)))
         scene["light"] = {"type": "envmap", "bitmap": mi.Bitmap(light), "scale": 1.0}
         scene["sensor"] = _sensor(mi, camera)
         return mi.load_dict(scene)
 
-    def _changed(self, meshes: Mapping[str, Mesh], skin: SkinTexture, light: Image, camera: Camera) -> Any:
+    def _changed(self, bodies: Mapping[str, Body], skin: SkinTexture, light: Image, camera: Camera) -> Any:
         """The kept scene, with other values."""
         mi, values = self._mi, self._values
-        for name in MATERIALS:
-            for key, value in _buffers(meshes[name]).items():
+        for name, body in bodies.items():
+            for key, value in body.buffers.items():
                 values[f"{name}.{key}"] = value
-        values["skin.bsdf.nested_bsdf.base_color.data"] = mi.TensorXf(skin.colour)
-        values["skin.bsdf.nested_texture.data"] = mi.TensorXf(skin.relief[..., None])
-        # Opaque: a literal would be compiled into the kernel.
-        values["skin.bsdf.nested_bsdf.roughness.value"] = self._opaque(mi.Float, skin.roughness)
-        columns = values["light.data"].shape[1]  # with one or two repeated, for interpolation
-        values["light.data"] = mi.TensorXf(np.take(light, np.arange(columns) % light.shape[1], axis=1))
+        around = np.arange(-1, light.shape[1] + 1) % light.shape[1]  # a column more on both sides, for interpolation
+        images = {
+            "skin.bsdf.nested_bsdf.base_color.data": skin.colour,
+            "skin.bsdf.nested_texture.data": skin.relief[..., None],
+            "light.data": light[:, around],
+        }
+        for key, image in images.items():
+            values[key] = mi.TensorXf(_aligned([image], np.float32), image.shape)
         values["sensor.x_fov"] = camera.field_of_view
         values["sensor.to_world"] = _to_world(mi, camera)
         values.update()
         return self._kept
 
 
-def denoised(radiance: Image, albedo: Image, normal: Image) -> Image:
-    """The picture without the noise of few samples, (S, S, 3), guided by what the light cannot change."""
-    import mitsuba_oidn
-
-    channels = [np.ascontiguousarray(np.nan_to_num(c), np.float32) for c in (radiance, albedo, normal)]
-    guides = np.clip(channels[1], 0, 1), channels[2]
-    clean = mitsuba_oidn.denoise(np.maximum(channels[0], 0), *guides, hdr=True, quality=mitsuba_oidn.Quality.Fast)
-    return np.maximum(np.array(clean, np.float32), 0)
+def _bodies(meshes: Mapping[str, Mesh], skin: SkinTexture) -> dict[str, Body]:
+    """The meshes by their surface, in the order of SURFACES."""
+    return {
+        name: _body({kind: meshes[kind] for kind, material in MATERIALS.items() if material.surface == name}, skin)
+        for name in SURFACES
+    }
 
 
-def cut_out(radiance: Image, cover: Image) -> tuple[Image, Image]:
-    """Radiance (S, S, 3) and cover (S, S), both with a smooth outline.
-
-    Of so few samples an outline is ragged, and denoising one of the two alone leaves dots along it. So pixels of the
-    outline take the mean light of what is covered around them, and as much of it as the blurred cover says.
-
-    Args:
-        radiance: of what is covered, times the cover.
-        cover: share of each pixel that is covered, 0 to 1.
-    """
-    cover = cover.astype(np.float32)
-    around = cv2.GaussianBlur(radiance, (0, 0), 1.0) / (cv2.GaussianBlur(cover, (0, 0), 1.0)[..., None] + 1e-4)
-    smooth = cv2.GaussianBlur(cover, (0, 0), 0.7)
-    return np.where(cover[..., None] == 1, radiance, around) * smooth[..., None], smooth
-
-
-def _material(roughness: float, specular: float, clearcoat: float) -> dict[str, Any]:
-    colour = {"type": "mesh_attribute", "name": "vertex_color"}
-    surface = {"type": "principled", "base_color": colour, "roughness": roughness, "specular": specular}
-    if clearcoat:
-        surface |= {"clearcoat": clearcoat, "clearcoat_gloss": 0.95}
-    return {"type": "twosided", "surface": surface}
-
-
-def _skin_material(mi: Any, skin: SkinTexture) -> dict[str, Any]:
-    colour, relief = _bitmap(mi, skin.colour), _bitmap(mi, skin.relief[..., None])
-    surface = {"type": "principled", "base_color": colour, "roughness": skin.roughness, "specular": SKIN_SPECULAR}
-    return {"type": "bumpmap", "arbitrary": relief, "surface": surface}
+def _body(meshes: Mapping[str, Mesh], skin: SkinTexture) -> Body:
+    parts = [(mesh, MATERIALS[kind]) for kind, mesh in meshes.items()]
+    starts = np.cumsum([0] + [len(mesh.points) for mesh, _ in parts])
+    ends = np.cumsum([len(mesh.triangles) for mesh, _ in parts])
+    roughness = [skin.roughness if material.surface == "skin" else material.roughness for _, material in parts]
+    values: dict[str, list[Any]] = {
+        "vertex_positions": [mesh.points for mesh, _ in parts],
+        "vertex_normals": [mesh.normals for mesh, _ in parts],
+        "vertex_roughness": [
+            np.full(len(mesh.points), rough) for (mesh, _), rough in zip(parts, roughness, strict=True)
+        ],
+        "faces": [mesh.triangles + start for (mesh, _), start in zip(parts, starts, strict=False)],
+    }
+    if any(mesh.uv is not None for mesh, _ in parts):
+        values["vertex_texcoords"] = [mesh.uv for mesh, _ in parts]
+    else:
+        values["vertex_color"] = [mesh.colours for mesh, _ in parts]
+        values["vertex_clearcoat"] = [np.full(len(mesh.points), material.clearcoat) for mesh, material in parts]
+    buffers = {key: _aligned(several, np.uint32 if key == "faces" else np.float32) for key, several in values.items()}
+    kinds = np.array([1 + SHAPES.index(kind) for kind in meshes], np.uint8)
+    return Body(buffers, kinds, ends)
 
 
-def _bitmap(mi: Any, image: Image) -> dict[str, Any]:
-    bitmap = mi.Bitmap(np.ascontiguousarray(image, np.float32))
-    return {"type": "bitmap", "bitmap": bitmap, "raw": True, "wrap_mode": "clamp"}
+def _aligned(parts: list[NDArray[Any]], kind: type[np.generic]) -> NDArray[Any]:
+    """Arrays, one after the other and flat, where memory is aligned: elsewhere Dr.Jit would record its kernel anew."""
+    total = sum(part.size for part in parts)
+    memory = np.empty(total * np.dtype(kind).itemsize + ALIGNMENT, np.uint8)
+    start = -memory.ctypes.data % ALIGNMENT
+    flat = memory[start : start + total * np.dtype(kind).itemsize].view(kind)
+    np.concatenate([part.ravel() for part in parts], out=flat, casting="unsafe")
+    return flat
 
 
-def _shape(mi: Any, mesh: Mesh, material: Any) -> Any:
+def _shape(mi: Any, body: Body, material: Any) -> Any:
+    buffers = body.buffers
     properties = mi.Properties()
     properties["material"] = material
-    counts = len(mesh.points), len(mesh.triangles)
-    has_uv = mesh.uv is not None
+    counts = len(buffers["vertex_roughness"]), len(buffers["faces"]) // 3
+    has_uv = "vertex_texcoords" in buffers
     shape = mi.Mesh("mesh", *counts, has_vertex_normals=True, has_vertex_texcoords=has_uv, props=properties)
-    if mesh.colours is not None:
-        shape.add_attribute("vertex_color", 3, mesh.colours.astype(np.float32).ravel())
+    for key, channels in (("vertex_color", 3), ("vertex_roughness", 1), ("vertex_clearcoat", 1)):
+        if key in buffers:
+            shape.add_attribute(key, channels, buffers[key])
     values = mi.traverse(shape)
-    for key, value in _buffers(mesh).items():
+    for key, value in buffers.items():
         values[key] = value
     values.update()
     return shape
-
-
-def _buffers(mesh: Mesh) -> dict[str, NDArray[Any]]:
-    """A mesh by the names that Mitsuba has for its parts, flat."""
-    buffers = {"vertex_positions": mesh.points, "vertex_normals": mesh.normals}
-    if mesh.colours is not None:
-        buffers["vertex_color"] = mesh.colours
-    if mesh.uv is not None:
-        buffers["vertex_texcoords"] = mesh.uv
-    flat: dict[str, NDArray[Any]] = {key: value.astype(np.float32).ravel() for key, value in buffers.items()}
-    return flat | {"faces": mesh.triangles.astype(np.uint32).ravel()}
 
 
 def _to_world(mi: Any, camera: Camera) -> Any:

@@ -27,11 +27,10 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from facemix.errors import FacemixError
-from facemix.faces.parallel import available_cores
 from facemix.files import whole_file
 from facemix.render import fingerprints, folder, tables, workers
+from facemix.render.backends import BACKENDS, usual_processes
 from facemix.render.labels import CONVENTIONS
-from facemix.render.scene import BACKENDS
 
 if TYPE_CHECKING:
     from facemix.render.population import Population
@@ -95,7 +94,7 @@ def render_set(out: Path, n: int, settings: Settings, processes: int | None = No
         out: the folder, new or from an earlier run with equal settings.
         n: number of faces.
         settings: what decides pictures and labels.
-        processes: by default one for each core that this process may use.
+        processes: by default one for each core that this process may use, at most GPU_PROCESSES on a GPU.
 
     Raises:
         FacemixError: n or processes out of range; the folder holds something else, another set, other labels, or more
@@ -103,10 +102,10 @@ def render_set(out: Path, n: int, settings: Settings, processes: int | None = No
         OSError: the disk is full or read-only; the faces that were finished stay.
         FacemixError: the generator failed or a process died, or another process writes into the folder.
     """
-    processes = available_cores() if processes is None else processes
     _require(1 <= n <= _MOST, "n", n, f"1 to {_MOST} faces")
-    _require(processes >= 1, "processes", processes, "at least 1")
     about = manifest(settings)
+    processes = usual_processes(about["backend"]) if processes is None else processes
+    _require(processes >= 1, "processes", processes, "at least 1")
     with folder.sole_user(out), workers.stopped_by_sigterm():
         _take_over(out, about)
         there = folder.finished(out, settings.segmentation)

@@ -13,9 +13,9 @@ from facemix.render.canvas import Canvas
 from facemix.render.colour import cast, to_linear
 from facemix.render.complexions import complexion
 from facemix.render.head import Shape
+from facemix.render.materials import SkinTexture
 from facemix.render.noise import Noise
 from facemix.render.person import GROWN, Person
-from facemix.render.scene import SkinTexture
 from facemix.render.surfaces import smoothstep
 
 Image = NDArray[np.floating[Any]]

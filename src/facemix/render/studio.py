@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from facemix.errors import FacemixError
 from facemix.render import tables, visibility
+from facemix.render.backends import choose_backend
 from facemix.render.camera import Camera, developed, exposed, framed, scattered
 from facemix.render.canvas import Canvas
 from facemix.render.clothing import clothing
@@ -22,11 +24,12 @@ from facemix.render.head import Head, Pose, Shape, posed_landmarks, rotation, sh
 from facemix.render.labels import CONVENTIONS, Outline, annotator_labels, posed_points
 from facemix.render.lens import Eyeball, Panes, glazed, glistening, panes
 from facemix.render.light import background, environment
+from facemix.render.materials import SHAPES
 from facemix.render.noise import Noise
 from facemix.render.occluders import occluder
 from facemix.render.person import Person, person
 from facemix.render.population import Population
-from facemix.render.scene import SHAPES, Image, Renderer, Rendering, choose_backend
+from facemix.render.scene import Image, Renderer, Rendering
 from facemix.render.skin import skin, skin_tone
 from facemix.render.surfaces import Array, Mesh, joined, unit
 from facemix.render.tables import Table
@@ -67,6 +70,11 @@ class Sitting:
     shape: Shape
     pose: Pose
     camera: Camera
+
+    @cached_property
+    def landmarks(self) -> Array:
+        """The 68 points (68, 3) on the true surface of the posed head."""
+        return posed_landmarks(self.shape, self.pose)
 
 
 class Studio:
@@ -164,8 +172,8 @@ class Studio:
 
     def _exposed(self, rendering: Rendering, sitting: Sitting) -> Image:
         """Linear RGB (S, S, 3) of what was rendered, as the camera takes it: black where nothing is."""
-        camera, marks = sitting.camera, posed_landmarks(sitting.shape, sitting.pose)
-        points, face_depth = camera.pixels(marks), float(camera.depth(marks).mean())
+        camera, points = sitting.camera, sitting.camera.pixels(sitting.landmarks)
+        face_depth = float(camera.depth(sitting.landmarks).mean())
         on_skin = rendering.shape == 1 + SHAPES.index("skin")
         scale = camera.focal_length / face_depth
         radiance = scattered(rendering.radiance, rendering.albedo, on_skin.astype(np.float32), scale)

@@ -16,8 +16,9 @@ from facemix.render.camera import Camera
 from facemix.render.eyes import pupil
 from facemix.render.head import Pose, Shape
 from facemix.render.marks import vertex_rows
+from facemix.render.materials import SHAPES
 from facemix.render.person import Person
-from facemix.render.scene import SHAPES, Rendering
+from facemix.render.scene import Rendering
 
 HIDDEN_BY = 0.08  # decimetres that may lie before a visible point: hairs, and the roundness of the skin
 PUPILS = ("left", "right")
