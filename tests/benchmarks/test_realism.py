@@ -3,7 +3,10 @@
 import dataclasses
 import re
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
+import numpy as np
 import pytest
 
 import toy
@@ -13,6 +16,8 @@ from facemix.benchmarks.realism import Folder
 from facemix.benchmarks.records import COLUMNS, Finished, Row
 from facemix.cli import main
 from facemix.faces import formats, packing, packs
+from facemix.faces.face import Face
+from facemix.faces.packs import Pack
 from facemix.training import tasks
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -45,23 +50,33 @@ REAL = Folder(name="300w", format="300w", path=Path("photos"))
 SETS = [Folder(name=name, format="facesynthetics", path=Path(name)) for name in ("ours", "theirs")]
 
 
-def test_each_set_is_trained_with_each_n_and_number_of_steps_and_what_is_too_small_is_noted(
+def test_each_set_is_trained_with_each_n_and_seed_and_what_is_too_small_is_noted(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    real = cast(Pack, SimpleNamespace(splits=np.array(["train"] * 9 + ["validation"] * 5)))
+    faces = cast(dict[str, list[Face]], {"ours": range(10), "theirs": range(6)})
+    groups = [("ours", 4), ("theirs", 4), ("real", 4), ("ours", 8), ("real", 8)]
+    assert list(realism._plan(faces, real, [8, 4], 2)) == [(*group, seed) for group in groups for seed in (0, 1)]
+    assert capsys.readouterr().out == "theirs: 6 faces, left out at n 8\n"
+
+
+def test_each_training_is_said_and_kept_and_what_they_say_together(
     params: config.Params, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    finished = realism.realism(params, REAL, SETS, [8, 4], seeds=2, steps=[2, 1])
+    finished = realism.realism(params, REAL, SETS, [4], seeds=1, steps=[2, 1], picture=Path("new/curve.png"))
     keys = [(one.row.set, one.row.n, one.row.seed, one.row.steps) for one in finished]
-    groups = [("ours", 4), ("theirs", 4), ("real", 4), ("ours", 8), ("real", 8)]
-    assert keys == [(*group, seed, steps) for group in groups for seed in (0, 1) for steps in (1, 2)]
+    assert keys == [(name, 4, 0, steps) for name in ("ours", "theirs", "real") for steps in (1, 2)]
     for one in finished:
         assert (one.row.synthetic_only, one.row.label_adaptation) == pytest.approx(
             (one.errors.synthetic_only.mean(), one.errors.label_adaptation.mean()), abs=1e-4
         )
-    said, table, pairs, *_ = capsys.readouterr().out.split("\n\n")
-    assert "theirs: 6 faces, left out at n 8" in said
-    line = r"^ours, n 4, steps 2, seed [01]: NME [0-9.]+ synthetic_only, [0-9.]+ label_adaptation$"
+        assert max(one.errors.steps) <= one.row.steps
+    said, table, pairs = capsys.readouterr().out.split("\n\n")
+    line = r"^ours, n 4, steps [12], seed 0: NME [0-9.]+ synthetic_only, [0-9.]+ label_adaptation$"
     assert len(re.findall(line, said, re.M)) == 2
-    assert len(table.splitlines()) == 1 + 10
-    assert len(pairs.splitlines()) == 1 + 2 * (2 * 3 + 2 * 1)  # measures, and pairs at n 4 and n 8 for both steps
+    assert len(table.splitlines()) == 1 + 6
+    assert len(pairs.splitlines()) == 1 + 2 * 2 * 3  # steps, measures, pairs
+    assert Path("new/curve.png").read_bytes().startswith(b"\x89PNG")
 
 
 def rows(finished: list[Finished]) -> list[Row]:
