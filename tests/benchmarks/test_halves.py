@@ -2,8 +2,6 @@
 
 import dataclasses
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,10 +12,14 @@ from hypothesis import strategies as st
 import toy
 from facemix import config
 from facemix.benchmarks import halves
+from facemix.evaluation import metrics
 from facemix.faces import formats, packing, packs
+from facemix.faces.geometry import landmark_box
 from facemix.faces.packs import Pack
 from facemix.strategies import STRATEGIES
+from facemix.training import tasks
 from facemix.training.landmarker import Landmarker
+from facemix.training.predictions import predict_pack
 from facemix.training.tasks import Task
 
 PHOTOS = np.array([f"300w/photo-{i}" for i in range(40)])
@@ -42,11 +44,11 @@ def test_photographs_in_one_half_only_are_refused() -> None:
         halves.in_second(np.array(["a", "a"]))
 
 
-def network(value: float) -> Any:
-    """A stand-in for a detector whose only weight is `value`."""
-    layer = torch.nn.Linear(1, 1)
-    torch.nn.init.constant_(layer.weight, value)
-    return SimpleNamespace(network=layer)
+def layer(value: float) -> torch.nn.Module:
+    """A network whose only weight is `value`."""
+    one = torch.nn.Linear(1, 1, bias=False)
+    torch.nn.init.constant_(one.weight, value)
+    return one
 
 
 NAN = float("nan")
@@ -55,9 +57,10 @@ NAN = float("nan")
 def chosen(first: list[float], second: list[float]) -> list[tuple[int, float]]:
     """The evaluation and the weight that each of two judges keeps, who find these errors one after the other."""
     scripts = [iter(first), iter(second)]
-    choosers = halves.Choosers([lambda _, script=script: next(script) for script in scripts])
+    errors = [lambda _, script=script: next(script) for script in scripts]
+    choosers = halves.Choosers(errors, lambda layer: layer)
     for number in range(len(first)):
-        error = choosers(network(number))
+        error = choosers(layer(number))
         assert error == pytest.approx((first[number] + second[number]) / 2, nan_ok=True)
     weights = [float(own["weight"]) for own in choosers.weights]
     return list(zip(choosers.best, weights, strict=True))
@@ -116,55 +119,72 @@ def task(params: config.Params, real: Pack) -> Task:
     )
 
 
-def measured(
-    task: Task, real: Pack, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> tuple[halves.Errors, list[tuple[Landmarker, np.ndarray]]]:
-    """The errors, and which detector was measured on which rows."""
-    seen: list[tuple[Landmarker, np.ndarray]] = []
-    nme = halves._nme
-
-    def noted(landmarker: Landmarker, task: Task, rows: np.ndarray) -> np.ndarray:
-        seen.append((landmarker, rows))
-        return nme(landmarker, task, rows)
-
-    monkeypatch.setattr(halves, "_nme", noted)
+def measured(task: Task, real: Pack, folder: Path) -> halves.Errors:
     pairs = np.flatnonzero(real.splits == "train")
-    errors = halves.measure(dataclasses.replace(task, real=real), pairs, folder / "checkpoint.pt")
-    monkeypatch.setattr(halves, "_nme", nme)
-    return errors, seen
-
-
-def state(landmarker: Landmarker) -> list[torch.Tensor]:
-    adapter = [] if landmarker.adapter is None else list(landmarker.adapter.state_dict().values())
-    return [*landmarker.network.state_dict().values(), *adapter]
+    return halves.measure(dataclasses.replace(task, real=real), pairs, folder / "checkpoint.pt")
 
 
 def test_the_labels_of_a_half_have_no_say_in_what_it_is_judged_by(
     task: Task, real: Pack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before, judged_before = measured(task, real, tmp_path, monkeypatch)
+    judged: list[tuple[list[int], np.ndarray]] = []
+
+    def noted(points: np.ndarray, _: Task, rows: np.ndarray) -> np.ndarray:
+        judged.append((rows.tolist(), points))
+        return np.zeros(len(rows))
+
+    monkeypatch.setattr(halves, "_nme", noted)
     rows = np.flatnonzero(real.splits == "validation")
     second = halves.in_second(real.photos[rows])
+    found: list[np.ndarray] = []
+
+    def judge(landmarker: Landmarker) -> float:
+        found.append(predict_pack(landmarker, real, rows[second]))
+        return 0.0
+
+    tasks.train_network(task, tmp_path / "other.pt", lambda _: None, judge)
     poisoned = real.landmarks.copy()
-    poisoned[rows[second]] = np.random.default_rng(0).uniform(5, 43, poisoned[rows[second]].shape)
-    after, judged_after = measured(task, dataclasses.replace(real, landmarks=poisoned), tmp_path, monkeypatch)
-    assert [place.tolist() for _, place in judged_before] == [rows[second].tolist()] * 2 + [rows[~second].tolist()] * 2
-    for (one, _), (other, _) in zip(judged_before[:2], judged_after[:2], strict=True):
-        assert all(map(torch.equal, state(one), state(other)))
+    box = landmark_box(poisoned[rows[second], :27])[:, None]  # of the jaw and brows: it says where a detector looks
+    poisoned[rows[second], 27:] = np.clip(
+        found[0][:, 27:], box[..., :2], box[..., 2:]
+    )  # what the first step is best at
+    before = measured(task, real, tmp_path)
+    after = measured(task, dataclasses.replace(real, landmarks=poisoned), tmp_path)
     assert (before.steps[0], before.epochs[0]) == (after.steps[0], after.epochs[0])
-    assert (after.steps[1], after.epochs[1]) != (before.steps[1], before.epochs[1])  # the poison works where it may
-    assert (after.synthetic_only[second] != before.synthetic_only[second]).all()
+    assert (before.steps[1], before.epochs[1]) != (after.steps[1], after.epochs[1])  # the poison works where it may
+    shown = [points for place, points in judged if place == rows[second].tolist()]
+    raw, adapted, raw_poisoned, adapted_poisoned = shown
+    assert np.array_equal(raw, raw_poisoned) and np.array_equal(adapted, adapted_poisoned)
 
 
-def test_every_face_is_measured_by_one_training(
-    task: Task, real: Pack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_half_is_judged_by_what_a_training_gives_that_the_other_half_alone_validates(
+    task: Task, real: Pack, tmp_path: Path
 ) -> None:
-    errors, judged = measured(task, real, tmp_path, monkeypatch)
+    errors = measured(task, real, tmp_path)
+    assert not list(tmp_path.iterdir())
     rows = np.flatnonzero(real.splits == "validation")
     assert errors.photos.tolist() == real.photos[rows].tolist()
-    for measure, (first, second) in zip(halves.MEASURES, (judged[::2], judged[1::2]), strict=True):
-        expected = dict.fromkeys(rows.tolist(), np.nan)
-        for landmarker, own in (first, second):
-            expected |= dict(zip(own.tolist(), halves._nme(landmarker, task, own).tolist(), strict=True))
-        assert getattr(errors, measure) == pytest.approx(list(expected.values()), rel=1e-5)
-    assert not list(tmp_path.iterdir())
+    second = halves.in_second(real.photos[rows])
+    for choosing, reported, step, epoch in zip(
+        (~second, second), (second, ~second), errors.steps, errors.epochs, strict=True
+    ):
+        splits = real.splits.copy()
+        splits[rows[reported]] = "excluded"
+        own = dataclasses.replace(task, real=dataclasses.replace(real, splits=splits))
+        assert own.split("validation").tolist() == rows[choosing].tolist()
+        trained = tasks.train_network(own, tmp_path / "other.pt", lambda _: None).landmarker
+        (tmp_path / "other.pt").unlink()
+        adapted = tasks.fit_adapter(
+            dataclasses.replace(
+                own,
+                strategy=STRATEGIES["label_adaptation"],
+                synthetic=None,
+                real_rows=np.flatnonzero(splits == "train"),
+                base=trained,
+            )
+        ).landmarker
+        assert (step, epoch) == (trained.about["training"]["best_step"], adapted.about["adapter"]["best_epoch"])
+        for measure, landmarker in zip(halves.MEASURES, (trained, adapted), strict=True):
+            predicted = predict_pack(landmarker, real, rows[reported])
+            nme = metrics.nme(predicted, real.landmarks[rows[reported]], real.scheme)
+            assert getattr(errors, measure)[reported] == pytest.approx(nme, rel=1e-4)

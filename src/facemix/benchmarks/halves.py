@@ -11,23 +11,25 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+from torch import nn
 
 from facemix.errors import FacemixError
 from facemix.evaluation import metrics
 from facemix.faces import schemes
 from facemix.faces.order import fraction
-from facemix.faces.packs import Pack
-from facemix.strategies import STRATEGIES
-from facemix.training import judging, tasks
+from facemix.training import adaptation, judging, tasks
+from facemix.training.adaptation import LabelAdapter, Points
 from facemix.training.landmarker import Landmarker
-from facemix.training.predictions import predict_pack
+from facemix.training.predictions import predict_pack, validation_error
 from facemix.training.state import Row, Weights
 from facemix.training.tasks import Outcome, Rows, Task
 
 Doubles = npt.NDArray[np.float64]
+Judged = TypeVar("Judged")
 
 MEASURES = ("synthetic_only", "label_adaptation")
 """What is measured of a training: its network as it is, and with the label adapter."""
@@ -64,37 +66,37 @@ def in_second(photos: npt.NDArray[np.str_]) -> npt.NDArray[np.bool_]:
     return second
 
 
-class Choosers:
-    """Several judges of one training, each of which keeps the network that it finds best.
+class Choosers(Generic[Judged]):
+    """Several judges of what is being learned, each of which keeps the weights that it finds best.
 
-    It is called with the network at each evaluation, and returns the mean of what they say.
+    They are called at each evaluation, and return the mean of what they find.
     """
 
-    def __init__(self, errors: Sequence[Callable[[Landmarker], float]]) -> None:
+    def __init__(self, errors: Sequence[Callable[[Judged], float]], module: Callable[[Judged], nn.Module]) -> None:
         """
         Args:
             errors: what each judge finds; less is better.
+            module: what holds the weights.
         """
-        self._errors = errors
-        self._seen: list[list[float]] = []
+        self._errors, self._module = errors, module
+        self._found: list[list[float]] = []
         self.weights: list[Weights] = [{} for _ in errors]
-        """Of the network that each judge found best."""
+        """What each judge found best."""
 
-    def __call__(self, landmarker: Landmarker) -> float:
-        found = [error(landmarker) for error in self._errors]
-        self._seen.append(found)
+    def __call__(self, judged: Judged) -> float:
+        found = [error(judged) for error in self._errors]
+        self._found.append(found)
         for judge, best in enumerate(self.best):
-            if best == len(self._seen) - 1:
-                state = landmarker.network.state_dict()
+            if best == len(self._found) - 1:
+                state = self._module(judged).state_dict()
                 self.weights[judge] = {key: value.detach().cpu().clone() for key, value in state.items()}
         return float(np.mean(found))
 
     @property
     def best(self) -> list[int]:
         """The evaluation that each judge found best, counted from 0; one that is NaN only where all are."""
-        return [
-            int(np.argmin([math.inf if math.isnan(x) else x for x in own])) for own in zip(*self._seen, strict=True)
-        ]
+        columns = zip(*self._found, strict=True)
+        return [int(np.argmin([math.inf if math.isnan(x) else x for x in column])) for column in columns]
 
 
 def measure(task: Task, pairs: Rows, checkpoint: Path) -> Errors:
@@ -110,27 +112,24 @@ def measure(task: Task, pairs: Rows, checkpoint: Path) -> Errors:
     """
     rows = task.split("validation")
     second = in_second(task.real.photos[rows])
-    halves = rows[~second], rows[second]
-    choosers = Choosers([judging.error_on(task.real, half) for half in halves])
+    halves = (~second, second)
+    choosers = Choosers([judging.error_on(task.real, rows[half]) for half in halves], lambda one: one.network)
     history: list[Row] = []
     outcome = tasks.train_network(task, checkpoint, history.append, choosers)
     checkpoint.unlink()
-    found = {measure: np.empty(len(rows)) for measure in MEASURES}
-    epochs = []
-    for choosing, weights, reported in zip(halves, choosers.weights, (second, ~second), strict=True):
-        trained = _with(outcome, weights)
-        adapted = _adapted(task, trained, pairs, choosing)
-        for measure, landmarker in zip(MEASURES, (trained, adapted), strict=True):
-            found[measure][reported] = _nme(landmarker, task, rows[reported])
-        epochs.append(adapted.about["adapter"]["best_epoch"])
-    first_step, second_step = (int(history[best]["step"]) for best in choosers.best)
-    return Errors(
-        photos=task.real.photos[rows],
-        synthetic_only=found["synthetic_only"],
-        label_adaptation=found["label_adaptation"],
-        steps=(first_step, second_step),
-        epochs=(epochs[0], epochs[1]),
-    )
+    errors = {measure: np.empty(len(rows)) for measure in MEASURES}
+    epochs = [0, 0]
+    for best in set(choosers.best):  # both halves may choose one step, and then share a fit
+        judges = [judge for judge in (0, 1) if choosers.best[judge] == best]
+        trained = _with(outcome, choosers.weights[judges[0]])
+        raw, adapted, best_epochs = _predicted(task, trained, pairs, rows, halves)
+        for judge in judges:
+            reported = halves[1 - judge]
+            epochs[judge] = best_epochs[judge]
+            for measure, points in zip(MEASURES, (raw, adapted[judge]), strict=True):
+                errors[measure][reported] = _nme(points[reported], task, rows[reported])
+    first, last = (int(history[best]["step"]) for best in choosers.best)
+    return Errors(photos=task.real.photos[rows], **errors, steps=(first, last), epochs=(epochs[0], epochs[1]))
 
 
 def _with(outcome: Outcome, weights: Weights) -> Landmarker:
@@ -140,30 +139,43 @@ def _with(outcome: Outcome, weights: Weights) -> Landmarker:
     return dataclasses.replace(outcome.landmarker, network=network)
 
 
-def _adapted(task: Task, trained: Landmarker, pairs: Rows, choosing: Rows) -> Landmarker:
-    """The detector with the label adapter that is fitted on `pairs`, at the epoch that the rows `choosing` choose."""
-    return tasks.fit_adapter(
-        dataclasses.replace(
-            task,
-            strategy=STRATEGIES["label_adaptation"],
-            real=validated_by(task.real, choosing),
-            synthetic=None,
-            real_rows=pairs,
-            base=trained,
-            behind=trained.about["training"]["faces_seen"],
-        )
-    ).landmarker
+def _predicted(
+    task: Task, trained: Landmarker, pairs: Rows, rows: Rows, halves: Sequence[npt.NDArray[np.bool_]]
+) -> tuple[Points, list[Points], list[int]]:
+    """What a detector predicts on rows of the real pack, and what the label adapter makes of it that each half chooses.
+
+    The adapter is fitted as `tasks.fit_adapter` does it, once for both halves.
+
+    Returns:
+        points (n, M, 2) of the real scheme as they are; as adapted by the choice of each half; and its epoch.
+    """
+    real, shown = task.real, trained
+    if trained.scheme.points != real.scheme.points:
+        shown = tasks.reframed(trained, real, pairs)
+    unadapted, truth = predict_pack(shown, real, rows), real.landmarks[rows]
+
+    def error_on(half: npt.NDArray[np.bool_]) -> Callable[[LabelAdapter], float]:
+        return lambda adapter: validation_error(adaptation.adapt(adapter, unadapted[half]), truth[half])
+
+    choosers = Choosers([error_on(half) for half in halves], lambda adapter: adapter)
+    adapter = adaptation.fit(
+        predict_pack(shown, real, pairs),
+        real.landmarks[pairs],
+        source=trained.scheme,
+        target=real.scheme,
+        settings=task.params.adaptation,
+        seed=task.seed,
+        validate=choosers,
+    ).adapter
+    adapted = []
+    for weights in choosers.weights:
+        adapter.load_state_dict(weights)
+        adapted.append(adaptation.adapt(adapter, unadapted))
+    raw = unadapted if shown is trained else predict_pack(trained, real, rows)
+    return np.asarray(schemes.in_scheme(raw, trained.scheme, real.scheme)), adapted, choosers.best
 
 
-def validated_by(pack: Pack, rows: Rows) -> Pack:
-    """The pack with these rows (n,) as its only validation faces; the others are left out."""
-    splits = np.where(pack.splits == "validation", "excluded", pack.splits)
-    splits[rows] = "validation"
-    return dataclasses.replace(pack, splits=splits)
-
-
-def _nme(landmarker: Landmarker, task: Task, rows: Rows) -> Doubles:
-    """NME (n,) in % on rows of the real pack; of another scheme the points that the real one names too."""
+def _nme(predicted: Points, task: Task, rows: Rows) -> Doubles:
+    """NME (n,) in % of points (n, M, 2) on rows of the real pack."""
     real = task.real
-    predicted = schemes.in_scheme(predict_pack(landmarker, real, rows), landmarker.scheme, real.scheme)
     return metrics.nme(predicted, real.landmarks[rows], real.scheme, task.params.evaluation.normalizer)
