@@ -331,7 +331,7 @@ def _bench_commands(commands: Any) -> None:
         description="Trains on n faces of each set and of the real ones, and measures the error on real validation "
         "faces, as it is and with a label adapter. One half of the validation photographs chooses the best step and "
         "epoch for the other. Prints the difference of each two sets, and with three n or more the curve over n, with "
-        "95 %% intervals.",
+        "95 % intervals.",
     )
     command.add_argument("--real", required=True, metavar="FORMAT:PATH", help="the real faces, as for import")
     command.add_argument(
