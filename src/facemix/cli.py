@@ -345,6 +345,10 @@ def _bench_commands(commands: Any) -> None:
     command = benches.add_parser(
         "realism",
         help="train on equally many faces of several synthetic sets and compare them on real validation faces",
+        description="Trains on n faces of each set and of the real ones, and measures the error on real validation "
+        "faces, as it is and with a label adapter. One half of the validation photographs chooses the best step and "
+        "epoch for the other. Prints the difference of each two sets, and with three n or more the curve over n, with "
+        "95 % intervals.",
     )
     command.add_argument("--real", required=True, metavar="FORMAT:PATH", help="the real faces, as for import")
     command.add_argument(
@@ -357,11 +361,22 @@ def _bench_commands(commands: Any) -> None:
     command.add_argument(
         "--n", action="append", required=True, type=int, help="faces of each set to train on; may be repeated"
     )
-    command.add_argument("--seeds", type=int, default=2, help="trainings of each set and n (default: 2)")
-    command.add_argument("--steps", type=int, help="steps of each training (default: params.yaml's)")
     command.add_argument(
-        "--out", type=Path, metavar="CSV", help="a row for each training; trainings that it lists are not repeated"
+        "--steps",
+        action="append",
+        default=[],
+        type=int,
+        help="steps of a training; may be repeated: each n is trained for each (default: params.yaml's)",
     )
+    command.add_argument("--seeds", type=int, default=3, help="trainings of each set, n and steps (default: 3)")
+    command.add_argument(
+        "--out",
+        type=Path,
+        metavar="CSV",
+        help="a row for each training, and beside it a folder with the errors of each face; trainings that it lists "
+        "are not repeated",
+    )
+    command.add_argument("--picture", type=Path, metavar="PNG", help="draw the errors, and their curves, over n")
     command.set_defaults(run=_realism)
 
 
@@ -550,6 +565,7 @@ def _realism(options: argparse.Namespace) -> None:
             seeds=options.seeds,
             steps=options.steps,
             out=options.out,
+            picture=options.picture,
         )
     except Stopped:
         print(
