@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from facemix.render.beard import beard
@@ -21,6 +20,7 @@ from facemix.render.strands import (
     Groom,
     Points,
     Roots,
+    behind_skull,
     cap,
     freed,
     grown,
@@ -29,7 +29,7 @@ from facemix.render.strands import (
     strand_colours,
     trimmed,
 )
-from facemix.render.surfaces import Array, Mesh, smoothstep, unit
+from facemix.render.surfaces import Array, Mesh, dot, smoothstep, unit
 from facemix.render.wigs import wig
 
 __all__ = ["Groom", "brows", "hair"]
@@ -42,7 +42,6 @@ HAT_LINE = 7.75  # a hat covers the template above
 ANGLES = (0, 20, 34, 44, 53, 59, 62, 69, 75, 82, 92, 104, 122, 140, 180)
 HAIRLINE = (7.98, 7.94, 7.79, 7.63, 7.42, 7.27, 7.20, 7.20, 7.40, 7.42, 7.42, 7.30, 6.95, 6.75, 6.66)
 AXIS_Z = 0.45
-SKULL, SKULL_RADII = np.array([0, 7.5, 0.45], np.float32), np.array([0.66, 0.85, 0.85], np.float32)  # within the head
 
 
 def hair(person: Person, shape: Shape, groom: Groom, view: Array, detail: float) -> list[Mesh]:
@@ -70,8 +69,7 @@ def _scalp(person: Person, shape: Shape, groom: Groom, view: Array, detail: floa
         density = density * (groom.points[:, 1] < HAT_LINE)
     if person.hair in WIGS:
         under = _under(person, shape, groom, smoothstep(depth, 0.05, 0.3) * (groom.ears < 0.3), colour)
-        worn = wig(person, shape, groom, view, detail)
-        return [under, replace(worn, triangles=worn.triangles[~_behind_skull(worn.rest, view)[worn.triangles].all(1)])]
+        return [under, wig(person, shape, groom, view, detail)]
     fewer = float(np.clip(detail, 0.3, 1.2)) ** 1.5
     roots = groom.sown(rng, density, int(COUNTS[person.hair] * fewer))
     if len(roots) == 0:
@@ -98,9 +96,12 @@ def _scalp(person: Person, shape: Shape, groom: Groom, view: Array, detail: floa
         thick = rng.uniform(0.7, 1.3, (n, 1)) * (0.45 + 0.55 * short)[:, None]
         widths = cut.width * fewer**-0.8 * thick * rooted * (1 - 0.75 * t**3)
         colours = strand_colours(colour, person.grey_hair, n, k, rng)
+        seen = np.flatnonzero(~behind_skull(strands, view).all(1))
+        strands, roots, widths, colours = strands[seen], roots.picked(seen), widths[seen], colours[seen]
         _, outward = groom.around(strands[:, k // 2])
-        mesh = ribbons(groom.carried(strands, roots, shape), widths, colours, outward[:, None], view, strands)
-        return replace(mesh, triangles=mesh.triangles[~_behind_skull(mesh.rest, view)[mesh.triangles].all(1)])
+        carried = groom.carried(strands, roots, shape)
+        mesh = ribbons(carried, widths, colours, outward[:, None], view, strands, curled=cut.curl > 0)
+        return replace(mesh, triangles=mesh.triangles[~behind_skull(mesh.rest, view)[mesh.triangles].all(1)])
 
     meshes = [meshed(strands, roots, short)]
     if cut.tie is not None:
@@ -110,13 +111,6 @@ def _scalp(person: Person, shape: Shape, groom: Groom, view: Array, detail: floa
     if person.hat == "none" and person.hair != "bald":
         meshes.append(_under(person, shape, groom, smoothstep(depth, -0.02, 0.16) * (groom.ears < 0.3), colour))
     return meshes
-
-
-def _behind_skull(points: Points, view: Array) -> NDArray[np.bool_]:
-    """Which points (n, 3) of the template the camera cannot see for the head: many triangles, which cost time."""
-    at, towards = (points - SKULL) / SKULL_RADII, unit(view / SKULL_RADII)
-    along = at @ towards
-    return np.asarray((along < 0) & ((at**2).sum(1) - along**2 < 1))
 
 
 def _inside_hairline(person: Person, groom: Groom, rng: np.random.Generator) -> Array:
@@ -154,7 +148,7 @@ def _styled(cut: Cut, roots: Roots, groom: Groom, rng: np.random.Generator) -> P
 
     def flow(here: Points, out: Points, at: int) -> Points:
         want = comb + radial * unit(here - CROWN) if tie is None else _tieward(here, tie)
-        want = unit(want - (want * out).sum(1, keepdims=True) * out)
+        want = unit(want - dot(want, out)[:, None] * out)
         if cut.lift > 1:  # stands off the head all along
             want = unit(want + (cut.lift - 1) * out)
         fall = falls[:, at, None]
@@ -236,7 +230,8 @@ def _textured(cut: Cut, strands: Points, arcs: Points, roots: Points, rng: np.ra
     leader = leaders[cKDTree(roots[leaders]).query(roots)[1]]
     t = np.linspace(0, 1, k, dtype=np.float32)[:, None]
     if cut.clump > 0:
-        near = np.exp(-(((strands[leader, k // 2] - strands[:, k // 2]) ** 2).sum(1)) / 0.15**2)[:, None, None]
+        apart = strands[leader, k // 2] - strands[:, k // 2]
+        near = np.exp(-dot(apart, apart) / np.float32(0.15**2))[:, None, None]
         strands = strands + cut.clump * t**1.3 * near * (strands[leader] - strands)
     arc = np.concatenate([np.zeros((n, 1), np.float32), arcs], 1)[..., None]
     grow = smoothstep(arc, 0.02, 0.3).astype(np.float32)

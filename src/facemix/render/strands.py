@@ -14,13 +14,14 @@ from scipy.spatial import cKDTree
 from facemix.render.colour import cast
 from facemix.render.head import Head, Shape
 from facemix.render.person import Person
-from facemix.render.surfaces import Array, Mesh, unit
+from facemix.render.surfaces import Array, Mesh, dot, unit
 
 Points = NDArray[Any]  # of float32: there are many
 
 LOW, HIGH = np.array([-1.5, 4.6, -1.3]), np.array([1.5, 9.0, 2.1])  # the box of both grids, decimetres
 FINE, COARSE = 0.075, 0.2  # their steps
 DOWN = np.array([0.0, -1, 0], np.float32)
+SKULL, SKULL_RADII = np.array([0, 7.5, 0.45], np.float32), np.array([0.66, 0.85, 0.85], np.float32)  # within the head
 NEAR = 0.13  # within this distance of the skin its tangent planes tell the distance
 
 
@@ -88,7 +89,7 @@ class Grid:
 class Roots:
     """Places on the skin: corners (n, 3) of their triangles and the weights (n, 3) of these."""
 
-    corners: NDArray[np.int64]
+    corners: NDArray[np.integer[Any]]
     weights: Array
 
     def __len__(self) -> int:
@@ -280,8 +281,22 @@ def trimmed(strands: Points, share: Points) -> Points:
     return np.asarray(strands[rows, low] * (1 - part) + strands[rows, low + 1] * part)
 
 
+def behind_skull(points: Points, view: Array) -> NDArray[np.bool_]:
+    """Which points (..., 3) of the template the camera cannot see for the head: many triangles, which cost time."""
+    at, towards = (points - SKULL) / SKULL_RADII, unit(view / SKULL_RADII).astype(np.float32)
+    along = at @ towards
+    return np.asarray((along < 0) & (dot(at, at) - along**2 < 1))
+
+
 def ribbons(
-    strands: Points, widths: Points, colours: Points, outward: Points, view: Array, rest: Points, roundness: float = 0.7
+    strands: Points,
+    widths: Points,
+    colours: Points,
+    outward: Points,
+    view: Array,
+    rest: Points,
+    roundness: float = 0.7,
+    curled: bool = False,
 ) -> Mesh:
     """Strands as ribbons that face the viewer, with the normals of round hairs.
 
@@ -291,34 +306,42 @@ def ribbons(
         colours: (n, k, 3), linear RGB.
         outward: away from the head, (n, 1 or k, 3): shades the hair as the body that it forms.
         view: towards the camera, (3,).
-        rest: on the template, (n, k, 3).
+        rest: on the template, (n, 1 or k, 3).
         roundness: how far the normals lean apart at a ribbon's edges.
+        curled: strands turn so much that both edges must follow each point; else they take turns, with half the
+            triangles.
     """
     n, k = strands.shape[:2]
     if n == 0:
         return Mesh(np.zeros((0, 3)), np.zeros((0, 3)), np.zeros((0, 3), np.uint32), np.zeros((0, 3)), np.zeros((0, 3)))
+    towards = view.astype(np.float32)
     along = np.empty_like(strands)
     along[:, 1:-1] = strands[:, 2:] - strands[:, :-2]
     along[:, 0], along[:, -1] = strands[:, 1] - strands[:, 0], strands[:, -1] - strands[:, -2]
     along = unit(along)
-    towards = view.astype(np.float32)
     across = unit(np.cross(along, towards))
-    front: Array = 0.55 * towards + 0.75 * outward
-    front = unit(front - (front * along).sum(2, keepdims=True) * along)
-    half = 0.5 * widths[..., None] * across
-    points = np.stack([strands - half, strands + half], 2)
-    normals = unit(np.stack([front - roundness * across, front + roundness * across], 2))
-    corner = 2 * (np.arange(n)[:, None] * k + np.arange(k - 1)).ravel()
-    triangles = np.concatenate(
-        [np.stack([corner, corner + 1, corner + 3], 1), np.stack([corner, corner + 3, corner + 2], 1)]
-    )
+    front: Array = 0.55 * towards + 0.75 * outward.astype(np.float32)
+    front = front - dot(front, along)[..., None] * along
+    at, side = _edges(k, curled)
+    sideways = side[:, None] * across[:, at]
+    points = strands[:, at] + (0.5 * widths.astype(np.float32)[:, at, None]) * sideways
+    normals = unit(unit(front)[:, at] + roundness * sideways)
+    corner = (np.arange(n)[:, None] * len(at) + np.arange(len(at) - 2)).reshape(-1, 1)
 
-    def doubled(values: Points) -> Array:
-        return np.repeat(np.broadcast_to(values, strands.shape), 2, 1).reshape(-1, 3)
+    def picked(values: Points) -> Array:
+        return np.broadcast_to(values, strands.shape)[:, at].reshape(-1, 3)
 
-    return Mesh(
-        points.reshape(-1, 3), normals.reshape(-1, 3), triangles.astype(np.uint32), doubled(rest), doubled(colours)
-    )
+    triangles = (corner + np.arange(3)).astype(np.uint32)
+    return Mesh(points.reshape(-1, 3), normals.reshape(-1, 3), triangles, picked(rest), picked(colours))
+
+
+def _edges(k: int, curled: bool) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Which of a strand's k points the corners of its ribbon belong to, and on which side they lie, -1 or 1."""
+    if curled:
+        at = np.repeat(np.arange(k), 2)
+        return at, np.resize(np.array([-1, 1], np.float32), len(at))
+    at = np.append(0, np.arange(k))
+    return at, np.resize(np.array([-1, 1], np.float32), len(at))
 
 
 def cap(groom: Groom, shape: Shape, density: Array, height: float, colour: Array) -> Mesh:
@@ -346,13 +369,13 @@ def lying(
     """Short strands (n, points, 3) on the person's skin: along it, a little off it, and `droop` of them falls."""
     skin, normals = shape.skin
     at, out = roots.of(skin), unit(roots.of(normals))
-    along = unit(heading - (heading * out).sum(1, keepdims=True) * out)
+    along = unit(heading - dot(heading, out)[:, None] * out)
     t = np.linspace(0, 1, points)[:, None]
     size = length[:, None, None]
     rise = 0.003 + lift * size * t * (1 - 0.6 * t * (1 - droop))
     strands = at[:, None] + size * t * along[:, None] + rise * out[:, None]
     # What points into the head when it falls would grow through the skin.
-    fall = DOWN - np.minimum((DOWN * out).sum(1, keepdims=True), 0) * out
+    fall = DOWN - np.minimum(out @ DOWN, 0)[:, None] * out
     return np.asarray(strands + 0.5 * droop * size * t**2 * (fall - along)[:, None], np.float32)
 
 

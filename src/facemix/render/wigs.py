@@ -14,7 +14,7 @@ from scipy import ndimage
 from facemix.render.colour import to_linear
 from facemix.render.head import Shape
 from facemix.render.person import Person
-from facemix.render.strands import GREY, Groom, Points, Roots, freed, hair_colour
+from facemix.render.strands import GREY, Groom, Points, Roots, behind_skull, freed, hair_colour
 from facemix.render.surfaces import Array, Mesh, mesh_normals, unit
 
 STEP = 0.022  # decimetres: side of the triangles at 256 pixels
@@ -30,38 +30,63 @@ class Wig:
     """A wig around the template head, in small opaque triangles: where the texture is clear there is none.
 
     `points`, `normals` (n, 3); `triangles` (m, 3); `levels` (n,) how light the hair is, 1 in the middle; `roots` the
-    skin next to the points, `near` (n,) how far they follow it, 0 to 1.
+    skin next to the points, `near` (n,) how far they follow it, 0 to 1; `outward` (n, 3) away from the head.
     """
 
     points: Points
     normals: Points
-    triangles: NDArray[np.int64]
+    triangles: NDArray[np.uint32]
     levels: Points
     roots: Roots
     near: Points
+    outward: Points
+
+    def seen(self, view: Array) -> Wig:
+        """What the camera sees of it: the head hides the rest. `view` (3,) points from the head to the camera."""
+        hidden = behind_skull(self.points, view)
+        triangles = self.triangles[~hidden[self.triangles].all(1)]
+        used = np.zeros(len(self.points), bool)
+        used[triangles] = True
+        triangles = (np.cumsum(used) - 1).astype(np.uint32)[triangles]
+        values = (self.levels[used], self.roots.picked(used), self.near[used], self.outward[used])
+        return Wig(self.points[used], self.normals[used], triangles, *values)
 
 
 def wig(person: Person, shape: Shape, groom: Groom, view: Array, detail: float) -> Mesh:
     """A person's wig; arguments as of `hair`."""
     rng = person.rng("wig")
-    worn = _loaded(person.hair, STEP / min(1.0, detail), groom)
-    mirror = np.array([rng.choice([-1, 1]), 1, 1], np.float32)  # it may be worn the other way round
-    points, normals = worn.points * mirror, worn.normals * mirror
-    shift = groom.drift(points, shape)
-    roots = worn.roots if mirror[0] > 0 else groom.nearest(points)
-    here = points + shift + worn.near[:, None] * (roots.of(shape.skin[0] - groom.points) - shift)
-    _, outward = groom.around(points)
-    facing = np.sign((normals * view).sum(1, keepdims=True)) * normals
+    mirrored = bool(rng.choice([-1, 1]) < 0)  # it may be worn the other way round
+    worn = _loaded(person.hair, STEP / min(1.0, detail), mirrored, groom).seen(view)
+    shift = groom.drift(worn.points, shape)
+    moved = (shape.skin[0] - groom.points).astype(np.float32)
+    here = worn.points + shift + worn.near[:, None] * (worn.roots.of(moved) - shift)
+    facing = np.sign(worn.normals @ view.astype(np.float32))[:, None] * worn.normals
     own = hair_colour(person) * np.exp(rng.normal(0, 0.15))
     share = np.clip(person.grey_hair * rng.uniform(0.8, 1.1), 0, 1)
-    colours = (own + share * (GREY - own)) * worn.levels[:, None] ** rng.uniform(*CONTRAST)
-    return Mesh(
-        here, unit(0.6 * facing + 0.4 * outward), worn.triangles.astype(np.uint32), points, colours.clip(0.004, 0.9)
-    )
+    colours = (own + share * (GREY - own)).astype(np.float32) * (worn.levels ** rng.uniform(*CONTRAST))[:, None]
+    normals = unit(np.float32(0.6) * facing + np.float32(0.4) * worn.outward)
+    return Mesh(here, normals, worn.triangles, worn.points, colours.clip(0.004, 0.9))
 
 
 @cache
-def _loaded(name: str, step: float, groom: Groom) -> Wig:
+def _loaded(name: str, step: float, mirrored: bool, groom: Groom) -> Wig:
+    """A wig in triangles of this size, as it was modelled or as its mirror image."""
+    if not mirrored:
+        return _cut(name, step, groom)
+    wig = _loaded(name, step, False, groom)
+    mirror = np.array([-1, 1, 1], np.float32)
+    points = wig.points * mirror
+    placed = (_rooted(groom, points), wig.near, wig.outward * mirror)
+    return Wig(points, wig.normals * mirror, wig.triangles, wig.levels, *placed)
+
+
+def _rooted(groom: Groom, points: Points) -> Roots:
+    """The skin next to points (n, 3), in small numbers: there are many, and they are kept."""
+    roots = groom.nearest(points)
+    return Roots(roots.corners.astype(np.int32), roots.weights.astype(np.float32))
+
+
+def _cut(name: str, step: float, groom: Groom) -> Wig:
     folder = files("facemix.render") / "data" / "wigs"
     with (folder / f"{name}.npz").open("rb") as file, np.load(file) as data:
         points, quads, uv = data["points"], data["quads"].astype(np.int64), data["uv"].astype(np.float32)
@@ -89,15 +114,16 @@ def _loaded(name: str, step: float, groom: Groom) -> Wig:
     used, kept = np.unique(kept, return_inverse=True)
     linear = to_linear(grey[used] + 0.02)
     points = freed(groom, freed(groom, fine[used], LIFT), LIFT)  # the distance is inexact where hair lies deep
-    roots = groom.nearest(points)
+    roots = _rooted(groom, points)
     distance = np.linalg.norm(roots.of(groom.points) - points, axis=1)
     return Wig(
         points,
         normals[used],
-        kept.reshape(-1, 3),
+        kept.reshape(-1, 3).astype(np.uint32),
         np.clip(linear / np.median(linear), 0.15, 4).astype(np.float32),
         roots,
         np.exp(-((distance / NEAR) ** 2)).astype(np.float32),
+        groom.around(points)[1],
     )
 
 
