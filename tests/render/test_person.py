@@ -91,7 +91,7 @@ def test_people_look_at_the_camera_however_their_heads_are_turned(head: Head) ->
             looks_at, centre = pupil(someone, sitting.shape, side)
             eyes.append(np.diff(sitting.pose.applied(np.array([centre, looks_at]), np.array([centre, centre])), axis=0))
         gaze = unit(np.sum(eyes, 0)[0])
-        assert np.degrees(np.arccos(gaze[2])) < 11  # from the line to the camera
+        assert np.degrees(np.arccos(gaze[2])) < 15  # from the line to the camera
     turned = [one for one in drawn(400, {"gaze_at_camera": 1.0, "yaw_sd": 40.0}) if abs(one.yaw) > 45]
     assert turned and all(abs(one.gaze_yaw) <= 30 for one in turned)
 

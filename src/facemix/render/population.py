@@ -63,8 +63,8 @@ class Population:
     roll_limit: float = 40.0
     far_share: float = 0.12  # of heads, that are turned, nodded or tilted farther
     far_factor: float = 2.2
-    gaze_at_camera: float = 0.7  # share of people who look at it, or nearly
-    gaze_sd: float = 14.0  # of the others, away from it
+    gaze_at_camera: float = 0.65  # share of people who look at it, or nearly
+    gaze_sd: float = 18.0  # of the others, away from it
     expressions: Weights = field(
         default_factory=_weights(
             neutral=0.22,
@@ -126,8 +126,8 @@ class Population:
     exposure_sd: float = 0.35  # of the logarithm
     contrast_low: float = 0.5  # 1 is the camera's own curve
     contrast_high: float = 1.5
-    saturation_low: float = 0.85
-    saturation_high: float = 1.3
+    saturation_low: float = 1.0
+    saturation_high: float = 1.5
     warmth_sd: float = 18.0  # of the white balance, mired
     tint_sd: float = 0.02  # of the white balance from green to magenta, of the logarithm
     noise_limit: float = 0.02  # standard deviation, of white

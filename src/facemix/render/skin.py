@@ -33,12 +33,12 @@ PIGMENTS = np.array([[0.5, -1.6, -1.3], [-0.7, -1.1, -1.4], [-0.95, -1.07, -1.02
 
 # Hollows, as nostrils, corners of the mouth and the folds of a smile, are darker than three bounces of light show.
 HOLLOW_REACH, HOLLOW_DEPTH = 8, 0.02  # neighbours; decimetres
-HOLLOW_SHADE, NOSTRIL_SHADE = 0.4, 2.8  # of the logarithm of the colour
+HOLLOW_SHADE, NOSTRIL_SHADE = 0.4, 2.1  # of the logarithm of the colour
 
 # How much blood shows, of the logarithm of the colour; shares of people with freckles and with pimples.
 BLOOD = {"cheeks": 0.09, "nose": 0.1, "chin": 0.05, "forehead": -0.04}
 FRECKLED, PIMPLED = 0.3, 0.2
-LIP_TONE, LIPSTICK, RED = np.array([0.9, 0.5, 0.5]), 0.6, np.array([0.5, 0.07, 0.09])  # share of made-up women
+LIP_TONE, LIPSTICK, RED = np.array([0.93, 0.56, 0.55]), 0.6, np.array([0.5, 0.07, 0.09])  # share of made-up women
 PORE_DEPTH, ROUGHNESS = (0.0003, 0.0012), (0.36, 0.56)  # decimetres
 EYE_RINGS = (0.03, 0.3)
 
@@ -46,9 +46,10 @@ EYE_RINGS = (0.03, 0.3)
 SHAVED = {"none": (0.0, 0.1), "stubble": (0.1, 0.35)}
 GROWN_BEARD = (0.15, 0.4)
 
-SKIN_CAST = (12.0, 0.015)  # how people of equal melanin differ: mired, logarithm of green
+# How people of equal melanin differ, and their mean: mired, logarithm of green.
+SKIN_CAST, SKIN_TINT = (12.0, 0.015), (0.0, -0.02)
 BROW_SHADE = (0.9, 0.8, 0.6, 0.2, 0.4, 0.7)  # of the skin between the hairs, by Person.hair_tone
-UPPER_LIP_SHADE, SEAM_SHADE = 0.4, (0.2, 1.1)  # under the nose; between the lips
+UPPER_LIP_SHADE, SEAM_SHADE = 0.4, (0.1, 0.8)  # under the nose; between the lips
 NECK_SHADE, FOREHEAD_SHADE = (0.3, 0.35), (0.0, 0.2)  # of the logarithm of the colour: mean, deviation; least, most
 
 # No face is as smooth as a mesh: waves of some 3 and 15 cm, and folds: least and most, decimetres.
@@ -95,7 +96,7 @@ def skin(person: Person, shape: Shape, canvas: Canvas, noise: Noise) -> SkinText
     pigments = np.stack([_blood(part("blood")), _melanin(part("melanin")), _shade(part("shade")) + folds,
                          _hollows(part("hollows"), shape)], -1).astype(np.float32)  # fmt: skip
     skin_ = part("skin")
-    tone = skin_tone(person.melanin) * skin_.rng.uniform(0.88, 1.1) * cast(*skin_.rng.normal(0, SKIN_CAST))
+    tone = skin_tone(person.melanin) * skin_.rng.uniform(0.88, 1.1) * cast(*skin_.rng.normal(SKIN_TINT, SKIN_CAST))
     seen = complexion(person, canvas.shape, canvas.cheeks) * canvas.bare
     colour = tone.astype(np.float32) * np.exp(pigments @ PIGMENTS + seen)
     pores = np.clip(skin_.grain(1) * skin_.front(0.7, 1.0), -2, 2)
