@@ -18,6 +18,7 @@ Place = Mapping[int, float]
 """A place of the left side of the face: shares of the 68 points, that add up to 1."""
 
 WIDE_LAUGH_LINE = 0.05
+JAW_TOP = 6.9  # decimetres: the jaw below the ears
 FRONT = 0.9  # decimetres: what lies further forward is the face
 
 # Round places, and how far they reach, decimetres.
@@ -97,6 +98,7 @@ class Canvas:
         self.face = np.argwhere(self.rest[..., 2] > FRONT)
         self.neck = self._neck()
         self.bare = self._bare()
+        self.jaw = (self.bare[..., 0] > 0.5) & (self.rest[..., 1] < JAW_TOP) & (self.rest[..., 2] < FRONT)
         points = head.landmark_rest
 
         def at(place: Place) -> Array:

@@ -50,7 +50,7 @@ GROWN_BEARD = (0.15, 0.4)
 SKIN_CAST, SKIN_TINT = (12.0, 0.015), (0.0, -0.02)
 BROW_SHADE = (0.9, 0.8, 0.6, 0.2, 0.4, 0.7)  # of the skin between the hairs, by Person.hair_tone
 UPPER_LIP_SHADE, SEAM_SHADE = 0.4, (0.1, 0.8)  # under the nose; between the lips
-NECK_SHADE, FOREHEAD_SHADE = (0.3, 0.35), (0.0, 0.2)  # of the logarithm of the colour: mean, deviation; least, most
+NECK_SHADE, FOREHEAD_SHADE = (0.12, 0.2), (0.0, 0.2)  # of the logarithm of the colour: mean, deviation; least, most
 
 # No face is as smooth as a mesh: waves of some 3 and 15 cm, and folds: least and most, decimetres.
 DIMPLES, FLESH, FOLD_DEPTH = (0.003, 0.012), (0.01, 0.05), (0.02, 0.1)
@@ -97,7 +97,9 @@ def skin(person: Person, shape: Shape, canvas: Canvas, noise: Noise) -> SkinText
                          _hollows(part("hollows"), shape)], -1).astype(np.float32)  # fmt: skip
     skin_ = part("skin")
     tone = skin_tone(person.melanin) * skin_.rng.uniform(0.88, 1.1) * cast(*skin_.rng.normal(SKIN_TINT, SKIN_CAST))
-    seen = complexion(person, canvas.shape, canvas.cheeks) * canvas.bare
+    seen = complexion(person, canvas.shape, canvas.cheeks)
+    # Photographs say nothing of the neck and the scalp: those are like the jaw.
+    seen = seen * canvas.bare + np.median(seen[canvas.jaw], axis=0) * (1 - canvas.bare)
     colour = tone.astype(np.float32) * np.exp(pigments @ PIGMENTS + seen)
     pores = np.clip(skin_.grain(1) * skin_.front(0.7, 1.0), -2, 2)
     colour *= (1 - 0.03 * pores)[..., None]
