@@ -14,11 +14,11 @@ COUNTS = {  # of strands at 256 pixels
     "buzz": 9000,
     "short": 6500,
     "side": 6000,
-    "fringe": 5200,
+    "fringe": 4200,
     "curly": 4200,
-    "bob": 5000,
-    "long": 5000,
-    "tied": 4500,
+    "bob": 4000,
+    "long": 4000,
+    "tied": 3800,
 }
 
 
@@ -174,7 +174,7 @@ def _falling(_: Person, p: Array, rng: np.random.Generator, floor: float) -> Cut
         crown,
         fall=(0.3, 0.9),
         steps=16,
-        width=0.019,
+        width=0.021,
         volume=rng.uniform(0.05, 0.16),
         lift=0.25,
         stiffness=0.55,
@@ -192,7 +192,7 @@ def _bob(person: Person, p: Array, rng: np.random.Generator) -> Cut:
 
 
 def _long(person: Person, p: Array, rng: np.random.Generator) -> Cut:
-    return replace(_falling(person, p, rng, rng.uniform(4.7, 5.8)), width=0.021)
+    return replace(_falling(person, p, rng, rng.uniform(4.7, 5.8)), width=0.023)
 
 
 def _tied(person: Person, p: Array, rng: np.random.Generator) -> Cut:

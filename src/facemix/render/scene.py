@@ -17,7 +17,7 @@ from facemix.render.camera import Camera
 from facemix.render.denoising import cut_out, denoised
 from facemix.render.materials import MATERIALS, SHAPES, SURFACES, SkinTexture, surface
 from facemix.render.surfaces import Mesh, joined
-from facemix.render.tracing import CompiledTracer, PlainTracer
+from facemix.render.tracing import SAMPLER, CompiledTracer, PlainTracer
 
 Image = NDArray[np.floating[Any]]
 ALIGNMENT = 64  # bytes
@@ -234,5 +234,5 @@ def _sensor(mi: Any, camera: Camera) -> dict[str, Any]:
             "pixel_format": "rgba",
             "rfilter": {"type": "box"},  # the denoiser expects pixels that share no samples
         },
-        "sampler": {"type": "independent"},
+        "sampler": {"type": SAMPLER},
     }

@@ -17,7 +17,7 @@ from facemix.render.person import Person
 from facemix.render.strands import GREY, Groom, Points, Roots, behind_skull, freed, hair_colour
 from facemix.render.surfaces import Array, Mesh, mesh_normals, unit
 
-STEP = 0.022  # decimetres: side of the triangles at 256 pixels
+STEP = 0.03  # decimetres: side of the triangles at 256 pixels
 SOFT = (0.25, 0.75)  # how opaque the texture is where triangles begin and where all of them are there
 CONTRAST = (0.8, 1.5)  # exponent of the texture's levels
 LOWEST = 5.0  # decimetres: what hangs below is not in the picture
