@@ -219,7 +219,7 @@ def test_the_face_has_its_share_of_the_picture(head: Head) -> None:
         assert (points > -8).all() and (points < 264).all()  # a chin may be cut off, as in photographs
 
 
-# Points 0, 8, 19, 36 and 66 of seed 3 at 256 px, as computed on another machine. A change of the generator's numbers
+# Points 0, 8, 19, 36 and 66 of seed 3 at 256 px, as computed once. A change of the generator's numbers
 # changes them: then, and only then, take the new ones.
 KNOWN = {
     ("synthetic", "mesh", 0): [
