@@ -25,7 +25,6 @@ from facemix.render import folder
 ROOT = Path(__file__).parents[1]
 SCRIPT = ROOT / "scripts" / "borrow_appearance.py"
 WAYS = ("colour", "fourier", "background")
-RNG = np.random.default_rng(0)
 
 
 def loaded() -> ModuleType:
@@ -42,7 +41,12 @@ borrowing = loaded()
 
 def muted(middle: tuple[int, int, int], spread: int) -> np.ndarray:
     """A picture whose colours are far from black and white."""
-    return (np.array(middle) + RNG.integers(-spread, spread + 1, (40, 40, 3))).astype(np.uint8)
+    rng = np.random.default_rng(spread)
+    return (np.array(middle) + rng.integers(-spread, spread + 1, (40, 40, 3))).astype(np.uint8)
+
+
+def pictures(*shape: int) -> np.ndarray:
+    return np.random.default_rng(shape).integers(0, 256, shape, dtype=np.uint8)
 
 
 def moments(image: np.ndarray) -> np.ndarray:
@@ -52,30 +56,30 @@ def moments(image: np.ndarray) -> np.ndarray:
 
 def test_colours_have_the_mean_and_the_deviation_of_the_donor() -> None:
     image, donor = muted((120, 110, 130), 20), muted((140, 120, 100), 10)
-    assert moments(borrowing.with_colours(image, donor)) == pytest.approx(moments(donor), abs=0.15)
+    assert moments(borrowing.with_colours(image, donor)) == pytest.approx(moments(donor), abs=0.3)
 
 
 def test_colours_are_measured_where_the_face_is_seen() -> None:
     image, donor, seen = muted((120, 110, 130), 20), muted((140, 120, 100), 10), (slice(5, 30), slice(10, 40))
-    donor[30:] = 255
-    assert moments(borrowing.with_colours(image, donor, seen)[seen]) == pytest.approx(moments(donor[seen]), abs=0.15)
+    image[30:], donor[30:] = 60, 255
+    assert moments(borrowing.with_colours(image, donor, seen)[seen]) == pytest.approx(moments(donor[seen]), abs=0.3)
 
 
 def test_a_picture_of_one_colour_takes_the_mean_colour() -> None:
     donor = muted((140, 120, 100), 10)
     found = borrowing.with_colours(np.full_like(donor, 90), donor)
     assert np.ptp(found, axis=(0, 1)).tolist() == [0, 0, 0]
-    assert moments(found)[:3] == pytest.approx(moments(donor)[:3], abs=0.3)
+    assert moments(found)[:3] == pytest.approx(moments(donor)[:3], abs=0.8)
 
 
 def test_a_picture_stays_that_borrows_colours_from_itself() -> None:
-    image = RNG.integers(0, 256, (30, 20, 3), dtype=np.uint8)
+    image = pictures(30, 20, 3)
     assert np.abs(borrowing.with_colours(image, image).astype(int) - image).max() <= 1
 
 
 @given(height=st.integers(2, 16), width=st.integers(2, 16), beta=st.floats(0, 0.5))
 def test_low_amplitudes_are_the_donors_and_all_else_is_the_pictures_own(height: int, width: int, beta: float) -> None:
-    image, donor = RNG.integers(0, 256, (2, height, width, 3), dtype=np.uint8)
+    image, donor = pictures(2, height, width, 3)
     own, other, found = (
         np.fft.fft2(one.astype(float), axes=(0, 1))
         for one in (image, donor, borrowing.with_amplitudes(image, donor, beta))
@@ -87,12 +91,12 @@ def test_low_amplitudes_are_the_donors_and_all_else_is_the_pictures_own(height: 
 
 
 def test_beta_0_leaves_the_picture() -> None:
-    image, donor = RNG.integers(0, 256, (2, 9, 12, 3), dtype=np.uint8)
+    image, donor = pictures(2, 9, 12, 3)
     assert borrowing.with_amplitudes(image, donor, 0.0) == pytest.approx(image.astype(float), abs=1e-9)
 
 
 def test_a_person_stays_and_the_background_is_new() -> None:
-    image, background = RNG.integers(0, 256, (2, 30, 30, 3), dtype=np.uint8)
+    image, background = pictures(2, 30, 30, 3)
     person = np.zeros((30, 30), bool)
     person[10:, 8:22] = True  # down to the lower border, where nothing fades
     found = borrowing.before(image, person, background)
@@ -105,7 +109,7 @@ def test_a_person_stays_and_the_background_is_new() -> None:
 
 @pytest.mark.parametrize("is_person", [False, True])
 def test_a_picture_of_nothing_else_has_no_edge(is_person: bool) -> None:
-    image, background = RNG.integers(0, 256, (2, 8, 8, 3), dtype=np.uint8)
+    image, background = pictures(2, 8, 8, 3)
     found = borrowing.before(image, np.full((8, 8), is_person), background)
     assert np.array_equal(found, image if is_person else background)
 
@@ -144,24 +148,25 @@ def test_a_background_keeps_away_from_every_face(faces: list[tuple[float, ...]],
         assert not blocked[square].any()
 
 
-def test_no_background_is_found_where_faces_leave_no_room() -> None:
-    face = np.array([[20.0, 10, 40, 40]])  # 1.5 times as large: x from 15 to 45, y from 2.5 to 47.5
+@pytest.mark.parametrize(("left", "room"), [(20.0, range(46, 70)), (29.0, range(24))])
+def test_a_background_is_as_large_as_the_room_beside_a_face(left: float, room: range) -> None:
+    face = np.array([[left, 10, left + 20, 40]])  # 1.5 times as large: 5 pixels more to the left and to the right
     rng = np.random.default_rng(0)
     assert borrowing.free_square(rng, (50, 70), face, 25) is None
     rows, columns = borrowing.free_square(rng, (50, 70), face, 23)
-    assert (columns.start, columns.stop) == (46, 69) or columns.stop == 70
-    assert rows.stop - rows.start == 23
+    assert rows.stop - rows.start == columns.stop - columns.start == 23
+    assert room.start <= columns.start < columns.stop <= room.stop
 
 
 # --- Sets -------------------------------------------------------------------------------------------------------------
 
 
 def write_photographs(root: Path, n: int = 12) -> Path:
-    """300-W with room beside the faces, a third of them in the test subsets."""
+    """300-W with one colour beside the faces, a third of them in the test subsets."""
     toy.write_300w(root, n=n)
-    for image in root.rglob("*.jpg"):
-        wide = RNG.integers(0, 256, (96, 200, 3), dtype=np.uint8)
-        wide[:, :96] = cv2.imread(str(image))
+    for seed, image in enumerate(sorted(root.rglob("*.jpg"))):
+        wide = np.full((96, 200, 3), np.random.default_rng(seed).integers(0, 256, 3), np.uint8)
+        wide[:, :70] = cv2.imread(str(image))[:, :70]
         cv2.imwrite(str(image), wide)
     return root
 
@@ -199,8 +204,8 @@ def run(out: Path, *options: str, rendered: str = "plain") -> str:
     return borrowing.run(borrowing.parsed([rendered, "--out", str(out), *options]))
 
 
-def content(root: Path) -> dict[str, bytes]:
-    return {file.name: file.read_bytes() for file in root.iterdir()}
+def content(root: Path, files: str = "*") -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in root.glob(files)}
 
 
 def changed(out: Path) -> set[str]:
@@ -239,7 +244,8 @@ def test_with_share_1_all_pictures_are_new_and_all_points_stay(how: str, tmp_pat
 def test_the_same_seed_gives_the_same_bytes(how: str, tmp_path: Path) -> None:
     for name, seed in (("first", "7"), ("again", "7"), ("other", "8")):
         run(tmp_path / name, "--how", how, "--seed", seed)
-    assert content(tmp_path / "first") == content(tmp_path / "again") != content(tmp_path / "other")
+    assert content(tmp_path / "first") == content(tmp_path / "again")
+    assert content(tmp_path / "first", "*.png") != content(tmp_path / "other", "*.png")
 
 
 def test_each_way_changes_the_same_faces_and_a_larger_share_some_more(tmp_path: Path) -> None:
@@ -258,6 +264,14 @@ def test_colour_and_fourier_borrow_from_the_same_photographs(tmp_path: Path) -> 
     for how in ("colour", "fourier"):
         run(tmp_path / how, "--how", how, "--share", "1")
     assert donors(tmp_path / "colour") == donors(tmp_path / "fourier")
+
+
+def test_a_new_background_is_a_part_of_a_photograph(tmp_path: Path) -> None:
+    run(tmp_path / "out", "--how", "background", "--share", "1")
+    for name, photograph in donors(tmp_path / "out").items():
+        beside_the_person = cv2.imread(str(tmp_path / "out" / name))[:20]
+        one_colour = cv2.imread(f"data/sources/real/300w/{photograph}.jpg")[:, 150:].mean(axis=(0, 1))
+        assert np.abs(beside_the_person - one_colour).max() < 12
 
 
 def entries(root: Path, split: str = "train", subset: str | None = None) -> list[Entry]:
@@ -295,14 +309,17 @@ def test_a_background_keeps_away_from_all_faces_of_its_picture() -> None:
 
 def test_a_picture_gives_no_background_where_other_faces_in_it_are_annotated_elsewhere() -> None:
     pair = of_one_photograph(same_picture=False)
-    assert borrowing.photographs(pair).boxes(pair[0].face) is None
+    real = borrowing.photographs(pair)
+    assert real.boxes(pair[0].face) is None
+    with pytest.raises(FacemixError, match="found none with a square"):
+        borrowing.borrow_background(np.random.default_rng(0), pair[0].face, np.zeros((96, 96, 3), np.uint8), real=real)
 
 
 def test_photographs_full_of_faces_give_no_background(tmp_path: Path) -> None:
     real = borrowing.photographs(entries(toy.write_300w(tmp_path, n=4)))
     (face, *_), _ = formats.read("facesynthetics", Path("plain"))
     with pytest.raises(FacemixError, match="4 training photographs: found none with a square of 100 pixels"):
-        borrowing.borrow_background(RNG, face, np.zeros((500, 400, 3), np.uint8), real=real)
+        borrowing.borrow_background(np.random.default_rng(0), face, np.zeros((500, 400, 3), np.uint8), real=real)
 
 
 def test_a_set_without_segmentations_is_answered_with_how_to_make_them(tmp_path: Path) -> None:
