@@ -91,11 +91,11 @@ def _teeth(name: str, enamel: Array, shape: Shape, lips: _Lips, rng: np.random.G
     move = np.linalg.lstsq(own, shape.now[ids], rcond=None)[0]
     columns = rest.shape[1]
     points = rest.reshape(-1, 3) @ move[:3] + move[3]
-    # A whole column moves back, and its neighbours with it: teeth stay in their row.
-    pressed = lips.pressed(points).reshape(-1, columns)[IN_GUM == 0].max(0)
+    # Whole columns move back, and their neighbours with them: teeth stay in their row.
+    pressed = lips.pressed(points).reshape(-1, columns)[IN_GUM == 0].mean(0)
     pressed = ndimage.uniform_filter1d(ndimage.maximum_filter1d(pressed, REACH, mode="nearest"), REACH, mode="nearest")
     points[:, 2] -= np.tile(pressed, len(DOWN))
-    points[:, 2] -= lips.pressed(points)  # the gums
+    points[:, 2] -= lips.pressed(points)  # what is still before the lips
     triangles = lattice(len(DOWN), columns, wrapped=False)
     normals = mesh_normals(points, triangles)
     return Mesh(points, normals, triangles, rest.reshape(-1, 3), colours.reshape(-1, 3))
