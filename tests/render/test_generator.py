@@ -16,10 +16,10 @@ from facemix.faces.schemes import ibug68
 from facemix.render import labels
 from facemix.render.camera import Camera
 from facemix.render.complexions import complexion
-from facemix.render.eyes import mouth
 from facemix.render.head import Head, Pose, shaped
 from facemix.render.identity import identity
 from facemix.render.light import bystanders
+from facemix.render.mouth import mouth
 from facemix.render.person import person
 from facemix.render.population import POPULATIONS, Population, changed
 from facemix.render.skin import skin

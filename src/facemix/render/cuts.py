@@ -192,7 +192,7 @@ def _bob(person: Person, p: Array, rng: np.random.Generator) -> Cut:
 
 
 def _long(person: Person, p: Array, rng: np.random.Generator) -> Cut:
-    return replace(_falling(person, p, rng, rng.uniform(4.7, 5.8)), width=0.023)
+    return replace(_falling(person, p, rng, rng.uniform(4.7, 5.8)), width=0.021)
 
 
 def _tied(person: Person, p: Array, rng: np.random.Generator) -> Cut:

@@ -1,10 +1,9 @@
-"""Eyes, teeth and tongue."""
+"""Eyes."""
 
 from __future__ import annotations
 
 import cv2
 import numpy as np
-from scipy.spatial import cKDTree
 
 from facemix.render.head import Shape, rotation
 from facemix.render.person import Person
@@ -25,10 +24,6 @@ IRISES = np.array(
 RINGS, SPOKES = 40, 40
 CORNEA = 0.06  # by which it stands out of the eyeball, of its radius
 LASH_SHADE = 0.55
-FIRST_TEETH = 0.9  # years
-TOOTH = 0.082  # decimetres: its width
-LIP = 0.04  # decimetres: how thick lips are
-AROUND_MOUTH = (0.6, 0.6, 0.8)  # decimetres
 
 
 def eyes(person: Person, shape: Shape) -> list[Mesh]:
@@ -83,42 +78,3 @@ def _eyeball(person: Person, rng: np.random.Generator) -> tuple[np.ndarray, np.n
     colours *= 0.02 + 0.98 * smoothstep(a, pupil, pupil + 0.04)[..., None]
     triangles = lattice(RINGS, SPOKES, wrapped=True)[:, ::-1]
     return points.reshape(-1, 3), colours.reshape(-1, 3).clip(0.003, 0.9), triangles
-
-
-def mouth(person: Person, shape: Shape) -> list[Mesh]:
-    """Teeth and tongue. The template's lips hide its teeth, so these are moved to where a smile shows them."""
-    rng = person.rng("mouth")
-    # Brighter than enamel is: three bounces of light leave the mouth too dark.
-    enamel = np.array([1.0, 0.9, 0.75]) * rng.uniform(0.9, 1.15) * np.array([1, 1, rng.uniform(0.8, 1.1)])
-    head = shape.head
-    meshes = []
-    for name, move, colour in (
-        ("upper_teeth", [0, -0.065, 0.055], enamel),
-        ("lower_teeth", [0, 0.03, 0.015], 0.9 * enamel),
-        ("tongue", [0, 0, 0], np.array([0.36, 0.12, 0.11])),
-    ):
-        if name != "tongue" and person.age < FIRST_TEETH:
-            continue
-        surface = head.parts[name]
-        points, normals = surface.shaped(shape.now)
-        points = points + move
-        colours = np.tile(colour, (len(points), 1))
-        if name != "tongue":
-            gaps = np.exp(-(((np.mod(points[:, 0] / TOOTH + 0.5, 1) - 0.5) / 0.09) ** 2))
-            far = smoothstep(np.abs(points[:, 0]), 0.1, 0.3)  # little light reaches the teeth beside the cheeks
-            colours *= ((1 - 0.6 * gaps) * (1 - 0.35 * far))[:, None]
-        rest, _ = surface.shaped(head.vertices)
-        out = name == "tongue" and "expression/tongueOut" in person.expression
-        points = points if out else _behind_lips(points, shape)
-        meshes.append(Mesh(points, normals, surface.triangles, rest, colours))
-    return meshes
-
-
-def _behind_lips(points: Array, shape: Shape) -> Array:
-    """Points (n, 3) of teeth moved back behind the lips and the chin, which a broad laugh draws over them."""
-    skin = shape.skin[0][~shape.head.inside_mouth]
-    skin = skin[(np.abs(skin - shape.landmarks[60:68].mean(0)) < AROUND_MOUTH).all(1)]
-    distance, near = cKDTree(skin[:, :2]).query(points[:, :2], k=4)
-    deepest = skin[near, 2].max(1) - LIP
-    covered = distance[:, 0] < LIP
-    return np.column_stack([points[:, :2], np.where(covered, np.minimum(points[:, 2], deepest), points[:, 2])])

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from facemix.render.tables import Table
 
 NECK = np.array([0.0, 6.1, 0.2])  # where the neck bends
-LEVELS = {"upper_teeth": 3, "lower_teeth": 3}  # of subdivision, else 1: teeth are coloured by the point
 TIP = 30  # of the nose, among the 68 points
 BROAD = "macrodetails/"  # targets of age, sex, ancestry and build
 LINING_BELOW = 0.15  # the texture of the mouth's inside lies below this v
@@ -48,7 +47,7 @@ class Head:
                 for key in data.files
                 if key.startswith("mask_")
             }
-        self.parts = {name: Surface(*part, uv, LEVELS.get(name, 1)) for name, part in quads.items()}
+        self.parts = {name: Surface(*part, uv, levels=1) for name, part in quads.items()}
 
     @cached_property
     def skin_rest(self) -> tuple[Array, Array]:

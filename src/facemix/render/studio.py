@@ -16,7 +16,7 @@ from facemix.render.backends import choose_backend
 from facemix.render.camera import Camera, developed, exposed, framed, scattered
 from facemix.render.canvas import Canvas
 from facemix.render.clothing import clothing
-from facemix.render.eyes import eyes, mouth, pupil
+from facemix.render.eyes import eyes, pupil
 from facemix.render.glasses import glasses
 from facemix.render.hair import Groom, brows, hair
 from facemix.render.hats import hat
@@ -25,6 +25,7 @@ from facemix.render.labels import CONVENTIONS, Outline, annotator_labels, posed_
 from facemix.render.lens import Eyeball, Panes, glazed, glistening, panes
 from facemix.render.light import background, environment
 from facemix.render.materials import SHAPES
+from facemix.render.mouth import mouth
 from facemix.render.noise import Noise
 from facemix.render.occluders import occluder
 from facemix.render.person import Person, person
@@ -48,7 +49,7 @@ SEGMENT_OF = {
     "lenses": "accessory",
     "occluder": "accessory",
 }
-LINING = np.array([0.2, 0.055, 0.05])  # linear RGB
+LINING = np.array([0.42, 0.13, 0.11])  # linear RGB
 
 
 @dataclass(frozen=True)

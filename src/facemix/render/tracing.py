@@ -33,32 +33,35 @@ class Sight:
 
 
 class PlainTracer:
-    """Mitsuba's own integrators, for code that is not compiled: three of them, one after the other."""
+    """Mitsuba's own integrators, for code that is not compiled: one for light, one for what is hit first."""
 
     def __init__(self, mi: Any) -> None:
         self._mi = mi
         # Apart: with a path tracer inside, Mitsuba's `aov` traces every path twice.
         self._light = mi.load_dict({"type": "path", "max_depth": BOUNCES, "hide_emitters": True})
-        self._guides = mi.load_dict({"type": "aov", "aovs": "albedo:albedo,normal:geo_normal"})
-        self._first_hit = mi.load_dict({"type": "aov", "aovs": "shape:shape_index,triangle:prim_index,depth:depth"})
+        # The shading normal of a bumpy surface would be that of the bumps alone.
+        channels = "albedo:albedo,normal:geo_normal,shape:shape_index,triangle:prim_index,depth:depth"
+        self._first_hit = mi.load_dict({"type": "aov", "aovs": channels})
 
     def __call__(self, scene: Any, seed: int) -> Sight:
-        """Traces SAMPLES rays a pixel."""
+        """Traces SAMPLES rays a pixel for each of the two."""
 
-        def rendered(integrator: Any, samples: int) -> Image:
+        def rendered(integrator: Any, samples: int, seed: int) -> Image:
             return np.array(self._mi.render(scene, integrator=integrator, spp=samples, seed=seed))
 
-        light, guides = rendered(self._light, SAMPLES), np.nan_to_num(rendered(self._guides, SAMPLES))
-        first_hit = rendered(self._first_hit, 1)
-        shape, triangle = np.round(first_hit[..., -3:-1]).astype(np.int64).transpose(2, 0, 1)
+        light = rendered(self._light, SAMPLES, seed)
+        # One at a time: a mean of numbers of triangles would say nothing.
+        hits = [rendered(self._first_hit, 1, seed * SAMPLES + k)[..., -9:] for k in range(SAMPLES)]
+        guides = np.nan_to_num(np.mean([hit[..., :6] for hit in hits], 0))
+        shape, triangle = np.round(hits[0][..., 6:8]).astype(np.int64).transpose(2, 0, 1)
         return Sight(
             radiance=light[..., :3],
-            albedo=guides[..., -6:-3],
-            normal=guides[..., -3:],
+            albedo=guides[..., :3],
+            normal=guides[..., 3:],
             cover=np.clip(light[..., 3], 0, 1),
             shape=shape,
             triangle=triangle,
-            depth=first_hit[..., -1],
+            depth=hits[0][..., 8],
         )
 
 
