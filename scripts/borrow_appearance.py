@@ -113,7 +113,7 @@ def before(image: Image, person: npt.NDArray[np.bool_], background: Image) -> Im
         background: (H, W, 3).
     """
     depth = cv2.distanceTransform(np.pad(person, 1, mode="edge").astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    opacity = np.clip(depth[1:-1, 1:-1, None] / EDGE, 0, 1)
+    opacity = np.clip(depth[1:-1, 1:-1, None] / (EDGE + 1), 0, 1)
     return _rounded(opacity * image + (1 - opacity) * background)
 
 
