@@ -38,7 +38,7 @@ from tqdm import tqdm
 from facemix import config
 from facemix.errors import FacemixError
 from facemix.faces import formats, geometry, packing, sources
-from facemix.faces.face import STAND_IN, Face
+from facemix.faces.face import STAND_IN, BrokenFace, Face
 from facemix.faces.images import read_image
 from facemix.files import whole_folder, write_table
 from facemix.render import folder
@@ -46,6 +46,8 @@ from facemix.render import folder
 Image = npt.NDArray[np.uint8]
 Doubles = npt.NDArray[np.float64]
 
+STRETCHED = 3
+"""How many times a channel is stretched at most: the little colour that a grey picture has is noise."""
 BACKGROUND = 0
 """The class of pixels of a segmentation that show no person."""
 EDGE = 2
@@ -64,6 +66,8 @@ BORROWED = "borrowed.csv"
 def with_colours(image: Image, donor: Image, seen: tuple[slice, slice] = (slice(None), slice(None))) -> Image:
     """A picture with the mean and standard deviation of a donor in each channel of CIELAB.
 
+    The deviation is at most STRETCHED times that of the picture.
+
     Args:
         image: (H, W, 3) RGB.
         donor: (H, W, 3) RGB.
@@ -72,9 +76,7 @@ def with_colours(image: Image, donor: Image, seen: tuple[slice, slice] = (slice(
     lab, other = (cv2.cvtColor(np.float32(one) / 255, cv2.COLOR_RGB2LAB) for one in (image, donor))
     mean, deviation = _moments(lab[seen])
     new_mean, new_deviation = _moments(other[seen])
-    factor = np.divide(
-        new_deviation, deviation, out=np.ones(3), where=deviation > 1e-3
-    )  # one grey has nothing to scale
+    factor = np.minimum(new_deviation / np.maximum(deviation, 1e-6), STRETCHED)
     changed = np.float32((lab - mean) * factor + new_mean)
     return _rounded(cv2.cvtColor(changed, cv2.COLOR_LAB2RGB) * 255.0)
 
@@ -111,7 +113,7 @@ def before(image: Image, person: npt.NDArray[np.bool_], background: Image) -> Im
         background: (H, W, 3).
     """
     depth = cv2.distanceTransform(np.pad(person, 1, mode="edge").astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    opacity = np.clip(depth[1:-1, 1:-1, None] / EDGE, 0, 1)
+    opacity = np.clip(depth[1:-1, 1:-1, None] / (EDGE + 1), 0, 1)
     return _rounded(opacity * image + (1 - opacity) * background)
 
 
@@ -391,6 +393,7 @@ def run(options: argparse.Namespace) -> str:
 
     Raises:
         FacemixError: an option, the set or the photographs cannot be used.
+        BrokenFace: a picture is damaged; no folder appears.
         OSError: the disk is full or read-only; no folder appears.
     """
     _check(options)
@@ -427,7 +430,7 @@ def parsed(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 def main() -> None:
     try:
         print(run(parsed()))
-    except (FacemixError, OSError) as error:
+    except (FacemixError, BrokenFace, OSError) as error:
         sys.exit(f"{Path(__file__).name}: {error}")
 
 

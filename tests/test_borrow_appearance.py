@@ -72,6 +72,13 @@ def test_a_picture_of_one_colour_takes_the_mean_colour() -> None:
     assert moments(found)[:3] == pytest.approx(moments(donor)[:3], abs=0.8)
 
 
+def test_the_noise_of_a_grey_picture_is_not_blown_up_to_colours() -> None:
+    grey, donor = muted((120, 120, 120), 1), muted((120, 120, 120), 60)
+    deviation = moments(borrowing.with_colours(grey, donor))[3:]
+    assert deviation == pytest.approx(borrowing.STRETCHED * moments(grey)[3:], rel=0.1)
+    assert np.all(deviation < moments(donor)[3:] / 10)
+
+
 def test_a_picture_stays_that_borrows_colours_from_itself() -> None:
     image = pictures(30, 20, 3)
     assert np.abs(borrowing.with_colours(image, image).astype(int) - image).max() <= 1
@@ -101,10 +108,10 @@ def test_a_person_stays_and_the_background_is_new() -> None:
     person[10:, 8:22] = True  # down to the lower border, where nothing fades
     found = borrowing.before(image, person, background)
     assert np.array_equal(found[~person], background[~person])
-    inside = slice(10 + borrowing.EDGE - 1, None), slice(8 + borrowing.EDGE - 1, 22 - borrowing.EDGE + 1)
+    inside = slice(10 + borrowing.EDGE, None), slice(8 + borrowing.EDGE, 22 - borrowing.EDGE)
     assert np.array_equal(found[inside], image[inside])
-    edge = (image[20, 8].astype(float) + background[20, 8]) / 2
-    assert found[20, 8] == pytest.approx(edge, abs=0.5)
+    edge = (image[20, 8].astype(float) + 2.0 * background[20, 8]) / 3
+    assert found[20, 8] == pytest.approx(edge, abs=0.51)
 
 
 @pytest.mark.parametrize("is_person", [False, True])
@@ -350,6 +357,16 @@ def test_a_segmentation_of_another_size_is_refused(tmp_path: Path) -> None:
 def test_an_option_that_cannot_be_used_is_named(options: list[str], message: str, tmp_path: Path) -> None:
     with pytest.raises(FacemixError, match=message):
         run(tmp_path / "out", "--how", "colour", *options)
+
+
+def test_a_damaged_picture_ends_in_a_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    damaged = write_rendered(tmp_path / "damaged", n=1) / "000000.png"
+    damaged.write_bytes(damaged.read_bytes()[:500])
+    arguments = [str(damaged.parent), "--how", "colour", "--share", "1", "--out", str(tmp_path / "out")]
+    monkeypatch.setattr(sys, "argv", ["borrow", *arguments])
+    with pytest.raises(SystemExit, match="damaged/000000.png: .*; copy the file again"):
+        borrowing.main()
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_folder_that_is_no_set_ends_in_a_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
