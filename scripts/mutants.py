@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LAWS, STATE, AUGMENT = "tests/training/test_laws.py", "tests/training/test_state.py", "tests/training/test_augment.py"
 PROCESSES = "tests/training/test_processes.py"
 TRANSLATION = "tests/training/test_translation.py"
+PERSON = "tests/render/test_person.py"
 METRICS, RANKING = "tests/evaluation/test_metrics.py", "tests/verdict/test_ranking.py"
 
 
@@ -299,6 +300,34 @@ MUTATIONS = (
         old="[list(theirs)]",
         new="[list(own)]",
         tests=TRANSLATION,
+    ),
+    Mutation(
+        what="a half of the validation faces is judged by its own choice",
+        file="benchmarks/halves.py",
+        old="reported = halves[1 - judge]",
+        new="reported = halves[judge]",
+        tests="tests/benchmarks/test_halves.py",
+    ),
+    Mutation(
+        what="a rendered person looks different in every picture",
+        file="render/person.py",
+        old="self.person if room in OF_THE_PERSON else self.index",
+        new="self.index",
+        tests=PERSON,
+    ),
+    Mutation(
+        what="the camera stands nearer than was drawn",
+        file="render/camera.py",
+        old="distance = 10 * person.distance",
+        new="distance = 5 * person.distance",
+        tests=PERSON,
+    ),
+    Mutation(
+        what="the tone curve works on each colour",
+        file="render/camera.py",
+        old="luma = np.maximum(radiance @ LUMA, 1e-6)[..., None]",
+        new="luma = np.maximum(radiance, 1e-6)",
+        tests="tests/render/test_colour.py",
     ),
 )
 
