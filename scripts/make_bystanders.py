@@ -10,8 +10,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from facemix.render.colour import to_srgb
 from facemix.render.light import BYSTANDER
-from facemix.render.population import Population, person
+from facemix.render.person import person
+from facemix.render.population import Population
 from facemix.render.studio import Studio, sit
 
 OUT = Path(__file__).parents[1] / "src" / "facemix" / "render" / "data" / "bystanders"
@@ -35,11 +37,11 @@ def main() -> None:
     studio = Studio(SIZE)
     for index in range(PEOPLE):
         one = dataclasses.replace(
-            person(POPULATION, SEED, index), face_share=0.9 * BYSTANDER, shift_x=0.0, shift_y=0.0, field_of_view=22.0
+            person(POPULATION, SEED, index), face_share=0.9 * BYSTANDER, shift_x=0.0, shift_y=0.0, distance=2.5
         )
         image = clothed_further_down(studio.cut_out(sit(studio.head, one, SIZE)))
         cover = np.clip(image[..., 3:], 0, 1)
-        colour = np.clip(image[..., :3] / np.maximum(cover, 1e-3), 0, 1) ** (1 / 2.2) * (cover > 0)
+        colour = to_srgb(np.clip(image[..., :3] / np.maximum(cover, 1e-3), 0, 1)) * (cover > 0)
         encoded = np.round(255 * np.dstack([colour[..., ::-1], cover])).astype(np.uint8)
         path = OUT / f"{index:02}.webp"
         cv2.imwrite(str(path), encoded, [cv2.IMWRITE_WEBP_QUALITY, QUALITY])

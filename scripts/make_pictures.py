@@ -11,12 +11,14 @@ import argparse
 import dataclasses
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 
 from facemix.render import tables
-from facemix.render.population import POPULATIONS, Person, person
+from facemix.render.person import Person, person
+from facemix.render.population import POPULATIONS
 from facemix.render.studio import RenderedFace, Studio, landmarks, sit
 
 PICTURES = ("sheet", "points", "extremes", "tables")
@@ -64,6 +66,15 @@ CORNERS = {  # of the shape space: each with every other local shape at its own 
     },
 }
 
+LOOKS: dict[str, dict[str, Any]] = {
+    "young_woman_slim": {"age": 22.0, "hair": "long", "hair_tone": 3, "makeup": True, "melanin": 0.08},
+    "old_woman_heavy": {"age": 74.0, "hair": "bob", "grey_hair": 0.9, "ancestry": (0.1, 0.9, 0.0)},
+    "young_man_muscular": {"age": 25.0, "hair": "buzz", "hair_tone": 0, "melanin": 0.75, "ancestry": (0.0, 0.0, 1.0)},
+    "old_man_slim": {"age": 78.0, "hair": "bald", "grey_hair": 1.0, "eye_tone": 4, "melanin": 0.1},
+    "child": {"age": 7.0, "hair": "fringe", "hair_tone": 2},
+    "heavy_man": {"age": 45.0, "hair": "short", "beard": "full", "hair_tone": 1, "melanin": 0.25},
+}
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -103,7 +114,8 @@ def extremes(studio: Studio) -> None:
     for yaw in YAWS:
         show(studio, f"yaw_{yaw:+.0f}", dataclasses.replace(plain, yaw=yaw, torso_yaw=0.55 * yaw))
     for name, identity in CORNERS.items():
-        show(studio, name, dataclasses.replace(plain, identity=identity, male=float("-male" in str(identity))))
+        person_ = dataclasses.replace(plain, identity=identity, male=float("-male" in str(identity)), **LOOKS[name])
+        show(studio, name, person_)
 
 
 def label_tables(studio: Studio) -> None:
@@ -149,11 +161,13 @@ def plain_person() -> Person:
         light="panorama",
         panorama="studio",
         background="wall",
-        field_of_view=20.0,
+        distance=1.7,
         face_share=0.7,
         shift_x=0.0,
         shift_y=0.0,
         exposure=1.0,
+        contrast=0.8,
+        saturation=1.2,
         noise=0.002,
         blur=0.0,
         jpeg=95,

@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 import toy
+from facemix.render import marks, tables, visibility
 
+JAWS = {"mesh": 1.06, "annotator": 1.0, "steady": 1.03}
 SENTENCE = "no LLVM here: rendering takes longer"
 
 
@@ -43,9 +46,7 @@ def choose_backend(backend: str) -> tuple[str, str | None]:
 class Studio:
     def __init__(self, size: int, backend: str = "auto", table: Any = None) -> None:
         assert backend in ("llvm", "scalar"), "the choice was made before"
-        self.size = size
-        self.points = len(table.scheme) if table else 68
-        """How many of the face's points are labelled."""
+        self.size, self.table = size, table or tables.ibug68()
 
     def shoot(self, population: Any, seed: int, index: int, labels: str) -> RenderedFace:
         if not isinstance(population, Population):  # the generator's own
@@ -56,13 +57,27 @@ class Studio:
         if index == population.fails_at:
             raise KeyError("no such hair")
         rng = np.random.default_rng([seed, index])
-        image, points = toy.face(rng, self.size, jaw=1.06 if labels == "mesh" else 1.0)
+        image, points = toy.face(rng, self.size, jaw=JAWS[labels])
+        seen = rng.random(len(marks.vertex_rows()) + len(visibility.PUPILS)) < 0.9
         record = {
             "age": float(rng.uniform(5, 90)),
             "glasses": bool(rng.random() < population.glasses),
             "hair": str(rng.choice(["bald", "long"])),
-            "visible": (rng.random(68) < 0.9).tolist()[: self.points],
+            "visible": self.table.visible(seen),
+            "seen": visibility.packed(seen),
             "light": np.float32(0.5),
         }
         segmentation = (image[..., 0] > 128).astype(np.uint8)
-        return RenderedFace(image, points[: self.points].astype(np.float64), segmentation, record)
+        return RenderedFace(image, _of(self.table, points), segmentation, record)
+
+
+def labeller(size: int, table: tables.Table) -> Callable[[Any, int, int, str], npt.NDArray[np.float64]]:
+    def points(_population: Any, seed: int, index: int, labels: str) -> npt.NDArray[np.float64]:
+        return _of(table, toy.face(np.random.default_rng([seed, index]), size, jaw=JAWS[labels])[1])
+
+    return points
+
+
+def _of(table: tables.Table, points: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    """As many of the face's points as the table has, or has them again."""
+    return np.resize(points, (len(table.scheme), 2)).astype(np.float64)

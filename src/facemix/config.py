@@ -95,12 +95,14 @@ class RenderedSet:
     """What differs from the set's own distributions: keys of `facemix.render.population.Population`."""
     scheme: str | None = None
     """Which points are labelled; not set: ibug68."""
+    labels: str | None = None
+    """By which convention: `mesh`, `annotator` or `steady`; not set: as the set usually is."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Render:
     synthetic: RenderedSet
-    """Synthetic training faces, labelled by the mesh."""
+    """Synthetic training faces, usually labelled by the mesh."""
     stand_in: RenderedSet
     """Stands in for real faces where there are none: other light, cameras and people, labelled as a person would."""
 

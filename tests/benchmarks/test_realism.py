@@ -3,6 +3,8 @@
 import dataclasses
 import re
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
@@ -11,8 +13,11 @@ import toy
 from facemix import config
 from facemix.benchmarks import realism
 from facemix.benchmarks.realism import Folder
+from facemix.benchmarks.records import COLUMNS, Finished, Row
 from facemix.cli import main
 from facemix.faces import formats, packing, packs
+from facemix.faces.face import Face
+from facemix.faces.packs import Pack
 from facemix.training import tasks
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -45,34 +50,42 @@ REAL = Folder(name="300w", format="300w", path=Path("photos"))
 SETS = [Folder(name=name, format="facesynthetics", path=Path(name)) for name in ("ours", "theirs")]
 
 
-GROUPS = [("ours", "4"), ("theirs", "4"), ("real", "4"), ("ours", "8"), ("real", "8")]
+def test_each_set_is_trained_with_each_n_and_seed_and_what_is_too_small_is_noted(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    real = cast(Pack, SimpleNamespace(splits=np.array(["train"] * 9 + ["validation"] * 5)))
+    faces = cast(dict[str, list[Face]], {"ours": range(10), "theirs": range(6)})
+    groups = [("ours", 4), ("theirs", 4), ("real", 4), ("ours", 8), ("real", 8)]
+    assert list(realism._plan(faces, real, [8, 4], 2)) == [(*group, seed) for group in groups for seed in (0, 1)]
+    assert capsys.readouterr().out == "theirs: 6 faces, left out at n 8\n"
 
 
-def test_there_is_a_line_for_each_set_and_n_and_what_is_too_small_is_noted(
+def test_each_training_is_said_and_kept_and_what_they_say_together(
     params: config.Params, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    rows = realism.realism(params, REAL, SETS, [8, 4], seeds=2)
-    assert [(row.set, row.n, row.seed) for row in rows] == [
-        *(("ours", 4, seed) for seed in (0, 1)),
-        *(("theirs", 4, seed) for seed in (0, 1)),
-        *(("real", 4, seed) for seed in (0, 1)),
-        *(("ours", 8, seed) for seed in (0, 1)),
-        *(("real", 8, seed) for seed in (0, 1)),
-    ]
-    assert all(0 < row.label_adaptation <= row.synthetic_only for row in rows)  # adapting nothing is a choice, too
-    said, table = capsys.readouterr().out.split("\n\n")
-    assert "theirs: 6 faces, left out at n 8" in said
-    assert len(re.findall(r"^ours, n 4, seed [01]: NME [0-9.]+ synthetic_only, [0-9.]+ label", said, re.M)) == 2
-    lines = [line.split() for line in table.splitlines()]
-    assert lines[0] == ["set", "n", "seeds", "synthetic_only", "label_adaptation"]
-    assert [line[:3] for line in lines[1:]] == [[name, n, "2"] for name, n in GROUPS]
-    mean = np.mean([row.synthetic_only for row in rows[:2]])
-    assert lines[1][3:5] == [f"{mean:.2f}", "±"]
+    finished = realism.realism(params, REAL, SETS, [4], seeds=1, steps=[2, 1], picture=Path("new/curve.png"))
+    keys = [(one.row.set, one.row.n, one.row.seed, one.row.steps) for one in finished]
+    assert keys == [(name, 4, 0, steps) for name in ("ours", "theirs", "real") for steps in (1, 2)]
+    for one in finished:
+        assert (one.row.synthetic_only, one.row.label_adaptation) == pytest.approx(
+            (one.errors.synthetic_only.mean(), one.errors.label_adaptation.mean()), abs=1e-4
+        )
+        assert max(one.errors.steps) <= one.row.steps
+    said, table, pairs = capsys.readouterr().out.split("\n\n")
+    line = r"^ours, n 4, steps [12], seed 0: NME [0-9.]+ synthetic_only, [0-9.]+ label_adaptation$"
+    assert len(re.findall(line, said, re.M)) == 2
+    assert len(table.splitlines()) == 1 + 6
+    assert len(pairs.splitlines()) == 1 + 2 * 2 * 3  # steps, measures, pairs
+    assert Path("new/curve.png").read_bytes().startswith(b"\x89PNG")
+
+
+def rows(finished: list[Finished]) -> list[Row]:
+    return [one.row for one in finished]
 
 
 def test_an_interrupted_bench_goes_on(params: config.Params, monkeypatch: pytest.MonkeyPatch) -> None:
     out = Path("results/realism.csv")
-    whole = realism.realism(params, REAL, SETS, [4], seeds=1, out=out)
+    whole = rows(realism.realism(params, REAL, SETS, [4], seeds=1, out=out))
     content = out.read_text().splitlines(keepends=True)
     assert len(content) == 4
 
@@ -86,11 +99,11 @@ def test_an_interrupted_bench_goes_on(params: config.Params, monkeypatch: pytest
 
     monkeypatch.setattr(tasks, "train_network", noted)
     out.write_text("".join([*content[:2], content[3]]))
-    assert realism.realism(params, REAL, SETS, [4], seeds=1, out=out) == whole
+    assert rows(realism.realism(params, REAL, SETS, [4], seeds=1, out=out)) == whole
     assert trained == ["theirs"]
     assert out.read_text().splitlines(keepends=True) == [*content[:2], content[3], content[2]]
 
-    realism.realism(params, REAL, SETS[:1], [4], seeds=1, steps=1, out=out)  # another training, not a known one
+    realism.realism(params, REAL, SETS[:1], [4], seeds=1, steps=[1], out=out)  # another training, not a known one
     assert trained == ["theirs", "ours", "300w"]
     assert len(out.read_text().splitlines()) == 6
 
@@ -99,7 +112,8 @@ def test_it_says_what_decided_which_faces_validate(params: config.Params, capsys
     realism.realism(params, REAL, SETS[:1], [4], seeds=1)
     said = capsys.readouterr().out
     reason = "drawn by hash, because no data/splits/real/300w.yaml lists them"
-    assert re.match(rf"300w: \d+ training and \d+ validation faces, {reason}\n", said)
+    halves = r"300w: \d+ and \d+ of the validation faces choose step and epoch for each other\n"
+    assert re.match(rf"300w: \d+ training and \d+ validation faces, {reason}\n{halves}", said)
     faces, _ = formats.read("300w", Path("photos"))
     validation = [face.id for face in faces if "trainset" in face.id][:3]
     listed = "\n".join(f"- {id_}" for id_ in validation)
@@ -111,10 +125,10 @@ def test_it_says_what_decided_which_faces_validate(params: config.Params, capsys
 
 
 def test_real_test_faces_are_not_touched(params: config.Params) -> None:
-    before = realism.realism(params, REAL, SETS[:1], [4], seeds=1)
+    before = rows(realism.realism(params, REAL, SETS[:1], [4], seeds=1))
     for image in Path("photos").glob("*/testset/*.jpg"):
         image.write_bytes(b"not an image")
-    assert realism.realism(params, REAL, SETS[:1], [4], seeds=1) == before
+    assert rows(realism.realism(params, REAL, SETS[:1], [4], seeds=1)) == before
 
 
 def test_the_faces_are_those_of_the_experiment_and_nested(params: config.Params, tmp_path: Path) -> None:
@@ -138,16 +152,17 @@ def test_the_faces_are_those_of_the_experiment_and_nested(params: config.Params,
         (["--set", "a=cocos:ours"], "--set: found the format 'cocos', expected one of"),
         (["--set", "a=facesynthetics:photos"], "--set: photos: no faces in the format facesynthetics"),
         (["--n", "0"], "--n: found 0, expected at least 1"),
+        (["--n", "2000"], "--n: no set has that many faces, expected one at least; lower it"),
         (["--seeds", "0"], "--seeds: found 0, expected at least 1"),
         (["--steps", "0"], "--steps: found 0, expected at least 1"),
-        (["--out", "other.csv"], "--out other.csv: found the columns a, b, expected set, n, seed"),
-        (["--out", "torn.csv"], "--out torn.csv: line 2: found 'ours,4', expected set,n,seed.*; delete the line"),
+        (["--out", "other.csv"], "--out other.csv: found the columns a, b, expected set, n, steps, seed"),
+        (["--out", "torn.csv"], "--out torn.csv: line 2: found 'ours,4', expected set,n,steps,seed.*; delete the line"),
     ],
 )
 def test_bad_input_is_named(arguments: list[str], message: str, project: Path) -> None:
     (project / "params.yaml").write_text((REPOSITORY / "params.yaml").read_text())
     (project / "other.csv").write_text("a,b\n1,2\n")
-    (project / "torn.csv").write_text(",".join(realism.COLUMNS) + "\nours,4\n")
+    (project / "torn.csv").write_text(",".join(COLUMNS) + "\nours,4\n")
     needed = {"--real": "300w:photos", "--set": "ours=facesynthetics:ours", "--n": "4"}
     given = [part for key, value in needed.items() if key not in arguments for part in (key, value)]
     with pytest.raises(SystemExit, match=f"facemix bench: {message}"):

@@ -6,6 +6,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import numpy.typing as npt
+import pyarrow
+import pyarrow.parquet as parquet
 import pytest
 
 import toy
@@ -248,9 +250,15 @@ def test_excluded_training_faces_stay_out_and_the_test_stays_as_it_was(project: 
         assert not any(verdict.is_leak(row) for row in csv.DictReader(file))
 
 
-def test_rendered_sets_of_one_stock_of_people_share_persons(project: config.Params, tmp_path: Path) -> None:
+@pytest.mark.parametrize("pictures", [1, 2])
+def test_rendered_sets_of_one_stock_of_people_share_persons(
+    pictures: int, project: config.Params, tmp_path: Path
+) -> None:
     for name in ("stand_in", "synthetic"):
-        toy.write_facesynthetics(tmp_path / "data/renders" / name, n=30, seed=2 + len(name))
+        folder = toy.write_facesynthetics(tmp_path / "data/renders" / name, n=30, seed=2 + len(name))
+        if pictures > 1:
+            table = {"file": [f"{i:06d}.png" for i in range(30)], "person": [i // pictures for i in range(30)]}
+            parquet.write_table(pyarrow.table(table), folder / "faces.parquet")
     rendered = config.RenderedSet(n=30, seed=5, image_size=96, population={"people": 3})
     render = config.Render(synthetic=rendered, stand_in=rendered)
     params = dataclasses.replace(project, sources=config.Sources(real=(), synthetic=()), render=render)
@@ -258,7 +266,10 @@ def test_rendered_sets_of_one_stock_of_people_share_persons(project: config.Para
     prepare("synthetic", params)
     leaks(params)
     assert {frozenset(pair) for pair in found()} == {
-        frozenset({f"rendered/{i:06d}", f"stand_in/{i:06d}"}) for i in range(30)
+        frozenset({f"rendered/{i:06d}", f"stand_in/{j:06d}"})
+        for i in range(30)
+        for j in range(30)
+        if i // pictures == j // pictures
     }
     assert set(found().values()) == {"person"}
     other = dataclasses.replace(rendered, population={"people": 4})

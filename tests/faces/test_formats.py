@@ -6,12 +6,16 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pyarrow
+import pyarrow.parquet as parquet
 import pytest
 from PIL import Image
 
 import toy
+from facemix.errors import FacemixError
 from facemix.faces.face import BrokenFace, Face
 from facemix.faces.formats import ARCHIVES, FORMATS, OFFICIAL_300W, check, read
+from facemix.faces.splits import assign
 from toy_five import FIVE
 
 # 68 distinct points of a face of 47 px within a 64 px image, exact in both file formats.
@@ -212,6 +216,57 @@ def test_facesynthetics_leaves_other_files_alone(tmp_path):
     for name in ("README.md", "faces.jsonl"):
         (tmp_path / name).write_text("{}")
     assert ids("facesynthetics", tmp_path) == ["000000"]
+
+
+def write_persons(root: Path, persons: dict[str, object]) -> None:
+    """The table of a rendered set: who is on which picture."""
+    columns = {"file": [f"{name}.png" for name in persons], "person": list(persons.values())}
+    parquet.write_table(pyarrow.table(columns), root / "faces.parquet")
+
+
+def test_rendered_faces_of_one_person_count_as_one_photograph(tmp_path):
+    for number in range(5):
+        write_facesynthetics(tmp_path, f"{number:06d}", POINTS + number)
+    (photos,) = {tuple(face.photo for face in read("facesynthetics", tmp_path)[0])}
+    assert len(set(photos)) == 5
+    write_persons(tmp_path, {f"{number:06d}": number // 2 for number in range(6)})  # of a set cut short
+    faces, broken = read("facesynthetics", tmp_path)
+    assert [face.photo for face in faces] == ["0", "0", "1", "1", "2"]
+    assert not broken
+    assert {face.attributes["person"] for face in read("facesynthetics", tmp_path, "column:person")[0]} == {*"012"}
+    assert all(tmp_path / "faces.parquet" in face.files for face in faces)  # an import takes it along
+    splits = assign(faces, None)
+    assert splits[0] == splits[1]
+    assert splits[2] == splits[3]
+
+
+def test_a_table_of_rendered_faces_without_persons_says_nothing(tmp_path):
+    write_facesynthetics(tmp_path, "000000")
+    parquet.write_table(pyarrow.table({"index": [0], "file": ["000000.png"]}), tmp_path / "faces.parquet")
+    face = only("facesynthetics", tmp_path)
+    assert (face.photo, face.attributes) == ("000000", {})
+    assert face.files == (tmp_path / "000000.png", tmp_path / "000000_ldmks.txt")
+
+
+def test_a_damaged_table_of_rendered_faces_is_named(tmp_path):
+    write_facesynthetics(tmp_path, "000000")
+    table = tmp_path / "faces.parquet"
+    write_persons(tmp_path, {"000000": 0})
+    halved = table.read_bytes()[: table.stat().st_size // 2]
+    for content in (b"", b"no table", halved):
+        table.write_bytes(content)
+        with pytest.raises(FacemixError, match=r"faces\.parquet: damaged \(.*restore it, or render the set again"):
+            read("facesynthetics", tmp_path)
+    parquet.write_table(pyarrow.table({"person": [0]}), table)
+    with pytest.raises(FacemixError, match=r"faces\.parquet: damaged \(.*file"):
+        read("facesynthetics", tmp_path)
+    parquet.write_table(pyarrow.table({"file": ["000000.png"] * 2, "person": [0, 1]}), table)
+    with pytest.raises(FacemixError, match=r"faces\.parquet: found the face 000000 twice, expected a row a face"):
+        read("facesynthetics", tmp_path)
+    for persons in ({"000001": 1}, {"000000": None}):
+        write_persons(tmp_path, persons)
+        with pytest.raises(BrokenFace, match=r"000000_ldmks\.txt: faces\.parquet does not say who this is; render"):
+            raise only_broken("facesynthetics", tmp_path)
 
 
 def test_facesynthetics_incomplete_and_doubled_faces_are_all_reported(tmp_path):

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from facemix.faces import pose
 from facemix.faces.schemes import ibug68
 from facemix.render.head import Head, rotation
-from facemix.render.population import Population, person
+from facemix.render.person import person
+from facemix.render.population import Population
 from facemix.render.studio import sit
 
 MEAN = np.zeros((68, 3))

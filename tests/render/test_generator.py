@@ -20,7 +20,8 @@ from facemix.render.head import Head, Pose, shaped
 from facemix.render.identity import identity
 from facemix.render.light import bystanders
 from facemix.render.mouth import mouth
-from facemix.render.population import POPULATIONS, Population, changed, person
+from facemix.render.person import person
+from facemix.render.population import POPULATIONS, Population, changed
 from facemix.render.skin import skin
 from facemix.render.studio import SEGMENTS, RenderedFace, Sitting, Studio, landmarks, sit
 from facemix.render.surfaces import subdivided
@@ -96,17 +97,10 @@ def test_what_belongs_together_is_drawn_together() -> None:
     )
 
 
-def test_babies_fill_the_picture_as_far_as_the_population_lets_them() -> None:
-    for high in (0.5, 0.68):
-        population = changed(SYNTHETIC, {"children": 1, "face_share_low": 0.4, "face_share_high": high})
-        babies = [one for one in (person(population, 0, index) for index in range(100)) if one.age < 3]
-        assert babies and all(min(0.62, high) <= one.face_share <= high for one in babies)
-
-
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"glases": 0.1}, "population.glases: no such distribution; expected one of people, ancestry"),
+        ({"glases": 0.1}, "population.glases: no such distribution; expected one of people, pictures, ancestry"),
         ({"glasses": 1.5}, "population.glasses: found 1.5; expected a number from 0 to 1"),
         ({"hat": True}, "population.hat: found True"),
         ({"expressions": {"grin": 1.0}}, "population.expressions: found .*grin.* for some of neutral, smile"),
@@ -114,7 +108,7 @@ def test_babies_fill_the_picture_as_far_as_the_population_lets_them() -> None:
         ({"panoramas": []}, "population.panoramas"),
         ({"panoramas": 5}, "population.panoramas"),
         ({"lights": {"sun": float("inf")}}, "population.lights"),
-        ({"jpeg_low": 98}, "population.jpeg_low: found 98; expected a number from 10 to 97"),
+        ({"jpeg_low": 98}, "population.jpeg_low: found 98; expected a whole number from 10 to 97"),
         ({"people": 2**63}, "population.people"),
         ({"face_share_low": 0.7, "face_share_high": 0.5}, "face_share_low: found 0.7; expected at most"),
     ],
@@ -166,7 +160,7 @@ def test_babies_have_rounder_faces_lower_eyes_and_no_teeth(head: Head) -> None:
         faces = []
         for index in range(10):
             someone = dataclasses.replace(person(SYNTHETIC, 0, index), age=age)
-            weights = identity(np.random.default_rng(index), np.full(3, 1 / 3), 0.5, age, 0.0, 0.0)
+            weights = identity(np.random.default_rng(index), np.full(3, 1 / 3), 0.5, age, 0.0, 0.0, 0.0)
             shape = shaped(head, weights, {})
             teeth = len(mouth(someone, shape)) - 1
             points = shape.landmarks
@@ -225,36 +219,36 @@ def test_the_face_has_its_share_of_the_picture(head: Head) -> None:
         assert (points > -8).all() and (points < 264).all()  # a chin may be cut off, as in photographs
 
 
-# Points 0, 8, 19, 36 and 66 of seed 3 at 256 px, as computed on another machine. A change of the generator's numbers
+# Points 0, 8, 19, 36 and 66 of seed 3 at 256 px, as computed once. A change of the generator's numbers
 # changes them: then, and only then, take the new ones.
 KNOWN = {
     ("synthetic", "mesh", 0): [
-        [66.82604, 119.67550],
-        [125.52747, 231.04048],
-        [104.90179, 109.05501],
-        [99.04132, 122.39891],
-        [130.77644, 191.93130],
+        [63.01404, 124.86658],
+        [157.36641, 205.81992],
+        [94.77595, 100.42737],
+        [90.15272, 119.08355],
+        [149.00658, 166.09184],
     ],
     ("synthetic", "mesh", 7): [
-        [54.35316, 132.30398],
-        [148.18524, 229.24302],
-        [94.16801, 93.90958],
-        [84.96105, 123.73614],
-        [149.95066, 183.24217],
+        [51.56314, 86.49088],
+        [104.82016, 215.69676],
+        [74.76930, 83.42990],
+        [67.58861, 94.77263],
+        [103.48448, 185.74566],
     ],
     ("stand_in", "annotator", 0): [
-        [75.41320, 102.89936],
-        [132.29564, 197.23348],
-        [94.53925, 91.47867],
-        [89.02900, 106.50594],
-        [125.98980, 161.65565],
+        [34.71022, 121.40877],
+        [182.63392, 207.42758],
+        [136.97139, 101.23468],
+        [126.59943, 119.64685],
+        [180.99447, 201.53634],
     ],
     ("stand_in", "annotator", 7): [
-        [47.43150, 80.17024],
-        [151.61453, 225.13466],
-        [110.08442, 44.89591],
-        [96.86556, 80.44713],
-        [161.57817, 174.94446],
+        [61.08952, 71.72377],
+        [135.27830, 213.74767],
+        [92.36099, 64.20255],
+        [80.87976, 83.47243],
+        [136.28990, 170.69081],
     ],
 }
 
@@ -277,9 +271,8 @@ def test_annotators_agree_with_the_mesh_where_nothing_hides_the_outline(head: He
         seen = labels.annotator_labels(
             sitting.person, sitting.shape, sitting.pose, sitting.camera, outline, steady=True
         )
-        moved = {point for at in labels.LIPS for point in (at, ibug68().mirror[at])}  # along the lips
-        inner = [point for point in range(27, 60) if point not in moved]
-        np.testing.assert_allclose(seen[inner], mesh[inner], atol=1e-9)
+        corners = [36, 39, 42, 45]
+        np.testing.assert_allclose(seen[corners], mesh[corners], atol=1e-9)
         assert np.linalg.norm(seen - mesh, axis=1).max() < 0.2 * np.linalg.norm(mesh[45] - mesh[36])
 
 
@@ -298,6 +291,22 @@ def test_the_far_jaw_slides_to_the_visible_outline(
     outwards = np.sign(yaw) * (seen - mesh)[:, 0]
     assert outwards[list(far)].mean() > 3.0  # pixels, away from the nose
     assert np.abs(outwards[list(near)]).mean() < outwards[list(far)].mean() / 2
+
+
+def test_people_space_the_points_of_a_curve_as_photographs_show(head: Head, outline: labels.Outline) -> None:
+    for sitting in sittings(head, 3):
+        marks = landmarks(sitting, "steady", outline)
+        for curve, shares in labels.SPACING.items():
+            for here in (list(curve), ibug68().mirror[list(curve)]):
+                np.testing.assert_allclose(labels.shares_of(marks[here])[1:-1], shares, atol=0.04)
+        for half in (range(9), range(16, 7, -1)):
+            np.testing.assert_allclose(labels.shares_of(marks[half]), np.arange(9) / 8, atol=0.02)
+
+
+@given(st.floats(-60, 60))
+def test_what_people_set_elsewhere_mirrors_itself(yaw: float) -> None:
+    mirrored = labels.moved(-yaw)[ibug68().mirror] * [-1, 1, 1]
+    np.testing.assert_allclose(labels.moved(yaw), mirrored, atol=1e-12)
 
 
 def test_marks_on_a_curve_are_even_and_keep_its_ends() -> None:
@@ -359,7 +368,7 @@ def test_the_convention_changes_the_labels_and_not_the_picture(studio: Studio, f
     annotated = studio.shoot(plain_population(), 5, 0, "annotator")
     np.testing.assert_array_equal(annotated.image, face.image)
     assert np.abs(annotated.landmarks - face.landmarks).max() > 0.05
-    with pytest.raises(ValueError, match="labels 'human': expected one of mesh, annotator"):
+    with pytest.raises(ValueError, match="labels 'human': expected one of mesh, annotator, steady"):
         studio.shoot(plain_population(), 5, 0, "human")
 
 

@@ -10,7 +10,8 @@ import pytest
 
 from facemix.render.hair import HAT_LINE, Groom, brows, hair
 from facemix.render.head import Head, Shape, shaped
-from facemix.render.population import HAIR_STYLES, POPULATIONS, WIGS, Person, changed, person
+from facemix.render.person import Person, person
+from facemix.render.population import HAIR_STYLES, POPULATIONS, WIGS, changed
 
 AHEAD = np.array([0.0, 0, 1])
 SINKING = -0.03  # decimetres: what the grid of distances may be wrong by

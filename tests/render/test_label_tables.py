@@ -9,10 +9,11 @@ import pytest
 
 from facemix.errors import FacemixError
 from facemix.faces import schemes
-from facemix.render import labels, tables
+from facemix.render import labels, marks, tables, visibility
 from facemix.render.eyes import eyes
 from facemix.render.head import Head, Pose, Shape, shaped
-from facemix.render.population import POPULATIONS, Person, changed, person
+from facemix.render.person import Person, person
+from facemix.render.population import POPULATIONS, changed
 from facemix.render.studio import Studio, landmarks, sit
 
 FRONTAL = Pose(0.0, 0.0, 0.0, 0.0)
@@ -56,7 +57,7 @@ def test_the_68_points_are_where_the_head_is_modelled_by_them(template: Shape) -
     by_hand = {0: [5237], 1: [5236, 868], 8: [747], 13: [7574, 11851], 17: [255, 5262], 26: [7024, 11870],
                30: [297], 36: [24], 45: [6808], 48: [425], 54: [7185], 62: [474], 67: [481]}  # fmt: skip
     for point, numbers in by_hand.items():
-        rows = [tables.vertex_rows()[number] for number in numbers]
+        rows = [marks.vertex_rows()[number] for number in numbers]
         np.testing.assert_array_equal(template.head.landmark_rest[point], template.head.vertices[rows].mean(0))
         np.testing.assert_array_equal(template.landmarks[point], template.smooth[rows].mean(0))
 
@@ -111,6 +112,14 @@ def test_equal_points_of_two_schemes_fall_on_equal_pixels(template: Shape, nobod
         landmarks(sitting, "annotator", outline, tables.load("wflw98"))
 
 
+def test_steady_labels_are_those_of_an_annotator_without_tremor(template: Shape, nobody: Person) -> None:
+    sitting, outline = sit(template.head, nobody, 64), labels.Outline(template.head)
+    steady, annotator = (landmarks(sitting, name, outline) for name in ("steady", "annotator"))
+    tremor = labels.tremor(steady, nobody.rng("annotator"))
+    np.testing.assert_allclose(annotator - steady, tremor, atol=1e-9)
+    assert np.abs(tremor).max() > 0.01
+
+
 def test_in_profile_the_near_eye_is_seen_and_the_far_one_is_not(nobody: Person) -> None:
     studio = Studio(96, "scalar", tables.load("wflw98"))
     profile = dataclasses.replace(nobody, yaw=75.0, torso_yaw=75.0)  # to the own left: the right side is near
@@ -128,12 +137,30 @@ def test_a_place_is_a_vertex_the_mean_of_several_a_place_on_a_triangle_or_a_pupi
     triangle = {"triangle": [6, 7, 8], "weights": [0.2, 0.3, 0.5]}
     stated = {"scheme": "mine", "places": PLACES | {"tip": triangle}}
     table = tables.parse(stated, SCHEME, "mine.mesh.yaml")
-    vertices = np.random.default_rng(0).normal(size=(len(tables.vertex_rows()), 3))
-    six, seven, eight = (vertices[tables.vertex_rows()[number]] for number in (6, 7, 8))
+    vertices = np.random.default_rng(0).normal(size=(len(marks.vertex_rows()), 3))
+    six, seven, eight = (vertices[marks.vertex_rows()[number]] for number in (6, 7, 8))
     _, tip, right = table.of(vertices)
     np.testing.assert_allclose(tip, 0.2 * six + 0.3 * seven + 0.5 * eight)
     np.testing.assert_allclose(right, (six + seven) / 2)
     assert table.pupils == {0: "left"}
+
+
+def test_a_point_is_seen_where_most_of_it_lies_on_vertices_that_are() -> None:
+    triangle = {"triangle": [6, 7, 8], "weights": [0.2, 0.3, 0.5]}
+    table = tables.parse({"scheme": "mine", "places": PLACES | {"tip": triangle}}, SCHEME, "mine.mesh.yaml")
+
+    def visible(*vertices: int, pupils: tuple[bool, bool] = (False, False)) -> list[bool]:
+        seen = np.zeros(len(marks.vertex_rows()) + 2, bool)
+        seen[[marks.vertex_rows()[number] for number in vertices]] = True
+        seen[-2:] = pupils
+        packed = visibility.packed(seen)
+        np.testing.assert_array_equal(visibility.unpacked(packed), seen)
+        return table.visible(visibility.unpacked(packed))
+
+    assert visible() == [False, False, False]
+    assert visible(6, 7, 8, pupils=(True, False)) == [True, True, True]  # the left pupil, a triangle, two vertices
+    assert visible(8, 7, pupils=(False, True)) == [False, True, False]
+    assert visible(8) == [False, False, False]
 
 
 @pytest.mark.parametrize(

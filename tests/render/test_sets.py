@@ -24,7 +24,7 @@ import pytest
 import toy_studio
 from facemix.errors import FacemixError
 from facemix.faces import formats
-from facemix.render import sets
+from facemix.render import fingerprints, sets
 
 SETTINGS = sets.Settings(seed=3, size=64, labels="mesh", population=toy_studio.Population())  # type: ignore[arg-type]
 TESTS = Path(__file__).resolve().parents[1]
@@ -35,7 +35,7 @@ def drawn() -> Iterator[None]:
     """The studio draws, and the generator has one version."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sets, "STUDIO", "toy_studio")
-        patch.setattr(sets, "_fingerprint", lambda: "toy")
+        patch.setattr(fingerprints, "pixels", lambda: "toy")
         yield
 
 
@@ -51,12 +51,12 @@ def tree(folder: Path) -> dict[str, bytes]:
 def start(out: Path, n: int, **population: Any) -> subprocess.Popen[str]:
     """A run on two processes in a process of its own."""
     code = (
-        "from pathlib import Path; from facemix.render import sets; import toy_studio; "
-        "sets.STUDIO = 'toy_studio'; sets._fingerprint = lambda: 'toy'; "
+        "from pathlib import Path; from facemix.render import fingerprints, sets; import toy_studio; "
+        "sets.STUDIO = 'toy_studio'; fingerprints.pixels = lambda: 'toy'; "
         f"settings = sets.Settings(seed=3, size=64, labels='mesh', population=toy_studio.Population(**{population})); "
         f"sets.render_set(Path({str(out)!r}), {n}, settings, 2)"
     )
-    environment = os.environ | {"PYTHONPATH": str(TESTS)}
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(TESTS), *sys.path])}
     command = [sys.executable, "-c", code]
     return subprocess.Popen(
         command,
@@ -127,9 +127,27 @@ def test_another_scheme_has_a_line_and_a_state_for_each_of_its_points(tmp_path: 
     assert json.loads((tmp_path / "render.json").read_text())["scheme"] == "five"
 
 
-def test_a_set_of_one_scheme_is_not_continued_by_another(undisturbed: Path) -> None:
-    with pytest.raises(FacemixError, match="scheme: found 'ibug68', expected 'wflw98'"):
-        sets.render_set(undisturbed, 9, replace(SETTINGS, scheme="wflw98"), 1)
+@pytest.mark.parametrize(
+    ("labels", "scheme", "named"),
+    [
+        ("steady", "ibug68", "labels: found 'mesh', expected 'steady'"),
+        ("mesh", "wflw98", "scheme: found 'ibug68', expected 'wflw98'"),
+    ],
+)
+def test_pictures_with_other_labels_are_not_continued_but_can_have_new_ones(
+    labels: str, scheme: str, named: str, undisturbed: Path
+) -> None:
+    command = f"facemix relabel {undisturbed} --labels {labels} --scheme {scheme}"
+    with pytest.raises(FacemixError, match=f"holds these pictures with other labels: .*{named}.*; run `{command}`, or"):
+        sets.render_set(undisturbed, 9, replace(SETTINGS, labels=labels, scheme=scheme), 1)
+
+
+def test_labels_of_a_former_generator_are_not_continued_either(
+    undisturbed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fingerprints, "points", lambda: "later")
+    with pytest.raises(FacemixError, match="points: found '.*', expected 'later'; run `facemix relabel "):
+        sets.render_set(undisturbed, 9, SETTINGS, 1)
 
 
 def test_a_scheme_without_a_table_is_refused_before_anything_is_written(tmp_path: Path) -> None:
@@ -139,8 +157,9 @@ def test_a_scheme_without_a_table_is_refused_before_anything_is_written(tmp_path
 
 
 def test_only_of_ibug68_is_it_known_where_people_set_the_points() -> None:
-    with pytest.raises(FacemixError, match="annotator is known of ibug68 only, found scheme 'wflw98'"):
-        replace(SETTINGS, labels="annotator", scheme="wflw98")
+    for labels in ("annotator", "steady"):
+        with pytest.raises(FacemixError, match=f"{labels} is known of ibug68 only, found scheme 'wflw98'"):
+            replace(SETTINGS, labels=labels, scheme="wflw98")
     assert sets.usual_labels("stand_in", "ibug68") == "annotator"
     assert sets.usual_labels("stand_in", "wflw98") == "mesh"
 
@@ -213,7 +232,7 @@ def test_a_full_disk_names_the_file_and_leaves_nothing_half_written(undisturbed:
     out = tmp_path / "set"
     sets.render_set(out, 1, SETTINGS, 1)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1500, hard))  # processes started from here on write no larger file
+    resource.setrlimit(resource.RLIMIT_FSIZE, (3000, hard))  # processes started from here on write no larger file
     try:
         with pytest.raises(OSError, match=r"000001\.png: could not be written .*; the same command goes on") as error:
             sets.render_set(out, 8, SETTINGS, 1)
@@ -283,8 +302,8 @@ def test_the_folder_of_another_set_is_refused(other: sets.Settings, message: str
 
 
 def test_a_set_of_another_generator_is_refused(undisturbed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sets, "_fingerprint", lambda: "later")
-    with pytest.raises(ValueError, match=r"generator: found '.*', expected '.*\+later'"):
+    monkeypatch.setattr(fingerprints, "pixels", lambda: "later")
+    with pytest.raises(ValueError, match=r"rendered with other settings: pixels: found 'toy', expected 'later'"):
         sets.render_set(undisturbed, 9, SETTINGS, 1)
 
 
@@ -300,7 +319,7 @@ def test_a_folder_with_other_things_in_it_is_refused(tmp_path: Path) -> None:
 def test_a_second_process_is_kept_from_the_same_folder(tmp_path: Path) -> None:
     process = start(tmp_path, 8, seconds=0.5)
     wait_for(tmp_path, 1)
-    with pytest.raises(FacemixError, match="another process is rendering into this folder"):
+    with pytest.raises(FacemixError, match="another process writes into this folder"):
         sets.render_set(tmp_path, 8, settings(seconds=0.5), 1)
     process.terminate()
     process.communicate(timeout=30)
@@ -321,7 +340,7 @@ def test_a_damaged_manifest_is_named(text: str, tmp_path: Path) -> None:
         ("size", 16, "32 to 2048 pixels"),
         ("size", 4096, "32 to 2048 pixels"),
     ]
-    + [("labels", "human", "one of mesh, annotator"), ("backend", "metal", "one of auto, cuda, llvm, scalar")],
+    + [("labels", "human", "one of mesh, annotator, steady"), ("backend", "metal", "one of auto, cuda, llvm, scalar")],
 )
 def test_a_setting_out_of_range_is_refused(key: str, value: Any, expected: str) -> None:
     with pytest.raises(ValueError, match=re.escape(f"{key}: found {value!r}, expected {expected}")):
@@ -335,9 +354,9 @@ def test_no_faces_or_no_processes_are_refused(n: int, processes: int, message: s
     assert not (tmp_path / "set").exists()
 
 
-def test_the_manifest_says_what_decides_a_pixel(undisturbed: Path) -> None:
+def test_the_manifest_says_what_decides_a_picture_and_its_labels(undisturbed: Path) -> None:
     content = json.loads((undisturbed / "render.json").read_text())
     assert content["population"]["lights"] == {"sun": 1.0}
     assert content["backend"] == "scalar"
-    assert {"seed", "size", "labels", "segmentation", "generator", "mitsuba"} <= content.keys()
+    assert {"seed", "size", "labels", "segmentation", "pixels", "points", "mitsuba"} <= content.keys()
     assert "n" not in content

@@ -9,6 +9,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from facemix.config import Params
+from facemix.stages import former
 from facemix.stages.prune import prune
 
 REMOVED = "models/real_only/seed-1: removed, its seed is not in params.yaml; with the seed back `dvc repro` brings it"
@@ -93,6 +94,20 @@ def test_what_was_exported_into_a_model_stays(workspace: Path, params: Params) -
     prune(listing((0,), (0,), params))
     left = [path.name for path in (workspace / "models/real_only/seed-1").iterdir()]
     assert left == ["model.onnx"]
+
+
+def test_what_a_stage_wrote_last_is_found_in_the_cache_whole_or_not_at_all(workspace: Path) -> None:
+    folder = Path("models/real_only/seed-1")
+    found = former.files(folder)
+    assert {name: path.read_bytes() for name, path in found.items()} == {
+        "model.json": b"real_only 1",
+        "more/history.csv": b"step",
+    }
+    assert former.files(Path("models/real_only/seed-2")) == {}
+    found["model.json"].unlink()
+    assert former.files(folder) == {}
+    (workspace / "dvc.lock").unlink()
+    assert former.files(folder) == {}
 
 
 def test_without_dvc_nothing_is_removed(workspace: Path, params: Params) -> None:

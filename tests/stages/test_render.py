@@ -11,9 +11,11 @@ import pyarrow.parquet as parquet
 import pytest
 
 from facemix import cli, config
+from facemix.errors import FacemixError
 from facemix.faces import packs
 from facemix.faces.face import STAND_IN
-from facemix.render import sets
+from facemix.render import fingerprints, folder, labels, sets
+from facemix.stages import former
 from facemix.stages.prepare import prepare
 from facemix.stages.render import render_stage
 
@@ -23,7 +25,7 @@ NONE = config.RenderedSet(n=0, seed=0, image_size=64, population={})
 
 def params(synthetic: int = 0, stand_in: int = 0, **changes: object) -> config.Params:
     render = config.Render(
-        synthetic=dataclasses.replace(NONE, n=synthetic, **changes),
+        synthetic=dataclasses.replace(NONE, **{"n": synthetic} | changes),
         stand_in=dataclasses.replace(NONE, n=stand_in, seed=1),
     )
     sources = config.Sources(real=(), synthetic=())
@@ -35,7 +37,7 @@ def params(synthetic: int = 0, stand_in: int = 0, **changes: object) -> config.P
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project's folder whose studio draws."""
     monkeypatch.setattr(sets, "STUDIO", "toy_studio")
-    monkeypatch.setattr(sets, "_fingerprint", lambda: "toy")
+    monkeypatch.setattr(fingerprints, "pixels", lambda: "toy")
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     shutil.copyfile(PARAMS, tmp_path / "params.yaml")
@@ -58,19 +60,74 @@ def test_the_stand_in_is_labelled_as_a_person_would(project: Path) -> None:
 def test_a_stage_that_was_stopped_goes_on_from_the_main_workspace(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_table = sets.write_table
-    monkeypatch.setattr(sets, "write_table", lambda *_: sys.exit(143))  # stopped when all faces but no table are there
+    write_table = folder.write_table
+    monkeypatch.setattr(folder, "write_table", lambda *_: sys.exit(143))  # stopped when all faces are there
     with pytest.raises(SystemExit):
         render_stage("synthetic", params(synthetic=2))
     (work,) = (project / "checkpoints").glob("render-synthetic-*/")
     first = (work / "000000.png").stat().st_mtime_ns
     assert not (project / "data/renders/synthetic").exists()
-    monkeypatch.setattr(sets, "write_table", write_table)
+    monkeypatch.setattr(folder, "write_table", write_table)
     temporary = project / "temporary"  # as `dvc exp run --temp` has it
     temporary.mkdir()
     monkeypatch.chdir(temporary)
     render_stage("synthetic", params(synthetic=2))
     assert (temporary / "data/renders/synthetic/000000.png").stat().st_mtime_ns == first
+
+
+def as_last_written(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What the stage wrote, as DVC's cache has it; DVC takes the output away before the stage runs again."""
+    cache = Path(shutil.move(project / "data/renders/synthetic", project / "cache"))
+    files = {path.name: path for path in cache.iterdir()}
+    monkeypatch.setattr(former, "files", lambda out: files if out.name == "synthetic" else {})
+    return cache
+
+
+def test_new_labels_and_more_faces_keep_the_pictures_of_the_last_run(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    render_stage("synthetic", params(synthetic=3, labels="steady"))
+    wanted = Path(shutil.move(project / "data/renders/synthetic", project / "wanted"))
+    render_stage("synthetic", params(synthetic=2))
+    cache = as_last_written(project, monkeypatch)
+    (cache / "000001.png").write_bytes(b"as it was")
+    render_stage("synthetic", params(synthetic=3, labels="steady"))
+    assert "data/renders/synthetic: 2 pictures of the last run stay as they are\n" in capsys.readouterr().out
+    files = {path.name: path.read_bytes() for path in (project / "data/renders/synthetic").iterdir()}
+    assert files == {path.name: path.read_bytes() for path in wanted.iterdir()} | {"000001.png": b"as it was"}
+
+
+@pytest.mark.parametrize("changes", [{"seed": 5}, {"image_size": 48}, {"population": {"glasses": 1.0}}, {"n": 1}])
+def test_other_pictures_are_rendered_anew(
+    changes: dict[str, object], project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    render_stage("synthetic", params(synthetic=2))
+    as_last_written(project, monkeypatch)
+    monkeypatch.setattr(sets, "render_set", lambda work, *_: pytest.fail("taken over") if work.exists() else sys.exit())
+    with pytest.raises(SystemExit):
+        render_stage("synthetic", params(**{"synthetic": 2} | changes))
+
+
+def test_the_pictures_of_a_run_that_was_stopped_take_labels_that_changed_since(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(folder, "write_table", lambda *_: sys.exit(143))
+        with pytest.raises(SystemExit):
+            render_stage("synthetic", params(synthetic=2))
+    (work,) = (project / "checkpoints").glob("render-synthetic-*/")
+    first = (work / "000000.png").stat().st_mtime_ns
+    render_stage("synthetic", params(synthetic=2, labels="annotator"))
+    out = project / "data/renders/synthetic"
+    assert (out / "000000.png").stat().st_mtime_ns == first
+    assert json.loads((out / "render.json").read_text())["labels"] == "annotator"
+
+
+def test_labels_that_cannot_be_are_named_by_their_key_in_params() -> None:
+    with pytest.raises(FacemixError, match=r"params\.yaml: render\.synthetic\.labels: found 'human', expected one of"):
+        render_stage("synthetic", params(synthetic=1, labels="human"))
+    with pytest.raises(FacemixError, match=r"params\.yaml: render\.synthetic\.labels: steady is known of ibug68 only"):
+        render_stage("synthetic", params(synthetic=1, labels="steady", scheme="five"))
 
 
 def test_other_settings_do_not_go_on_from_there(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,6 +187,10 @@ def test_the_command_renders_into_a_folder(project: Path, capsys: pytest.Capture
     assert parquet.read_table(project / "faces/faces.parquet").column("glasses").to_pylist() == [True, True]
     about = json.loads((project / "faces/render.json").read_text())
     assert (about["seed"], about["size"], about["labels"]) == (0, 64, "annotator")
+
+
+def test_the_command_offers_the_conventions_that_there_are() -> None:
+    assert cli.LABELS == labels.CONVENTIONS
 
 
 @pytest.mark.parametrize(

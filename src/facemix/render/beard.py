@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from facemix.render.head import Shape
-from facemix.render.population import Person
+from facemix.render.person import Person
 from facemix.render.skin import beard_area, skin_tone
 from facemix.render.strands import GREY, Groom, cap, hair_colour, lying, on_skin, strand_colours
 from facemix.render.surfaces import Array, Mesh, smoothstep

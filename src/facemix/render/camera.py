@@ -9,11 +9,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from facemix.render.population import Person
+from facemix.render.colour import LUMA, to_linear, to_srgb
+from facemix.render.person import Person
 from facemix.render.surfaces import Array, smoothstep
 
 Image = NDArray[np.floating[Any]]
 BURNT = 1.1  # light above this loses its colour and form
+WHITE, GAIN = 3.0, 1.25  # light that becomes white; what the curve is scaled by
 HARSH = 0.25  # share of pictures whose brightest part may burn, up to e times
 
 
@@ -43,13 +45,15 @@ class Camera:
 
 
 def framed(landmarks: Array, person: Person, size: int) -> Camera:
-    """Sets up the camera so that the box around the landmarks (68, 3) has the person's share of the picture."""
+    """Sets up the camera at the person's distance, with a lens that gives the box around the landmarks (68, 3) the
+    person's share of the picture."""
     low, high = landmarks.min(0), landmarks.max(0)
     middle, extent = (low + high) / 2, float((high - low)[:2].max())
-    distance = extent / person.face_share / 2 / np.tan(np.radians(person.field_of_view / 2))
-    aim = middle + extent / person.face_share * np.array([person.shift_x, person.shift_y, 0])
+    side = extent / person.face_share  # decimetres of what the picture shows at the face
+    distance = 10 * person.distance
+    aim = middle + side * np.array([person.shift_x, person.shift_y, 0])
     aim[1] += 0.1 * extent  # there is more head above the brows than below the chin
-    return Camera(aim + [0, 0, distance], person.field_of_view, size)
+    return Camera(aim + [0, 0, distance], float(np.degrees(2 * np.arctan(side / 2 / distance))), size)
 
 
 def scattered(radiance: Image, albedo: Image, skin: Image, pixels_per_decimetre: float) -> Image:
@@ -95,18 +99,33 @@ def exposed(radiance: Image, skin: NDArray[np.bool_], person: Person, tone: floa
     return radiance * np.float32(min(target / typical, burnt / bright))
 
 
+def toned(radiance: Image, contrast: float, saturation: float) -> Image:
+    """Values of a picture (rows, columns, 3), 0 to 1, of linear light: the tone curve moves brightness, not hue.
+
+    Args:
+        radiance: (rows, columns, 3), linear.
+        contrast: 0 leaves Reinhard's curve as it is, 1 bends it as cameras do.
+        saturation: of the colours, 1 as they are.
+    """
+    luma = np.maximum(radiance @ LUMA, 1e-6)[..., None]
+    rolled = luma * (1 + luma / WHITE**2) / (1 + luma)  # Reinhard's curve: highlights roll off
+    grey = to_srgb(np.clip(GAIN * rolled, 0, 1))
+    grey = np.clip((1 - contrast) * grey + contrast * smoothstep(grey, 0, 1), 0, 1)
+    bright = to_linear(grey)
+    coloured = bright * (1 + saturation * (radiance / luma - 1))
+    # A colour that a screen cannot show loses saturation until it can.
+    over, under = coloured.max(-1, keepdims=True) - bright, bright - coloured.min(-1, keepdims=True)
+    share = np.minimum(np.minimum((1 - bright) / np.maximum(over, 1e-6), bright / np.maximum(under, 1e-6)), 1)
+    shown: Image = to_srgb(np.clip(bright + share * (coloured - bright), 0, 1)).astype(np.float32)
+    return shown
+
+
 def developed(radiance: Image, person: Person) -> NDArray[np.uint8]:
     """A photograph (size, size, 3) uint8 RGB of exposed light: white balance, tone curve, blur, noise, JPEG."""
     rng = person.rng("camera")
     size = radiance.shape[0]
-    picture = radiance * np.array(person.white_balance)
-    picture = picture * (1 + picture / 3.0**2) / (1 + picture)  # Reinhard's curve: highlights roll off
-    picture = np.clip(1.25 * picture, 0, 1) ** (1 / 2.2)
-    contrast, saturation = rng.uniform(0.5, 1.5), rng.uniform(0.85, 1.3)
-    picture = (1 - contrast) * picture + contrast * smoothstep(picture, 0, 1)
-    grey = (picture @ [0.299, 0.587, 0.114])[..., None]
-    picture = np.repeat(grey, 3, 2) if person.grey else np.clip(grey + saturation * (picture - grey), 0, 1)
-    picture = picture.astype(np.float32)
+    picture = toned(radiance * np.array(person.white_balance, np.float32), person.contrast, person.saturation)
+    picture = np.repeat((picture @ LUMA)[..., None], 3, 2) if person.grey else picture
     if person.blur * size > 0.3:
         picture = cv2.GaussianBlur(picture, (0, 0), person.blur * size)
     else:  # cameras sharpen

@@ -16,23 +16,16 @@ from scipy import sparse
 
 from facemix.render.head import Head, Shape
 from facemix.render.noise import Noise
-from facemix.render.population import Person
+from facemix.render.person import Person
 from facemix.render.solids import ellipsoid, lattice, solid, tube
 from facemix.render.surfaces import Array, Mesh, mesh_normals, smoothstep, unit
 
-GARMENTS = {
-    "tshirt": 0.24,
-    "vneck": 0.1,
-    "shirt": 0.2,
-    "hoodie": 0.14,
-    "turtleneck": 0.12,
-    "suit": 0.12,
-    "tank": 0.05,
-    "bare": 0.03,
-}
 NECK_AXIS = np.array([0.0, 0.15])  # x and z on the template
 NECK_RADIUS = 0.6
 SPLITS = 1
+# Decimetres from the axis of the neck, and the height, on the template: what ends there is no neckline.
+HEM_FROM, HEM_BELOW = 1.1, 5.0
+HEM_LENGTH, HEM_FLARE = 4.0, 0.2  # decimetres down and outwards
 RING = 96  # points of a line around the neck
 PALETTE = np.array(
     [[0.7, 0.7, 0.68], [0.012, 0.012, 0.014], [0.02, 0.03, 0.08], [0.14, 0.15, 0.16], [0.4, 0.02, 0.025],
@@ -109,8 +102,7 @@ class Body:
 def clothing(person: Person, shape: Shape, noise: Noise) -> list[Mesh]:
     """What a person wears; sometimes nothing that can be seen."""
     rng = person.rng("clothing")
-    kind = str(rng.choice(list(GARMENTS), p=list(GARMENTS.values())))
-    if kind == "bare":
+    if person.garment == "bare":
         return []
     cloth = _cloth(shape.head)
     points, normals = shape.head.parts["collar"].shaped(shape.now)
@@ -119,7 +111,7 @@ def clothing(person: Person, shape: Shape, noise: Noise) -> list[Mesh]:
         "tshirt": _tshirt, "vneck": _vneck, "tank": _tank, "shirt": _shirt, "hoodie": _hoodie,
         "turtleneck": _turtleneck, "suit": _suit,
     }  # fmt: skip
-    return garment[kind](rng, body, noise)
+    return garment[person.garment](rng, body, noise)
 
 
 def _opening(cloth: Cloth, front: float, back: float) -> Array:
@@ -149,7 +141,29 @@ def _worn(
     used[kept] = True
     kept = (np.cumsum(used) - 1)[kept].astype(np.uint32)
     points = points[used]
-    return Mesh(points, mesh_normals(points, kept), kept, rest[used], np.clip(colours[used], 0.004, 0.85))
+    return lengthened(Mesh(points, mesh_normals(points, kept), kept, rest[used], np.clip(colours[used], 0.004, 0.85)))
+
+
+def lengthened(cloth: Mesh) -> Mesh:
+    """Cloth that hangs down from where the template's body ends: pictures of small children show more than it has."""
+    assert cloth.colours is not None
+    edges = np.stack([cloth.triangles, np.roll(cloth.triangles, -1, 1)], 2).reshape(-1, 2).astype(np.int64)
+    _, first, uses = np.unique(np.sort(edges, 1) @ [len(cloth.points), 1], return_index=True, return_counts=True)
+    outwards = np.hypot(cloth.rest[:, 0], cloth.rest[:, 2] - NECK_AXIS[1]) > HEM_FROM
+    outwards |= cloth.rest[:, 1] < HEM_BELOW
+    hem = edges[first[uses == 1]]
+    hem = hem[outwards[hem].all(1)]
+    above, below = np.unique(hem, return_inverse=True)
+    below = below.reshape(hem.shape) + len(cloth.points)
+    quads = np.column_stack([hem[:, 1], hem[:, 0], below[:, 0], below[:, 1]])
+    level = cloth.normals[above] * [1, 0, 1]
+    return Mesh(
+        np.concatenate([cloth.points, cloth.points[above] + [0, -HEM_LENGTH, 0] + HEM_FLARE * level]),
+        np.concatenate([cloth.normals, unit(level)]),
+        np.concatenate([cloth.triangles, quads[:, :3], quads[:, [0, 2, 3]]]).astype(np.uint32),
+        np.concatenate([cloth.rest, cloth.rest[above]]),
+        np.concatenate([cloth.colours, cloth.colours[above]]),
+    )
 
 
 def _dye(rng: np.random.Generator) -> Array:

@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from facemix.render.population import Person
+from facemix.render.colour import to_linear
+from facemix.render.person import Person
 
 Image = NDArray[np.floating[Any]]
 
@@ -27,7 +28,7 @@ def photographs() -> dict[str, list[Image]]:
     for file in sorted((files("facemix.render") / "data" / "complexions").iterdir(), key=lambda file: file.name):
         picture = cv2.imdecode(np.frombuffer(file.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
         assert picture is not None
-        linear = (np.maximum(picture[..., ::-1], 4) / 255.0) ** 2.2
+        linear = to_linear(np.maximum(picture[..., ::-1], 4) / 255.0)
         found.setdefault(file.name.removesuffix(".jpg").rstrip("2"), []).append(np.log(linear).astype(np.float32))
     return found
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from facemix.render.population import Person
+from facemix.render.person import Person
 from facemix.render.surfaces import Array, smoothstep
 
 COUNTS = {  # of strands at 256 pixels

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from facemix.render.head import Shape, rotation
-from facemix.render.population import Person
+from facemix.render.person import Person
 from facemix.render.solids import lattice
 from facemix.render.surfaces import Array, Mesh, smoothstep, unit
 
@@ -41,6 +41,11 @@ def eyes(person: Person, shape: Shape) -> list[Mesh]:
     return meshes
 
 
+def cornea(angle: Array) -> Array:
+    """How far the eyeball's surface stands out at an angle from where it looks, of its radius."""
+    return CORNEA * (1 - smoothstep(angle, 0.26, 0.5))
+
+
 def pupil(person: Person, shape: Shape, side: str) -> tuple[Array, Array]:
     """The middle of a pupil (3,), on the cornea, and of its eyeball (3,); `side` is the person's own, left or right."""
     centre, radius = shape.eye(side[0])
@@ -58,7 +63,7 @@ def _eyeball(person: Person, rng: np.random.Generator) -> tuple[np.ndarray, np.n
     angles = np.concatenate([np.linspace(0, 0.72, 28), np.linspace(0.8, np.pi, RINGS - 28)])
     around = np.linspace(0, 2 * np.pi, SPOKES, endpoint=False)
     a, b = np.meshgrid(angles, around, indexing="ij")
-    radius = 1 + CORNEA * (1 - smoothstep(a, 0.26, 0.5))
+    radius = 1 + cornea(a)
     points = np.stack([radius * np.sin(a) * np.cos(b), radius * np.sin(a) * np.sin(b), radius * np.cos(a)], 2)
     iris_edge, pupil = rng.uniform(0.37, 0.42), rng.uniform(0.10, 0.17)
     fibres = cv2.GaussianBlur(rng.normal(size=(RINGS, SPOKES)), (0, 0), sigmaX=0.6, sigmaY=5) * 3

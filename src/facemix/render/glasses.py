@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 from scipy.spatial import cKDTree
 
-from facemix.render.head import Head, Shape
-from facemix.render.population import Person
+from facemix.render.head import Shape
+from facemix.render.person import Person
 from facemix.render.solids import ellipsoid, lattice, solid, tube
 from facemix.render.surfaces import Array, Mesh, smoothstep
+from facemix.render.worn import HEAD_TOP, rows_at
 
-HEAD_TOP = np.array([0.0, 8.0, 0.3])  # things with this rest position follow the head rigidly
 EAR_ROOT = (0.69, 7.33, 0.56)  # on the template: where the arm of a frame lies on the left ear
 BEHIND_EAR = (0.66, 7.1, 0.40)
 TEMPLE = (0.69, 7.33, 0.87)
@@ -114,13 +113,6 @@ def _bow(points: Array, x0: float, y0: float) -> Array:
     """How far the front lies before its middle, (n,), at points (n, 2)."""
     bow: Array = TILT * (points[:, 1] - y0) - WRAP * (points[:, 0] - x0) ** 2
     return bow
-
-
-@cache
-def rows_at(head: Head, side: int, *places: tuple[float, float, float]) -> list[int]:
-    """Which rows of the skin's smooth points lie where the template has these places, mirrored if `side` is -1."""
-    rest = head.parts["skin"].smooth(head.vertices)
-    return [int(((rest - np.array(place) * [side, 1, 1]) ** 2).sum(1).argmin()) for place in places]
 
 
 class _Front:

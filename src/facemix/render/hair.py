@@ -11,7 +11,8 @@ from facemix.render.beard import beard
 from facemix.render.brows import brows
 from facemix.render.cuts import COUNTS, STYLES, Cut
 from facemix.render.head import Shape
-from facemix.render.population import WIGS, Person
+from facemix.render.person import Person
+from facemix.render.population import WIGS
 from facemix.render.skin import skin_tone
 from facemix.render.strands import (
     DOWN,

@@ -6,22 +6,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from facemix.render.glasses import HEAD_TOP, rows_at
 from facemix.render.head import Shape
-from facemix.render.population import Person
+from facemix.render.person import Person
 from facemix.render.solids import ellipsoid, lattice, solid
 from facemix.render.surfaces import Array, Mesh, mesh_normals, smoothstep
+from facemix.render.worn import CLOTH, HEAD_TOP, rows_at
 
 EAR_TOP = (0.78, 7.34, 0.45)  # on the template
 OVER_HAIR = 0.07  # decimetres of flattened hair under a hat
 SKULL = 2.3  # exponent of the superellipsoid that a skull fills
 COLUMNS = 96  # around a hat
 DOME_ROWS = 20
-CLOTH = np.array(
-    [[0.012, 0.012, 0.014], [0.02, 0.03, 0.09], [0.25, 0.02, 0.02], [0.5, 0.48, 0.44], [0.05, 0.09, 0.04],
-     [0.15, 0.15, 0.16], [0.3, 0.2, 0.1], [0.02, 0.12, 0.25], [0.5, 0.3, 0.03], [0.3, 0.05, 0.16],
-     [0.06, 0.03, 0.02], [0.03, 0.16, 0.15]]
-)  # fmt: skip
 STRAW = np.array([[0.5, 0.38, 0.2], [0.6, 0.52, 0.38], [0.22, 0.13, 0.06], [0.02, 0.018, 0.018], [0.1, 0.09, 0.08]])
 
 

@@ -6,16 +6,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.resources import files
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from facemix.render import tables
+from facemix.render import marks
 from facemix.render.surfaces import Array, Surface, smoothstep, unit
-from facemix.render.tables import Table
+
+if TYPE_CHECKING:
+    from facemix.render.tables import Table
 
 NECK = np.array([0.0, 6.1, 0.2])  # where the neck bends
 TIP = 30  # of the nose, among the 68 points
+BROAD = "macrodetails/"  # targets of age, sex, ancestry and build
 LINING_BELOW = 0.15  # the texture of the mouth's inside lies below this v
 
 
@@ -52,8 +56,8 @@ class Head:
 
     @cached_property
     def landmark_rest(self) -> Array:
-        """The 68 points (68, 3) on the template."""
-        return tables.ibug68().of(self.vertices)
+        """The 68 marks (68, 3) on the template."""
+        return marks.of(self.vertices)
 
     @cached_property
     def inside_mouth(self) -> NDArray[np.bool_]:
@@ -153,8 +157,8 @@ class Shape:
 
     @cached_property
     def landmarks(self) -> Array:
-        """The 68 points (68, 3) on the smooth skin."""
-        return self.placed(tables.ibug68())
+        """The 68 marks (68, 3) on the smooth skin."""
+        return marks.of(self.smooth)
 
     def placed(self, table: Table) -> Array:
         """A table's points (K, 3) on the smooth skin; a pupil's are 0."""
@@ -178,9 +182,23 @@ class Shape:
         return centre, radius
 
 
+def _width(points: Array) -> float:
+    """Between the outer corners of the eyes of the 68 points (68, 3)."""
+    return float(np.linalg.norm(points[36] - points[45]))
+
+
 def shaped(head: Head, identity: Mapping[str, float], expression: Mapping[str, float]) -> Shape:
     """A person's head, moved so that the tip of the nose stands where the template's does."""
-    neutral = head.deformed(head.vertices, identity)
-    now = head.deformed(neutral, expression)
-    shift = tables.ibug68().of(neutral)[TIP] - head.landmark_rest[TIP]
+    broad = {name: weight for name, weight in identity.items() if name.startswith(BROAD)}
+    grown = head.deformed(head.vertices, broad)
+    # The other targets move points by lengths of a grown head: on the head of a child as much less.
+    size = _width(marks.of(grown)) / _width(head.landmark_rest)
+    neutral = head.deformed(grown, {name: size * weight for name, weight in identity.items() if name not in broad})
+    now = head.deformed(neutral, {name: size * weight for name, weight in expression.items()})
+    shift = marks.of(neutral)[TIP] - head.landmark_rest[TIP]
     return Shape(head, neutral - shift, now - shift)
+
+
+def posed_landmarks(shape: Shape, pose: Pose) -> Array:
+    """The 68 marks (68, 3) of the posed head."""
+    return pose.applied(shape.landmarks, shape.head.landmark_rest)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+SEX = 1.3  # how far apart men and women are, of the distance between MakeHuman's
+SAME_SIDE = 0.75  # share of the parts of an uneven face that lean to its one side
 OPPOSITES = {
     "incr": "decr",
     "up": "down",
@@ -15,7 +17,13 @@ OPPOSITES = {
 
 
 def identity(
-    rng: np.random.Generator, ancestry: np.ndarray, male: float, age: float, shape_sd: float, asymmetry_sd: float
+    rng: np.random.Generator,
+    ancestry: np.ndarray,
+    male: float,
+    age: float,
+    shape_sd: float,
+    asymmetry_sd: float,
+    asymmetry: float,
 ) -> dict[str, float]:
     """Weights of the shape targets: broad ones by sex, age, ancestry and build; local ones at random.
 
@@ -25,7 +33,8 @@ def identity(
         male: 0 to 1.
         age: years.
         shape_sd: standard deviation of each local target.
-        asymmetry_sd: of each target that moves one side only.
+        asymmetry_sd: of each part of the face whose sides differ.
+        asymmetry: share of such parts.
     """
     weights: dict[str, float] = {}
     old = float(np.clip((age - 28) / 50, 0, 1))
@@ -36,7 +45,8 @@ def identity(
     muscle, fat = rng.uniform(-0.8, 0.8), np.clip(rng.normal(0.1, 0.5), -0.9, 1)
     builds = {"averagemuscle": 1 - abs(muscle), "maxmuscle": max(muscle, 0), "minmuscle": max(-muscle, 0)}
     fats = {"averageweight": 1 - abs(fat), "maxweight": max(fat, 0), "minweight": max(-fat, 0)}
-    for sex, sex_weight in (("male", male), ("female", 1 - male)):
+    masculine = 0.5 + SEX * (male - 0.5)
+    for sex, sex_weight in (("male", masculine), ("female", 1 - masculine)):
         for stage, stage_weight in ages.items():
             for race, race_weight in zip(("caucasian", "asian", "african"), ancestry, strict=True):
                 weights[f"macrodetails/{race}-{sex}-{stage}"] = sex_weight * stage_weight * race_weight
@@ -48,7 +58,7 @@ def identity(
                         sex_weight * stage_weight * build_weight * load_weight
                     )
     for name in LOCAL_TARGETS:
-        usual = USUAL.get(name, 0) + (1 - grown) * YOUNG.get(name, 0)
+        usual = USUAL.get(name, 0) + (1 - grown) * YOUNG.get(name, 0) + grown * (1 - 2 * male) * FEMALE.get(name, 0)
         amount = float(np.clip(rng.normal(usual, shape_sd * SPREAD.get(name, 1.0)), -0.75, 0.75))
         if name.startswith(("head/", "neck/")):
             amount *= 0.6
@@ -59,40 +69,78 @@ def identity(
             weights[chosen.replace("/l-", f"/{side}") if side else chosen] = abs(here)
     for name in HEAD_FORMS:
         weights[name] = max(0.0, rng.normal(-0.05, 0.22))
-    for name in ASYMMETRIES:
-        weights[name] = max(0.0, rng.normal(-0.15, asymmetry_sd))
+    weights |= _asymmetries(rng, asymmetry_sd, asymmetry)
     for name, (mean, sd) in BROWS.items():
         weights[name] = float(np.clip(rng.normal(mean, sd), -0.08, 0.08))
     return {name: float(weight) for name, weight in weights.items() if abs(weight) > 1e-3}
 
 
+def _asymmetries(rng: np.random.Generator, sd: float, share: float) -> dict[str, float]:
+    """Weights of the targets that move one side of a part: a few parts, and mostly towards one side of the face."""
+    weights = {}
+    side, other = rng.permutation(["l", "r"])
+    for part, count in ASYMMETRIES.items():
+        amount = abs(rng.normal(0, sd)) * (rng.random() < share)
+        towards = side if rng.random() < SAME_SIDE else other
+        for number, own in enumerate(rng.uniform(0, 1, count), start=1):
+            weights[f"asym/asym-{part}-{number}-{towards}"] = amount * own
+    return weights
+
+
 # The template's proportions are not those of most faces in photographs: where it is off, the local targets' mean.
 USUAL = {
+    "chin/chin-bones-incr": -0.4,
+    "chin/chin-jaw-drop-incr": -0.37,
+    "chin/chin-width-incr": -0.4,
+    "chin/chin-height-incr": -0.07,
+    "eyebrows/eyebrows-trans-up": -0.25,
+    "eyebrows/eyebrows-angle-up": 0.05,
+    "eyes/l-eye-height2-incr": 0.3,
+    "eyes/l-eye-scale-incr": -0.29,
+    "eyes/l-eye-push1-in": 0.23,
+    "eyes/l-eye-trans-in": 0.15,
+    "eyes/l-eye-push2-in": 0.09,
+    "eyes/l-eye-trans-up": 0.09,
+    "eyes/l-eye-height3-incr": 0.08,
+    "head/head-fat-incr": -0.72,
+    "head/head-scale-horiz-incr": 0.19,
     "mouth/mouth-upperlip-height-incr": -0.75,
     "mouth/mouth-upperlip-volume-incr": -0.5,
     "mouth/mouth-lowerlip-height-incr": -0.25,
     "mouth/mouth-lowerlip-volume-incr": -0.2,
-    "mouth/mouth-scale-horiz-incr": 0.12,
-    "mouth/mouth-trans-up": -0.2,
-    "nose/nose-scale-horiz-incr": -0.3,
-    "head/head-scale-horiz-incr": 0.25,
-    "eyes/l-eye-scale-incr": -0.29,
-    "eyes/l-eye-height2-incr": 0.3,
-    "eyebrows/eyebrows-trans-up": -0.25,
-    "eyes/l-eye-push1-in": 0.19,
-    "eyes/l-eye-push2-in": 0.09,
     "mouth/mouth-upperlip-middle-up": -0.15,
-    "eyes/l-eye-trans-in": 0.15,
     "mouth/mouth-scale-vert-incr": -0.13,
-    "eyes/l-eye-trans-up": 0.09,
+    "mouth/mouth-trans-forward": -0.13,
+    "mouth/mouth-trans-up": -0.12,
+    "mouth/mouth-cupidsbow-width-incr": 0.08,
+    "mouth/mouth-scale-horiz-incr": 0.07,
     "nose/nose-point-up": 0.4,
-    "nose/nose-scale-vert-incr": 0.1,
-    "eyes/l-eye-height3-incr": 0.08,
+    "nose/nose-scale-horiz-incr": -0.27,
+    "nose/nose-scale-vert-incr": 0.13,
     "nose/nose-nostrils-width-incr": -0.08,
-    "head/head-fat-incr": -0.5,
-    "chin/chin-bones-incr": -0.35,
-    "chin/chin-width-incr": -0.33,
-    "chin/chin-jaw-drop-incr": -0.3,
+    "nose/nose-scale-depth-incr": 0.07,
+    "nose/nose-trans-forward": 0.07,
+    "nose/nose-width3-incr": 0.07,
+}
+
+# By how much women differ from the mean of women and men; men as much the other way.
+FEMALE = {
+    "cheek/l-cheek-bones-incr": 0.15,
+    "chin/chin-bones-incr": -0.1,
+    "chin/chin-height-incr": -0.12,
+    "chin/chin-width-incr": -0.15,
+    "eyebrows/eyebrows-trans-up": 0.15,
+    "eyes/l-eye-height2-incr": 0.1,
+    "eyes/l-eye-scale-incr": 0.1,
+    "forehead/forehead-trans-forward": 0.15,
+    "mouth/mouth-lowerlip-height-incr": 0.15,
+    "mouth/mouth-lowerlip-volume-incr": 0.15,
+    "mouth/mouth-upperlip-height-incr": 0.2,
+    "mouth/mouth-upperlip-volume-incr": 0.2,
+    "nose/nose-hump-incr": -0.12,
+    "nose/nose-scale-horiz-incr": -0.1,
+    "nose/nose-scale-vert-incr": -0.08,
+    "neck/neck-scale-horiz-incr": -0.2,
 }
 
 # Targets in which people differ less than in others: factors of their standard deviation, so that the points of nose,
@@ -147,16 +195,5 @@ HEAD_FORMS = """
     head/head-diamond head/head-invertedtriangular head/head-oval head/head-rectangular head/head-round
     head/head-square head/head-triangular
 """.split()  # noqa: SIM905
-ASYMMETRIES = """
-    asym/asym-brown-1-l asym/asym-brown-1-r asym/asym-brown-2-l asym/asym-brown-2-r asym/asym-cheek-1-l
-    asym/asym-cheek-1-r asym/asym-cheek-2-l asym/asym-cheek-2-r asym/asym-ear-1-l asym/asym-ear-1-r
-    asym/asym-ear-2-l asym/asym-ear-2-r asym/asym-ear-3-l asym/asym-ear-3-r asym/asym-ear-4-l asym/asym-ear-4-r
-    asym/asym-eye-1-l asym/asym-eye-1-r asym/asym-eye-2-l asym/asym-eye-2-r asym/asym-eye-3-l asym/asym-eye-3-r
-    asym/asym-eye-4-l asym/asym-eye-4-r asym/asym-eye-5-l asym/asym-eye-5-r asym/asym-eye-6-l asym/asym-eye-6-r
-    asym/asym-eye-7-l asym/asym-eye-7-r asym/asym-eye-8-l asym/asym-eye-8-r asym/asym-jaw-1-l asym/asym-jaw-1-r
-    asym/asym-jaw-2-l asym/asym-jaw-2-r asym/asym-jaw-3-l asym/asym-jaw-3-r asym/asym-mouth-1-l
-    asym/asym-mouth-1-r asym/asym-mouth-2-l asym/asym-mouth-2-r asym/asym-nose-1-l asym/asym-nose-1-r
-    asym/asym-nose-2-l asym/asym-nose-2-r asym/asym-nose-3-l asym/asym-nose-3-r asym/asym-nose-4-l
-    asym/asym-nose-4-r asym/asym-temple-1-l asym/asym-temple-1-r asym/asym-temple-2-l asym/asym-temple-2-r
-    asym/asym-top-1-l asym/asym-top-1-r asym/asym-top-2-l asym/asym-top-2-r
-""".split()  # noqa: SIM905
+# How many targets make each part of one side differ from the other.
+ASYMMETRIES = {"brown": 2, "cheek": 2, "ear": 4, "eye": 8, "jaw": 3, "mouth": 2, "nose": 4, "temple": 2, "top": 2}

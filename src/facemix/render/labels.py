@@ -1,11 +1,12 @@
-"""Where points are, by two conventions: `mesh`, as rendered sets label, and `annotator`, as people label.
+"""Where points are, by three conventions.
 
-`mesh` takes any scheme that has a table (`facemix.render.tables`). `annotator` is for the 68 points of ibug68: only of
-them is it known where people set them.
+- `mesh`: on the true surface, as rendered sets label. It takes any scheme that has a table (`facemix.render.tables`).
+- `annotator`: as people label. It is for the 68 points of ibug68: only of them is it known where people set them.
+- `steady`: the same without the tremor of their hands.
 
 People cannot see the true contour of a turned jaw: they mark the visible outline, set points along a curve at even
 distances, put the points of closed lips on one line, follow the upper edge of a brow, and their hands are not steady.
-The difference between the two conventions is the label gap, here known exactly.
+The difference between `mesh` and `annotator` is the label gap, here known exactly.
 """
 
 from __future__ import annotations
@@ -17,21 +18,62 @@ import numpy as np
 
 from facemix.faces.contours import across, curves, tangents
 from facemix.faces.schemes import ibug68
+from facemix.render import tables
 from facemix.render.camera import Camera
 from facemix.render.eyes import pupil
 from facemix.render.head import Head, Pose, Shape
-from facemix.render.population import Person
-from facemix.render.surfaces import Array, unit
+from facemix.render.person import Person
+from facemix.render.surfaces import Array, smoothstep, unit
 from facemix.render.tables import Table
 
-CONVENTIONS = ("mesh", "annotator")
-BROWS = (range(17, 22), range(22, 27))
+CONVENTIONS = ("mesh", "annotator", "steady")
+"""Of labels; all but the first are known of ibug68 only."""
 INNER_LIPS = ((61, 67), (62, 66), (63, 65))
-# Points of the lips on the right side that people set elsewhere along the curve: towards which point, and how far.
-LIPS = {49: (48, 0.12), 50: (49, 0.17), 59: (58, 0.23), 60: (61, 0.19), 61: (62, 0.42), 67: (66, 0.42)}
+# Where people set the points between two others, shares of the way along the curve that joins them; of the right side.
+# Measured, as is all that follows, on photographs by scripts/measure_annotator_habits.py.
+SPACING = {
+    (17, 18, 19, 20, 21): (0.24, 0.49, 0.745),
+    (36, 37, 38, 39): (0.316, 0.647),
+    (36, 41, 40, 39): (0.305, 0.66),
+    (31, 32, 33): (0.487,),
+}
+# Along the lips from corner to corner: how far beside the middle the next points are, share of the length; and where
+# the point between those and the corner is, share of the way. It is so in the picture, however the head turns.
+LIPS = {
+    (48, 49, 50, 51, 52, 53, 54): (0.125, 0.52),
+    (48, 59, 58, 57, 56, 55, 54): (0.119, 0.557),
+    (60, 61, 62, 63, 64): (0.155, None),
+    (60, 67, 66, 65, 64): (0.15, None),
+}
 CLOSED = 0.02  # lips nearer than this share of the outer-eye distance count as closed
-JAW_END = 0.06  # decimetres: people begin the jaw higher, at the height of the eyes
-BROW_EDGE = 0.01  # decimetres from the middle of a brow towards its upper edge, where people mark it
+# Where people set points elsewhere on the head, decimetres: away from its middle plane, up, forward; of the right side.
+MOVED = {
+    0: (0.0, 0.036, -0.21),
+    1: (0.0, -0.015, -0.16),
+    2: (0.0, -0.018, -0.12),
+    3: (0.0, -0.018, -0.17),
+    4: (0.0, -0.018, -0.07),
+    5: (0.0, -0.018, 0.04),
+    6: (0.0, -0.022, 0.13),
+    7: (0.0, -0.03, 0.18),
+    8: (0.0, -0.013, 0.1),
+    17: (-0.015, -0.005, 0.05),
+    18: (0.0, 0.045, 0.04),
+    19: (0.0, 0.034, 0.04),
+    20: (0.0, 0.017, 0.04),
+    21: (0.0, 0.004, 0.04),
+    27: (0.0, 0.027, 0.05),
+    28: (0.0, 0.013, 0.04),
+    29: (0.0, 0.017, 0.015),
+    30: (0.0, 0.015, 0.0),
+    31: (0.0, 0.009, 0.05),
+    33: (0.0, 0.0, 0.02),
+    48: (0.0, 0.0, -0.05),
+    51: (0.0, -0.015, -0.03),
+    60: (-0.014, 0.0, -0.01),
+}
+FAR_UP = {0: -0.03, 17: 0.02, 18: 0.005}  # decimetres, on the far side of a turned head; of the right side
+TURNED_AWAY = (2.0, 14.0)  # degrees of yaw between which the far side of a face goes out of sight
 OUTLINE_REACH = 0.5  # decimetres from the jaw up the cheek
 OUTLINE_BAND = 0.08  # decimetres to both sides
 CHEEK = np.array([0.0, 6.85, 1.35])  # on the template; where the jaw's bands lead
@@ -57,12 +99,12 @@ class Outline:
 
     def __init__(self, head: Head) -> None:
         skin, _ = head.skin_rest
-        jaw = head.landmark_rest[:17] + JAW_END * np.array([0, 1, 0]) * (np.arange(17) % 16 == 0)[:, None]
-        along = unit(np.gradient(jaw, axis=0))
-        inward = CHEEK - jaw
-        inward = unit(inward - along * (inward * along).sum(1, keepdims=True))
+        jaw = head.landmark_rest[:17] + _moved()[:17] * [1, 1, 0]
+        direction = unit(np.gradient(jaw, axis=0))
+        inward: Array = CHEEK - jaw
+        inward = unit(inward - direction * (inward * direction).sum(1, keepdims=True))
         away = skin[:, None] - jaw
-        up, aside = (away * inward).sum(2), np.abs((away * along).sum(2))
+        up, aside = (away * inward).sum(2), np.abs((away * direction).sum(2))
         # Not the nose and the lips, which stand out of a profile, and not the throat or the inside of the mouth.
         cheek = (np.abs(skin[:, 0]) > 0.3) | (skin[:, 1] < CHIN)
         above_throat = skin @ [0, 1, 0.5] > THROAT
@@ -72,21 +114,21 @@ class Outline:
         self._vertices = [np.flatnonzero(column) for column in candidates.T]
         self._rest = skin
 
-    def visible(self, jaw: Array, shape: Shape, pose: Pose, camera: Camera) -> Array:
-        """The jaw's points (17, 2), pixels, moved out as far as the skin beside them reaches, and evenly spaced."""
-        out = across(unit(np.gradient(jaw, axis=0)))  # the jaw runs left to right below the face
-        moved = jaw.copy()
+    def visible(self, jaw: Array, up: Array, shape: Shape, pose: Pose, camera: Camera) -> Array:
+        """The jaw's points (17, 2), pixels, moved out as far as the skin beside them reaches, and evenly spaced.
+
+        `up` (2,) says where the head's own up is in the picture: the ends of the jaw keep their height.
+        """
+        out: Array = across(unit(np.gradient(jaw, axis=0)))  # the jaw runs left to right below the face
+        aside: Array = unit(np.array([-up[1], up[0]]))
+        out[[0, 16]] = [-aside, aside]
+        seen = jaw.copy()
         for k, vertices in enumerate(self._vertices):
-            seen = camera.pixels(pose.applied(shape.skin[0][vertices], self._rest[vertices]))
-            reach = (seen - jaw[k]) @ out[k]
-            if reach.max(initial=0.0) > 0:  # the ends keep their height
-                moved[k] = jaw[k] + reach.max() * out[k] if k in (0, 16) else seen[reach.argmax()]
-        return np.concatenate([evenly(moved[:9]), evenly(moved[8:])[1:]])
-
-
-def posed_landmarks(shape: Shape, pose: Pose) -> Array:
-    """The points (68, 3) on the true surface of the posed head."""
-    return pose.applied(shape.landmarks, shape.head.landmark_rest)
+            skin = camera.pixels(pose.applied(shape.skin[0][vertices], self._rest[vertices]))
+            reach = (skin - jaw[k]) @ out[k]
+            if reach.max(initial=0.0) > 0:
+                seen[k] = jaw[k] + reach.max() * out[k] if k in (0, 16) else skin[reach.argmax()]
+        return np.concatenate([evenly(seen[:9]), evenly(seen[8:])[1:]])
 
 
 def posed_points(table: Table, person: Person, shape: Shape, pose: Pose) -> Array:
@@ -99,38 +141,77 @@ def posed_points(table: Table, person: Person, shape: Shape, pose: Pose) -> Arra
 
 def mesh_labels(shape: Shape, pose: Pose, camera: Camera) -> Array:
     """Points (68, 2), pixels, of the true surface."""
-    return camera.pixels(posed_landmarks(shape, pose))
+    table = tables.ibug68()
+    return camera.pixels(pose.applied(shape.placed(table), table.of(shape.head.vertices)))
 
 
 def annotator_labels(
     person: Person, shape: Shape, pose: Pose, camera: Camera, outline: Outline, steady: bool = False
 ) -> Array:
     """Points (68, 2), pixels, as people mark a photograph; `steady` leaves out the tremor of their hands."""
-    points = mesh_labels(shape, pose, camera)
+    points = camera.pixels(pose.applied(shape.landmarks + moved(pose.yaw), shape.head.landmark_rest))
     rise = camera.pixels(pose.applied(np.array([[0, 8.0, 0], [0, 7.0, 0]]), np.array([[0, 8.0, 0], [0, 8.0, 0]])))
-    decimetre_up = rise[0] - rise[1]
-    points[[0, 16]] += decimetre_up * JAW_END
-    points[:17] = outline.visible(points[:17], shape, pose, camera)
-    for brow in BROWS:
-        points[list(brow)] = evenly(points[list(brow)] + decimetre_up * BROW_EDGE)
-    points = _closed_lips(_spread_lips(points))
+    points[:17] = outline.visible(points[:17], rise[0] - rise[1], shape, pose, camera)
+    points = _closed_lips(_spaced(points))
     return points if steady else points + tremor(points, person.rng("annotator"))
+
+
+def moved(yaw: float) -> Array:
+    """By how much people set the points (68, 3) elsewhere on the head than the mesh, decimetres.
+
+    They set them forward and back on the side that they see well; when the head turns by `yaw`, degrees, not on the
+    far side.
+    """
+    offsets = _moved().copy()
+    sides = np.sign(np.arange(68) - ibug68().mirror)  # -1 on the right, 1 on the left
+    far = smoothstep(sides * yaw, *TURNED_AWAY)
+    offsets[:, 2] *= 1 - far
+    for point, up in FAR_UP.items():
+        here = [point, ibug68().mirror[point]]
+        offsets[here, 1] += up * far[here]
+    return offsets
+
+
+@cache
+def _moved() -> Array:
+    offsets, mirror = np.zeros((68, 3)), ibug68().mirror
+    for point, (outwards, up, forward) in MOVED.items():
+        offsets[point] = -outwards, up, forward
+        offsets[mirror[point]] = outwards if mirror[point] != point else 0, up, forward
+    return offsets
+
+
+def along(points: Array, shares: Array) -> Array:
+    """Places (k, 2) on the line through points (n, 2), at shares (k,) of its length."""
+    way = shares_of(points)
+    return np.stack([np.interp(shares, way, points[:, axis]) for axis in (0, 1)], 1)
+
+
+def shares_of(points: Array) -> Array:
+    """How far along the line through them points (n, 2) are, (n,) from 0 to 1."""
+    length = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))])
+    return length / max(length[-1], 1e-9)
 
 
 def evenly(points: Array) -> Array:
     """Points (n, 2) moved along the line through them to even distances; the ends stay."""
-    length = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))])
-    even = np.linspace(0, length[-1], len(points))
-    return np.stack([np.interp(even, length, points[:, axis]) for axis in (0, 1)], 1)
+    return along(points, np.linspace(0, 1, len(points)))
 
 
-def _spread_lips(points: Array) -> Array:
-    """Points (68, 2) with those of the lips where people set them along the same curves."""
-    spread, mirror = points.copy(), ibug68().mirror
-    for at, (towards, share) in LIPS.items():
-        for here, there in ((at, towards), (mirror[at], mirror[towards])):
-            spread[here] += share * (points[there] - points[here])
-    return spread
+def _spaced(points: Array) -> Array:
+    """Points (68, 2) moved along their curves to where people set them."""
+    marks, mirror = points.copy(), ibug68().mirror
+    for curve, shares in SPACING.items():
+        for here in (list(curve), mirror[list(curve)]):
+            marks[here[1:-1]] = along(points[here], np.array(shares))
+    for lip, (beside, between) in LIPS.items():
+        here = list(lip)
+        middle = shares_of(points[here])[len(here) // 2]
+        near = [middle - beside, middle, middle + beside]
+        if between is not None:
+            near = [between * near[0], *near, 1 - between * (1 - near[2])]
+        marks[here[1:-1]] = along(points[here], np.clip(near, 0, 1))
+    return marks
 
 
 def _closed_lips(points: Array) -> Array:

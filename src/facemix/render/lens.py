@@ -1,6 +1,7 @@
-"""Light at lenses: what passes them and what they mirror, laid over a finished picture.
+"""Light at lenses and wet eyes: what passes them and what they mirror, laid over a finished picture.
 
-The path tracer would spend its few bounces, and the denoiser its guides, on panes that are all but invisible.
+The path tracer would spend its few bounces, and the denoiser its guides, on panes that are all but invisible, and too
+few samples on the small bright spots in eyes, which the denoiser takes for noise.
 """
 
 from __future__ import annotations
@@ -13,11 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facemix.render.camera import Camera
-from facemix.render.surfaces import Mesh, unit
+from facemix.render.eyes import cornea
+from facemix.render.surfaces import Array, Mesh, unit
 
 Image = NDArray[np.floating[Any]]
 FINE = 4  # subpixels along a pixel's side, for smooth edges
 RIM = 0.004  # decimetres: what lies further before a lens than that hides it
+WET = 0.025  # share of light that a wet eye throws back when it is looked at straight
+MOST_AT_ONCE = 30_000  # OpenCV maps no picture of more rows
+SUBPIXELS = 3  # along a pixel's side: lamps are small in an eye
 BLUR = 0.012  # of the picture's side: hides the triangles' edges in the mirror image
 
 
@@ -94,12 +99,73 @@ def glazed(radiance: Image, glass: Panes, camera: Camera, light: Image) -> Image
     return result
 
 
+@dataclass(frozen=True)
+class Eyeball:
+    """An eyeball in the camera's space: centre (3,), where it looks (3,), and radius, decimetres."""
+
+    centre: Array
+    axis: Array
+    radius: float
+
+
+def glistening(radiance: Image, eyes: NDArray[np.bool_], balls: list[Eyeball], camera: Camera, light: Image) -> Image:
+    """The picture (S, S, 3), linear, in which wet eyes mirror a panorama of light (rows, columns, 3).
+
+    Args:
+        radiance: the picture.
+        eyes: the pixels (S, S) that show an eyeball.
+        balls: both eyeballs.
+        camera: where they are seen from.
+        light: what they mirror.
+    """
+    rows, columns = np.nonzero(eyes)
+    if not len(rows):
+        return radiance
+    offsets = (np.arange(SUBPIXELS) + 0.5) / SUBPIXELS - 0.5
+    down, right = np.meshgrid(offsets, offsets, indexing="ij")
+    y, x = (rows[:, None] + down.ravel()).ravel(), (columns[:, None] + right.ravel()).ravel()
+    middle, focal = (camera.size - 1) / 2, camera.focal_length
+    ray = unit(np.stack([(x - middle) / focal, (middle - y) / focal, -np.ones(len(x))], 1))
+    mirrored = np.zeros((len(x), 3))
+    for ball in balls:
+        towards = ball.centre - camera.position
+        along = ray @ towards
+        reach = ball.radius**2 - (towards @ towards - along**2)
+        hit = np.flatnonzero(reach > 0)
+        if not len(hit):
+            continue
+        at = (along[hit] - np.sqrt(reach[hit]))[:, None] * ray[hit] - towards
+        normal = _cornea_normal(at / ball.radius, ball.axis)
+        facing = (ray[hit] * normal).sum(1, keepdims=True)
+        share = WET + (1 - WET) * (1 - np.abs(facing)) ** 5  # Schlick's approximation of Fresnel's law
+        mirrored[hit] = share * _looked_up(light, ray[hit] - 2 * facing * normal)
+    result = radiance.copy()
+    result[rows, columns] += mirrored.reshape(len(rows), -1, 3).mean(1)
+    return result
+
+
+def _cornea_normal(outward: Array, axis: Array) -> Array:
+    """Normals (n, 3) of an eyeball at directions (n, 3) from its centre: the cornea stands out of it.
+
+    The radius is 1 + h(a) at an angle a from the axis, so the normal leans away from the axis by -h'(a).
+    """
+    cosine = np.clip(outward @ axis, -1, 1)
+    angle = np.arccos(cosine)
+    away = unit(outward * cosine[:, None] - axis)  # along the surface, away from the axis
+    step = 1e-3
+    slope = (cornea(angle + step) - cornea(angle - step)) / (2 * step)
+    return unit(outward - slope[:, None] * away)
+
+
 def _looked_up(panorama: Image, directions: NDArray[np.float64]) -> Image:
     """Radiance (n, 3) of a panorama in directions (n, 3); the camera looks from the side of its middle column."""
     rows, columns = panorama.shape[:2]
     right = np.arctan2(directions[:, 0], -directions[:, 2]) / (2 * np.pi) % 1 * columns - 0.5
     down = np.arccos(np.clip(directions[:, 1], -1, 1)) / np.pi * rows - 0.5
     padded = np.concatenate([panorama[:, -1:], panorama, panorama[:, :1]], 1)
-    at = (right + 1).astype(np.float32)[:, None], np.maximum(down, 0).astype(np.float32)[:, None]
-    found = cv2.remap(padded, *at, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return np.asarray(found[:, 0, :3], np.float32)
+    at = np.stack([right + 1, np.maximum(down, 0)], 1).astype(np.float32)
+    found = [
+        cv2.remap(padded, part[:, None], None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        for part in np.split(at, range(MOST_AT_ONCE, len(at), MOST_AT_ONCE))
+    ]
+    return np.asarray(np.concatenate(found)[:, 0, :3], np.float32)

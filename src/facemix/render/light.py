@@ -10,8 +10,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from facemix.render.colour import DAYLIGHT, blackbody, cast, to_linear
 from facemix.render.noise import Noise
-from facemix.render.population import Person
+from facemix.render.person import Person
 from facemix.render.scene import LIGHT_SHAPE
 
 Image = NDArray[np.floating[Any]]
@@ -19,9 +20,12 @@ STOPS = 16.0  # the panoramas' files hold log2(1 + 32 radiance / mean) / STOPS
 ROWS, COLUMNS = LIGHT_SHAPE
 BELOW = (0.1, 0.7)  # share of the light from straight below that gets past the body, or comes off a white shirt
 ADAPTED = 0.75  # share of the light's colour that cameras take out by themselves
-COLOURED = 0.08  # share of light of a strong colour
+WARMTH, TINT = 25.0, 0.02  # of what colour is left: standard deviation, mired and the logarithm of green
+LAMP_WARMTH = 20.0  # mired by which lamps of one studio differ
 FILL = (-3.2, 0.0)  # logarithm of the light from everywhere beside lamps or the sun: least and most
 ASIDE, AHEAD = 0.45, (0.2, 0.3)  # logarithm of how much more light comes from one side, and from the front
+PAINT_WARMTH, PAINT_TINT = 50.0, 0.04  # of walls and things, as WARMTH and TINT
+VIVID_SHARE, VIVID = 0.2, 0.4  # share of those with a colour of their own; deviation of its logarithm
 PEOPLE = 0.6  # share of clutter with other people in it
 BYSTANDER = 0.22  # width of a bystander's head / side of the picture of them
 
@@ -40,7 +44,6 @@ def panorama(name: str) -> Image:
 def environment(person: Person, noise: Noise) -> Image:
     """Light from all sides: radiance (ROWS, COLUMNS, 3) of mean 1. The camera looks from the middle column's side."""
     rng = person.rng("light")
-    tint = np.exp(rng.normal(0, 0.22 if rng.random() < COLOURED else 0.06, 3))
     fill = float(np.exp(rng.uniform(*FILL)))
     if person.light == "panorama":
         light = np.roll(panorama(person.panorama), int(person.light_yaw / 360 * 512), 1)
@@ -63,14 +66,30 @@ def environment(person: Person, noise: Noise) -> Image:
             1 + 0.4 * noise.cloud(rng, (ROWS, COLUMNS), 16)[..., None]
         ).clip(0.2)
         for _ in range(rng.integers(1, 4)):
-            colour = np.exp(rng.normal(0, 0.1, 3))
+            colour = blackbody(DAYLIGHT + rng.normal(0, LAMP_WARMTH))
             light = light + colour * _lamp(
                 rng.uniform(-130, 130), rng.uniform(0, 70), rng.uniform(8, 25), rng.uniform(3, 20)
             )
-    cast = light.mean((0, 1)) / light.mean()
-    light = light * tint / cast**ADAPTED * _above_the_body(rng.uniform(*BELOW))
+    light = light * _adapted(person, light) * _above_the_body(rng.uniform(*BELOW))
     light = light * _uneven(rng.normal(0, ASIDE), rng.normal(*AHEAD))
     return (light / light.mean()).astype(np.float32)
+
+
+def _adapted(person: Person, light: Image) -> Image:
+    """Factors (3,) that take most of the colour out of light (rows, columns, 3): cameras go by what lights a face."""
+    warmer, greener = person.rng("light colour").normal(0, [WARMTH, TINT])
+    mean = (light * _on_a_face(light.shape[:2])).sum((0, 1))
+    return cast(warmer, greener) / (mean / mean.mean()) ** ADAPTED
+
+
+@cache
+def _on_a_face(shape: tuple[int, int]) -> Image:
+    """How much the parts of a panorama (rows, columns, 1) add to the light on a face that looks at the camera."""
+    rows, columns = shape
+    longitude = np.radians((np.arange(columns) + 0.5) / columns * 360 - 180)[None, :]
+    latitude = np.radians(90 - (np.arange(rows) + 0.5) / rows * 180)[:, None]
+    share: Image = (np.maximum(np.cos(longitude), 0) * np.cos(latitude) ** 2 + 0.1 * np.cos(latitude))[..., None]
+    return share
 
 
 def _uneven(aside: float, ahead: float) -> Image:
@@ -101,10 +120,12 @@ def background(person: Person, size: int, noise: Noise) -> Image:
     """What is seen behind the head: linear RGB (size, size, 3), about as bright as the face."""
     rng = person.rng("background")
     if person.background == "panorama":
-        picture = _view(panorama(person.panorama), rng.uniform(0, 360), rng.uniform(-12, 25), rng.uniform(35, 80), size)
+        place = panorama(person.panorama)
+        behind = 180 - person.light_yaw if person.light == "panorama" else 180.0  # where the light of it comes from
+        picture: Image = _view(place, behind, rng.uniform(-12, 25), rng.uniform(35, 80), size) * _adapted(person, place)
         blur = rng.uniform(0, 0.02)
     elif person.background == "wall":
-        colour = rng.uniform(0.02, 0.9) * np.exp(rng.normal(0, 0.25, 3))
+        colour = rng.uniform(0.02, 0.9) * _paint(rng)
         slope = (
             1
             + rng.uniform(-0.5, 0.5) * np.linspace(-1, 1, size)[:, None]
@@ -117,6 +138,8 @@ def background(person: Person, size: int, noise: Noise) -> Image:
     else:
         picture, blur = _clutter(rng, size, noise), rng.uniform(0.004, 0.02)
     picture = cv2.GaussianBlur(picture.astype(np.float32), (0, 0), blur * size) if blur * size > 0.3 else picture
+    if person.background != "panorama":
+        picture = picture * _adapted(person, np.ones((1, 1, 3)))
     brightness = np.exp(rng.normal(-1.8, 0.9)) / max(float(np.median(picture)), 1e-3)
     return (picture * brightness).astype(np.float32)
 
@@ -135,11 +158,17 @@ def _view(sphere: Image, yaw: float, height: float, field: float, size: int) -> 
     return cv2.remap(sphere, u.astype(np.float32), v.astype(np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
 
 
+def _paint(rng: np.random.Generator) -> NDArray[np.float64]:
+    """The colour (3,) of a wall or a thing: mostly a warm or a cool grey."""
+    grey = cast(*rng.normal(0, [PAINT_WARMTH, PAINT_TINT]))
+    return grey * np.exp(rng.normal(0, VIVID, 3)) if rng.random() < VIVID_SHARE else grey
+
+
 def _clutter(rng: np.random.Generator, size: int, noise: Noise) -> Image:
     """Patches, bars and discs of many colours: a room, a crowd or a shelf, out of focus."""
-    picture = np.full((size, size, 3), rng.uniform(0.05, 0.5), np.float32) * rng.uniform(0.6, 1.4, 3).astype(np.float32)
+    picture = np.full((size, size, 3), rng.uniform(0.05, 0.5) * _paint(rng), np.float32)
     for _ in range(rng.integers(6, 40)):
-        colour = (np.exp(rng.normal(-1.6, 0.9)) * np.exp(rng.normal(0, 0.35, 3))).tolist()
+        colour = (np.exp(rng.normal(-1.6, 0.9)) * _paint(rng)).tolist()
         x, y = rng.uniform(-0.2, 1.2, 2) * size
         extent = np.exp(rng.normal(-1.8, 0.7, 2)) * size
         box = cv2.boxPoints(((x, y), tuple(extent.tolist()), rng.choice([0, 90, rng.uniform(0, 180)]))).astype(np.int32)
@@ -159,7 +188,7 @@ def bystanders() -> list[Image]:
         image = cv2.imdecode(np.frombuffer(file.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)
         assert image is not None
         cover = image[..., 3:].astype(np.float32) / 255
-        people.append(np.dstack([(image[..., 2::-1].astype(np.float32) / 255) ** 2.2 * cover, cover]))
+        people.append(np.dstack([to_linear(image[..., 2::-1].astype(np.float32) / 255) * cover, cover]))
     return people
 
 

@@ -31,8 +31,8 @@ MATERIALS = {
     "skin": Material("skin", 0.45),
     "mouth_lining": Material("glossy", 0.35),
     "mouth": Material("glossy", 0.22, 0.3),
-    "eyes": Material("matt", 0.15, 0.3),
-    "hair": Material("matt", 0.5),
+    "eyes": Material("matt", 0.5),  # what they mirror is laid over the picture: see lens.py
+    "hair": Material("matt", 0.6),
     "brows": Material("matt", 0.6),
     "clothing": Material("matt", 0.85),
     "accessories": Material("glossy", 0.35, 0.2),

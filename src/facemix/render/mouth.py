@@ -9,7 +9,7 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from facemix.render.head import Shape
-from facemix.render.population import Person
+from facemix.render.person import Person
 from facemix.render.solids import lattice
 from facemix.render.surfaces import Array, Mesh, mesh_normals, smoothstep
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial import cKDTree
 
-from facemix.render.glasses import HEAD_TOP
-from facemix.render.hats import CLOTH
+from facemix.render.colour import cast
 from facemix.render.head import Shape, rotation
-from facemix.render.population import Person
-from facemix.render.skin import skin_tone
+from facemix.render.person import Person
+from facemix.render.skin import SKIN_CAST, skin_tone
 from facemix.render.solids import ellipsoid, rounded_box, solid, tube, turned
 from facemix.render.surfaces import Array, Mesh, smoothstep, unit
+from facemix.render.worn import CLOTH, HEAD_TOP
 
 # The template's left hand: its axes to the thumb, along the fingers, and out of the palm.
 HAND_AXES = np.array([[-0.5491, 0.4340, 0.7142], [0.3806, -0.6310, 0.6760], [-0.7441, -0.6430, -0.1813]])
@@ -104,7 +104,7 @@ def _hand(rng: np.random.Generator, person: Person, shape: Shape, grip: Grip, sk
     points = (points - points.mean(0)) @ HAND_AXES.T + [0, PALM_BELOW, 0]
     fingertip = smoothstep(points[:, 1], 0.6, 1.1)[:, None]
     tone = skin_tone(person.melanin) * rng.uniform(0.88, 1.1)
-    colours = np.clip(tone * np.exp(0.2 * fingertip * [0.4, -1.0, -0.7]) * np.exp(rng.normal(0, 0.03, 3)), 0.004, 0.9)
+    colours = np.clip(tone * np.exp(0.2 * fingertip * [0.4, -1.0, -0.7]) * cast(*rng.normal(0, SKIN_CAST)), 0.004, 0.9)
     points = _curled(points, grip.curl)
     axes = grip.axes
     placed = grip.palm + points @ axes

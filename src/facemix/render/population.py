@@ -1,31 +1,36 @@
-"""Who stands before the camera: the distributions, and one person drawn from them."""
+"""Who may stand before the camera, and how: every distribution of the generator."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from facemix.errors import FacemixError
-from facemix.render.expression import EXPRESSIONS, expression_units, gaze_units
-from facemix.render.identity import identity
+from facemix.render.expression import EXPRESSIONS
 
+ANCESTRIES = ("european", "asian", "african")
+HAIR_TONES = ("black", "dark_brown", "brown", "blond", "red", "dyed")
 HAIR_STYLES = ("bald", "buzz", "short", "side", "fringe", "curly", "bob", "long", "tied")
 WIGS = ("afro01", "bob02", "long01", "ponytail01", "short01", "short02", "short03", "short04")
 BEARDS = ("none", "stubble", "moustache", "goatee", "full")
 HATS = ("none", "cap", "beanie", "brim", "hood")
 OCCLUDERS = ("none", "hand", "phone", "microphone", "cup")
-FAR_SHARE, FAR = 0.12, 2.2
+GARMENTS = ("tshirt", "vneck", "shirt", "hoodie", "turtleneck", "suit", "tank", "bare")
 LIGHTS = ("panorama", "studio", "flash", "sun")
 BACKGROUNDS = ("panorama", "wall", "clutter")
 LAMPS = (
     *("apartment", "bridge", "city", "dawn", "esplanade", "forest", "hall", "lab", "lobby", "night", "park", "sky"),
     *("studio", "sunrise", "sunset", "venice", "warehouse", "workshop"),
 )
+
+Weights = Mapping[str, float]
+
+
+def _weights(**weights: float) -> Callable[[], Weights]:
+    """A default of a field: weights, new for each population."""
+    return lambda: dict(weights)
 
 
 @dataclass(frozen=True)
@@ -37,54 +42,94 @@ class Population:
     """
 
     people: int = 0  # sets of other `people` share no one, whatever their seeds
-    ancestry: Mapping[str, float] = field(default_factory=lambda: {"european": 0.55, "asian": 0.23, "african": 0.22})
+    pictures: int = 1  # of each person: so many faces of a set in a row show one person
+    ancestry: Weights = field(default_factory=_weights(european=0.55, asian=0.23, african=0.22))
     male: float = 0.5
     children: float = 0.16  # up to 15 years, babies among them
-    age_mean: float = 36.0  # years, of adults
-    age_sd: float = 14.0
+    age_mean: float = 38.0  # years, of adults
+    age_sd: float = 16.0
+    hair_tones: Weights = field(  # of the fair; the dark have darker hair
+        default_factory=_weights(black=0.1, dark_brown=0.3, brown=0.8, blond=0.6, red=0.12, dyed=0.08)
+    )
     shape_sd: float = 0.28  # of each local morph target
-    asymmetry_sd: float = 0.25
-    yaw_sd: float = 15.0  # of most heads: FAR_SHARE of them are held FAR times as far from straight
+    asymmetry_sd: float = 0.25  # of each part of the face whose sides differ
+    asymmetry: float = 0.4  # share of such parts
+    yaw_sd: float = 15.0  # of most heads
     yaw_limit: float = 75.0
-    pitch_mean: float = -3.0  # down; people lift their chins for a camera
-    pitch_sd: float = 9.0
+    pitch_mean: float = -2.7  # down; people lift their chins for a camera
+    pitch_sd: float = 8.0
     pitch_limit: float = 32.0
     roll_sd: float = 6.5
     roll_limit: float = 40.0
-    gaze_sd: float = 11.0  # away from the camera
-    expressions: Mapping[str, float] = field(
-        default_factory=lambda: {
-            "neutral": 0.22,
-            "smile": 0.22,
-            "laugh": 0.28,
-            "talk": 0.1,
-            "shout": 0.03,
-            "surprise": 0.03,
-            "frown": 0.06,
-            "pucker": 0.04,
-            "random": 0.02,
-        }
+    far_share: float = 0.12  # of heads, that are turned, nodded or tilted farther
+    far_factor: float = 2.2
+    gaze_at_camera: float = 0.65  # share of people who look at it, or nearly
+    gaze_sd: float = 18.0  # of the others, away from it
+    expressions: Weights = field(
+        default_factory=_weights(
+            neutral=0.22,
+            smile=0.22,
+            laugh=0.28,
+            talk=0.1,
+            shout=0.03,
+            surprise=0.03,
+            frown=0.06,
+            pucker=0.04,
+            random=0.02,
+        )
     )
     eyes_closed: float = 0.05
     wink: float = 0.015
     makeup: float = 0.45  # of women
     beard: float = 0.3  # of men
+    beards: Weights = field(default_factory=_weights(stubble=0.45, moustache=0.13, goatee=0.22, full=0.2))
     glasses: float = 0.18
     sunglasses: float = 0.03
     hat: float = 0.12
-    wigs: float = 0.35  # share of modelled hair, beside hair that is grown
-    occluder: float = 0.08
-    lights: Mapping[str, float] = field(
-        default_factory=lambda: {"panorama": 0.34, "studio": 0.26, "flash": 0.2, "sun": 0.2}
+    hats: Weights = field(default_factory=_weights(cap=1, beanie=1, brim=1, hood=1))
+    hair_of_men: Weights = field(
+        default_factory=_weights(buzz=0.18, short=0.25, side=0.2, fringe=0.2, curly=0.1, bob=0.02, long=0.04, tied=0.02)
     )
+    hair_of_women: Weights = field(
+        default_factory=_weights(
+            bald=0.004, buzz=0.01, short=0.05, side=0.07, fringe=0.2, curly=0.12, bob=0.18, long=0.31, tied=0.15
+        )
+    )
+    bald: float = 0.04  # of young men, and of older ones more
+    wigs: float = 0.35  # share of modelled hair, beside hair that is grown
+    wigs_of_men: Weights = field(
+        default_factory=_weights(
+            afro01=0.18, long01=0.02, ponytail01=0.02, short01=0.35, short02=0.3, short03=0.06, short04=0.35
+        )
+    )
+    wigs_of_women: Weights = field(
+        default_factory=_weights(
+            afro01=0.18, bob02=0.1, long01=0.45, ponytail01=0.25, short01=0.05, short02=0.03, short03=0.12, short04=0.05
+        )
+    )
+    garments: Weights = field(
+        default_factory=_weights(
+            tshirt=0.24, vneck=0.1, shirt=0.2, hoodie=0.14, turtleneck=0.12, suit=0.12, tank=0.05, bare=0.03
+        )
+    )
+    occluder: float = 0.08
+    occluders: Weights = field(default_factory=_weights(hand=0.64, phone=0.1, microphone=0.16, cup=0.1))
+    lights: Weights = field(default_factory=_weights(panorama=0.34, studio=0.26, flash=0.2, sun=0.2))
     panoramas: tuple[str, ...] = LAMPS
-    backgrounds: Mapping[str, float] = field(default_factory=lambda: {"panorama": 0.5, "wall": 0.2, "clutter": 0.3})
-    field_of_view_median: float = 26.0  # of the picture's side
-    field_of_view_spread: float = 0.4  # standard deviation of its logarithm
+    backgrounds: Weights = field(default_factory=_weights(panorama=0.5, wall=0.2, clutter=0.3))
+    distance_median: float = 1.7  # metres from the camera to the face
+    distance_spread: float = 0.45  # standard deviation of its logarithm
+    selfies: float = 0.15  # share of pictures from an arm's length: SELFIE metres
     face_share_low: float = 0.42  # side of the landmark box / side of the picture
     face_share_high: float = 0.68
+    shift_sd: float = 0.04  # of the face from the middle, share of the picture's side
     exposure_sd: float = 0.35  # of the logarithm
-    white_balance_sd: float = 0.08
+    contrast_low: float = 0.5  # 1 is the camera's own curve
+    contrast_high: float = 1.5
+    saturation_low: float = 1.0
+    saturation_high: float = 1.5
+    warmth_sd: float = 18.0  # of the white balance, mired
+    tint_sd: float = 0.02  # of the white balance from green to magenta, of the logarithm
     noise_limit: float = 0.02  # standard deviation, of white
     blur: float = 0.05  # share of blurred pictures
     blur_limit: float = 0.006  # standard deviation / side of the picture
@@ -98,27 +143,41 @@ class Population:
             value = getattr(self, key)
             if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
                 raise FacemixError(f"population.{key}: found {value!r}; expected a number from {low} to {high}")
-        if isinstance(self.people, bool) or not isinstance(self.people, int) or not 0 <= self.people < 2**63:
-            raise FacemixError(f"population.people: found {self.people!r}; expected a whole number from 0 to 2^63 - 1")
+        for key, (least, most, limit) in _WHOLE.items():
+            value = getattr(self, key)
+            if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+                raise FacemixError(
+                    f"population.{key}: found {value!r}; expected a whole number from {least} to {limit}"
+                )
         listed = isinstance(self.panoramas, tuple | list) and all(isinstance(name, str) for name in self.panoramas)
         if not listed or not self.panoramas or not set(self.panoramas) <= set(LAMPS):
             raise FacemixError(f"population.panoramas: found {self.panoramas!r}; expected some of {', '.join(LAMPS)}")
-        if self.face_share_low > self.face_share_high:
-            raise FacemixError(
-                f"population.face_share_low: found {self.face_share_low}; expected at most face_share_high, "
-                f"{self.face_share_high}"
-            )
+        for key in ("face_share", "contrast", "saturation"):
+            low, high = getattr(self, f"{key}_low"), getattr(self, f"{key}_high")
+            if low > high:
+                raise FacemixError(f"population.{key}_low: found {low}; expected at most {key}_high, {high}")
 
 
 _CHOICES = {
-    "ancestry": ("european", "asian", "african"),
+    "ancestry": ANCESTRIES,
+    "hair_tones": HAIR_TONES,
     "expressions": EXPRESSIONS,
+    "beards": BEARDS[1:],
+    "hats": HATS[1:],
+    "hair_of_men": HAIR_STYLES,
+    "hair_of_women": HAIR_STYLES,
+    "wigs_of_men": WIGS,
+    "wigs_of_women": WIGS,
+    "garments": GARMENTS,
+    "occluders": OCCLUDERS[1:],
     "lights": LIGHTS,
     "backgrounds": BACKGROUNDS,
 }
-_SHARES = tuple(
-    "male children eyes_closed wink makeup beard glasses sunglasses hat wigs occluder blur grey".split()  # noqa: SIM905
+_SHARES = (
+    *("male", "children", "asymmetry", "far_share", "gaze_at_camera", "eyes_closed", "wink", "makeup", "beard"),
+    *("glasses", "sunglasses", "hat", "bald", "wigs", "occluder", "selfies", "blur", "grey"),
 )
+_WHOLE = {"people": (0, 2**63 - 1, "2^63 - 1"), "pictures": (1, 1000, "1000"), "jpeg_low": (10, 97, "97")}
 _RANGES: dict[str, tuple[float, float]] = dict.fromkeys(_SHARES, (0, 1)) | {
     "age_mean": (16, 90),
     "age_sd": (0, 40),
@@ -131,16 +190,22 @@ _RANGES: dict[str, tuple[float, float]] = dict.fromkeys(_SHARES, (0, 1)) | {
     "pitch_limit": (0, 60),
     "roll_sd": (0, 90),
     "roll_limit": (0, 180),
+    "far_factor": (1, 5),
     "gaze_sd": (0, 30),
-    "field_of_view_median": (8, 70),
-    "field_of_view_spread": (0, 1),
+    "distance_median": (0.3, 20),
+    "distance_spread": (0, 1.5),
     "face_share_low": (0.1, 0.9),
     "face_share_high": (0.1, 0.9),
+    "shift_sd": (0, 0.2),
     "exposure_sd": (0, 1),
-    "white_balance_sd": (0, 0.3),
+    "contrast_low": (0, 2),
+    "contrast_high": (0, 2),
+    "saturation_low": (0, 2),
+    "saturation_high": (0, 2),
+    "warmth_sd": (0, 100),
+    "tint_sd": (0, 0.2),
     "noise_limit": (0, 0.2),
     "blur_limit": (0, 0.05),
-    "jpeg_low": (10, 97),
 }
 
 
@@ -167,9 +232,9 @@ POPULATIONS = {
         panoramas=_STAND_IN_LAMPS,
         lights={"panorama": 0.7, "flash": 0.3},
         backgrounds={"panorama": 0.9, "clutter": 0.1},
-        field_of_view_median=34.0,
-        exposure_sd=0.35,
-        white_balance_sd=0.1,
+        distance_median=1.1,
+        selfies=0.3,
+        warmth_sd=25.0,
         noise_limit=0.035,
         blur=0.5,
         jpeg_low=35,
@@ -190,175 +255,3 @@ def changed(population: Population, changes: Mapping[str, object]) -> Population
             raise FacemixError(f"population.{key}: no such distribution; expected one of {', '.join(known)}")
     values = {key: tuple(value) if isinstance(value, list) else value for key, value in changes.items()}
     return dataclasses.replace(population, **values)  # type: ignore[arg-type]
-
-
-@dataclass(frozen=True)
-class Person:
-    """One person in one picture: everything that was drawn, except the grain of skin, hair and background."""
-
-    seed: int
-    index: int
-    people: int
-    age: float  # years
-    male: float  # 0 to 1
-    ancestry: tuple[float, float, float]  # european, asian, african; adds up to 1
-    melanin: float  # 0 to 1
-    grey_hair: float  # 0 to 1
-    hair_tone: int  # 0 black, 1 dark brown, 2 brown, 3 blond, 4 red, 5 dyed
-    eye_tone: int  # 0 dark brown, 1 brown, 2 hazel, 3 green, 4 blue, 5 grey
-    identity: Mapping[str, float]  # morph targets
-    expression_name: str
-    expression: Mapping[str, float]  # morph targets
-    gaze_yaw: float
-    gaze_pitch: float
-    yaw: float
-    pitch: float
-    roll: float
-    torso_yaw: float
-    makeup: bool
-    hair: str
-    beard: str
-    glasses: str  # none, clear, sun
-    hat: str
-    occluder: str
-    light: str
-    panorama: str
-    light_yaw: float
-    background: str
-    field_of_view: float
-    face_share: float
-    shift_x: float  # of the face in the picture, share of its side
-    shift_y: float
-    exposure: float
-    white_balance: tuple[float, float, float]
-    noise: float
-    blur: float
-    jpeg: int
-    grey: bool
-
-    @property
-    def brow_growth(self) -> float:
-        """How far the brows are grown: 1 from 15 years on."""
-        return min(1.0, 0.3 + 0.7 * self.age / 15)
-
-    def rng(self, room: str) -> np.random.Generator:
-        """The random numbers of one room: what another room draws does not change them."""
-        return np.random.default_rng([self.seed, self.index, zlib.crc32(room.encode()), self.people])
-
-
-def person(population: Population, seed: int, index: int) -> Person:
-    """Draws face `index` of a set: a pure function of its arguments."""
-    rng = np.random.default_rng([seed, index, population.people])
-    weights = np.array([population.ancestry.get(name, 0.0) for name in ("european", "asian", "african")])
-    ancestry = rng.dirichlet(np.maximum(weights / weights.sum(), 1e-3) * 0.9)
-    male = float(abs((rng.random() < population.male) - 0.5 * rng.beta(0.5, 3)))  # most faces look like one sex
-    child = rng.random() < population.children
-    age = float(rng.uniform(0.5, 15) if child else np.clip(rng.normal(population.age_mean, population.age_sd), 16, 88))
-    melanin = float(np.clip(ancestry @ [0.13, 0.3, 0.8] + rng.normal(0, 0.09), 0.02, 1))
-    grown_man, woman = male > 0.5 and not child, male <= 0.5 and not child
-    grey_hair = float(np.clip((age - rng.normal(52, 9)) / 25, 0, 1))
-    fair = np.clip(1 - melanin / 0.3, 0, 1)
-    dyed = 0.12 * woman
-    hair_tone = _choice(rng, [0.12 + 2 * melanin, 0.35, 0.45 * fair, 0.35 * fair, 0.08 * fair, dyed])
-    eye_tone = _choice(rng, [0.15 + 3 * melanin, 0.5, 0.25 * fair, 0.15 * fair, 0.5 * fair * fair, 0.15 * fair])
-    expression_name = str(rng.choice(*_weighted(population.expressions)))
-    expression = expression_units(expression_name, rng, population.eyes_closed, population.wink)
-    gaze_yaw, gaze_pitch = np.clip(rng.normal(0, [population.gaze_sd, 0.6 * population.gaze_sd]), [-30, -20], [30, 20])
-    expression |= gaze_units(float(gaze_yaw), float(gaze_pitch))
-    yaw = _clipped(rng, population.yaw_sd, population.yaw_limit)
-    beard = (
-        str(rng.choice(BEARDS[1:], p=[0.45, 0.13, 0.22, 0.2]))
-        if grown_man and rng.random() < population.beard
-        else "none"
-    )
-    sun = rng.random() < population.sunglasses
-    clear = rng.random() < min(1, population.glasses * (0.6 + age / 90))
-    light = str(rng.choice(*_weighted(population.lights)))
-    wide = float(
-        np.clip(population.field_of_view_median * np.exp(rng.normal(0, population.field_of_view_spread)), 8, 70)
-    )
-    near = min(float(np.interp(age, [3, 8], [0.62, 0.3])), population.face_share_high)  # the bust of a baby is short
-    hat = str(rng.choice(HATS[1:])) if rng.random() < population.hat else "none"
-    hair = _hair(rng, male, age, child)
-    if rng.random() < population.wigs and hat == "none" and hair not in ("bald", "buzz") and age >= 3:
-        hair = _wig(rng, male, ancestry[2])
-    return Person(
-        seed=seed,
-        index=index,
-        people=population.people,
-        age=age,
-        male=male,
-        ancestry=(float(ancestry[0]), float(ancestry[1]), float(ancestry[2])),
-        melanin=melanin,
-        grey_hair=grey_hair,
-        hair_tone=hair_tone,
-        eye_tone=eye_tone,
-        identity=identity(rng, ancestry, male, age, population.shape_sd, population.asymmetry_sd),
-        expression_name=expression_name,
-        expression=expression,
-        gaze_yaw=float(gaze_yaw),
-        gaze_pitch=float(gaze_pitch),
-        yaw=yaw,
-        pitch=_clipped(rng, population.pitch_sd, population.pitch_limit, population.pitch_mean),
-        roll=_clipped(rng, population.roll_sd, population.roll_limit),
-        torso_yaw=0.55 * yaw + float(rng.normal(0, 6)),
-        makeup=bool(woman and rng.random() < population.makeup),
-        hair=hair,
-        beard=beard,
-        glasses="sun" if sun else "clear" if clear else "none",
-        hat=hat,
-        occluder=str(rng.choice(OCCLUDERS[1:], p=[0.64, 0.1, 0.16, 0.1]))
-        if rng.random() < population.occluder
-        else "none",
-        light=light,
-        panorama=str(rng.choice(population.panoramas)),
-        light_yaw=float(rng.uniform(0, 360)),
-        background=str(rng.choice(*_weighted(population.backgrounds))),
-        field_of_view=wide,
-        face_share=max(float(rng.uniform(population.face_share_low, population.face_share_high)), near),
-        shift_x=float(rng.normal(0, 0.04)),
-        shift_y=float(rng.normal(0, 0.04)),
-        exposure=float(np.exp(rng.normal(0, population.exposure_sd))),
-        white_balance=tuple(np.exp(rng.normal(0, population.white_balance_sd, 3)).tolist()),
-        noise=_up_to(rng, population.noise_limit, 0.002),
-        blur=_up_to(rng, population.blur_limit, 0.001) if rng.random() < population.blur else 0.0,
-        jpeg=int(rng.integers(population.jpeg_low, 98)),
-        grey=bool(rng.random() < population.grey),
-    )
-
-
-def _choice(rng: np.random.Generator, weights: list[float]) -> int:
-    p = np.maximum(weights, 0)
-    return int(rng.choice(len(p), p=p / p.sum()))
-
-
-def _weighted(weights: Mapping[str, float]) -> tuple[list[str], int | None, bool, np.ndarray]:
-    """Arguments of `Generator.choice`."""
-    values = np.array(list(weights.values()), float)
-    return list(weights), None, True, values / values.sum()
-
-
-def _up_to(rng: np.random.Generator, limit: float, least: float) -> float:
-    return float(rng.uniform(min(least, limit), limit))
-
-
-def _clipped(rng: np.random.Generator, sd: float, limit: float, mean: float = 0.0) -> float:
-    far = FAR if rng.random() < FAR_SHARE else 1.0
-    return float(np.clip(rng.normal(mean, far * sd), -limit, limit))
-
-
-def _hair(rng: np.random.Generator, male: float, age: float, child: bool) -> str:
-    if age < 3:
-        return HAIR_STYLES[_choice(rng, [0.35, 0.25, 0.25, 0.1, 0.05])]
-    if male > 0.5:
-        bald = 0.0 if child else 0.04 + 0.25 * max(0.0, (age - 30) / 50)
-        return HAIR_STYLES[_choice(rng, [bald, 0.18, 0.25, 0.2, 0.2, 0.1, 0.02, 0.04, 0.02])]
-    return HAIR_STYLES[_choice(rng, [0.004, 0.01, 0.05, 0.07, 0.2, 0.12, 0.18, 0.31, 0.15])]
-
-
-def _wig(rng: np.random.Generator, male: float, african: float) -> str:
-    """One of WIGS. `bob02` and `short03` can cover an eye, so they are rarer than the others."""
-    afro = 0.05 + 0.6 * african
-    if male > 0.5:
-        return WIGS[_choice(rng, [afro, 0, 0.02, 0.02, 0.35, 0.3, 0.06, 0.35])]
-    return WIGS[_choice(rng, [afro, 0.1, 0.45, 0.25, 0.05, 0.03, 0.12, 0.05])]

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from scipy import ndimage, sparse
 from scipy.spatial import cKDTree
 
+from facemix.render.colour import cast
 from facemix.render.head import Head, Shape
-from facemix.render.population import Person
+from facemix.render.person import Person
 from facemix.render.surfaces import Array, Mesh, dot, unit
 
 Points = NDArray[Any]  # of float32: there are many
@@ -42,7 +43,7 @@ GREY = np.array([0.42, 0.41, 0.40])
 def hair_colour(person: Person) -> Array:
     """Linear RGB (3,) of a person's hair that is not grey."""
     rng = person.rng("hair")
-    own = TONES[person.hair_tone] * np.exp(rng.normal(0, 0.22)) * np.exp(rng.normal(0, 0.05, 3))
+    own = TONES[person.hair_tone] * np.exp(rng.normal(0, 0.22)) * cast(rng.normal(0, 20.0), 0.0)
     if person.hair_tone == DYED:
         own = 0.5 * own + 0.5 * rng.uniform(0.01, 0.4, 3)
     return np.asarray(own)

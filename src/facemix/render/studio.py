@@ -7,31 +7,32 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from facemix.errors import FacemixError
-from facemix.render import tables
+from facemix.render import tables, visibility
 from facemix.render.backends import choose_backend
 from facemix.render.camera import Camera, developed, exposed, framed, scattered
+from facemix.render.canvas import Canvas
 from facemix.render.clothing import clothing
-from facemix.render.eyes import eyes
+from facemix.render.eyes import eyes, pupil
 from facemix.render.glasses import glasses
 from facemix.render.hair import Groom, brows, hair
 from facemix.render.hats import hat
-from facemix.render.head import Head, Pose, Shape, rotation, shaped, texture_position
-from facemix.render.labels import CONVENTIONS, Outline, annotator_labels, posed_landmarks, posed_points
-from facemix.render.lens import Panes, glazed, panes
+from facemix.render.head import Head, Pose, Shape, posed_landmarks, rotation, shaped, texture_position
+from facemix.render.labels import CONVENTIONS, Outline, annotator_labels, posed_points
+from facemix.render.lens import Eyeball, Panes, glazed, glistening, panes
 from facemix.render.light import background, environment
 from facemix.render.materials import SHAPES
 from facemix.render.mouth import mouth
 from facemix.render.noise import Noise
 from facemix.render.occluders import occluder
-from facemix.render.population import Person, Population, person
+from facemix.render.person import Person, person
+from facemix.render.population import Population
 from facemix.render.scene import Image, Renderer, Rendering
-from facemix.render.skin import Canvas, skin, skin_tone
-from facemix.render.surfaces import Array, Mesh, joined
+from facemix.render.skin import skin, skin_tone
+from facemix.render.surfaces import Array, Mesh, joined, unit
 from facemix.render.tables import Table
 
 SEGMENTS = ("background", "skin", "hair", "eyes", "mouth", "clothing", "accessory")
@@ -49,7 +50,6 @@ SEGMENT_OF = {
     "occluder": "accessory",
 }
 LINING = np.array([0.42, 0.13, 0.11])  # linear RGB
-HIDDEN_BY = 0.08  # decimetres that may lie before a visible point: hairs, and the roundness of the skin
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class Studio:
             population: whom to draw from.
             seed: of the set.
             index: of the face in it.
-            labels: `mesh` or `annotator`.
+            labels: one of CONVENTIONS.
             lap: told the name of each stage when it ends.
         """
         return self.photograph(sit(self.head, person(population, seed, index), self.size), labels, lap)
@@ -119,7 +119,11 @@ class Studio:
         radiance = self._exposed(rendering, sitting)
         radiance = radiance + (1 - rendering.cover[..., None]) * background(person_, self.size, self.noise)
         image = developed(glazed(radiance, glass, camera, light), person_)
-        record = _record(person_, camera) | {"visible": _visible(rendering, sitting, self.table)}
+        seen = visibility.seen(rendering, person_, sitting.shape, sitting.pose, camera)
+        record = _record(person_, camera) | {
+            "visible": self.table.visible(seen),
+            "seen": visibility.packed(seen),
+        }
         lap("develop")
         return RenderedFace(image, points, _segmentation(rendering), record)
 
@@ -137,8 +141,10 @@ class Studio:
         light = environment(sitting.person, self.noise)
         lap("light")
         rendering = self.renderer.render(meshes, painted, light, sitting.camera, seed=sitting.person.index)
+        on_eyes = rendering.shape == 1 + SHAPES.index("eyes")
+        radiance = glistening(rendering.radiance, on_eyes, _eyeballs(sitting), sitting.camera, light)
         lap("render")
-        return rendering, meshes["lenses"], light
+        return replace(rendering, radiance=radiance), meshes["lenses"], light
 
     def _meshes(self, sitting: Sitting, lap: Callable[[str], None]) -> dict[str, Mesh]:
         """All that stands before the camera, posed, one mesh a material."""
@@ -195,10 +201,30 @@ def landmarks(sitting: Sitting, labels: str, outline: Outline, table: Table | No
     if labels == "mesh":
         return sitting.camera.pixels(posed_points(table, sitting.person, sitting.shape, sitting.pose))
     annotated = table.scheme.name == tables.ANNOTATED
-    if labels == "annotator" and annotated:
-        return annotator_labels(sitting.person, sitting.shape, sitting.pose, sitting.camera, outline)
+    if labels in CONVENTIONS and annotated:
+        steady = labels == "steady"
+        return annotator_labels(sitting.person, sitting.shape, sitting.pose, sitting.camera, outline, steady)
     known = CONVENTIONS if annotated else CONVENTIONS[:1]
     raise FacemixError(f"labels {labels!r}: expected one of {', '.join(known)} for scheme {table.scheme.name}")
+
+
+def _eyeballs(sitting: Sitting) -> list[Eyeball]:
+    """Both eyeballs as they are posed."""
+    balls = []
+    for side in ("left", "right"):
+        looks_at, centre = pupil(sitting.person, sitting.shape, side)
+        seen, middle = sitting.pose.applied(np.array([looks_at, centre]), np.array([centre, centre]))
+        balls.append(Eyeball(middle, unit(seen - middle), sitting.shape.eye(side[0])[1]))
+    return balls
+
+
+def labeller(size: int, table: Table) -> Callable[[Population, int, int, str], Array]:
+    """A function that gives the points (K, 2) of a face whose picture is there; arguments as of `Studio.shoot`."""
+    head = Head()
+    outline = Outline(head)
+    return lambda population, seed, index, labels: landmarks(
+        sit(head, person(population, seed, index), size), labels, outline, table
+    )
 
 
 def _posed(mesh: Mesh, pose: Pose) -> Mesh:
@@ -217,26 +243,6 @@ def _segmentation(rendering: Rendering) -> NDArray[np.uint8]:
     return classes[rendering.shape]
 
 
-def _visible(rendering: Rendering, sitting: Sitting, table: Table) -> list[bool]:
-    """Whether a table's true points (K) can be seen; those outside the picture cannot.
-
-    A point is seen where nothing stands more than `HIDDEN_BY` before it: not the head itself, hair, a hat, frames or
-    dark glass, or a hand. Clear glass hides nothing. A pupil lies so close behind its lids that depth cannot tell: its
-    pixel, or one beside it, must show an eye too.
-    """
-    points = posed_points(table, sitting.person, sitting.shape, sitting.pose)
-    pixels = np.round(sitting.camera.pixels(points)).astype(int)
-    size = sitting.camera.size
-    inside = ((pixels >= 0) & (pixels < size)).all(1)
-    column, row = np.clip(pixels, 0, size - 1).T
-    seen = rendering.depth[row, column]
-    free = (seen == 0) | (seen > sitting.camera.depth(points) - HIDDEN_BY)
-    pupils = list(table.pupils)
-    eye = (rendering.shape == 1 + SHAPES.index("eyes")).astype(np.uint8)
-    free[pupils] &= cv2.dilate(eye, np.ones((3, 3), np.uint8))[row, column][pupils] > 0
-    return [bool(value) for value in inside & free]
-
-
 def _record(person_: Person, camera: Camera) -> dict[str, object]:
     """The row of faces.parquet: what was drawn; the weights of morph targets as JSON."""
     record = asdict(person_)
@@ -244,4 +250,4 @@ def _record(person_: Person, camera: Camera) -> dict[str, object]:
     record["expression"] = json.dumps({name: round(weight, 4) for name, weight in person_.expression.items()})
     for key in ("ancestry", "white_balance"):
         record[key] = list(record[key])
-    return record | {"camera_distance": float(camera.position[2])}
+    return record | {"field_of_view": camera.field_of_view}

@@ -16,7 +16,6 @@ import functools
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -27,6 +26,7 @@ from facemix.errors import FacemixError
 from facemix.faces import schemes
 from facemix.faces.schemes import Scheme
 from facemix.files import read_text
+from facemix.render.marks import vertex_rows
 from facemix.render.surfaces import Array
 
 BUILT_IN = Path(__file__).parent / "data" / "labels"
@@ -55,6 +55,16 @@ class Table:
         points: Array = (self.weights[:, :, None] * vertices[self.vertices]).sum(1)
         return points
 
+    def visible(self, seen: NDArray[np.bool_]) -> list[bool]:
+        """Whether each point can be seen: more than half of its weight lies on vertices that can.
+
+        Args:
+            seen: (v + 2,) of the vertices and both pupils, as `facemix.render.visibility` has it.
+        """
+        share = (self.weights * seen[self.vertices]).sum(1)
+        share[list(self.pupils)] = [seen[len(seen) - len(SIDES) + SIDES.index(side)] for side in self.pupils.values()]
+        return [bool(value) for value in share > 0.5 + TOLERANCE]
+
     def digest(self) -> str:
         """Changes when a point, its place or the order does."""
         content = hashlib.sha256("\n".join(self.scheme.points).encode())
@@ -64,15 +74,8 @@ class Table:
 
 @functools.cache
 def ibug68() -> Table:
-    """The 68 points of 300-W: the head is modelled and framed by them, whatever scheme is labelled."""
+    """The 68 points of 300-W."""
     return load("ibug68")
-
-
-@functools.cache
-def vertex_rows() -> Mapping[int, int]:
-    """The row in `Head.vertices` of each vertex of the base mesh that the head has."""
-    with (files("facemix.render") / "data" / "head.npz").open("rb") as file, np.load(file) as data:
-        return {int(number): row for row, number in enumerate(data["original_ids"])}
 
 
 def names(folder: Path = schemes.FOLDER) -> list[str]:

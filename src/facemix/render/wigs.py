@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from facemix.render.colour import to_linear
 from facemix.render.head import Shape
-from facemix.render.population import Person
+from facemix.render.person import Person
 from facemix.render.strands import GREY, Groom, Points, Roots, behind_skull, freed, hair_colour
 from facemix.render.surfaces import Array, Mesh, mesh_normals, unit
 
@@ -111,7 +112,7 @@ def _cut(name: str, step: float, groom: Groom) -> Wig:
     )
     kept = triangles[opaque[triangles].mean(1) > np.random.default_rng(0).uniform(*SOFT, len(triangles))]
     used, kept = np.unique(kept, return_inverse=True)
-    linear = (grey[used] + 0.02) ** 2.2
+    linear = to_linear(grey[used] + 0.02)
     points = freed(groom, freed(groom, fine[used], LIFT), LIFT)  # the distance is inexact where hair lies deep
     roots = _rooted(groom, points)
     distance = np.linalg.norm(roots.of(groom.points) - points, axis=1)

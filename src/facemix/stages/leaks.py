@@ -1,7 +1,9 @@
 """`facemix leaks`: photographs that are there twice, and how far two people's annotations of one lie apart."""
 
+import itertools
 import json
 import shutil
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +15,7 @@ from facemix import config
 from facemix.checks import duplicates, human_floor, pairs
 from facemix.checks.duplicates import Pair
 from facemix.faces import packs, splits
+from facemix.faces.packs import Pack
 from facemix.faces.sources import SPLIT_FILES, split_path
 from facemix.files import whole_file, write_table
 from facemix.render.population import POPULATIONS, changed
@@ -46,7 +49,7 @@ def leaks(params: config.Params, exclude: bool = False) -> None:
         for pair in found
         for a, b in [(ids[pair.first], ids[pair.second])]
     ]
-    rows += [pairs.row("person", faces, assigned, None) for faces in _same_people(ids, params)]
+    rows += [pairs.row("person", faces, assigned, None) for faces in _same_people(real, synthetic, params)]
     rows.sort(key=pairs.rank)
     with whole_file(pairs.TABLE) as beside:
         write_table(beside, rows, pairs.COLUMNS)
@@ -70,17 +73,24 @@ def _kind(pair: Pair, first: npt.NDArray[np.uint8], second: npt.NDArray[np.uint8
     return "mirrored" if pair.mirrored else "near"
 
 
-def _same_people(ids: Sequence[str], params: config.Params) -> list[tuple[str, str]]:
-    """The rendered faces of equal number, where both sets draw from one stock of people by one seed."""
+def _same_people(real: Pack, synthetic: Pack, params: config.Params) -> list[tuple[str, str]]:
+    """The rendered faces of one person, where both sets draw from one stock of people by one seed."""
     rendered = {"stand_in": params.render.stand_in, "synthetic": params.render.synthetic}
     stocks = {(changed(POPULATIONS[name], wanted.population).people, wanted.seed) for name, wanted in rendered.items()}
     if len(stocks) > 1:
         return []
-    there = set(ids)
-    stand_in, synthetic = config.RENDERED["real"], config.RENDERED["synthetic"]
-    numbers = [id_.removeprefix(f"{stand_in}/") for id_ in ids if id_.startswith(f"{stand_in}/")]
-    pairs = [(f"{stand_in}/{number}", f"{synthetic}/{number}") for number in numbers]
-    return [pair for pair in pairs if there.issuperset(pair)]
+    others = _by_person(synthetic, config.RENDERED["synthetic"])
+    pictures = _by_person(real, config.RENDERED["real"])
+    return [pair for person, own in pictures.items() for pair in itertools.product(own, others.get(person, []))]
+
+
+def _by_person(pack: Pack, source: str) -> dict[str, list[str]]:
+    """The faces of a rendered source, by whom they show."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for id_, photo in zip(pack.ids.tolist(), pack.photos.tolist(), strict=True):
+        if id_.startswith(f"{source}/"):
+            found[photo.removeprefix(f"{source}/")].append(id_)
+    return found
 
 
 def report(found: Sequence[pairs.Row], floor: Mapping[str, Any]) -> str:

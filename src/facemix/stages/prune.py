@@ -1,17 +1,12 @@
 """Takes models of seeds that params.yaml no longer lists out of the workspace, so that it is what a clone gets."""
 
 import hashlib
-import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from ruamel.yaml import YAML
-
 from facemix.config import Params
-from facemix.files import read_text
+from facemix.stages import former
 from facemix.strategies import MODELS
-
-LOCK = Path("dvc.lock")
 
 
 def prune(params: Params) -> None:
@@ -20,11 +15,11 @@ def prune(params: Params) -> None:
     `compare` depends on all of `models`. A model of a former seed would count there, and no clone has it.
     """
     folders = list(_unlisted(params))
-    if not folders or not LOCK.exists():
+    if not folders or not former.LOCK.exists():
         return
     from dvc.repo import Repo
 
-    recorded = _recorded()
+    recorded = former.recorded()
     with Repo() as repo:
         for folder in folders:
             files = _kept_by_dvc(folder, recorded.get(folder.as_posix(), ""), repo.cache.local.oid_to_path)
@@ -49,12 +44,6 @@ def _unlisted(params: Params) -> Iterator[Path]:
             yield folder
 
 
-def _recorded() -> Mapping[str, str]:
-    """The digest of each output as dvc.lock has it, also of stages that dvc.yaml no longer has."""
-    stages = YAML(typ="safe").load(read_text(LOCK)).get("stages", {})
-    return {out["path"]: out.get("md5", "") for stage in stages.values() for out in stage.get("outs", [])}
-
-
 def _kept_by_dvc(folder: Path, digest: str, in_cache: Callable[[str], str]) -> list[Path] | None:
     """The files of a recorded folder, where each is unchanged and in DVC's cache; None where one is not.
 
@@ -63,13 +52,11 @@ def _kept_by_dvc(folder: Path, digest: str, in_cache: Callable[[str], str]) -> l
         digest: its own, of which DVC's cache has a list of files; empty where dvc.lock has none.
         in_cache: the place in DVC's cache for a digest.
     """
-    if not digest or not Path(in_cache(digest)).is_file():
+    listed = former.listed(digest, in_cache)
+    if listed is None:
         return None
-    listed = json.loads(Path(in_cache(digest)).read_bytes())
-    for entry in listed:
-        file = folder / entry["relpath"]
-        if not file.is_file() or not Path(in_cache(entry["md5"])).is_file():
+    for name, md5 in listed.items():
+        file = folder / name
+        if not file.is_file() or hashlib.md5(file.read_bytes(), usedforsecurity=False).hexdigest() != md5:
             return None
-        if hashlib.md5(file.read_bytes(), usedforsecurity=False).hexdigest() != entry["md5"]:
-            return None
-    return [folder / entry["relpath"] for entry in listed]
+    return [folder / name for name in listed]

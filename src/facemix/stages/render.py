@@ -1,17 +1,23 @@
-"""`facemix render`: a set of synthetic faces, for a folder of the user's or for the pipeline."""
+"""`facemix render` and `facemix relabel`: sets of synthetic faces, for a folder of the user's or for the pipeline."""
 
 import hashlib
 import json
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from facemix import config, tracking
 from facemix.errors import FacemixError
 from facemix.faces.sources import RENDERS
 from facemix.files import file_lock, whole_folder
-from facemix.render import sets, tables
+from facemix.render import folder, sets, tables
 from facemix.render.population import POPULATIONS, Population, changed
+from facemix.render.relabel import relabel
+from facemix.stages import former
+
+_PICTURE = re.compile(r"[0-9]{6}\.png")
 
 
 def render_folder(
@@ -35,7 +41,7 @@ def render_folder(
         seed: of equal seed and index come equal faces.
         size: side of a picture in pixels.
         domain: whose distributions.
-        labels: `mesh` or `annotator`; by default what the domain's usually are.
+        labels: `mesh`, `annotator` or `steady`; by default what the domain's usually are.
         scheme: which points are labelled.
         population: a YAML file with distributions to replace.
         seg: write the class of each pixel too.
@@ -62,6 +68,25 @@ def render_folder(
     print(f"{out}: {n} faces")
 
 
+def relabel_folder(
+    path: Path, labels: str | None = None, scheme: str | None = None, processes: int | None = None
+) -> None:
+    """Gives the faces of a rendered folder new labels, without rendering.
+
+    Args:
+        path: the folder.
+        labels: `mesh`, `annotator` or `steady`; by default as they are.
+        scheme: which points are labelled; by default as they are.
+        processes: by default one for each core.
+
+    Raises:
+        FacemixError: what cannot be used, with its name; the pictures are of another generator.
+        OSError: the disk is full or read-only.
+    """
+    convention, of, count = relabel(path, labels, scheme, processes)
+    print(f"{path}: {count} faces, labels {convention}, scheme {of}")
+
+
 def _changed(domain: str, path: Path) -> Population:
     """The distributions of a domain, with those that a YAML file names replaced."""
     from ruamel.yaml import YAML
@@ -83,7 +108,8 @@ def render_stage(name: str, params: config.Params) -> None:
     """Renders `data/renders/NAME` as `render.NAME` of params.yaml says.
 
     DVC deletes an output before its stage runs. So the faces come into being at the main workspace's root, where a
-    stopped run finds them again, and move when all are there.
+    stopped run finds them again, and move when all are there. Pictures that the last run made are taken from DVC's
+    cache where they are the same: new labels, or more faces, do not render them again.
 
     Raises:
         FacemixError: a key or value that a population cannot have.
@@ -94,7 +120,7 @@ def render_stage(name: str, params: config.Params) -> None:
     out = RENDERS / name
     if wanted.n == 0:
         with whole_folder(out) as beside:
-            sets.write_table(beside / sets.TABLE, [])
+            folder.write_table(beside / folder.TABLE, [])
         print(f"{out}: no faces, because render.{name}.n is 0")
         return
     try:
@@ -102,19 +128,41 @@ def render_stage(name: str, params: config.Params) -> None:
     except ValueError as error:
         raise FacemixError(f"params.yaml: render.{name}.{error}") from None
     scheme = wanted.scheme or tables.ANNOTATED
-    settings = sets.Settings(
-        seed=wanted.seed,
-        size=wanted.image_size,
-        labels=sets.usual_labels(name, scheme),
-        population=population,
-        scheme=scheme,
-    )
-    identity = json.dumps([wanted.n, sets.manifest(settings)], sort_keys=True)
+    try:
+        settings = sets.Settings(
+            seed=wanted.seed,
+            size=wanted.image_size,
+            labels=wanted.labels or sets.usual_labels(name, scheme),
+            population=population,
+            scheme=scheme,
+        )
+    except FacemixError as error:
+        raise FacemixError(f"params.yaml: render.{name}.{error}") from None
+    about = sets.manifest(settings)
+    identity = json.dumps([wanted.n, sets.of_pictures(about)], sort_keys=True)
     digest = hashlib.sha256(identity.encode()).hexdigest()[:12]
     with file_lock(tracking.workspace() / "checkpoints" / f"render-{name}-{digest}") as work:
+        if not work.exists():
+            _take_former(out, work, wanted.n, about)
+        if (work / folder.MANIFEST).exists():
+            relabel(work, settings.labels, settings.scheme)
         sets.render_set(work, wanted.n, settings)
         if out.exists():
             shutil.rmtree(out)
         out.parent.mkdir(parents=True, exist_ok=True)
         shutil.move(work, out)  # not `rename`: a temporary workspace may lie on another disk
     print(f"{out}: {wanted.n} faces")
+
+
+def _take_former(out: Path, work: Path, n: int, about: Mapping[str, Any]) -> None:
+    """Copies what the stage wrote last, if its pictures are among those that are wanted now."""
+    files = former.files(out)
+    count = sum(bool(_PICTURE.fullmatch(name)) for name in files)
+    if folder.MANIFEST not in files or not 0 < count <= n:
+        return
+    if sets.of_pictures(folder.read_json(files[folder.MANIFEST])) != sets.of_pictures(about):
+        return
+    with whole_folder(work) as beside:
+        for name, file in files.items():
+            shutil.copyfile(file, beside / name)
+    print(f"{out}: {count} pictures of the last run stay as they are")

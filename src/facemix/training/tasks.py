@@ -223,13 +223,20 @@ def write(folder: Path, task: Task, outcome: Outcome) -> None:
         cv2.imwrite(str(folder / "batch.png"), outcome.picture[..., ::-1])
 
 
-def train_network(task: Task, checkpoint: Path, report: Callable[[loop.Row], None]) -> Outcome:
+def train_network(
+    task: Task,
+    checkpoint: Path,
+    report: Callable[[loop.Row], None],
+    judge: Callable[[Landmarker], float] | None = None,
+) -> Outcome:
     """Trains the network of a strategy; several processes under `torchrun` share each batch.
 
     Args:
         task: what to train.
         checkpoint: file to go on from.
         report: called by the first process for each row of the history.
+        judge: error of the network at each evaluation, which chooses the best step; by default that on the real
+            validation faces, or on the faces that are held out.
     """
     params, model, settings = task.params, task.params.model, task.strategy.training(task.params)
     network = new_network(task)
@@ -242,11 +249,7 @@ def train_network(task: Task, checkpoint: Path, report: Callable[[loop.Row], Non
     )
     shown = frame_by_names(task)
     making = about(task) | ({} if shown == frame.AS_GIVEN else {"shown": dataclasses.asdict(shown)})
-    if task.held_out is None:
-        error = judging.error_on(task.real, task.split("validation"))
-    else:
-        assert task.synthetic is not None
-        error = judging.error_on(task.synthetic, task.held_out)
+    error = judge or judging_error(task)
     recipe = loop.Recipe(
         batches=batches,
         mirror_order=task.scheme.mirror,
@@ -279,6 +282,14 @@ def train_network(task: Task, checkpoint: Path, report: Callable[[loop.Row], Non
         history=result.history,
         picture=picture_of_batch(recipe),
     )
+
+
+def judging_error(task: Task) -> Callable[[Landmarker], float]:
+    """What chooses the best step: the error on real validation faces, or on the faces that are held out."""
+    if task.held_out is None:
+        return judging.error_on(task.real, task.split("validation"))
+    assert task.synthetic is not None
+    return judging.error_on(task.synthetic, task.held_out)
 
 
 def new_network(task: Task) -> LandmarkNet:
