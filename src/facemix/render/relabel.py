@@ -86,8 +86,8 @@ def _settings(path: Path, found: Mapping[str, Any], labels: str | None, scheme: 
     if found.get("pixels") != (present := fingerprints.pixels()):
         raise FacemixError(
             f"{path}: pixels: found {found.get('pixels')!r}, expected {present!r}: these pictures are of another "
-            "version of the generator, and points of this one would not fit them; use that version of facemix, or "
-            "render the set again"
+            "version of the generator or were changed since, and points of this one would not fit them; use that "
+            "version of facemix, or render the set again"
         )
     try:
         return sets.Settings(
