@@ -145,7 +145,7 @@ def _render_command(commands: Any) -> None:
     command.add_argument(
         "--seg", action="store_true", default=None, help="write NNNNNN_seg.png, a class for each pixel"
     )
-    command.add_argument("--processes", type=int, help="default: one for each core")
+    command.add_argument("--processes", type=int, help="default: one for each core, at most 4 on a GPU")
     command.add_argument(
         "--backend", choices=("auto", "cuda", "llvm", "scalar"), help="of the renderer (default: auto)"
     )
@@ -165,7 +165,7 @@ def _render_command(commands: Any) -> None:
     command.add_argument("folder", type=Path, metavar="DIR", help="the folder")
     command.add_argument("--labels", choices=LABELS, help="as for render (default: as they are)")
     command.add_argument("--scheme", metavar="NAME", help="which points (default: as they are)")
-    command.add_argument("--processes", type=int, help="default: one for each core")
+    command.add_argument("--processes", type=int, help="default: one for each core, at most 4 on a GPU")
     command.set_defaults(run=_relabel)
 
 

@@ -12,6 +12,8 @@ from facemix.render.hair import HAT_LINE, Groom, brows, hair
 from facemix.render.head import Head, Shape, shaped
 from facemix.render.person import Person, person
 from facemix.render.population import HAIR_STYLES, POPULATIONS, WIGS, changed
+from facemix.render.strands import behind_skull, ribbons
+from facemix.render.wigs import _loaded
 
 AHEAD = np.array([0.0, 0, 1])
 SINKING = -0.03  # decimetres: what the grid of distances may be wrong by
@@ -119,3 +121,31 @@ def test_beards_grow_on_the_lower_face(kind: str) -> None:
     assert len(points)
     assert points[:, 1].max() < 7.35
     assert points[:, 2].min() > 0.3
+
+
+@pytest.mark.parametrize(("curled", "triangles"), [(False, 5), (True, 10)])
+def test_a_ribbon_covers_its_strand(curled: bool, triangles: int) -> None:
+    strand = np.stack([np.zeros(6), np.linspace(0, 1, 6), np.zeros(6)], 1).astype(np.float32)[None]
+    mesh = ribbons(strand, np.full((1, 6), 0.1), np.ones((1, 6, 3)), strand * 0, AHEAD, strand, curled=curled)
+    a, b, c = mesh.points[mesh.triangles].transpose(1, 0, 2)
+    area = np.linalg.norm(np.cross(b - a, c - a), axis=1).sum() / 2
+    assert len(mesh.triangles) == triangles
+    assert area == pytest.approx(
+        0.1 if curled else 0.09
+    )  # where the edges take turns, half of the last step is missing
+
+
+def test_what_the_skull_hides_lies_behind_it() -> None:
+    behind, beside, before = np.array([[0, 7.5, -1.0], [1.2, 7.5, -1.0], [0, 7.5, 2.0]], np.float32)
+    np.testing.assert_array_equal(behind_skull(np.stack([behind, beside, before]), AHEAD), [True, False, False])
+    np.testing.assert_array_equal(behind_skull(np.stack([behind, before]), -AHEAD), [False, True])
+
+
+@pytest.mark.parametrize("mirrored", (False, True))
+def test_a_wig_is_worn_as_it_was_modelled_on_the_head_it_was_modelled_on(mirrored: bool) -> None:
+    _, groom = head_and_groom()
+    worn = _loaded("short04", 0.1, mirrored, groom)
+    np.testing.assert_allclose(worn.weights.sum(1), 1, atol=1e-5)
+    np.testing.assert_allclose(worn.anchors.carried(template(), groom), 0, atol=1e-6)
+    outside, _ = groom.around(worn.points)
+    assert (outside < SINKING).mean() < 0.004

@@ -20,7 +20,6 @@ from facemix.render.surfaces import Mesh, joined
 from facemix.render.tracing import SAMPLER, CompiledTracer, PlainTracer
 
 Image = NDArray[np.floating[Any]]
-ALIGNMENT = 64  # bytes
 NEAR = 0.01  # decimetres from the camera to where rays start, and depths count from
 LIGHT_SHAPE = (64, 128)  # of the panorama
 # Mitsuba has Embree build its best tree, which splits triangles: 3 microseconds each. The robust one is not split.
@@ -62,8 +61,7 @@ class Body:
 class Renderer:
     """Mitsuba in one variant. On a CPU on one thread: a process per core is faster than all cores on one face.
 
-    With LLVM and CUDA one scene is kept and its values are changed: of a new one, Dr.Jit would compile the kernel
-    again, for seconds. Scalar code compiles nothing and takes a new scene for each face.
+    One scene is kept and its values are changed: of a new one, Dr.Jit would compile the kernel again, for seconds.
     """
 
     def __init__(self, backend: str, texture: tuple[int, int], size: int) -> None:
@@ -75,15 +73,17 @@ class Renderer:
         if backend != "cuda":
             drjit.set_thread_count(1)
         self._mi: Any = mi
-        self._tree = {} if backend == "cuda" else CPU_TREE
-        self._kept: Any = None
         self._trace = PlainTracer(mi) if backend == "scalar" else CompiledTracer(mi, size)
-        if backend != "scalar":
-            skin = SkinTexture(np.full((*texture, 3), 0.5, np.float32), np.zeros(texture, np.float32), 0.5)
-            light = np.ones((*LIGHT_SHAPE, 3), np.float32)
-            bodies = _bodies(dict.fromkeys(MATERIALS, joined([])), skin)
-            self._kept = self._scene(bodies, skin, light, Camera(np.array([0.0, 0, 9]), 20.0, size))
-            self._values = mi.traverse(self._kept)
+        skin = SkinTexture(np.full((*texture, 3), 0.5, np.float32), np.zeros(texture, np.float32), 0.5)
+        light = np.ones((*LIGHT_SHAPE, 3), np.float32)
+        scene: dict[str, Any] = {"type": "scene"} if backend == "cuda" else {"type": "scene", **CPU_TREE}
+        for name, body in _bodies(dict.fromkeys(MATERIALS, joined([])), skin).items():
+            scene[name] = _shape(mi, body, mi.load_dict(surface(mi, name, skin)))
+        scene["light"] = {"type": "envmap", "bitmap": mi.Bitmap(light), "scale": 1.0}
+        scene["sensor"] = _sensor(mi, Camera(np.array([0.0, 0, 9]), 20.0, size))
+        self._scene = mi.load_dict(scene)
+        self._values = mi.traverse(self._scene)
+        self._numbers = _numbers(mi, self._scene, backend)
 
     def render(
         self, meshes: Mapping[str, Mesh], skin: SkinTexture, light: Image, camera: Camera, seed: int
@@ -98,14 +98,11 @@ class Renderer:
             seed: of the samples.
         """
         bodies = _bodies(meshes, skin)
-        if self._kept is None:
-            scene = self._scene(bodies, skin, light, camera)
-        else:
-            scene = self._changed(bodies, skin, light, camera)
-        seen = self._trace(scene, seed)
+        self._change(bodies, skin, light, camera)
+        seen = self._trace(self._scene, seed)
         radiance, cover = cut_out(denoised(seen.radiance, seen.albedo, seen.normal), seen.cover)
         shape = np.zeros(seen.shape.shape, np.uint8)
-        for number, body in zip(self._numbers(scene), bodies.values(), strict=True):
+        for number, body in zip(self._numbers, bodies.values(), strict=True):
             here = seen.shape == number
             shape[here] = body.kind(seen.triangle[here])
         return Rendering(
@@ -116,31 +113,12 @@ class Renderer:
             depth=np.where(seen.depth > 0, seen.depth + NEAR, 0).astype(np.float32),
         )
 
-    def _numbers(self, scene: Any) -> list[int]:
-        """The numbers of the bodies; compiled code numbers the shapes of all scenes of a process."""
-        if self._kept is None:
-            return list(range(1, 1 + len(SURFACES)))
-        import drjit
-
-        reinterpreted: Any = drjit.reinterpret_array
-        pointers = [self._mi.ShapePtr(shape) for shape in scene.shapes()]
-        return [int(reinterpreted(self._mi.UInt32, pointer)[0]) for pointer in pointers]
-
-    def _scene(self, bodies: Mapping[str, Body], skin: SkinTexture, light: Image, camera: Camera) -> Any:
-        mi = self._mi
-        scene: dict[str, Any] = {"type": "scene", **self._tree}
-        for name, body in bodies.items():
-            scene[name] = _shape(mi, body, mi.load_dict(surface(mi, name, skin)))
-        scene["light"] = {"type": "envmap", "bitmap": mi.Bitmap(light), "scale": 1.0}
-        scene["sensor"] = _sensor(mi, camera)
-        return mi.load_dict(scene)
-
-    def _changed(self, bodies: Mapping[str, Body], skin: SkinTexture, light: Image, camera: Camera) -> Any:
-        """The kept scene, with other values."""
+    def _change(self, bodies: Mapping[str, Body], skin: SkinTexture, light: Image, camera: Camera) -> None:
+        """Gives the scene other values."""
         mi, values = self._mi, self._values
         for name, body in bodies.items():
             for key, value in body.buffers.items():
-                values[f"{name}.{key}"] = value
+                _put(mi, values, f"{name}.{key}", value)
         around = np.arange(-1, light.shape[1] + 1) % light.shape[1]  # a column more on both sides, for interpolation
         images = {
             "skin.bsdf.nested_bsdf.base_color.data": skin.colour,
@@ -148,11 +126,27 @@ class Renderer:
             "light.data": light[:, around],
         }
         for key, image in images.items():
-            values[key] = mi.TensorXf(_aligned([image], np.float32), image.shape)
+            _put(mi, values, key, np.ascontiguousarray(image, np.float32))
         values["sensor.x_fov"] = camera.field_of_view
         values["sensor.to_world"] = _to_world(mi, camera)
         values.update()
-        return self._kept
+
+
+def _put(mi: Any, values: Any, key: str, value: NDArray[Any]) -> None:
+    """Sets an array of the scene; `values[key] = value` would first compare it with the old one, slowly."""
+    held, kind, owner, _ = values.properties[key]
+    mi.set_property(held, kind, type(mi.get_property(held, kind, owner))(value))
+    values.set_dirty(key)
+
+
+def _numbers(mi: Any, scene: Any, backend: str) -> list[int]:
+    """The number of each body of a scene; compiled code numbers the shapes of all scenes of a process."""
+    if backend == "scalar":
+        return list(range(1, 1 + len(SURFACES)))
+    import drjit
+
+    reinterpreted: Any = drjit.reinterpret_array
+    return [int(reinterpreted(mi.UInt32, mi.ShapePtr(shape))[0]) for shape in scene.shapes()]
 
 
 def _bodies(meshes: Mapping[str, Mesh], skin: SkinTexture) -> dict[str, Body]:
@@ -181,19 +175,12 @@ def _body(meshes: Mapping[str, Mesh], skin: SkinTexture) -> Body:
     else:
         values["vertex_color"] = [mesh.colours for mesh, _ in parts]
         values["vertex_clearcoat"] = [np.full(len(mesh.points), material.clearcoat) for mesh, material in parts]
-    buffers = {key: _aligned(several, np.uint32 if key == "faces" else np.float32) for key, several in values.items()}
+    buffers = {
+        key: np.concatenate(several, dtype=np.uint32 if key == "faces" else np.float32, casting="unsafe").ravel()
+        for key, several in values.items()
+    }
     kinds = np.array([1 + SHAPES.index(kind) for kind in meshes], np.uint8)
     return Body(buffers, kinds, ends)
-
-
-def _aligned(parts: list[NDArray[Any]], kind: type[np.generic]) -> NDArray[Any]:
-    """Arrays, one after the other and flat, where memory is aligned: elsewhere Dr.Jit would record its kernel anew."""
-    total = sum(part.size for part in parts)
-    memory = np.empty(total * np.dtype(kind).itemsize + ALIGNMENT, np.uint8)
-    start = -memory.ctypes.data % ALIGNMENT
-    flat = memory[start : start + total * np.dtype(kind).itemsize].view(kind)
-    np.concatenate([part.ravel() for part in parts], out=flat, casting="unsafe")
-    return flat
 
 
 def _shape(mi: Any, body: Body, material: Any) -> Any:
