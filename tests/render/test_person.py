@@ -76,10 +76,10 @@ def test_the_camera_stands_where_the_person_says(head: Head) -> None:
 
 
 def test_distances_are_those_of_photographers_and_of_arms() -> None:
-    metres = np.array([one.distance for one in drawn(1500, {"distance_spread": 0.0, "distance_median": 2.0})])
+    metres = np.array([one.distance for one in drawn(500, {"distance_spread": 0.0, "distance_median": 2.0})])
     assert set(metres[metres > SELFIE[1]]) == {2.0}
-    assert np.mean(metres < SELFIE[1]) == pytest.approx(SYNTHETIC.selfies, abs=0.03)
-    assert np.median([one.distance for one in drawn(1500, {"selfies": 0.0})]) == pytest.approx(1.7, abs=0.07)
+    assert np.mean(metres < SELFIE[1]) == pytest.approx(SYNTHETIC.selfies, abs=0.05)
+    assert np.median([one.distance for one in drawn(500, {"selfies": 0.0})]) == pytest.approx(1.7, abs=0.12)
 
 
 def test_people_look_at_the_camera_however_their_heads_are_turned(head: Head) -> None:
