@@ -16,7 +16,6 @@ import pytest
 
 import toy_project
 from facemix import config
-from facemix.faces.parallel import available_cores
 from toy_project import Shell
 
 # A slow or busy machine is no failure, and every run tries the same examples.
@@ -25,12 +24,6 @@ hypothesis.settings.load_profile("facemix")
 
 ORDER = ("test_repro_trains_and_ranks", "test_commands.py", "test_generator.py", "test_realism.py", "end_to_end")
 """Parts of tests' names, or markers: what runs first. Whatever matches none comes last."""
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers() -> int:
-    """One test process more than there are cores: the longest tests wait for DVC and for servers half of their time."""
-    return available_cores() + 1
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
