@@ -86,7 +86,7 @@ def test_shares_and_limits_of_a_population_hold() -> None:
 
 
 def test_what_belongs_together_is_drawn_together() -> None:
-    drawn = [person(SYNTHETIC, 0, index) for index in range(1500)]
+    drawn = [person(SYNTHETIC, 0, index) for index in range(700)]
     assert all(one.male > 0.5 and one.age >= 16 for one in drawn if one.beard != "none")
     assert all(one.male <= 0.5 for one in drawn if one.makeup)
     dark = [one for one in drawn if one.melanin > 0.5]
