@@ -20,7 +20,6 @@ from facemix.faces.parallel import on_all_cores
 from facemix.faces.schemes import Scheme
 from facemix.files import whole_folder
 
-
 FitFinder = Callable[[Iterable[npt.NDArray[np.uint8]], npt.NDArray[np.float64]], dict[str, Any]]
 """Tells from n crops, and the tight boxes (n, 4) of their landmarks, how found boxes lie to those."""
 FITTED = 200
@@ -59,9 +58,7 @@ def write(
         _write(beside, entries, size, margin, fit_finder)
 
 
-def _write(
-    folder: Path, entries: Sequence[Entry], size: int, margin: float, fit_finder: FitFinder | None
-) -> None:
+def _write(folder: Path, entries: Sequence[Entry], size: int, margin: float, fit_finder: FitFinder | None) -> None:
     n = len(entries)
     images = np.lib.format.open_memmap(folder / "images.npy", mode="w+", dtype=np.uint8, shape=(n, size, size, 3))
     _reserve(folder / "images.npy")

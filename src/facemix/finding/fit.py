@@ -5,12 +5,13 @@ from collections.abc import Iterable
 import numpy as np
 import numpy.typing as npt
 
+from facemix.faces.geometry import square_side
 from facemix.finding.finders import DEFAULT, FINDERS
 from facemix.finding.found import Doubles, areas, intersections
 from facemix.training.frame import between
 
 FITS = 0.4
-"""Least intersection / union of a landmark box with what the fitted frame makes of the found one."""
+"""Least intersection / union of the square of a landmark box with what the fitted frame makes of the found one."""
 LEAST = 0.5
 """Least share of faces that must be found and fit: of hands or bodies, no finder of faces knows where they are."""
 
@@ -34,7 +35,7 @@ def fit_frame(
     result["of"] = len(boxes)
     if not pairs:
         return result
-    seen, labelled = (np.stack(part) for part in zip(*pairs, strict=True))
+    seen, labelled = (_square(np.stack(part)) for part in zip(*pairs, strict=True))
     frame = between(seen, labelled)
     result["found"] = n = sum(map(_fits, frame.of(seen), labelled))
     if n >= LEAST * len(boxes):
@@ -48,6 +49,12 @@ def _around(box: Doubles, image: npt.NDArray[np.uint8], name: str) -> Doubles:
     found = FINDERS[name](image).boxes
     apart = np.linalg.norm(found[:, :2] + found[:, 2:] - box[:2] - box[2:], axis=1)
     return found[np.argsort(apart, kind="stable")[:1]]
+
+
+def _square(boxes: Doubles) -> Doubles:
+    """Around the same middle with the longer side: a network is shown squares, and the box of two eyes is flat."""
+    middle, half = (boxes[:, :2] + boxes[:, 2:]) / 2, square_side(boxes)[:, None] / 2
+    return np.concatenate([middle - half, middle + half], axis=1)
 
 
 def _fits(expected: Doubles, labelled: Doubles) -> bool:

@@ -52,6 +52,11 @@ def prepare(role: str, params: config.Params) -> None:
     shown = ", ".join(f"{count} {split}" for split, count in sorted(counts.items()))
     stand_in = any(entry.face.subset == STAND_IN for entry in entries)
     print(f"{folder}: {shown}" + (f"; {STAND_IN_SHOWN}" if stand_in else ""))
+    if pack.finder and pack.finder["scale"] is None:
+        print(
+            f"{folder}: the face finder tells where {pack.finder['found']} of {pack.finder['of']} training faces are; "
+            "expected half of them or more. Detectors that are trained on them need boxes to predict"
+        )
 
 
 def _check_splits(entries: Sequence[packing.Entry], counts: Mapping[str, int]) -> None:
