@@ -17,12 +17,12 @@ DEFAULT = "blazeface_short_range"
 """The one that new models are made for."""
 
 
-def named(name: str) -> Finder:
-    """The finder that a model was made for.
+def find(name: str, image: npt.NDArray[np.uint8]) -> Found:
+    """The faces that the finder of a name finds in a picture (H, W, 3) uint8 RGB.
 
     Raises:
-        FacemixError: there is none of this name.
+        FacemixError: there is none of this name, or its files are missing or damaged.
     """
     if name not in FINDERS:
         raise FacemixError(f"finder: found {name!r}, expected one of {', '.join(FINDERS)}; give boxes instead")
-    return FINDERS[name]
+    return FINDERS[name](image)

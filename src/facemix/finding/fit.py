@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from facemix.faces.geometry import square_side
-from facemix.finding.finders import DEFAULT, FINDERS
+from facemix.finding.finders import DEFAULT, find
 from facemix.finding.found import Doubles, areas, intersections
 from facemix.training.frame import between
 
@@ -24,39 +24,43 @@ def fit_frame(
     Args:
         images: n pictures (H, W, 3) uint8 RGB, with one labelled face each.
         boxes: (n, 4) xyxy, tight around its landmarks, pixels of the picture.
-        name: of the finder, in `FINDERS`.
+        name: of the finder, a key of `FINDERS`.
 
     Returns:
         `name`; `down` and `scale` of the frame, None where too few faces are found for one; `found`, in how many
         pictures the finder's box tells the labelled one; `of` n pictures.
     """
-    pairs = [(seen, box) for image, box in zip(images, boxes, strict=True) for seen in _around(box, image, name)]
+    looked = ((nearest(find(name, image).boxes, box), box) for image, box in zip(images, boxes, strict=True))
+    pairs = [(seen[0], box) for seen, box in looked if len(seen)]
     result: dict[str, str | float | int | None] = {"name": name, "down": None, "scale": None, "found": 0}
     result["of"] = len(boxes)
     if not pairs:
         return result
-    seen, labelled = (_square(np.stack(part)) for part in zip(*pairs, strict=True))
+    seen, labelled = (np.stack(part) for part in zip(*pairs, strict=True))
     frame = between(seen, labelled)
-    result["found"] = n = sum(map(_fits, frame.of(seen), labelled))
+    result["found"] = n = int(fits(frame.of(seen), labelled).sum())
     if n >= LEAST * len(boxes):
         # Weights of the same faces must be the same on every machine, and the last digits of a network are not.
         result |= {"down": round(frame.down, 3), "scale": round(frame.scale, 3)}
     return result
 
 
-def _around(box: Doubles, image: npt.NDArray[np.uint8], name: str) -> Doubles:
-    """The found box (1, 4) whose middle lies nearest to that of the labelled one; (0, 4) where no face is found."""
-    found = FINDERS[name](image).boxes
-    apart = np.linalg.norm(found[:, :2] + found[:, 2:] - box[:2] - box[2:], axis=1)
+def nearest(found: Doubles, labelled: Doubles) -> Doubles:
+    """Of found boxes (n, 4) the one (1, 4) whose middle lies nearest to that of a labelled one (4,); (0, 4) of none."""
+    apart = np.linalg.norm(found[:, :2] + found[:, 2:] - labelled[:2] - labelled[2:], axis=1)
     return found[np.argsort(apart, kind="stable")[:1]]
 
 
+def fits(expected: Doubles, labelled: Doubles) -> npt.NDArray[np.bool_]:
+    """Of n faces (n,): whether an expected box (n, 4) shows the same as the labelled one (n, 4).
+
+    Both count as squares, as a network is shown them; the box of two eyes is flat.
+    """
+    ours, theirs = _square(expected), _square(labelled)
+    shared = intersections(ours, theirs)
+    return np.asarray(shared >= FITS * (areas(ours) + areas(theirs) - shared))
+
+
 def _square(boxes: Doubles) -> Doubles:
-    """Around the same middle with the longer side: a network is shown squares, and the box of two eyes is flat."""
     middle, half = (boxes[:, :2] + boxes[:, 2:]) / 2, square_side(boxes)[:, None] / 2
     return np.concatenate([middle - half, middle + half], axis=1)
-
-
-def _fits(expected: Doubles, labelled: Doubles) -> bool:
-    shared = intersections(expected, labelled[None])[0]
-    return bool(shared >= FITS * (areas(expected) + areas(labelled) - shared))

@@ -52,7 +52,7 @@ def areas(boxes: Doubles) -> Doubles:
     return np.asarray(np.prod(boxes[..., 2:] - boxes[..., :2], axis=-1))
 
 
-def intersections(box: Doubles, boxes: Doubles) -> Doubles:
-    """The areas (n,) that a box (4,) shares with each of others (n, 4)."""
-    extent = np.minimum(box[2:], boxes[:, 2:]) - np.maximum(box[:2], boxes[:, :2])
-    return np.asarray(np.prod(extent.clip(0), axis=1))
+def intersections(one: Doubles, other: Doubles) -> Doubles:
+    """The areas (...,) that boxes (..., 4) share with others (..., 4)."""
+    extent = np.minimum(one[..., 2:], other[..., 2:]) - np.maximum(one[..., :2], other[..., :2])
+    return np.asarray(np.prod(extent.clip(0), axis=-1))
