@@ -356,6 +356,17 @@ def _bench_commands(commands: Any) -> None:
     )
     command.set_defaults(run=_found)
     command = benches.add_parser(
+        "reliability",
+        help="whether a detector knows how sure it is of each point",
+        description="Of the points that a detector says to lie within a radius, how many do: on the test faces of a "
+        "real set, and on all faces of others, such as rendered ones. Faces are shown in the boxes of their labels.",
+    )
+    command.add_argument("--model", type=Path, required=True, metavar="DIR", help="a trained model")
+    command.add_argument("--real", metavar="FORMAT:PATH", help="real faces, as for import")
+    command.add_argument("--set", action="append", default=[], metavar="NAME=FORMAT:PATH", help="may be repeated")
+    command.add_argument("--picture", type=Path, metavar="PNG", help="draw the shares of all levels")
+    command.set_defaults(run=_reliability)
+    command = benches.add_parser(
         "realism",
         help="train on equally many faces of several synthetic sets and compare them on real validation faces",
         description="Trains on n faces of each set and of the real ones, and measures the error on real validation "
@@ -569,6 +580,16 @@ def _found(options: argparse.Namespace) -> None:
     from facemix.benchmarks.realism import parse_real
 
     found(parse_real(options.real), options.model, options.split)
+
+
+def _reliability(options: argparse.Namespace) -> None:
+    from facemix.benchmarks.realism import parse_real, parse_set
+    from facemix.benchmarks.reliability import reliability
+
+    if not (options.real or options.set):
+        raise FacemixError("expected faces: --real FORMAT:PATH, --set NAME=FORMAT:PATH, or both")
+    real = parse_real(options.real) if options.real else None
+    reliability(options.model, real, [parse_set(text) for text in options.set], options.picture)
 
 
 def _realism(options: argparse.Namespace) -> None:
