@@ -1,0 +1,1 @@
+"""Trained detectors in use: pictures, video and a page."""
