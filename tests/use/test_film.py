@@ -69,7 +69,9 @@ def test_videos_are_known_by_their_suffix(tmp_path: Path, name: str, is_video: b
 @pytest.mark.parametrize("suffix", ["png", "webp"])
 def test_animated_pictures_are_known_by_their_content(tmp_path: Path, suffix: str) -> None:
     still = tmp_path / f"still.{suffix}"
-    Image.fromarray(FRAMES[0]).save(still)
+    described = Image.Exif()
+    described[270] = "with an extended header"
+    Image.fromarray(FRAMES[0]).save(still, exif=described)
     assert film.is_video(animated(tmp_path / f"a.{suffix}", [100] * 3))
     assert not film.is_video(still)
 

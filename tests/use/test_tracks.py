@@ -102,6 +102,18 @@ def test_a_new_face_is_found_at_the_next_look() -> None:
     assert found[LOOK_EVERY:] == [[0, 1]] * 3
 
 
+def test_a_face_that_the_finder_gives_twice_is_one() -> None:
+    detector = Detector()
+    find = detector.find
+
+    def twice(image: np.ndarray) -> Faces:
+        faces = find(image)
+        return Faces(*(np.repeat(getattr(faces, name), 2, axis=0) for name in ("boxes", "points", "errors", "visible")))
+
+    detector.find = twice
+    assert numbers(followed(detector, [[LEFT, RIGHT]] * (LOOK_EVERY + 2))) == [[0, 1]] * (LOOK_EVERY + 2)
+
+
 def test_a_lost_face_ends_the_finder_looks_at_once_and_its_number_never_comes_again() -> None:
     detector = Detector()
     found = numbers(followed(detector, [[LEFT]] * 3 + [[RIGHT]] * 3 + [[]] * 2 + [[LEFT]] * LOOK_EVERY))

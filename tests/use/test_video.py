@@ -113,7 +113,8 @@ def test_smoothing_changes_the_points_and_leaves_what_is_followed(
 def test_smoothing_begins_anew_with_each_face(tmp_path: Path) -> None:
     """A face that appears elsewhere is not drawn towards the one before it."""
     frames = [picture([(5, 5, 30, 30)])] * 5 + [picture([(60, 20, 90, 50)])] * 5
-    follow(Detector(), toy_video.film(tmp_path / "a.mp4", frames), out=tmp_path / "points.csv", smooth=True)
+    found = follow(Detector(), toy_video.film(tmp_path / "a.mp4", frames), out=tmp_path / "points.csv", smooth=True)
+    assert [(track.first, track.last) for track in found.tracks.values()] == [(0, 4), (5, 9)]
     x = np.array([float(row["x"]) for row in table(tmp_path / "points.csv") if row["point"] == "0"])
     np.testing.assert_allclose(x, [5] * 5 + [60] * 5, atol=1.5)
 
