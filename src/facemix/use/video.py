@@ -21,9 +21,10 @@ from facemix.faces.face import BrokenFace
 from facemix.faces.images import check_inside
 from facemix.files import whole_file
 from facemix.use import film, jitter
+from facemix.use.detector import Detector
 from facemix.use.jitter import Jitter
 from facemix.use.smoothing import OneEuro
-from facemix.use.tracks import Doubles, Finder, TrackedFace, Tracker
+from facemix.use.tracks import Doubles, TrackedFace, Tracker
 
 OUT = (".json", ".csv")
 COLUMNS = ("video", "frame", "time", "track", "point", "x", "y", "error", "visible")
@@ -82,7 +83,7 @@ class Summary:
 
 
 def follow(
-    detector: Finder,
+    detector: Detector,
     path: Path,
     *,
     boxes: Doubles | None = None,
@@ -93,7 +94,7 @@ def follow(
     """Finds and follows the faces of a video, and prints on the standard error what was found.
 
     Args:
-        detector: a `facemix.use.detector.Detector`.
+        detector: of a trained model.
         path: the video.
         boxes: (n, 4) xyxy pixels, tight around the landmarks of the faces in the first frame, which then are the only
             ones that are followed. Without them the detector looks for faces.
@@ -125,7 +126,7 @@ def follow(
 
 
 def followed(
-    detector: Finder, path: Path, video: film.Video, boxes: Doubles | None = None
+    detector: Detector, path: Path, video: film.Video, boxes: Doubles | None = None
 ) -> Iterator[tuple[film.Frame, list[TrackedFace]]]:
     """Each frame of a video with its faces, as the network gives them; arguments as of `follow`."""
     tracker = Tracker(detector, boxes)
