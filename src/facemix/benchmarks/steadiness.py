@@ -48,9 +48,10 @@ def measure(folder: Path, model: Path) -> Mapping[str, Steadiness]:
         FacemixError: the model finds other points, or the face was lost.
     """
     detector, truth = Detector.load(model), clip.read_truth(folder)
-    if len(detector.scheme) != truth.shape[1]:
+    if detector.scheme.name != clip.SCHEME:
         raise FacemixError(
-            f"{model}: finds points of {detector.scheme.name}, expected {clip.SCHEME}, which the clip has"
+            f"{model}: finds the points of {detector.scheme.name}, expected those of the clip, {clip.SCHEME}; give "
+            "another model"
         )
     times, points = predicted(detector, folder, truth)
     return {
