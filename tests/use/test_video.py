@@ -100,7 +100,7 @@ def test_the_summary_has_jitter_and_frames_of_each_track(
 def test_smoothed_points_tremble_less_and_what_is_followed_is_the_same(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    trembling = [picture([(10, 12, 33 + 3 * (k % 2), 41)]) for k in range(12)]
+    trembling = [picture([(40 - k % 2, 30, 230 + k % 2, 220)], 256, 320) for k in range(12)]
     path = toy_video.film(tmp_path / "a.mp4", trembling)
     raw = follow(Detector(), path, out=tmp_path / "raw.csv")
     smooth = follow(Detector(), path, out=tmp_path / "smooth.csv", smooth=True)

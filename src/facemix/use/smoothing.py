@@ -41,7 +41,7 @@ class OneEuro:
             size: of the face, pixels.
         """
         middle = points.mean(axis=0)
-        return middle + self._filtered(time, points - middle, size)
+        return np.asarray(middle + self._filtered(time, points - middle, size))
 
     def _filtered(self, time: float, points: Doubles, size: float) -> Doubles:
         if self._points is None:

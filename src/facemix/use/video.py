@@ -21,7 +21,7 @@ from facemix.faces.face import BrokenFace
 from facemix.faces.images import check_inside
 from facemix.files import whole_file
 from facemix.use import film, jitter
-from facemix.use.detector import Detector
+from facemix.use.detector import Detector, listed
 from facemix.use.jitter import Jitter
 from facemix.use.smoothing import OneEuro
 from facemix.use.tracks import Doubles, TrackedFace, Tracker
@@ -227,7 +227,7 @@ def _recorded(out: Path | None, path: Path) -> Iterator[Write]:
 def rows(path: Path, frame: film.Frame, face: TrackedFace) -> list[dict[str, object]]:
     """A row of COLUMNS for each point; what the model does not know is empty."""
     common = {"video": str(path), "frame": frame.number, "time": round(frame.time, 4), "track": face.track}
-    numbers = zip(*(_rounded(values) for values in (face.points, face.errors, face.visible)), strict=True)
+    numbers = zip(listed(face.points), listed(face.errors), listed(face.visible, 3), strict=True)
     return [
         common | {"point": point, "x": x, "y": y, "error": error, "visible": visible}
         for point, ((x, y), error, visible) in enumerate(numbers)
@@ -241,15 +241,8 @@ def as_object(path: Path, frame: film.Frame, face: TrackedFace) -> Mapping[str, 
         "frame": frame.number,
         "time": round(frame.time, 4),
         "track": face.track,
-        "box": _rounded(face.box),
-        "landmarks": _rounded(face.points),
-        "errors": _rounded(face.errors),
-        "visible": _rounded(face.visible),
+        "box": listed(face.box),
+        "landmarks": listed(face.points),
+        "errors": listed(face.errors),
+        "visible": listed(face.visible, 3),
     }
-
-
-def _rounded(values: Doubles) -> list[Any]:
-    """To two decimals; None for NaN."""
-    known = values.round(2).astype(object)
-    known[np.isnan(values)] = None
-    return known.tolist()  # type: ignore[no-any-return]
