@@ -68,6 +68,7 @@ def test_of_boxes_of_one_face_the_first_stays() -> None:
         ([[-20, 5], [10, 30]], 0.1),  # the middle is outside
         ([[10, 10], [14, 14]], 0.1),  # too small
         ([[10, 10], [40, 10]], 0.1),  # no height
+        ([[-1e4, -1e4], [1e4, 1e4]], 0.1),  # far larger than the picture
         ([[10, 10], [np.nan, 40]], 0.1),
         ([[10, 10], [40, 40]], 10.0),  # unsure
     ],

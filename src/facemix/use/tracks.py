@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from facemix.faces.geometry import landmark_box, square_side
+from facemix.faces.images import LARGEST_BOX
 from facemix.use.detector import Detector, Faces
 
 Doubles = npt.NDArray[np.float64]
@@ -96,9 +97,10 @@ def credible(faces: Faces, width: int, height: int) -> Mask:
     boxes = landmark_box(faces.points)
     middle, side = (boxes[:, :2] + boxes[:, 2:]) / 2, square_side(boxes)
     inside = ((middle >= 0) & (middle <= [width - 1, height - 1])).all(axis=1)
-    sized = np.isfinite(faces.points).all(axis=(1, 2)) & (side >= SMALLEST) & (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
+    sized = (boxes[:, 2:] > boxes[:, :2]).all(axis=1) & (side >= SMALLEST) & (side <= LARGEST_BOX * max(width, height))
+    known = np.isfinite(faces.points).all(axis=(1, 2))
     unsure = faces.errors.mean(axis=1) > UNSURE * side
-    return np.asarray(inside & sized & ~unsure)
+    return np.asarray(inside & sized & known & ~unsure)
 
 
 class Tracker:
