@@ -15,9 +15,9 @@ Doubles = npt.NDArray[np.float64]
 
 # Of values on a grid, chosen on rendered clips of other people than those that are measured (`facemix bench clip`): as
 # steady as they get where the error does not rise.
-MIN_CUTOFF = 2.0
+MIN_CUTOFF = 3.0
 """Of points that rest, Hz."""
-BETA = 5.0
+BETA = 3.0
 """By which the cut-off frequency rises, Hz for a speed of one face size per second."""
 SPEED_CUTOFF = 1.0
 """Of the speed, Hz: the paper's."""
