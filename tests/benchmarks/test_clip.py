@@ -9,7 +9,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from facemix.benchmarks import clip
+from facemix import cli
+from facemix.benchmarks import clip, steadiness
 from facemix.errors import FacemixError
 from facemix.faces.geometry import landmark_box, square_side
 from facemix.render import studio, workers
@@ -140,3 +141,17 @@ def test_settings_stand_in_the_folder(tmp_path: Path, drawn: None) -> None:
     clip.render_clip(tmp_path / "clip", SETTINGS, 1)
     found = json.loads((tmp_path / "clip" / clip.ABOUT).read_text(encoding="utf-8"))
     assert clip.Settings(**found) == SETTINGS
+
+
+def test_the_command_renders_once_and_prints_a_table_for_each_model(
+    tmp_path: Path, drawn: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = {"truth": steadiness.Steadiness(nme=0, moving=0, jitter=0.0812)}
+    monkeypatch.setattr(steadiness, "measure", lambda folder, model: found)
+    arguments = ["bench", "clip", "--out", str(tmp_path / "clip"), "--frames", "3", "--size", "32"]
+    cli.main(arguments)
+    assert not capsys.readouterr().out
+    cli.main([*arguments, "--model", "one", "--model", "two"])
+    lines = capsys.readouterr().out.splitlines()
+    assert [lines[0], lines[3]] == ["one", "two"]
+    assert lines[2].split() == ["truth", "0.00", "0.00", "0.081"]
