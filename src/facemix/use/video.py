@@ -55,7 +55,6 @@ class Summary:
 
     path: Path
     frames: int = 0
-    seconds: float = 0.0
     tracks: dict[int, Track] = field(default_factory=dict)
     """By their numbers."""
     is_smoothed: bool = False
@@ -173,7 +172,7 @@ def _size(face: TrackedFace) -> float:
 
 
 def _count(summary: Summary, frame: film.Frame, faces: Sequence[TrackedFace], shown: Sequence[TrackedFace]) -> None:
-    summary.frames, summary.seconds = frame.number + 1, frame.time
+    summary.frames = frame.number + 1
     for face, smooth in zip(faces, shown, strict=True):
         track = summary.tracks.setdefault(face.track, Track(frame.number, frame.number))
         track.last = frame.number
