@@ -343,6 +343,24 @@ def _bench_commands(commands: Any) -> None:
     command.add_argument("--backend", choices=("auto", "cuda", "llvm", "scalar"), default="auto", help="default: auto")
     command.set_defaults(run=_bench)
     command = benches.add_parser(
+        "clip",
+        help="how near and how steady points are in a rendered video",
+        description="Renders a video of a moving head with the exact place of each point, unless it is there, and "
+        "follows the face with trained models: NME, and jitter with and without smoothing.",
+    )
+    command.add_argument("--out", type=Path, required=True, metavar="DIR", help="the clip's folder")
+    command.add_argument("--frames", type=int, default=300, help="default: 300, ten seconds")
+    command.add_argument("--size", type=int, default=256, help="side of a frame in pixels (default: 256)")
+    command.add_argument("--seed", type=int, default=0, help="another seed, another person (default: 0)")
+    command.add_argument(
+        "--labels", choices=("mesh", "steady"), default="steady", help="as for render; default: steady"
+    )
+    command.add_argument("--processes", type=int, help="default: one for each core")
+    command.add_argument(
+        "--model", type=Path, action="append", default=[], metavar="DIR", help="a trained model; may be repeated"
+    )
+    command.set_defaults(run=_clip)
+    command = benches.add_parser(
         "found",
         help="error where faces are found, beside that where their boxes are given",
         description="Predicts the test faces from the boxes of their labels, from those that are found, and once more "
@@ -573,6 +591,15 @@ def _bench(options: argparse.Namespace) -> None:
     else:
         benches = {"step": speed.step, "loader": speed.loader, "prepare": speed.prepare, "memory": speed.memory}
         benches[options.what](config.load())
+
+
+def _clip(options: argparse.Namespace) -> None:
+    from facemix.benchmarks import clip, steadiness
+
+    settings = {key: getattr(options, key) for key in ("frames", "size", "seed", "labels")}
+    clip.render_clip(options.out, clip.Settings(**settings), options.processes)
+    for model in options.model:
+        print(f"{model}\n{steadiness.table(steadiness.measure(options.out, model))}")
 
 
 def _found(options: argparse.Namespace) -> None:
