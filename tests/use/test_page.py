@@ -24,8 +24,8 @@ from PIL import Image
 from facemix import cli
 from facemix.errors import FacemixError
 from facemix.faces import schemes
+from facemix.faces.images import check_inside
 from facemix.stages import serve as stage
-from facemix.training.frame import Frame
 from facemix.use import page, uploads
 
 SCHEME = schemes.load("five")
@@ -38,15 +38,15 @@ class StandIn:
     """A detector whose points, errors and visibility follow from the box."""
 
     scheme = SCHEME
-    radius_per_error = {0.9: 2.0}  # noqa: RUF012
-    about: dict[str, Any] = {}  # noqa: RUF012
+    radius = {0.9: 2.0}  # noqa: RUF012
 
     def __init__(self, finds: bool = True) -> None:
-        self.finder_frame = Frame() if finds else None
+        self.finder = {"name": "blazeface"} if finds else None
         self.last = np.zeros((0, 0, 3), np.uint8)
         """The last picture."""
 
     def predict(self, image: np.ndarray, boxes: np.ndarray) -> Any:
+        check_inside(Path("image"), image, boxes)
         self.last = image
         at = np.array([[0.3, 0.4], [0.7, 0.4], [0.5, 0.6], [0.35, 0.8], [0.65, 0.8]])
         points = boxes[:, None, :2] + at * (boxes[:, None, 2:] - boxes[:, None, :2])
@@ -57,7 +57,7 @@ class StandIn:
         return SimpleNamespace(boxes=boxes, points=points, errors=errors, visible=visible, scores=scores)
 
     def find(self, image: np.ndarray) -> Any:
-        if self.finder_frame is None:
+        if self.finder is None:
             raise FacemixError("this model has no face finder: boxes are needed")
         faces = self.predict(image, FOUND)
         faces.scores = np.array([0.9, 0.8])
@@ -150,7 +150,7 @@ def test_a_model_without_finder_asks_for_boxes(port_without_finder: int) -> None
     ("body", "query", "status", "message"),
     [
         (b"", "", 400, "0 bytes, expected a JPEG, PNG or WebP picture"),
-        (b"<svg></svg>", "", 415, "not a file that is known as a picture, expected a JPEG, PNG or WebP picture"),
+        (b"<svg></svg>", "", 415, "not an image that can be read, expected a JPEG, PNG or WebP picture"),
         (encoded("GIF"), "", 415, "found a GIF, expected a JPEG, PNG or WebP"),
         (
             encoded("PNG", **TWO),
@@ -376,7 +376,7 @@ def test_the_page_works_in_a_browser(port: int, port_without_finder: int, browse
     assert [item.text for item in browser.find_elements(By.TAG_NAME, "li")] == [
         f"{step}: 2 points" for step in ("under 1 %", "1 to 2 %", "2 to 4 %", "over 4 %", "not known")
     ]
-    landmarks = DETECTOR.find(np.zeros((1, 1, 3), np.uint8)).points[0]
+    landmarks = DETECTOR.find(np.zeros((HEIGHT, WIDTH, 3), np.uint8)).points[0]
     colours = {0: (44, 123, 182), 1: (171, 217, 233), 3: (215, 25, 28), 4: (200, 200, 200)}
     assert {k: tuple(lit(*landmarks[k])) for k in colours} == colours
     assert np.abs(np.subtract(lit(*landmarks[2]), picture().getpixel(tuple(landmarks[2].astype(int))))).max() < 30

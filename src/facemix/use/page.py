@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Collection
 from importlib.resources import files
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,18 +27,21 @@ from starlette.routing import Route
 
 from facemix.errors import FacemixError
 from facemix.faces.face import BrokenFace
-from facemix.faces.images import check_inside
 from facemix.use import uploads
 from facemix.use.answer import answer, boxes_of
+from facemix.use.uploads import BAD_REQUEST, OF_ANOTHER_TYPE, RefusedError
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from facemix.use.detector import Detector
 
+NAME = Path("the picture")
+"""What messages call it: its file's name stays in the browser."""
 LONGEST_BOXES = 10_000
 """Characters of the boxes that a request names."""
-BAD_REQUEST = 400
+TYPES = ("image/", "application/octet-stream")
+"""A page of another site cannot send these without being asked: a form knows only others."""
 
 
 def app(detector: Detector, name: str, hosts: Collection[str] | None = None) -> ASGIApp:
@@ -65,14 +69,17 @@ def app(detector: Detector, name: str, hosts: Collection[str] | None = None) -> 
 
     async def faces(request: Request) -> Response:
         boxes = _boxes(request.query_params.get("boxes"))
-        data = await uploads.body(request)
+        data = await _body(request)
         return JSONResponse(await run_in_threadpool(_look, detector, one_at_a_time, data, boxes))
 
     routes = [Route("/", page), Route("/model", model), Route("/faces", faces, methods=["POST"])]
-    handlers: dict[Any, Any] = dict.fromkeys((HTTPException, FacemixError, BrokenFace), _refused)
-    return _Guard(
-        Starlette(routes=routes, exception_handlers=handlers | {ClientDisconnect: _gone}), _policy(text), hosts
-    )
+    handlers: dict[Any, Any] = {
+        FacemixError: _refused,
+        BrokenFace: _refused,
+        HTTPException: _unknown,
+        ClientDisconnect: _gone,
+    }
+    return _Guard(Starlette(routes=routes, exception_handlers=handlers), _policy(text), hosts)
 
 
 def _about(detector: Detector, name: str) -> dict[str, Any]:
@@ -81,8 +88,8 @@ def _about(detector: Detector, name: str) -> dict[str, Any]:
         "name": name,
         "scheme": detector.scheme.name,
         "points": list(detector.scheme.points),
-        "finds": detector.finder_frame is not None,
-        "radius_per_error": {f"{level:g}": radius for level, radius in detector.radius_per_error.items()},
+        "finds": detector.finder is not None,
+        "radius_per_error": {f"{level:g}": radius for level, radius in detector.radius.items()},
         "megabytes": uploads.MEGABYTES,
     }
 
@@ -93,13 +100,9 @@ def _look(
     """The faces of a picture's file. One at a time: so no more than one large picture is in memory."""
     with one_at_a_time:
         start = time.perf_counter()
-        picture = uploads.decode(data)
+        picture = uploads.decode(NAME, data)
         decoded = time.perf_counter()
-        if boxes is None:
-            found = detector.find(picture)
-        else:
-            check_inside(uploads.NAME, picture, boxes)
-            found = detector.predict(picture, boxes)
+        found = detector.find(picture) if boxes is None else detector.predict(picture, boxes)
         done = time.perf_counter()
     height, width = picture.shape[:2]
     ms = {"decode": round(1e3 * (decoded - start), 1), "faces": round(1e3 * (done - decoded), 1)}
@@ -110,7 +113,7 @@ def _boxes(given: str | None) -> npt.NDArray[np.float64] | None:
     if given is None:
         return None
     if len(given) > LONGEST_BOXES:
-        raise HTTPException(BAD_REQUEST, f"boxes: found {len(given)} characters, expected at most {LONGEST_BOXES}")
+        raise RefusedError(BAD_REQUEST, f"boxes: found {len(given)} characters, expected at most {LONGEST_BOXES}")
     try:
         parsed = json.loads(given)
     except (ValueError, RecursionError):
@@ -118,11 +121,37 @@ def _boxes(given: str | None) -> npt.NDArray[np.float64] | None:
     return boxes_of("boxes", parsed)
 
 
+async def _body(request: Request) -> bytes:
+    """The body of a request, which is a picture's file.
+
+    Raises:
+        RefusedError: more than MEGABYTES, whatever the header says; a body of another type.
+    """
+    kind = request.headers.get("content-type", "none")
+    if not kind.startswith(TYPES):
+        raise RefusedError(
+            OF_ANOTHER_TYPE, f"Content-Type: found {kind[:100]}, expected the picture's file as the body, as image/jpeg"
+        )
+    limit = uploads.MEGABYTES * 1e6
+    declared = request.headers.get("content-length", "")
+    if declared.isdecimal() and int(declared) > limit:
+        raise uploads.too_large(NAME, f"{int(declared) / 1e6:.1f} MB")
+    content = bytearray()
+    async for part in request.stream():
+        content += part
+        if len(content) > limit:
+            raise uploads.too_large(NAME, f"over {uploads.MEGABYTES} MB")
+    return bytes(content)
+
+
 async def _refused(_request: Request, error: Exception) -> Response:
-    status = error.status_code if isinstance(error, HTTPException) else BAD_REQUEST
-    detail = error.detail if isinstance(error, HTTPException) else str(error)
     # What was not read of the body must not be taken for the next request.
-    return JSONResponse({"detail": detail}, status, {"Connection": "close"})
+    return JSONResponse({"detail": str(error)}, getattr(error, "status", BAD_REQUEST), {"Connection": "close"})
+
+
+async def _unknown(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return JSONResponse({"detail": error.detail}, error.status_code, {"Connection": "close"})
 
 
 async def _gone(_request: Request, _error: Exception) -> Response:
