@@ -323,6 +323,12 @@ def _model_commands(commands: Any) -> None:
     )
     command.add_argument("model", type=Path, metavar="MODEL", help="its folder: models/STRATEGY/seed-K")
     command.add_argument("--out", type=Path, metavar="FILE", help="default: model.onnx in that folder")
+    command.add_argument(
+        "--int8",
+        action="store_true",
+        help="write also NAME.int8.onnx, whose convolutions count in 8 bits, and say what it brings and what it costs; "
+        "needs the project's real pack",
+    )
     command.set_defaults(run=_export)
 
     command = commands.add_parser(
@@ -534,7 +540,7 @@ def _predict(options: argparse.Namespace) -> None:
 def _export(options: argparse.Namespace) -> None:
     from facemix.stages.export import export
 
-    export(options.model, options.out)
+    export(options.model, options.out, options.int8)
 
 
 def _serve(options: argparse.Namespace) -> None:

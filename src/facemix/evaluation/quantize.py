@@ -26,7 +26,6 @@ from facemix.use.detector import Detector
 
 FACES = 32
 """Training faces that say how large numbers get inside of the network."""
-AT_ONCE = 8
 PERCENTILE = 99.99
 """Of the numbers at one place in the network, the share that 8 bits must reach to. The very largest would make the
 steps between all others coarse."""
@@ -66,7 +65,7 @@ def quantize(exported: Path, out: Path, pack: Pack) -> None:
     if not len(rows):
         raise FacemixError("the real pack holds no training face, expected some to calibrate with; run `dvc repro`")
     crops = _crops(detector, pack, np.random.default_rng(0).permutation(rows)[:FACES])
-    parts = ({"images": crops[start : start + AT_ONCE]} for start in range(0, len(crops), AT_ONCE))
+    parts = ({"images": crop[None]} for crop in crops)  # ONNX Runtime wants batches of equal size
     with tempfile.TemporaryDirectory() as folder, _quietly():
         made = Path(folder) / "model.onnx"
         try:
@@ -92,18 +91,36 @@ def quantize(exported: Path, out: Path, pack: Pack) -> None:
         beside.write_bytes(model.SerializeToString(deterministic=True))
 
 
-def cost(file: Path, pack: Pack, normalizer: str) -> Cost:
-    """What an exported file costs and gives.
+def compare(before: Path, after: Path, pack: Pack, normalizer: str) -> tuple[Cost, Cost]:
+    """What two exported files cost and give, timed in turns: on a busy machine both are slow alike.
 
     Args:
-        file: as `facemix export` or `quantize` writes it.
-        pack: the real one, with validation faces.
+        before, after: as `facemix export` and `quantize` write them.
+        pack: the real one; its validation faces are measured on.
         normalizer: the face size under the NME.
 
     Raises:
-        FacemixError: the file cannot be read; or the pack holds no validation face with a point that the file finds.
+        FacemixError: a file cannot be read; the pack holds no validation face with a point that the detector finds.
     """
-    detector = Detector.load(file)
+    files = before, after
+    detectors = [Detector.load(file) for file in files]
+    crop = np.zeros((1, detectors[0].input_size, detectors[0].input_size, 3), np.uint8)
+    times = np.zeros((WARM_UP + RUNS, len(files)))
+    for row in times:
+        for place, detector in enumerate(detectors):
+            start = time.perf_counter()
+            detector.look(crop)
+            row[place] = time.perf_counter() - start
+    ms = 1e3 * np.median(times[WARM_UP:], axis=0)
+    first, second = (
+        Cost(megabytes=file.stat().st_size / 1e6, ms=float(one), nme=_nme(detector, pack, normalizer))
+        for file, one, detector in zip(files, ms, detectors, strict=True)
+    )
+    return first, second
+
+
+def _nme(detector: Detector, pack: Pack, normalizer: str) -> float:
+    """The mean over the validation faces, in % of the face size."""
     rows = np.flatnonzero(pack.splits == "validation")
     seen = look_each(
         detector.look,
@@ -113,17 +130,13 @@ def cost(file: Path, pack: Pack, normalizer: str) -> Cost:
         len(detector.scheme),
     )
     points = schemes.in_scheme(seen.points, detector.scheme, pack.scheme)
-    nme = metrics.nme(points, pack.landmarks[rows], pack.scheme, normalizer) if len(rows) else np.zeros(0)
+    nme = metrics.nme(points, pack.landmarks[rows], pack.scheme, normalizer)
     if np.isnan(nme).all():
-        raise FacemixError("the real pack holds no validation face to measure with; run `dvc repro`")
-    crop = np.zeros((1, detector.input_size, detector.input_size, 3), np.uint8)
-    times = []
-    for _ in range(WARM_UP + RUNS):
-        start = time.perf_counter()
-        detector.look(crop)
-        times.append(time.perf_counter() - start)
-    ms = 1e3 * float(np.median(times[WARM_UP:]))
-    return Cost(megabytes=file.stat().st_size / 1e6, ms=ms, nme=float(np.nanmean(nme)))
+        raise FacemixError(
+            "the real pack holds no validation face with a point that this model finds, expected some to measure the "
+            "NME on; run `dvc repro`"
+        )
+    return float(np.nanmean(nme))
 
 
 def verdict(before: Cost, after: Cost) -> str:
