@@ -28,7 +28,7 @@ from facemix.benchmarks.speed import step_flops
 from facemix.faces.schemes import ibug68
 from facemix.strategies import STRATEGIES
 from facemix.training import loss, state, tasks
-from facemix.training.model import STRIDE, LandmarkNet
+from facemix.training.model import STRIDE, LandmarkNet, Located
 
 RESULTS = Path("reports/ablation.csv")
 COLUMNS = ("row", "steps", "seed", "val_nme", "cost")
@@ -47,7 +47,7 @@ class Regression(LandmarkNet):
     def forward(self, images: Tensor) -> Any:
         features = self.backbone((images - self.mean) / self.deviation)[-1].mean(dim=(2, 3))
         points = (self.points(features).reshape(-1, len(ibug68()), 2) + 0.5) * self.input_size
-        return (points, None) if self.training else points
+        return Located(points, torch.zeros_like(points), None)
 
 
 class Integral(LandmarkNet):
@@ -64,11 +64,14 @@ class PixelInPixel(LandmarkNet):
         return heatmaps.flatten(2), super()._decode(heatmaps, offsets)[1]
 
     def forward(self, images: Tensor) -> Any:
-        scores, cell_points = self._predict_cells(images)
+        features = self._features(images)
+        scores, centred = self._decode(self.heatmaps(features), self.offsets(features))
+        cell_points = centred + self.centre
         if self.training:
-            return torch.cat([scores[:, :, None], cell_points], dim=2), None  # for `pixel_in_pixel`
+            return torch.cat([scores[:, :, None], cell_points], dim=2), None, None  # for `pixel_in_pixel`
         best = scores.argmax(dim=-1)
-        return cell_points.gather(3, best[..., None, None].expand(-1, -1, 2, 1)).squeeze(-1)
+        points = cell_points.gather(3, best[..., None, None].expand(-1, -1, 2, 1)).squeeze(-1)
+        return Located(points, torch.zeros_like(points), None)
 
 
 # --- Other losses -----------------------------------------------------------------------------------------------------

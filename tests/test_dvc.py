@@ -21,7 +21,9 @@ NETWORKS = {"synthetic_only", "real_only", "data_adaptation", "mixing", "fine_tu
 TRAININGS = {*NETWORKS, "label_adaptation"}
 PACKS = {"prepare"}
 STALE = {
+    "training/frame.py": PACKS | {"leaks"} | TRAININGS | FIGURES,
     "training/*": TRAININGS | FIGURES,
+    "finding/*": PACKS | {"leaks"} | TRAININGS | FIGURES,
     "faces/order.py": PACKS | {"leaks"} | TRAININGS | FIGURES,
     "faces/packs.py": TRAININGS | {"leaks"} | FIGURES,
     "faces/geometry.py": PACKS | {"leaks"} | TRAININGS | FIGURES,
@@ -35,6 +37,7 @@ STALE = {
     "faces/packing.py": PACKS | {"leaks"} | TRAININGS | FIGURES,
     "faces/sources.py": PACKS | {"leaks"} | TRAININGS | FIGURES,
     "faces/splits.py": PACKS | {"leaks"} | TRAININGS | FIGURES,
+    "faces/looking.py": TRAININGS | FIGURES,
     "faces/*": {"report"},
     "render/*": {"render", "leaks"} | PACKS | TRAININGS | FIGURES,
     "checks/*": {"leaks"} | FIGURES,
@@ -140,6 +143,7 @@ def reached(file: Path) -> set[Path]:
     [
         ("prepare", "faces/sources.py"),
         ("prepare", "faces/packing.py"),
+        ("prepare", "finding/fit.py"),
         ("leaks", "stages/leaks.py"),
         ("compare", "stages/compare.py"),
         ("report", "stages/report.py"),

@@ -359,6 +359,19 @@ def _bench_commands(commands: Any) -> None:
     command.add_argument("--backend", choices=("auto", "cuda", "llvm", "scalar"), default="auto", help="default: auto")
     command.set_defaults(run=_bench)
     command = benches.add_parser(
+        "found",
+        help="error where faces are found, beside that where their boxes are given",
+        description="Predicts the test faces from the boxes of their labels, from those that are found, and once more "
+        "from those of the found points. Prints the error of each, how many faces are found, and how long a picture "
+        "takes on one thread.",
+    )
+    command.add_argument("--real", required=True, metavar="FORMAT:PATH", help="the real faces, as for import")
+    command.add_argument("--model", type=Path, required=True, metavar="DIR", help="models/STRATEGY/seed-K")
+    command.add_argument(
+        "--split", choices=("test", "challenging", "validation"), default="test", help="which faces (default: test)"
+    )
+    command.set_defaults(run=_found)
+    command = benches.add_parser(
         "realism",
         help="train on equally many faces of several synthetic sets and compare them on real validation faces",
         description="Trains on n faces of each set and of the real ones, and measures the error on real validation "
@@ -574,6 +587,13 @@ def _bench(options: argparse.Namespace) -> None:
     else:
         benches = {"step": speed.step, "loader": speed.loader, "prepare": speed.prepare, "memory": speed.memory}
         benches[options.what](config.load())
+
+
+def _found(options: argparse.Namespace) -> None:
+    from facemix.benchmarks.found import found
+    from facemix.benchmarks.realism import parse_real
+
+    found(parse_real(options.real), options.model, options.split)
 
 
 def _realism(options: argparse.Namespace) -> None:

@@ -16,7 +16,7 @@ import torch
 from facemix import cli
 from facemix.errors import FacemixError
 from facemix.evaluation import export as exporting
-from facemix.evaluation.export import Detector, export
+from facemix.evaluation.export import export
 from facemix.faces import geometry, schemes
 from facemix.faces.schemes import ibug68
 from facemix.stages import export as stage
@@ -24,6 +24,7 @@ from facemix.training.adaptation import LabelAdapter
 from facemix.training.frame import Frame
 from facemix.training.landmarker import Landmarker
 from facemix.training.model import LandmarkNet
+from facemix.use import runtime
 
 SIZE, CONTEXT = 50, 1.25  # not a multiple of the stride; a central box of 40 pixels sees the whole input
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -64,6 +65,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def outputs(model: Landmarker, images: np.ndarray) -> list[np.ndarray]:
+    return [part.numpy() for part in model.net(torch.from_numpy(images)) if part is not None]
+
+
 def run(path: Path, images: np.ndarray) -> np.ndarray:
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     return session.run(["landmarks"], {"images": images})[0]
@@ -72,7 +77,7 @@ def run(path: Path, images: np.ndarray) -> np.ndarray:
 def run_in_opencv(path: Path, images: np.ndarray) -> np.ndarray:
     network = cv2.dnn.readNetFromONNX(str(path))
     network.setInput(images)
-    return network.forward()
+    return network.forward(["landmarks", "errors"])[0]
 
 
 def pictures(n: int) -> np.ndarray:
@@ -125,10 +130,10 @@ def test_what_opencv_cannot_read_is_written_and_told(tmp_path: Path, monkeypatch
     class Exact:
         def run(self, names: list[str], feed: dict[str, np.ndarray]) -> list[np.ndarray]:
             with torch.inference_mode():
-                return [Detector(landmarker(adapted=False))(torch.from_numpy(feed["images"])).numpy()]
+                return outputs(landmarker(adapted=False), feed["images"])
 
     monkeypatch.setattr(exporting, "_to_onnx", lambda *_: b"model")
-    monkeypatch.setattr(exporting, "_session", lambda _: Exact())
+    monkeypatch.setattr(exporting, "session_of", lambda _: Exact())
     monkeypatch.setattr(exporting, "_speed", lambda *_: (1.0, 1.0))
     assert export(landmarker(adapted=False), tmp_path / "model.onnx").opencv_difference is None
     assert (tmp_path / "model.onnx").read_bytes() == b"model"
@@ -140,13 +145,13 @@ def test_what_opencv_cannot_read_is_written_and_told(tmp_path: Path, monkeypatch
 def test_the_adapter_is_part_of_what_is_exported() -> None:
     images = torch.rand(4, 3, SIZE, SIZE)
     with torch.inference_mode():
-        plain, adapted = Detector(landmarker(adapted=False))(images), Detector(landmarker())(images)
+        plain, adapted = landmarker(adapted=False).net(images).points, landmarker().net(images).points
     assert (plain - adapted).abs().max() > 0.1  # pixels
 
 
 def test_the_metadata_say_how_to_crop(folder: Path) -> None:
     found = {prop.key: prop.value for prop in onnx.load(folder / "model.onnx").metadata_props}
-    assert found == exporting.metadata(landmarker())
+    assert found == exporting.metadata(landmarker(), runtime.digest(folder))
     assert (int(found["input_size"]), float(found["context"])) == (SIZE, CONTEXT)
     assert (found["strategy"], found["facemix"]) == ("mixing", version("facemix"))
     # The formula of `crop`, in one dimension, is the transform that `Landmarker` crops by.
@@ -177,12 +182,12 @@ def test_a_runtime_that_differs_leaves_no_file(tmp_path: Path, monkeypatch: pyte
     class Shifted:
         def run(self, names: list[str], feed: dict[str, np.ndarray]) -> list[np.ndarray]:
             with torch.inference_mode():
-                points = Detector(landmarker(adapted=False))(torch.from_numpy(feed["images"])).numpy()
+                points, errors = outputs(landmarker(adapted=False), feed["images"])
             points[0, 30, 1] += 0.25 * (len(points) == 3)  # wrong in one number, of the second batch
-            return [points]
+            return [points, errors]
 
     monkeypatch.setattr(exporting, "_to_onnx", lambda *_: b"")
-    monkeypatch.setattr(exporting, "_session", lambda _: Shifted())
+    monkeypatch.setattr(exporting, "session_of", lambda _: Shifted())
     with pytest.raises(FacemixError, match=r"model.onnx: not written, because ONNX Runtime is up to 0.25 px from"):
         export(landmarker(adapted=False), tmp_path / "model.onnx")
     assert not list(tmp_path.iterdir())
@@ -191,10 +196,10 @@ def test_a_runtime_that_differs_leaves_no_file(tmp_path: Path, monkeypatch: pyte
 def test_landmarks_that_are_no_numbers_are_no_agreement(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Lost:
         def run(self, names: list[str], feed: dict[str, np.ndarray]) -> list[np.ndarray]:
-            return [np.full((len(feed["images"]), 68, 2), np.nan, np.float32)]
+            return [np.full((len(feed["images"]), *shape), np.nan, np.float32) for shape in ((68, 2), (68,))]
 
     monkeypatch.setattr(exporting, "_to_onnx", lambda *_: b"")
-    monkeypatch.setattr(exporting, "_session", lambda _: Lost())
+    monkeypatch.setattr(exporting, "session_of", lambda _: Lost())
     with pytest.raises(FacemixError, match="up to nan px from PyTorch"):
         export(landmarker(adapted=False), tmp_path / "model.onnx")
     assert not list(tmp_path.iterdir())

@@ -1,6 +1,7 @@
 import errno
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -111,3 +112,37 @@ def test_the_contact_sheet_shows_points_in_green(tmp_path: Path, entries: list[E
     assert sheet.shape == (64, 9 * 64, 3)
     x, y = pack.landmarks[0, 30].round().astype(int)
     assert sheet[y, x].tolist() == [60, 255, 60]
+
+
+def test_the_face_finder_is_fitted_on_the_same_training_faces_and_leaves_the_digest(
+    tmp_path: Path, entries: list[Entry]
+) -> None:
+    entries = [Entry(face=e.face, source=e.source, split="test" if k < 3 else "train") for k, e in enumerate(entries)]
+    shown = {}
+
+    def fit(name: str) -> packing.FitFinder:
+        def fitted(images: Iterable[np.ndarray], boxes: np.ndarray) -> dict[str, int]:
+            shown[name] = {(image.tobytes(), box.tobytes()) for image, box in zip(images, boxes, strict=True)}
+            return {"of": len(boxes)}
+
+        return fitted
+
+    packing.write(tmp_path / "a", entries, size=64, margin=2.0, fit_finder=fit("a"))
+    packing.write(tmp_path / "b", entries[::-1], size=64, margin=2.0, fit_finder=fit("b"))
+    packing.write(tmp_path / "c", entries, size=64, margin=2.0)
+    pack, without = packs.read(tmp_path / "a"), packs.read(tmp_path / "c")
+    assert shown["a"] == shown["b"] and len(shown["a"]) == 6
+    assert shown["a"] == {
+        (pack.images[k].tobytes(), geometry.landmark_box(pack.landmarks[k]).tobytes()) for k in range(3, 9)
+    }
+    assert pack.finder == {"of": 6} and without.finder is None
+    assert pack.digest == without.digest
+
+
+def test_a_few_training_faces_are_enough_for_the_face_finder(
+    tmp_path: Path, entries: list[Entry], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packing, "FITTED", 4)
+    fit = lambda images, boxes: {"of": sum(1 for _ in images)}  # noqa: E731
+    packing.write(tmp_path / "pack", entries, size=64, margin=2.0, fit_finder=fit)
+    assert packs.read(tmp_path / "pack").finder == {"of": 4}

@@ -148,7 +148,7 @@ def test_without_boxes_the_network_sees_the_whole_picture(model: Path, capsys: p
     landmarker.adapter = None
     pixels = torch.from_numpy(image).permute(2, 0, 1)[None] / 255
     with torch.inference_mode():
-        seen = landmarker.network(pixels).numpy()  # the very picture, not cropped
+        seen = landmarker.network(pixels).points.numpy()  # the very picture, not cropped
     unadapted = landmarker.predict(image, np.array([face["box"]]))
     np.testing.assert_allclose(unadapted, seen, atol=1e-3)
     np.testing.assert_allclose(other["box"], [44.5 - 37.5, 19.5 - 37.5, 44.5 + 37.5, 19.5 + 37.5])  # 90 / 1.2 = 75

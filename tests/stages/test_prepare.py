@@ -9,6 +9,8 @@ import pytest
 import toy
 from facemix import config
 from facemix.faces import packs
+from facemix.finding import finders
+from facemix.finding.found import Found
 from facemix.stages.prepare import prepare
 
 PARAMS = config.load(Path(__file__).resolve().parents[2] / "params.yaml")
@@ -119,3 +121,31 @@ def test_one_photograph_cannot_be_split_and_the_way_out_is_true(project: Path) -
         prepare("real", few)
     each = dataclasses.replace(one, group=".*")
     prepare("real", dataclasses.replace(few, sources=dataclasses.replace(found.sources, real=(each,))))
+
+
+def test_a_pack_of_real_faces_says_how_found_boxes_lie_to_labelled_ones(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    toy.write_300w(project / "data/sources/real/toy", n=30)
+
+    def find(image: np.ndarray) -> Found:  # the middle half of a crop: its landmark box, as the margin is two
+        return Found(boxes=np.array([[11.5, 11.5, 35.5, 35.5]]), scores=np.ones(1))
+
+    monkeypatch.setitem(finders.FINDERS, finders.DEFAULT, find)
+    prepare("real", params())
+    pack = packs.read(Path("data/packs/real"))
+    n = int((pack.splits == "train").sum())
+    assert pack.finder == {"name": finders.DEFAULT, "down": 0, "scale": 1, "found": n, "of": n}
+    assert "need boxes" not in capsys.readouterr().out
+
+
+def test_where_the_finder_finds_nothing_it_is_said_that_boxes_are_needed(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    toy.write_300w(project / "data/sources/real/toy", n=30)
+    nobody = Found(boxes=np.zeros((0, 4)), scores=np.zeros(0))
+    monkeypatch.setitem(finders.FINDERS, finders.DEFAULT, lambda image: nobody)
+    prepare("real", params())
+    finder = packs.read(Path("data/packs/real")).finder
+    assert finder is not None and finder["scale"] is None
+    assert f"tells where 0 of {finder['of']} training faces are; expected half" in capsys.readouterr().out

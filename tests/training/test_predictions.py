@@ -13,6 +13,8 @@ from facemix.faces.packs import Pack
 from facemix.faces.schemes import ibug68
 from facemix.training import predictions
 from facemix.training.landmarker import Landmarker
+from facemix.training.loss import SHARPEST
+from facemix.training.model import Located
 from facemix.training.predictions import Predictions
 from toy_pack import pack
 
@@ -22,16 +24,17 @@ IDS = ["a/1", "a/2", "b/1"]
 
 
 class MeanShape(torch.nn.Module):
-    """Ignores the picture: the points stand where they always stand in a box."""
+    """Ignores the picture: the points stand where they always stand in a box, spread by as many pixels as is said."""
 
-    def __init__(self, points: npt.NDArray[np.float32]) -> None:
+    def __init__(self, points: npt.NDArray[np.float32], spread: float = 0.0) -> None:
         super().__init__()
-        self.n_points = len(points)
+        self.n_points, self.spread = len(points), spread
         to_input = geometry.crop_transform(geometry.landmark_box(points), INPUT, CONTEXT)
         self.points = torch.nn.Parameter(torch.from_numpy(geometry.apply(to_input, points)))
 
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return self.points.expand(len(images), -1, -1)
+    def forward(self, images: torch.Tensor) -> Located:
+        points = self.points.expand(len(images), -1, -1)
+        return Located(points, torch.full_like(points, self.spread**2), None)
 
 
 class ReadsThePlace(torch.nn.Module):
@@ -42,13 +45,14 @@ class ReadsThePlace(torch.nn.Module):
         self.n_points = len(points)
         self.points = torch.nn.Parameter(torch.from_numpy(points).double())
 
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
+    def forward(self, images: torch.Tensor) -> Located:
         place = images.double() * 255 / 4
         right, down = place[:, 0].mean(dim=1), place[:, 1].mean(dim=2)  # (n, INPUT): pixels of the crop
         middle = torch.stack([right.mean(dim=1), down.mean(dim=1)], dim=1)[:, None]
         half = INPUT // 2
         step = (right[:, half:].mean(dim=1) - right[:, :half].mean(dim=1)) / half
-        return (self.points - middle) / step[:, None, None] + (INPUT - 1) / 2
+        points = (self.points - middle) / step[:, None, None] + (INPUT - 1) / 2
+        return Located(points, torch.zeros_like(points), None)
 
 
 def nme(network: torch.nn.Module, faces: Pack, level: float) -> npt.NDArray[np.float64]:
@@ -120,6 +124,38 @@ def test_predictions_are_of_the_judging_faces_in_pixels_of_their_images(tmp_path
     again = predictions.read(tmp_path)
     assert again.ids.tolist() == found.ids.tolist()
     assert all(np.array_equal(again.points[level], found.points[level]) for level in found.points)
+    np.testing.assert_array_equal(again.expected, found.expected)
+    assert np.isnan(again.visible).all()
+
+
+def detector(network: torch.nn.Module) -> Landmarker:
+    return Landmarker(network, CONTEXT, {"network": {"input_size": INPUT}, "scheme": ibug68().as_dict()})  # type: ignore[arg-type]
+
+
+def test_a_spread_is_told_in_pixels_of_the_image() -> None:
+    faces = pack(2)
+    faces.splits[:] = "test"
+    faces.transforms[:] = [[0.5, 0, 3], [0, 0.5, -2]]
+    found = predictions.of_judging_faces(detector(MeanShape(faces.landmarks[0], spread=3)), faces)
+    least = SHARPEST / 100 * INPUT
+    side = geometry.square_side(geometry.landmark_box(faces.landmarks[0])) / 0.5  # pixels of the image
+    np.testing.assert_allclose(found.expected, np.hypot(3, least) / INPUT * CONTEXT * side, rtol=1e-4)
+
+
+def test_a_detector_is_calibrated_by_validation_faces_alone() -> None:
+    faces = pack(6)
+    faces.splits[:] = ["train", "validation", "test", "validation", "challenging", "excluded"]
+    network = MeanShape(faces.landmarks[0], spread=2)
+    inner = ibug68().index("nose_tip")  # moving it leaves the box as it is
+    faces.landmarks[[1, 3], inner] += np.array([[3, 4], [0, 1]], np.float32)
+    faces.landmarks[[0, 2, 4, 5], inner] += np.float32(9)
+    told = predictions.calibrated(detector(network), faces)
+    errors = predictions.look_at_pack(told, faces, np.array([1, 2, 3])).errors
+    np.testing.assert_allclose(errors[:, inner], (5 + 1) / 2, rtol=1e-3)
+    nothing = pack(3)
+    nothing.splits[:] = "train"
+    plain = detector(network)
+    assert predictions.calibrated(plain, nothing) is plain
 
 
 @pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 torn"])
@@ -128,6 +164,7 @@ def test_damaged_predictions_are_refused_by_name(damage: bytes, tmp_path: Path) 
         predictions.read(tmp_path)
     points = {0.0: np.zeros((1, 68, 2), np.float32)}
     predictions.write(tmp_path, Predictions(ids=np.array(["a"]), points=points))
+    assert predictions.read(tmp_path).expected is None
     (tmp_path / predictions.FILE).write_bytes(damage)
     with pytest.raises(FacemixError, match=r"predictions.npz: damaged .*delete the folder and run `dvc repro`"):
         predictions.read(tmp_path)

@@ -127,7 +127,7 @@ def test_fine_tuning_takes_over_the_heads_of_points_of_equal_name() -> None:
     new.take_over(base, own.tolist(), theirs.tolist())
     images = torch.rand(2, 3, 32, 32)
     with torch.inference_mode():
-        torch.testing.assert_close(new(images)[:, own], base(images)[:, theirs])
+        torch.testing.assert_close(new(images).points[:, own], base(images).points[:, theirs])
     assert len(lone) and torch.equal(new.offsets.weight.unflatten(0, (68, 2))[lone], kept)
 
 

@@ -1,5 +1,6 @@
-"""A trained detector as one ONNX file: network and label adapter together."""
+"""A trained detector as one ONNX file: network, label adapter and calibration together."""
 
+import json
 import subprocess
 import sys
 import tempfile
@@ -15,12 +16,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch._decomp import get_decompositions
 
 from facemix.errors import FacemixError
 from facemix.files import whole_file
+from facemix.training.detector_net import DetectorNet
 from facemix.training.landmarker import Landmarker
+from facemix.use.runtime import KEY, description, session_of
 
 PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 TOLERANCE = 1e-3
@@ -31,42 +34,8 @@ BATCHES = (1, 3)
 """Numbers of crops at which the two are compared: one, and one that is not what was traced."""
 WARM_UP, RUNS = 10, 50
 
-Points = npt.NDArray[np.float32]
-
-
-class Detector(nn.Module):
-    """Crops in, landmarks out, as `Landmarker` has them: the network, and the label adapter where there is one.
-
-    The adapter sees points relative to their own box. So it gives the same in pixels of the crop as in those of the
-    image, and may act before the points are taken back.
-    """
-
-    def __init__(self, landmarker: Landmarker) -> None:
-        """
-        Args:
-            landmarker: the trained detector.
-        """
-        super().__init__()
-        self.network = landmarker.network
-        self.adapter = landmarker.adapter
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Landmarks (n, K, 2) in pixels of the input, for images (n, 3, S, S) of RGB in [0, 1]."""
-        points = self._found(images)
-        if self.adapter is None:
-            return points
-        low, high = points.amin(dim=1, keepdim=True), points.amax(dim=1, keepdim=True)
-        centre, side = (low + high) / 2, (high - low).amax(dim=2, keepdim=True)
-        adapted: Tensor = centre + side * self.adapter((points - centre) / side)
-        return adapted
-
-    def _found(self, images: Tensor) -> Tensor:
-        """What the network sees, in one pass: OpenCV takes no file in which two layers share weights."""
-        if not self.network.mirror:
-            points: Tensor = self.network(images)
-            return points
-        both = self.network.located(torch.cat([images, images.flip(-1)]))
-        return self.network.averaged(both[: len(images)], both[len(images) :])
+Outputs = list[npt.NDArray[np.float32]]
+"""Landmarks (n, K, 2) and expected errors (n, K), pixels of the input; and visibility (n, K) where there is one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,16 +53,18 @@ class Exported:
     """The same in PyTorch."""
 
 
-def export(landmarker: Landmarker, path: Path) -> Exported:
+def export(landmarker: Landmarker, path: Path, made_from: str = "") -> Exported:
     """Writes a detector as an ONNX file, once ONNX Runtime gives the landmarks that PyTorch does.
 
-    The file takes `images` (n, 3, S, S) float32 RGB in [0, 1] and gives `landmarks` (n, K, 2) float32 in pixels of
-    that input. Its metadata say how a face is cropped. Equal detectors make equal files. Whether OpenCV gives the same
-    is told, and keeps no file from being written.
+    The file takes `images` (n, 3, S, S) float32 RGB in [0, 1]. It gives `landmarks` (n, K, 2) float32 and `errors`
+    (n, K), the expected distance of each from the truth, both in pixels of that input; and where the network has
+    learned it `visible` (n, K), the probability that a point is seen. Its metadata say how a face is cropped. Equal
+    detectors make equal files. Whether OpenCV gives the same is told, and keeps no file from being written.
 
     Args:
         landmarker: a detector on the CPU.
         path: the file; an older one is replaced.
+        made_from: digest of the model's files, by which `facemix predict` knows that the file is of these weights.
 
     Raises:
         FacemixError: packages are missing, the network cannot be exported, or the two differ: then nothing is written.
@@ -104,25 +75,25 @@ def export(landmarker: Landmarker, path: Path) -> Exported:
             f"export needs packages that are not installed: {', '.join(missing)}; run `pip install -c "
             "constraints.txt -e '.[export]'` in the project's folder"
         )
-    detector = Detector(landmarker).eval()
-    size = int(landmarker.about["network"]["input_size"])
+    detector, size = landmarker.net.eval(), landmarker.input_size
+    names = output_names(landmarker)
     try:
-        model = _to_onnx(detector, size, metadata(landmarker))
+        model = _to_onnx(detector, size, names, metadata(landmarker, made_from))
     except Exception as error:  # there is no end to what torch raises here
         raise FacemixError(
             f"{path}: {landmarker.about['network']['backbone']} with an input of {size} px cannot be exported "
             f"({str(error).strip().partition(chr(10))[0]}); train another model.backbone or model.input_size"
         ) from error
-    session = _session(model)
+    session = session_of(model)
     generator = torch.Generator().manual_seed(0)
     batches = [torch.rand(n, 3, size, size, generator=generator) for n in BATCHES]
-    difference = _difference(_in_onnxruntime(session, batches), detector, batches)
+    difference = _difference([session.run(names, {"images": images.numpy()}) for images in batches], detector, batches)
     if not difference <= TOLERANCE:  # NaN is no agreement either
         raise FacemixError(
             f"{path}: not written, because ONNX Runtime is up to {difference:.2g} px from PyTorch, expected at most "
             f"{TOLERANCE:g} px; try the versions of constraints.txt"
         )
-    in_opencv = _in_opencv(model, batches)
+    in_opencv = _in_opencv(model, names, batches)
     opencv_difference = None if in_opencv is None else _difference(in_opencv, detector, batches)
     with whole_file(path) as beside:
         beside.write_bytes(model)
@@ -136,8 +107,18 @@ def export(landmarker: Landmarker, path: Path) -> Exported:
     )
 
 
-def metadata(landmarker: Landmarker) -> dict[str, str]:
-    """What somebody needs who has nothing but the ONNX file, to crop as `Landmarker` does."""
+def output_names(landmarker: Landmarker) -> list[str]:
+    """What the file's outputs are called."""
+    return ["landmarks", "errors"] + (["visible"] if landmarker.network.probe is not None else [])
+
+
+def metadata(landmarker: Landmarker, made_from: str = "") -> dict[str, str]:
+    """What somebody needs who has nothing but the ONNX file, to crop as `Landmarker` does.
+
+    Args:
+        landmarker: the detector.
+        made_from: digest of its files.
+    """
     about, scheme, frame = landmarker.about, landmarker.scheme, landmarker.frame
     centre = f", moved down by {frame.down:g} x the box's longer side" if frame.down else ""
     return {
@@ -149,14 +130,23 @@ def metadata(landmarker: Landmarker) -> dict[str, str]:
         "images": "(n, 3, input_size, input_size) float32 RGB, 0 to 1",
         "landmarks": f"(n, {len(scheme)}, 2) float32 x, y in pixels of the input: the points of the scheme "
         f"{scheme.name} in its order, 0-based, integers at pixel centres",
+        "errors": f"(n, {len(scheme)}) float32: the expected distance of each point from the truth, pixels of the input"
+        if "certainty" in about
+        else f"(n, {len(scheme)}) float32: the spread of each point, pixels of the input; not calibrated",
+        **(
+            {"visible": f"(n, {len(scheme)}) float32: the probability that a point is seen and not hidden"}
+            if landmarker.network.probe is not None
+            else {}
+        ),
         "points": " ".join(scheme.points),
         "crop": f"the square around the centre of the face's tight landmark box{centre}, its side context x the box's "
         "longer side, scaled to the input; beyond the picture its border is repeated. crop = (input_size - 1) / 2 + "
         "(input_size / side) * (picture - centre)",
+        KEY: json.dumps(description(about) | {"made_from": made_from}),
     }
 
 
-def _to_onnx(detector: Detector, size: int, described: dict[str, str]) -> bytes:
+def _to_onnx(detector: DetectorNet, size: int, names: Sequence[str], described: dict[str, str]) -> bytes:
     import onnx
 
     n = torch.export.Dim("n")
@@ -171,7 +161,7 @@ def _to_onnx(detector: Detector, size: int, described: dict[str, str]) -> bytes:
             program,
             dynamo=True,
             input_names=["images"],
-            output_names=["landmarks"],
+            output_names=list(names),
             dynamic_shapes=({0: "n"},),
             opset_version=OPSET,
             verbose=False,
@@ -186,53 +176,44 @@ def _to_onnx(detector: Detector, size: int, described: dict[str, str]) -> bytes:
     return bytes(model.SerializeToString(deterministic=True))
 
 
-def _session(model: bytes) -> Any:
-    """ONNX Runtime with one thread."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-
-
-def _in_onnxruntime(session: Any, batches: Sequence[Tensor]) -> list[Points]:
-    """Landmarks (n, K, 2) of each batch (n, 3, S, S), pixels."""
-    return [session.run(["landmarks"], {"images": images.numpy()})[0] for images in batches]
-
-
 _RUN_IN_OPENCV = """
 import sys, cv2, numpy
 network = cv2.dnn.readNetFromONNX(sys.argv[1])
 found = []
 for images in numpy.load(sys.argv[2]).values():
     network.setInput(images)
-    found.append(numpy.array(network.forward()))
+    found += [numpy.array(output) for output in network.forward(sys.argv[4:])]
 numpy.savez(sys.argv[3], *found)
 """
 
 
-def _in_opencv(model: bytes, batches: Sequence[Tensor]) -> list[Points] | None:
+def _in_opencv(model: bytes, names: Sequence[str], batches: Sequence[Tensor]) -> list[Outputs] | None:
     """The same by OpenCV, or None where it cannot read the model. In a process of its own: on some files it crashes."""
     with tempfile.TemporaryDirectory() as folder:
         file, images, found = (Path(folder) / name for name in ("model.onnx", "images.npz", "found.npz"))
         file.write_bytes(model)
         np.savez(images, *[batch.numpy() for batch in batches])
-        command = [sys.executable, "-c", _RUN_IN_OPENCV, str(file), str(images), str(found)]
+        command = [sys.executable, "-c", _RUN_IN_OPENCV, str(file), str(images), str(found), *names]
         if subprocess.run(command, capture_output=True, check=False).returncode:
             return None
         with np.load(found) as content:
-            return list(content.values())
+            outputs = list(content.values())
+        return [outputs[start : start + len(names)] for start in range(0, len(outputs), len(names))]
 
 
 @torch.inference_mode()
-def _difference(found: Sequence[Points], detector: Detector, batches: Sequence[Tensor]) -> float:
-    """The largest distance in x or y between what a runtime found in the batches and what PyTorch does, pixels."""
-    pairs = zip(found, batches, strict=True)
-    return float(np.max([np.abs(points - detector(images).numpy()).max() for points, images in pairs]))
+def _difference(found: Sequence[Outputs], detector: DetectorNet, batches: Sequence[Tensor]) -> float:
+    """The largest difference between what a runtime found in the batches and what PyTorch does, pixels."""
+    pairs = [
+        (own, theirs.numpy())
+        for outputs, images in zip(found, batches, strict=True)
+        for own, theirs in zip(outputs, (part for part in detector(images) if part is not None), strict=True)
+    ]
+    return float(np.max([np.abs(own - theirs).max() for own, theirs in pairs]))
 
 
 @torch.inference_mode()
-def _speed(session: Any, detector: Detector, size: int) -> tuple[float, float]:
+def _speed(session: Any, detector: DetectorNet, size: int) -> tuple[float, float]:
     """Milliseconds a face, one at a time and with one thread, in ONNX Runtime and in PyTorch."""
     images = torch.rand(1, 3, size, size)
     feed, channels_last = {"images": images.numpy()}, images.contiguous(memory_format=torch.channels_last)

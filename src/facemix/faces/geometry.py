@@ -64,13 +64,18 @@ def invert(transform: Floats) -> npt.NDArray[np.float64]:
     return np.concatenate([linear, -(linear @ transform[..., 2:])], axis=-1)
 
 
+def scale(transform: Floats) -> npt.NDArray[np.float64]:
+    """By how much similarity transforms (..., 2, 3) lengthen: (...,)."""
+    return np.asarray(np.sqrt(np.abs(np.linalg.det(transform[..., :2]))), dtype=np.float64)
+
+
 def warp(image: npt.NDArray[np.uint8], transform: Floats, size: int) -> npt.NDArray[np.uint8]:
     """The crop (size, size, 3) of an image (H, W, 3) uint8; borders are replicated.
 
     Shrinking samples too sparsely for bilinear interpolation, so the image is first shrunk by the whole part of the
     factor with area averaging: each output pixel then covers between one and two pixels of what is interpolated.
     """
-    factor = int(min(1 / np.sqrt(abs(np.linalg.det(transform[:, :2]))), max(image.shape[:2])))
+    factor = int(min(1 / scale(transform), max(image.shape[:2])))
     if factor > 1:
         image, transform = _shrink(image, np.asarray(transform, dtype=np.float64), factor, size)
     return cv2.warpAffine(  # type: ignore[no-any-return]

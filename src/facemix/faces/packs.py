@@ -6,13 +6,14 @@ images.npy       (N, S, S, 3) uint8 RGB
 landmarks.npy    (N, K, 2) float32, pixels of the crop, 0-based pixel centres; NaN where unlabelled
 states.npy       (N, K) uint8: 0 unlabelled, 1 hidden, 2 visible
 faces.parquet    a row a face: id, source, subset, split, photo, path, width, height, box, transform
-pack.json        size, margin, number of faces, digest of the contents, scheme
+pack.json        size, margin, number of faces, digest of the contents, scheme, and of real faces the face finder
 """
 
 import json
 import mmap
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -50,6 +51,9 @@ class Pack:
     """(N, 4) tight landmark box xyxy, pixels of the image."""
     digest: str
     """Changes when any image, point or split does."""
+    finder: dict[str, Any] | None = None
+    """How the boxes of the face finder lie to those of landmarks, as `facemix.finding.fit.fit_frame` returns it; None
+    in packs of synthetic faces, and in those that older code wrote."""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -105,6 +109,7 @@ def read(folder: Path, images: bool = True) -> Pack:
         transforms=np.array(table.column("transform").to_pylist(), dtype=np.float64).reshape(n, 2, 3),
         boxes=np.array(table.column("box").to_pylist(), dtype=np.float64).reshape(n, 4),
         digest=about["digest"],
+        finder=about.get("finder"),
     )
 
 

@@ -8,6 +8,7 @@ from facemix.evaluation import export as learning
 from facemix.evaluation import quantize
 from facemix.faces import packs
 from facemix.training.landmarker import Landmarker
+from facemix.use.runtime import digest
 
 
 def export(model: Path, out: Path | None = None, int8: bool = False) -> None:
@@ -26,7 +27,7 @@ def export(model: Path, out: Path | None = None, int8: bool = False) -> None:
     out = out or model / "model.onnx"
     if out.suffix != ".onnx":
         raise FacemixError(f"--out {out}: expected a file that ends in .onnx")
-    exported = learning.export(Landmarker.load(model), out)
+    exported = learning.export(Landmarker.load(model), out, digest(model))
     print(f"{out}: {exported.megabytes:.2f} MB, at most {exported.difference:.1e} px from PyTorch")
     print(_in_opencv(exported.opencv_difference))
     print(f"one face with one thread: {exported.onnx_ms:.2f} ms in ONNX Runtime, {exported.torch_ms:.2f} ms in PyTorch")

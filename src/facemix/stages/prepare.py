@@ -14,6 +14,7 @@ from facemix.faces import offset, packing, packs, sources
 from facemix.faces.drawing import contact_sheet
 from facemix.faces.face import STAND_IN, STAND_IN_SHOWN
 from facemix.files import whole_file
+from facemix.finding.fit import fit_frame
 
 SHEETS = Path("reports/packs")
 """Of each pack: a picture of some faces with their points, and the offset of each source's points."""
@@ -32,7 +33,13 @@ def prepare(role: str, params: config.Params) -> None:
     if role == "real":
         _check_splits(entries, counts)
     folder = packs.FOLDER / role
-    packing.write(folder, entries, size=params.pack.crop_size, margin=params.pack.margin)
+    packing.write(
+        folder,
+        entries,
+        size=params.pack.crop_size,
+        margin=params.pack.margin,
+        fit_finder=fit_frame if role == "real" else None,
+    )
     pack = packs.read(folder)
     _, sheet = cv2.imencode(
         ".png", contact_sheet(pack.images, pack.landmarks)[..., ::-1]
@@ -45,6 +52,11 @@ def prepare(role: str, params: config.Params) -> None:
     shown = ", ".join(f"{count} {split}" for split, count in sorted(counts.items()))
     stand_in = any(entry.face.subset == STAND_IN for entry in entries)
     print(f"{folder}: {shown}" + (f"; {STAND_IN_SHOWN}" if stand_in else ""))
+    if pack.finder and pack.finder["scale"] is None:
+        print(
+            f"{folder}: the face finder tells where {pack.finder['found']} of {pack.finder['of']} training faces are; "
+            "expected half of them or more. Detectors that are trained on them need boxes to predict"
+        )
 
 
 def _check_splits(entries: Sequence[packing.Entry], counts: Mapping[str, int]) -> None:

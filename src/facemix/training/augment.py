@@ -115,13 +115,14 @@ def apply(crops: Tensor, landmarks: Tensor, changes: Changes, size: int, mirror_
 
     Args:
         crops: (n, S, S, 3) uint8 RGB.
-        landmarks: (n, K, 2) pixels of the crops, on the CPU.
+        landmarks: (n, K, 2) pixels of the crops, on the CPU; or (n, K, 3) with whether a point is seen.
         changes: what happens to these n faces.
         size: side of the network's input in pixels.
         mirror_order: (K,) int64, the partner of each point in the mirror.
 
     Returns:
-        images (n, 3, size, size) float32 RGB in [0, 1], landmarks (n, K, 2) in pixels of these images.
+        images (n, 3, size, size) float32 RGB in [0, 1], landmarks (n, K, 2 or 3) in pixels of these images; what is
+        covered is not seen.
     """
     device = crops.device
     images = sample(crops, upload(changes.input_to_crop, device), size)
@@ -137,8 +138,25 @@ def apply(crops: Tensor, landmarks: Tensor, changes: Changes, size: int, mirror_
         noisy, strength = (upload(part, device) for part in (changes.noises.faces, *changes.noises.values))
         images[noisy] += strength[:, None, None, None] * upload(changes.noise, device)
     landmarks = torch.where(changes.mirrored[:, None, None], landmarks[:, mirror_order], landmarks)
-    moved = _move_landmarks(landmarks, changes.input_to_crop, crops.shape[1], size)
+    moved = _move_landmarks(landmarks[..., :2], changes.input_to_crop, crops.shape[1], size)
+    if landmarks.shape[-1] > 2:
+        moved = torch.cat([moved, _hide_covered(moved, landmarks[..., 2:], changes.covers)], dim=-1)
     return images.clamp_(0, 1), upload(moved, device)
+
+
+def _hide_covered(points: Tensor, visible: Tensor, covers: _Some) -> Tensor:
+    """Whether points (n, K, 2) are still seen (n, K, 1) once some faces are covered; NaN stays unknown."""
+    if not len(covers.faces):
+        return visible
+    masks = covers.values[0][:, 0]
+    x, y = points[covers.faces].nan_to_num(-1).round().long().unbind(dim=-1)
+    side = masks.shape[-1]
+    inside = (x >= 0) & (x < side) & (y >= 0) & (y < side)
+    at = torch.arange(len(masks))[:, None], y.clamp(0, side - 1), x.clamp(0, side - 1)
+    hidden = (masks[at] & inside)[..., None]
+    visible = visible.clone()
+    visible[covers.faces] = torch.where(hidden & visible[covers.faces].isfinite(), 0.0, visible[covers.faces])
+    return visible
 
 
 def _uniform(shape: tuple[int, ...], limit: float, generator: torch.Generator) -> Tensor:

@@ -24,7 +24,7 @@ RESIDENT_SHARE = 0.5
 """Of the free device memory: faces that need no more stay there for the whole training. The rest is the network's."""
 
 Load = Callable[[int], tuple[Tensor, Tensor]]
-"""From a step to its pictures, on the device, and their landmarks (n, K, 2) float32.
+"""From a step to its pictures, on the device, and their landmarks (n, K, 2 or 3) float32.
 
 Of a pack: crops (n, S, S, 3) uint8, landmarks on the CPU. Augmented: images (n, 3, S, S) float32, all on the device.
 """
@@ -37,7 +37,8 @@ class TrainingSet:
     images: npt.NDArray[np.uint8]
     """(N, S, S, 3) RGB crops of a pack, usually a memory map."""
     landmarks: npt.NDArray[np.float32]
-    """(N, K, 2) pixels of the crops."""
+    """(N, K, 2) pixels of the crops; (N, K, 3) where a network learns which points are hidden: 1 seen, 0 hidden, NaN
+    unknown."""
     ids: npt.NDArray[np.str_]
     """(N,) what messages call the faces."""
     rows: npt.NDArray[np.int64]
@@ -116,7 +117,9 @@ class MixedBatches:
 
     def boxes(self, step: int) -> npt.NDArray[np.float32]:
         """The tight boxes (batch_size, 4) xyxy around the landmarks of one batch, pixels of the crops."""
-        points = [faces.landmarks[row] for d, row in zip(*self.draw(step), strict=True) if (faces := self.sets[d])]
+        points = [
+            faces.landmarks[row, :, :2] for d, row in zip(*self.draw(step), strict=True) if (faces := self.sets[d])
+        ]
         return landmark_box(np.stack(points)).astype(np.float32)
 
     def names(self, step: int) -> list[str]:
@@ -130,13 +133,13 @@ class MixedBatches:
 
     @property
     def landmark_shape(self) -> tuple[int, ...]:
-        """(K, 2)."""
+        """(K, 2), or (K, 3) with visibility."""
         return next(faces.landmarks.shape[1:] for faces in self.sets if faces is not None)
 
     def load(
         self, step: int, start: int = 0, stop: int | None = None
     ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
-        """Crops (n, S, S, 3) uint8 and their landmarks (n, K, 2), read from the memory maps.
+        """Crops (n, S, S, 3) uint8 and their landmarks (n, K, 2 or 3), read from the memory maps.
 
         Args:
             step: number of the batch.

@@ -1,8 +1,9 @@
 """`Landmarker`: a trained network, with its label adapter where it has one, applied to images."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,17 @@ from safetensors.torch import load_file, save_file
 from facemix.errors import FacemixError
 from facemix.faces import geometry, schemes
 from facemix.faces.images import check_inside
+from facemix.faces.looking import Seen, look_each
 from facemix.faces.schemes import Scheme
 from facemix.files import whole_file
-from facemix.training.adaptation import LabelAdapter, adapt
+from facemix.training import certainty
+from facemix.training.adaptation import LabelAdapter
+from facemix.training.detector_net import DetectorNet
 from facemix.training.frame import Frame
 from facemix.training.model import LandmarkNet
 
-BATCH = 64
 
-
-@dataclass(slots=True)
+@dataclass
 class Landmarker:
     """A landmark detector: faces in boxes in, the points of a scheme out."""
 
@@ -49,6 +51,19 @@ class Landmarker:
         """Where its network expects the face."""
         return Frame(**self.about.get("frame", {}))
 
+    @property
+    def input_size(self) -> int:
+        """Side of what the network sees, pixels."""
+        return int(self.about["network"]["input_size"])
+
+    @cached_property
+    def net(self) -> DetectorNet:
+        """Network, label adapter and calibration as one module."""
+        told = self.about.get("certainty")
+        scale = None if told is None else torch.from_numpy(certainty.read(told).scale)
+        made = DetectorNet(self.network, self.adapter, scale)
+        return made.to(next(self.network.parameters()).device).eval()
+
     def filling(self, width: int, height: int) -> npt.NDArray[np.float64]:
         """The box (1, 4) whose field of view is a whole picture: for a picture that one face fills."""
         return self.frame.inverse.of(geometry.filling_box(width, height, self.context)[None])
@@ -72,6 +87,7 @@ class Landmarker:
                 architecture["input_size"],
                 architecture["width"],
                 mirror=architecture["mirror"],
+                visibility=about.get("visibility", False),
             )
             context = float(architecture["context"])
             adapter = None if hidden is None else LabelAdapter(own, scheme, hidden["hidden"])
@@ -124,22 +140,26 @@ class Landmarker:
         return self.predict_each((image for _ in boxes), boxes)
 
     def predict_each(
-        self, images: Iterator[npt.NDArray[np.uint8]], boxes: npt.NDArray[np.floating]
+        self, images: Iterable[npt.NDArray[np.uint8]], boxes: npt.NDArray[np.floating]
     ) -> npt.NDArray[np.float32]:
         """Landmarks (n, K, 2) of one face in each of n images; boxes (n, 4)."""
-        size = int(self.about["network"]["input_size"])
-        transforms = geometry.crop_transform(self.frame.of(boxes), size, self.context)
-        points = np.zeros((len(boxes), self.network.n_points, 2), dtype=np.float32)
-        device = next(self.network.parameters()).device
+        return self.look_each(images, boxes).points.astype(np.float32)
+
+    def look_each(self, images: Iterable[npt.NDArray[np.uint8]], boxes: npt.NDArray[np.floating]) -> Seen:
+        """The same, with how sure each point is; all in pixels of the images."""
+        transforms = geometry.crop_transform(self.frame.of(boxes), self.input_size, self.context)
+        return look_each(self.look, images, transforms, self.input_size, len(self.net.scale))
+
+    def look(self, crops: npt.NDArray[np.uint8]) -> Seen:
+        """What is seen in crops (n, S, S, 3) uint8 RGB, in pixels of the crops."""
         self.network.eval()
-        for start in range(0, len(boxes), BATCH):
-            chosen = transforms[start : start + BATCH]
-            crops = np.stack([geometry.warp(next(images), transform, size) for transform in chosen])
-            pixels = torch.from_numpy(crops).to(device).permute(0, 3, 1, 2).float().mul_(1 / 255)
-            with torch.inference_mode():
-                found = self.network(pixels).double().cpu().numpy()
-            points[start : start + BATCH] = geometry.apply(geometry.invert(chosen), found)
-        return points if self.adapter is None else adapt(self.adapter, points)
+        pixels = torch.from_numpy(crops).to(self.net.scale.device).permute(0, 3, 1, 2).float().mul_(1 / 255)
+        with torch.inference_mode():
+            points, errors, visible = (
+                None if part is None else part.double().cpu().numpy() for part in self.net(pixels)
+            )
+        assert points is not None and errors is not None
+        return Seen(points, errors, np.full(errors.shape, np.nan) if visible is None else visible)
 
 
 def _under(prefix: str, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

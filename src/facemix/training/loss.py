@@ -1,6 +1,7 @@
 """The loss: how unlikely the true points are under what the network says."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 SHARPEST = 0.5
@@ -27,3 +28,15 @@ def landmark_loss(points: Tensor, variance: Tensor, targets: Tensor, input_size:
     # A NaN that is only multiplied by zero would still be one in the gradient.
     distance = (points - torch.where(labelled, targets, points.detach())).abs()
     return torch.where(labelled, distance * per_cent / scale + scale.log(), 0.0).mean()
+
+
+def visibility_loss(logits: Tensor, visible: Tensor) -> Tensor:
+    """Mean cross-entropy of points that are said to be seen.
+
+    Args:
+        logits: (n, K).
+        visible: (n, K) 1 seen, 0 hidden; NaN where the labels do not say, which adds nothing.
+    """
+    known = visible.isfinite()
+    losses = F.binary_cross_entropy_with_logits(logits, torch.where(known, visible, 0.0), reduction="none")
+    return torch.where(known, losses, 0.0).mean()

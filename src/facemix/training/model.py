@@ -1,7 +1,7 @@
 """The fixed architecture: a timm backbone, a light top-down decoder and soft heatmaps with offsets."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +14,17 @@ STRIDE = 8
 """Pixels of the input per cell of the heatmaps."""
 
 
+class Located(NamedTuple):
+    """Where a network sees the K landmarks in each of n images."""
+
+    points: Tensor
+    """(n, K, 2) pixels of the input."""
+    variance: Tensor
+    """(n, K, 2) in x and y, square pixels: how far the network's sight of a point is spread."""
+    visible: Tensor | None
+    """(n, K) logits that a point is seen and not hidden; None of a network that has not learned it."""
+
+
 class LandmarkNet(nn.Module):
     """Images in, landmarks out.
 
@@ -21,6 +32,9 @@ class LandmarkNet(nn.Module):
     from there; the prediction is the mean of (cell + offset) under the softmax of the heatmap. That is sub-pixel,
     differentiable throughout, and reaches beyond the border of the input. How far (cell + offset) is spread says how
     sure the network is; training holds it to that.
+
+    Where labels say which points are hidden, a linear probe learns it: from the features under the heatmap and the
+    spread. It looks on: no gradient of it reaches the rest, so points are the same with it and without, bit for bit.
 
     After: A. Nibali et al., "Numerical Coordinate Regression with Convolutional Neural Networks" (2018), and the
     offsets of H. Jin et al., "Pixel-in-Pixel Net" (IJCV 2021).
@@ -32,7 +46,14 @@ class LandmarkNet(nn.Module):
     mirror_order: Tensor
 
     def __init__(
-        self, scheme: Scheme, backbone: str, input_size: int, width: int, weights: str = "scratch", mirror: bool = False
+        self,
+        scheme: Scheme,
+        backbone: str,
+        input_size: int,
+        width: int,
+        weights: str = "scratch",
+        mirror: bool = False,
+        visibility: bool = False,
     ) -> None:
         """
         Args:
@@ -42,6 +63,7 @@ class LandmarkNet(nn.Module):
             width: channels of the decoder.
             weights: see `backbones.create`.
             mirror: when not training, the mean of what is seen in the image and in its mirror image.
+            visibility: tell which points are hidden.
 
         Raises:
             FacemixError: see `backbones.create`.
@@ -59,6 +81,7 @@ class LandmarkNet(nn.Module):
         self.offsets = nn.Conv2d(width, 2 * self.n_points, 1)
         nn.init.zeros_(self.offsets.weight)
         nn.init.zeros_(self.offsets.bias)  # type: ignore[arg-type]
+        self.probe = VisibilityProbe(self.n_points, width) if visibility else None
         mean, deviation = backbones.normalization(self.backbone)
         self.register_buffer("mean", torch.tensor(mean)[:, None, None], persistent=False)
         self.register_buffer("deviation", torch.tensor(deviation)[:, None, None], persistent=False)
@@ -84,42 +107,42 @@ class LandmarkNet(nn.Module):
                 kept = heads[key].unflatten(0, (self.n_points, -1)).clone()
                 kept[list(own)] = state[key].unflatten(0, (base.n_points, -1))[list(theirs)]
                 state[key] = kept.flatten(0, 1)
-        self.load_state_dict(state)
+        probe = {key: value for key, value in heads.items() if key.startswith("probe.")}
+        self.load_state_dict({key: value for key, value in state.items() if not key.startswith("probe.")} | probe)
 
-    def forward(self, images: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-        """Landmarks (n, K, 2) in pixels of the input, for images (n, 3, S, S) of RGB in [0, 1].
+    def forward(self, images: Tensor) -> Located:
+        """Landmarks in pixels of the input, for images (n, 3, S, S) of RGB in [0, 1].
 
-        When training also their variance (n, K, 2) in x and y, square pixels: see `landmark_loss`.
+        With `mirror`, and when not training, each image and its mirror image are seen in one pass: OpenCV takes no
+        ONNX file in which two layers share weights.
         """
-        if self.training:
-            heatmaps, cell_points = self._predict_cells(images)
-            with torch.autocast(images.device.type, enabled=False):
-                centred = _mean(cell_points, heatmaps)
-                return centred + self.centre, _mean(cell_points.square(), heatmaps) - centred.square()
-        centred = self.located(images)
-        return self.averaged(centred, self.located(images.flip(-1))) if self.mirror else centred + self.centre
+        if self.training or not self.mirror:
+            return self._look(images)
+        n = len(images)
+        points, variance, visible = self._look(torch.cat([images, images.flip(-1)]))
+        x, y = points[n:, self.mirror_order].unbind(dim=-1)
+        there = torch.stack([2 * self.centre - x, y], dim=-1)
+        spread = (variance[:n] + variance[n:, self.mirror_order]) / 2
+        return Located(
+            (points[:n] + there) / 2,
+            spread + ((points[:n] - there) / 2).square(),  # they may also disagree
+            None if visible is None else (visible[:n] + visible[n:, self.mirror_order]) / 2,
+        )
 
-    def located(self, images: Tensor) -> Tensor:
-        """Landmarks (n, K, 2) as seen in the images alone, in pixels from the middle of the input."""
-        heatmaps, cell_points = self._predict_cells(images)
+    def _look(self, images: Tensor) -> Located:
+        """What is seen in the images as they are."""
+        features = self._features(images)
+        heatmaps, cell_points = self._decode(self.heatmaps(features), self.offsets(features))
         with torch.autocast(images.device.type, enabled=False):
-            return _mean(cell_points, heatmaps)
+            centred = _mean(cell_points, heatmaps)
+            # From the middle of the input: numbers so small that this difference is exact enough.
+            variance = _mean(cell_points.square(), heatmaps) - centred.square()
+            probe = self.probe
+            visible = None if probe is None else probe(features.detach(), heatmaps.detach(), variance.detach())
+            return Located(centred + self.centre, variance, visible)
 
-    def averaged(self, centred: Tensor, mirrored: Tensor) -> Tensor:
-        """Landmarks (n, K, 2) in pixels of the input: the mean of those located in images and in their mirror images.
-
-        Args:
-            centred, mirrored: (n, K, 2) as `located` gives them.
-        """
-        x, y = mirrored[:, self.mirror_order].unbind(dim=-1)
-        return ((centred + self.centre) + torch.stack([self.centre - x, y + self.centre], dim=-1)) / 2
-
-    def _predict_cells(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Heatmaps (n, K, cells) that sum to 1, and where each cell sees each landmark (n, K, 2, cells).
-
-        The points are in pixels from the middle of the input: small numbers, so that the mean of their squares less
-        the square of their mean is exact enough.
-        """
+    def _features(self, images: Tensor) -> Tensor:
+        """(n, width, side, side), a cell each 8 pixels."""
         features = self.backbone((images - self.mean) / self.deviation)
         features = backbones.in_nchw(self.backbone, features)[self.first :]
         x: Tensor | None = None
@@ -131,15 +154,46 @@ class LandmarkNet(nn.Module):
                 side = side + F.interpolate(x, size=side.shape[-2:], mode="nearest")
             x = merge(side)
         assert x is not None
-        return self._decode(self.heatmaps(x), self.offsets(x))
+        return x
 
     def _decode(self, heatmaps: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor]:
+        """Heatmaps (n, K, cells) that sum to 1, and where each cell sees each landmark (n, K, 2, cells).
+
+        The points are in pixels from the middle of the input.
+        """
         # Coordinates keep the precision of the weights under autocast: bfloat16 has too few digits for a fraction of a
         # pixel.
         heatmaps, offsets = (part.to(self.cells.dtype) for part in (heatmaps, offsets))
         heatmaps = heatmaps.flatten(2).softmax(dim=-1)
         offsets = offsets.reshape(len(heatmaps), self.n_points, 2, heatmaps.shape[-1])
         return heatmaps, torch.add(self.cells.T, offsets, alpha=STRIDE)
+
+
+class VisibilityProbe(nn.Module):
+    """Tells seen points from hidden ones by what a network saw: a linear classifier for each point."""
+
+    def __init__(self, n_points: int, width: int) -> None:
+        """
+        Args:
+            n_points: K.
+            width: channels of the features.
+        """
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(n_points, width + 1))
+        self.bias = nn.Parameter(torch.zeros(n_points))
+
+    def forward(self, features: Tensor, heatmaps: Tensor, variance: Tensor) -> Tensor:
+        """Logits (n, K).
+
+        Args:
+            features: (n, width, side, side).
+            heatmaps: (n, K, cells) that sum to 1.
+            variance: (n, K, 2) square pixels.
+        """
+        under = heatmaps @ features.to(heatmaps.dtype).flatten(2).transpose(1, 2)
+        spread = (variance.sum(dim=-1, keepdim=True) + 1).log()
+        logits: Tensor = (torch.cat([under, spread], dim=-1) * self.weight).sum(dim=-1) + self.bias
+        return logits
 
 
 def _mean(values: Tensor, heatmaps: Tensor) -> Tensor:

@@ -1,18 +1,21 @@
 """What a detector predicts on the faces that judge it: written once by its training, read by whatever measures it."""
 
+import dataclasses
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from facemix.errors import FacemixError
 from facemix.faces import geometry, packs, schemes
+from facemix.faces.looking import Seen
 from facemix.faces.packs import Pack
 from facemix.files import whole_file
+from facemix.training import certainty
 
 if TYPE_CHECKING:  # what only reads predictions, such as `facemix compare`, does not wait for torch
     from facemix.training.landmarker import Landmarker
@@ -32,6 +35,10 @@ class Predictions:
     """(n,) `source/id`."""
     points: Mapping[float, npt.NDArray[np.float32]]
     """Level of box jitter -> (n, K, 2) pixels of the original images; 0: in tight boxes."""
+    expected: npt.NDArray[np.float32] | None = None
+    """(n, K) expected distance from the truth in tight boxes, pixels of the original images."""
+    visible: npt.NDArray[np.float32] | None = None
+    """(n, K) probability that a point is seen; NaN where the detector has not learned it."""
 
 
 def of_judging_faces(landmarker: "Landmarker", pack: Pack) -> Predictions:
@@ -42,19 +49,49 @@ def of_judging_faces(landmarker: "Landmarker", pack: Pack) -> Predictions:
     rows = np.flatnonzero(np.isin(pack.splits, JUDGING))
     back = geometry.invert(pack.transforms[rows])
 
-    def predicted(level: float) -> npt.NDArray[np.float32]:
-        points = geometry.apply(back, predict_pack(landmarker, pack, rows, level)).astype(np.float32)
-        return schemes.in_scheme(points, landmarker.scheme, pack.scheme)
+    def in_images(points: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
+        return schemes.in_scheme(geometry.apply(back, points).astype(np.float32), landmarker.scheme, pack.scheme)
 
-    return Predictions(ids=pack.ids[rows], points={level: predicted(level) for level in (0.0, *BOX_JITTER)})
+    def named(values: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
+        return schemes.in_scheme(values[..., None], landmarker.scheme, pack.scheme)[..., 0].astype(np.float32)
+
+    seen = look_at_pack(landmarker, pack, rows)
+    return Predictions(
+        ids=pack.ids[rows],
+        points={0.0: in_images(seen.points)}
+        | {level: in_images(predict_pack(landmarker, pack, rows, level)) for level in BOX_JITTER},
+        expected=named(seen.errors / geometry.scale(pack.transforms[rows])[:, None]),
+        visible=named(seen.visible),
+    )
+
+
+def calibrated(landmarker: "Landmarker", pack: Pack) -> "Landmarker":
+    """The same detector, told how its spreads compare with its errors on the real validation faces.
+
+    Where these label no point that it finds, it stays as it is.
+    """
+    rows = np.flatnonzero(pack.splits == "validation")
+    seen = look_at_pack(landmarker, pack, rows)
+    truth = schemes.in_scheme(pack.landmarks[rows], pack.scheme, landmarker.scheme)
+    distances = np.linalg.norm(seen.points - truth, axis=-1)
+    found = certainty.fit(seen.errors, distances)
+    if found is None:
+        return landmarker
+    return dataclasses.replace(landmarker, about=landmarker.about | {"certainty": found.as_dict()})
 
 
 def write(folder: Path, predictions: Predictions) -> None:
-    """Writes `predictions.npz`: ids (n,), levels (l,), points (l, n, K, 2)."""
+    """Writes `predictions.npz`: ids (n,), levels (l,), points (l, n, K, 2), expected (n, K), visible (n, K)."""
     with whole_file(folder / FILE) as beside, beside.open("wb") as file:
         levels = list(predictions.points)
-        points = np.stack([predictions.points[level] for level in levels])
-        np.savez_compressed(file, ids=predictions.ids, levels=np.array(levels), points=points)
+        arrays: dict[str, Any] = {
+            "ids": predictions.ids,
+            "levels": np.array(levels),
+            "points": np.stack([predictions.points[level] for level in levels]),
+            "expected": predictions.expected,
+            "visible": predictions.visible,
+        }
+        np.savez_compressed(file, **{name: array for name, array in arrays.items() if array is not None})
 
 
 def read(folder: Path) -> Predictions:
@@ -67,19 +104,27 @@ def read(folder: Path) -> Predictions:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
             ids, levels, points = content["ids"], content["levels"], content["points"]
-        if points.shape[:2] != (len(levels), len(ids)) or ids.dtype.kind != "U":
+            certain = {name: content[name] for name in ("expected", "visible") if name in content}
+        shapes = {array.shape for array in certain.values()} - {points.shape[1:3]}
+        if points.shape[:2] != (len(levels), len(ids)) or ids.dtype.kind != "U" or shapes:
             raise ValueError(f"levels {levels.shape}, ids {ids.shape}, points {points.shape}")
     except FileNotFoundError:
         raise FacemixError(f"{path}: not found, expected the predictions of a training; run `dvc repro`") from None
     except Exception as error:  # numpy and zipfile have many words for a damaged file
         raise FacemixError(f"{path}: damaged ({error}); delete the folder and run `dvc repro`") from error
-    return Predictions(ids=ids, points=dict(zip(levels.tolist(), points, strict=True)))
+    by_level = dict(zip(levels.tolist(), points, strict=True))
+    return Predictions(ids=ids, points=by_level, **certain)
 
 
 def predict_pack(
     landmarker: "Landmarker", pack: Pack, rows: npt.NDArray[np.int64], jitter: float = 0.0
 ) -> npt.NDArray[np.float32]:
-    """Predictions (n, K, 2) in pixels of the crops, for the chosen rows (n,).
+    """Predictions (n, K, 2) in pixels of the crops, for the chosen rows (n,): the points of `look_at_pack`."""
+    return look_at_pack(landmarker, pack, rows, jitter).points.astype(np.float32)
+
+
+def look_at_pack(landmarker: "Landmarker", pack: Pack, rows: npt.NDArray[np.int64], jitter: float = 0.0) -> Seen:
+    """What a detector sees in the chosen rows (n,), in pixels of the crops.
 
     Each face in its tight landmark box, disturbed at the level `jitter`. A detector that looks further than the pack's
     crops reach sees their borders replicated: with `context` c, crops of `margin` m hold all that it looks at while
@@ -92,7 +137,7 @@ def predict_pack(
             yield pack.images[row]
             packs.release(pack.images)
 
-    return landmarker.predict_each(crops(), boxes)
+    return landmarker.look_each(crops(), boxes)
 
 
 def jitter_boxes(

@@ -12,7 +12,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from facemix.config import Training
 from facemix.training.batches import Load
-from facemix.training.loss import landmark_loss
+from facemix.training.loss import landmark_loss, visibility_loss
 from facemix.training.model import LandmarkNet
 from facemix.training.processes import Group
 from facemix.training.recipe import Recipe, step_seed
@@ -150,8 +150,10 @@ def optimize(
     model.train()
     images = images.contiguous(memory_format=torch.channels_last)
     with torch.autocast(images.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
-        points, variance = model(images)
-    loss = landmark_loss(points, variance, targets, input_size)
+        points, variance, visible = model(images)
+    loss = landmark_loss(points, variance, targets[..., :2], input_size)
+    if visible is not None:
+        loss = loss + visibility_loss(visible, targets[..., 2])
     optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     loss = group.mean(loss.detach())

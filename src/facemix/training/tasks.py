@@ -21,6 +21,7 @@ from facemix.config import Params, plain
 from facemix.errors import FacemixError
 from facemix.faces import geometry, packs, schemes
 from facemix.faces.drawing import contact_sheet
+from facemix.faces.face import HIDDEN, UNLABELLED, VISIBLE
 from facemix.faces.order import nested_order
 from facemix.faces.packs import Pack
 from facemix.faces.schemes import Scheme
@@ -34,7 +35,15 @@ from facemix.training.predictions import predict_pack
 from facemix.training.strategy import ADAPTER_FROM, MODELS, Strategy
 from facemix.workspace import installed_packages
 
-CODE = ("training", "faces/geometry.py", "faces/order.py", "faces/packs.py", "faces/schemes.py")
+CODE = (
+    "training",
+    "faces/face.py",
+    "faces/geometry.py",
+    "faces/looking.py",
+    "faces/order.py",
+    "faces/packs.py",
+    "faces/schemes.py",
+)
 """What of the package decides weights and predictions: what the training stages of dvc.yaml depend on."""
 
 FRAMINGS = 2
@@ -77,6 +86,12 @@ class Task:
     def scheme(self) -> Scheme:
         """Of the points that the strategy's network learns: the real ones but where only raw synthetic labels train."""
         return self.synthetic.scheme if self.synthetic and self.strategy.keeps_labels(self.params) else self.real.scheme
+
+    @property
+    def learns_visibility(self) -> bool:
+        """Whether any faces that it trains on say which points are hidden."""
+        trained_on = [(self.real, self.alpha < 1), (self.synthetic, self.alpha > 0)]
+        return any(pack is not None and used and _tells_hidden(pack) for pack, used in trained_on)
 
     def identity(self) -> dict[str, Any]:
         """All that the trained weights depend on. Two tasks of equal identity are the same training."""
@@ -214,8 +229,9 @@ def carry_out(task: Task, checkpoint: Path, report: Callable[[loop.Row], None]) 
 
 def write(folder: Path, task: Task, outcome: Outcome) -> None:
     """Fills an empty folder with all that a training leaves: network, predictions, and how they came about."""
-    outcome.landmarker.save(folder)
-    predictions.write(folder, predictions.of_judging_faces(outcome.landmarker, task.real))
+    landmarker = predictions.calibrated(outcome.landmarker, task.real)
+    landmarker.save(folder)
+    predictions.write(folder, predictions.of_judging_faces(landmarker, task.real))
     write_table(folder / "history.csv", outcome.history)
     if outcome.label_gap:
         write_table(folder / "label_gap.csv", outcome.label_gap)
@@ -241,8 +257,8 @@ def train_network(
     params, model, settings = task.params, task.params.model, task.strategy.training(task.params)
     network = new_network(task)
     batches = MixedBatches(
-        None if task.alpha == 1 else _training_set(task.real, task.real_rows, None),
-        None if task.synthetic is None else _training_set(task.synthetic, task.synthetic_rows, task.adapter),
+        None if task.alpha == 1 else _training_set(task, task.real, task.real_rows, None),
+        None if task.synthetic is None else _training_set(task, task.synthetic, task.synthetic_rows, task.adapter),
         alpha=task.alpha,
         batch_size=settings.batch_size,
         seed=task.seed,
@@ -300,7 +316,15 @@ def new_network(task: Task) -> LandmarkNet:
     model = task.params.model
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(task.seed)
-        network = LandmarkNet(task.scheme, model.backbone, model.input_size, model.width, model.weights, model.mirror)
+        network = LandmarkNet(
+            task.scheme,
+            model.backbone,
+            model.input_size,
+            model.width,
+            model.weights,
+            model.mirror,
+            task.learns_visibility,
+        )
     if task.base:
         found, expected = task.base.about["network"], architecture(task.params)
         if found != expected:
@@ -319,10 +343,25 @@ def frame_by_names(task: Task) -> frame.Frame:
     return frame.by_names(task.synthetic.landmarks[task.synthetic_rows], task.synthetic.scheme, real, task.real.scheme)
 
 
-def _training_set(pack: Pack, rows: Rows | None, adapter: LabelAdapter | None) -> TrainingSet:
+def _training_set(task: Task, pack: Pack, rows: Rows | None, adapter: LabelAdapter | None) -> TrainingSet:
     assert rows is not None
     labels = adaptation.adapt(adapter, pack.landmarks) if adapter else pack.landmarks
+    if task.learns_visibility:
+        seen = schemes.in_scheme(_visible(pack)[..., None], pack.scheme, task.scheme)
+        labels = np.concatenate([labels, seen], axis=-1)
     return TrainingSet(images=pack.images, landmarks=labels, ids=pack.ids, rows=rows)
+
+
+def _visible(pack: Pack) -> npt.NDArray[np.float32]:
+    """Whether points (N, K) are seen: 1, 0, or NaN where the labels do not say."""
+    if not _tells_hidden(pack):
+        return np.full(pack.states.shape, np.nan, dtype=np.float32)
+    return np.where(pack.states == UNLABELLED, np.nan, pack.states == VISIBLE).astype(np.float32)
+
+
+def _tells_hidden(pack: Pack) -> bool:
+    """Labels that call no point hidden call all of them visible, whatever is to be seen."""
+    return bool((pack.states == HIDDEN).any())
 
 
 def fit_adapter(task: Task, trained: Outcome | None = None) -> Outcome:
@@ -366,6 +405,7 @@ def fit_adapter(task: Task, trained: Outcome | None = None) -> Outcome:
     if not np.isnan(shifts).all():
         adapter["mean_shift"] = float(np.nanmean(shifts))
     kept = {key: base.about[key] for key in ("network", "training")}
+    kept["visibility"] = base.network.probe is not None
     made = about(task) | kept | {"scheme": real.scheme.as_dict(), "adapter": adapter} | across
     return Outcome(
         landmarker=Landmarker(base.network, base.context, made, fitted.adapter),
@@ -404,7 +444,7 @@ def picture_of_batch(recipe: loop.Recipe) -> npt.NDArray[np.uint8]:
         torch.from_numpy(recipe.mirror_order.copy()),
     )
     pixels = (images.permute(0, 2, 3, 1) * 255).round().to(torch.uint8).numpy()
-    return contact_sheet(pixels, points.numpy(), columns=8, rows=4)
+    return contact_sheet(pixels, points[..., :2].numpy(), columns=8, rows=4)
 
 
 def architecture(params: Params) -> dict[str, Any]:
@@ -427,6 +467,7 @@ def about(task: Task) -> dict[str, Any]:
         "seed": task.seed,
         "network": architecture(task.params),
         "adapter": None,
+        "visibility": task.learns_visibility,
         "scheme": task.scheme.as_dict(),
         "made_of": task.identity(),
     }

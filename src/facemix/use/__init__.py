@@ -1,1 +1,1 @@
-"""A trained model in use."""
+"""Trained detectors in use: pictures, video and a page."""

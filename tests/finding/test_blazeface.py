@@ -1,0 +1,124 @@
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from facemix.errors import FacemixError
+from facemix.finding import blazeface
+from facemix.finding.found import intersections
+
+PORTRAITS = sorted((Path(blazeface.__file__).parents[1] / "render/data/bystanders").glob("*.webp"))[:4]
+"""Rendered people."""
+
+Picture = npt.NDArray[np.uint8]
+
+
+def portraits(side: int = 240) -> list[Picture]:
+    """Square pictures of heads; the box of a face is two fifths of one wide."""
+    heads = [np.ascontiguousarray(cv2.imread(str(path))[50:190, 50:190, ::-1]) for path in PORTRAITS]
+    return [cv2.resize(head, (side, side), interpolation=cv2.INTER_AREA) for head in heads]
+
+
+def placed(people: list[Picture], height: int, width: int, at: list[tuple[int, int]]) -> Picture:
+    """People on grey ground, each with its left upper corner at (x, y)."""
+    picture = np.full((height, width, 3), 120, np.uint8)
+    for one, (x, y) in zip(people, at, strict=True):
+        picture[y : y + len(one), x : x + len(one)] = one
+    return picture
+
+
+def alone(person: Picture) -> npt.NDArray[np.float64]:
+    (box,) = blazeface.find(person).boxes
+    return box
+
+
+def assert_near(boxes: npt.NDArray[np.float64], expected: npt.NDArray[np.float64], share: float = 0.2) -> None:
+    """Each corner within a share of the side of its face."""
+    sides = expected[:, 2] - expected[:, 0]
+    assert boxes.shape == expected.shape
+    assert (np.abs(boxes - expected).max(axis=1) < share * sides).all()
+
+
+def in_order(boxes: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    return boxes[np.lexsort(boxes.T[:2].round(-2))]
+
+
+def test_four_people_are_four_faces_each_where_it_is_found_alone() -> None:
+    people, at = portraits(), [(0, 0), (300, 0), (0, 300), (300, 300)]
+    found = blazeface.find(placed(people, 540, 540, at))
+    expected = np.stack([alone(one) + [*corner, *corner] for one, corner in zip(people, at, strict=True)])
+    assert_near(in_order(found.boxes), in_order(expected))
+    assert (np.diff(found.scores) <= 0).all() and ((found.scores > 0.5) & (found.scores <= 1)).all()
+
+
+def test_small_faces_of_a_large_picture_are_found() -> None:
+    people, at = portraits(140), [(100, 900), (1700, 40), (900, 600), (1880, 1380)]
+    found = blazeface.find(placed(people, 1530, 2048, at))
+    expected = np.stack([alone(one) + [*corner, *corner] for one, corner in zip(people, at, strict=True)])
+    assert_near(in_order(found.boxes), in_order(expected))
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 900), (60, 60), (700, 500)])
+def test_pictures_without_people_give_no_face(shape: tuple[int, int]) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    for picture in (np.zeros_like(noise), np.full_like(noise, 255), noise):
+        found = blazeface.find(picture)
+        assert found.boxes.shape == (0, 4) and found.scores.shape == (0,)
+
+
+def test_a_larger_picture_gives_larger_boxes() -> None:
+    person = portraits()[0]
+    twice = cv2.resize(person, None, fx=2, fy=2)
+    assert_near(alone(twice)[None], 2 * alone(person)[None] + 0.5, 0.05)
+
+
+def test_a_face_that_fills_the_picture_is_found() -> None:
+    x0, y0, x1, y1 = alone(portraits()[0]).round().astype(int)
+    face = np.ascontiguousarray(portraits()[0][y0:y1, x0:x1])
+    assert_near(alone(face)[None], np.array([[0, 0, x1 - x0, y1 - y0]]), 0.2)
+
+
+def test_boxes_of_an_empty_place_are_predicted_around_their_anchors() -> None:
+    boxes, scores = blazeface.sightings(np.zeros((100, 200, 3), np.uint8))
+    cells = [(128 // side) * (208 // side) * count for side, count in blazeface.CELLS]
+    assert boxes.shape == (sum(cells), 4) and scores.shape == (sum(cells),)
+    anchors = blazeface._anchors(128, 208)
+    assert anchors[:3].tolist() == [[4, 4], [4, 4], [12, 4]]
+    assert anchors[cells[0]].tolist() == [8, 8] and anchors[-1].tolist() == [200, 120]
+
+
+def test_threads_do_not_mix_up_their_pictures() -> None:
+    people = portraits() * 3
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(lambda one: blazeface.find(one).boxes, people))
+    for boxes, person in zip(found, people, strict=True):
+        np.testing.assert_array_equal(boxes, blazeface.find(person).boxes)
+
+
+def test_no_face_lies_in_another() -> None:
+    for person in portraits():
+        boxes = blazeface.find(cv2.resize(person, (700, 700))).boxes
+        assert len(boxes) == 1 and (intersections(boxes[0], boxes) > 0).all()
+
+
+@pytest.fixture
+def other_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    file = tmp_path / "network.tflite"
+    monkeypatch.setattr(blazeface, "FILE", file)
+    blazeface._network.cache_clear()
+    yield file
+    blazeface._network.cache_clear()
+
+
+def test_a_missing_network_is_named(other_file: Path) -> None:
+    with pytest.raises(FacemixError, match=r"network.tflite: cannot be read \(no such file.*; install facemix again"):
+        blazeface.find(portraits()[0])
+
+
+def test_a_damaged_network_is_named(other_file: Path) -> None:
+    other_file.write_bytes(b"\0" * 229032)
+    with pytest.raises(FacemixError, match=r"network.tflite: found 229032 bytes with SHA-256 .*, expected 3bc182"):
+        blazeface.find(portraits()[0])
