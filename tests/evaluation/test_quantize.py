@@ -7,13 +7,12 @@ from types import SimpleNamespace
 import numpy as np
 import onnx
 import pytest
-import toy_pack
 from test_export import SIZE, landmarker
 
+import toy_pack
 from facemix import cli, config
 from facemix.errors import FacemixError
 from facemix.evaluation import metrics, quantize
-from facemix.evaluation.export import export
 from facemix.evaluation.quantize import Cost, compare, verdict
 from facemix.faces import geometry, packs
 from facemix.faces.packs import Pack

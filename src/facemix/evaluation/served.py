@@ -57,6 +57,8 @@ class ServedLandmarker(PythonModel):  # type: ignore[misc]  # mlflow is untyped 
         image = uploads.decode(Path(f"{where}, image"), row["image"])
         given = row.get("boxes")
         if given is None or (isinstance(given, float) and np.isnan(given)):  # pandas fills what only other rows have
+            if self.detector.finder is None:
+                raise FacemixError(f"{where}, boxes: found none, but this model has no face finder: boxes are needed")
             return answer(self.detector.find(image))
         boxes = boxes_of(f"{where}, boxes", given)
         return answer(self.detector.predict(image, boxes))
