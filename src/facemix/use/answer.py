@@ -1,18 +1,15 @@
-"""The faces of one picture as plain lists, for whoever asked over a network."""
+"""What goes over a network as JSON: the faces of a picture out, boxes in."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from facemix.errors import FacemixError
+from facemix.use.detector import Faces, listed
 
-if TYPE_CHECKING:
-    from facemix.use.detector import Faces
-
-DECIMALS = 3
+LONGEST = 200
+"""Characters of what somebody sent, in a message."""
 
 
 def answer(faces: Faces) -> dict[str, list[Any]]:
@@ -23,20 +20,12 @@ def answer(faces: Faces) -> dict[str, list[Any]]:
         `scores` (n,) from 0 to 1; None for a number that is not known.
     """
     return {
-        "landmarks": _lists(faces.points),
-        "boxes": _lists(faces.boxes),
-        "errors": _lists(faces.errors),
-        "visible": _lists(faces.visible),
-        "scores": _lists(faces.scores),
+        "landmarks": listed(faces.points),
+        "boxes": listed(faces.boxes),
+        "errors": listed(faces.errors),
+        "visible": listed(faces.visible, 3),
+        "scores": listed(faces.scores, 3),
     }
-
-
-def _lists(values: npt.NDArray[np.float64]) -> list[Any]:
-    """Nested lists, with None for NaN: JSON has no NaN."""
-    rounded = np.round(values, DECIMALS).astype(object)
-    rounded[np.isnan(values)] = None
-    listed: list[Any] = rounded.tolist()
-    return listed
 
 
 def boxes_of(where: str, given: Any) -> npt.NDArray[np.float64]:
@@ -54,12 +43,9 @@ def boxes_of(where: str, given: Any) -> npt.NDArray[np.float64]:
     except (TypeError, ValueError, OverflowError):
         boxes = np.full((1, 4), np.nan)
     if not np.isfinite(boxes).all() or not (boxes[:, 2:] > boxes[:, :2]).all():
+        text = str(given)
+        text = text if len(text) <= LONGEST else f"{text[:LONGEST]} ..."
         raise FacemixError(
-            f"{where}: found {_short(given)}, expected a list of [x0, y0, x1, y1] in pixels with x0 < x1 and y0 < y1"
+            f"{where}: found {text}, expected a list of [x0, y0, x1, y1] in pixels with x0 < x1 and y0 < y1"
         )
     return boxes
-
-
-def _short(given: Any) -> str:
-    text = str(given)
-    return text if len(text) <= 200 else f"{text[:200]} ..."
