@@ -40,6 +40,8 @@ NAME = Path("the picture")
 """What messages call it: its file's name stays in the browser."""
 LONGEST_BOXES = 10_000
 """Characters of the boxes that a request names."""
+PATIENCE = 5
+"""Times the largest file: so much is read and thrown away, because who is cut off never reads why."""
 TYPES = ("image/", "application/octet-stream")
 """A page of another site cannot send these without being asked: a form knows only others."""
 
@@ -134,13 +136,18 @@ async def _body(request: Request) -> bytes:
         )
     limit = uploads.MEGABYTES * 1e6
     declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and int(declared) > limit:
-        raise uploads.too_large(NAME, f"{int(declared) / 1e6:.1f} MB")
-    content = bytearray()
+    size = int(declared) if declared.isdecimal() else 0
+    if size > PATIENCE * limit:
+        raise uploads.too_large(NAME, f"{size / 1e6:.1f} MB")
+    content, size = bytearray(), 0
     async for part in request.stream():
-        content += part
-        if len(content) > limit:
-            raise uploads.too_large(NAME, f"over {uploads.MEGABYTES} MB")
+        size += len(part)
+        if size <= limit:
+            content += part
+        elif size > PATIENCE * limit:
+            break
+    if size > limit:
+        raise uploads.too_large(NAME, f"over {uploads.MEGABYTES} MB")
     return bytes(content)
 
 
