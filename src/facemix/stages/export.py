@@ -7,6 +7,7 @@ from facemix.errors import FacemixError
 from facemix.evaluation import export as learning
 from facemix.evaluation import quantize
 from facemix.faces import packs
+from facemix.faces.packs import Pack
 from facemix.training.landmarker import Landmarker
 from facemix.use.runtime import digest
 
@@ -27,18 +28,19 @@ def export(model: Path, out: Path | None = None, int8: bool = False) -> None:
     out = out or model / "model.onnx"
     if out.suffix != ".onnx":
         raise FacemixError(f"--out {out}: expected a file that ends in .onnx")
+    # Before anything that takes long: whether there is what 8 bits need.
+    judged_by = (packs.read(packs.FOLDER / "real"), config.load().evaluation.normalizer) if int8 else None
     exported = learning.export(Landmarker.load(model), out, digest(model))
     print(f"{out}: {exported.megabytes:.2f} MB, at most {exported.difference:.1e} px from PyTorch")
     print(_in_opencv(exported.opencv_difference))
     print(f"one face with one thread: {exported.onnx_ms:.2f} ms in ONNX Runtime, {exported.torch_ms:.2f} ms in PyTorch")
-    if int8:
-        _quantize(out)
+    if judged_by is not None:
+        _quantize(out, *judged_by)
 
 
-def _quantize(exported: Path) -> None:
+def _quantize(exported: Path, pack: Pack, normalizer: str) -> None:
     """Writes the file with convolutions of 8 bits, and prints what that brings and costs."""
-    out, normalizer = exported.with_suffix(".int8.onnx"), config.load().evaluation.normalizer
-    pack = packs.read(packs.FOLDER / "real")
+    out = exported.with_suffix(".int8.onnx")
     quantize.quantize(exported, out, pack)
     before, after = quantize.compare(exported, out, pack, normalizer)
     print(
