@@ -358,6 +358,7 @@ def until(condition: Any) -> Any:
 
 def test_the_page_works_in_a_browser(port: int, port_without_finder: int, browser: Any, tmp_path: Path) -> None:
     from axe_core_python.selenium import Axe
+    from selenium.webdriver.common.action_chains import ActionChains
     from selenium.webdriver.common.by import By
     from selenium.webdriver.common.keys import Keys
 
@@ -401,6 +402,7 @@ def test_the_page_works_in_a_browser(port: int, port_without_finder: int, browse
         browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
         features = [{"name": "prefers-color-scheme", "value": scheme}]
         browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+        until(lambda width=width: browser.execute_script("return canvas.clientWidth") < width)
         assert browser.execute_script("return document.documentElement.scrollWidth") <= width
         violations = Axe().run(browser)["violations"]
         assert [(one["id"], [node["html"][:200] for node in one["nodes"]]) for one in violations] == []
@@ -417,7 +419,7 @@ def test_the_page_works_in_a_browser(port: int, port_without_finder: int, browse
     until(lambda: "not a picture that this browser can show" in at("wrong").text)
     assert [entry["message"] for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
 
-    # Without a finder, a box is typed by keyboard alone.
+    # Without a finder, a box is typed by keyboard alone, or drawn.
     browser.get(f"http://127.0.0.1:{port_without_finder}/")
     until(lambda: "no face finder" in at("model").text)
     choose(encoded("PNG"))
@@ -427,3 +429,14 @@ def test_the_page_works_in_a_browser(port: int, port_without_finder: int, browse
     at("box").send_keys(", 60", Keys.ENTER)
     until(lambda: at("said").text.startswith("1 face in "))
     assert browser.execute_script("return found.boxes") == [[10, 20, 50, 60]] and at("wrong").text == ""
+
+    canvas = at("canvas")
+    scale = browser.execute_script("return scale")
+    start, size = (20, 10), (60, 80)
+    corner = [scale * (value + 0.5) - side / 2 for value, side in zip(start, canvas.size.values(), strict=True)]
+    ActionChains(browser).move_to_element_with_offset(canvas, *map(round, corner)).click_and_hold().move_by_offset(
+        *(round(scale * value) for value in size)
+    ).release().perform()
+    until(lambda: browser.execute_script("return found.boxes[0][2] > 70"))
+    drawn = browser.execute_script("return found.boxes[0]")
+    assert np.abs(np.subtract(drawn, [*start, *np.add(start, size)])).max() < 2
