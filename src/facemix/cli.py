@@ -323,7 +323,23 @@ def _model_commands(commands: Any) -> None:
     )
     command.add_argument("model", type=Path, metavar="MODEL", help="its folder: models/STRATEGY/seed-K")
     command.add_argument("--out", type=Path, metavar="FILE", help="default: model.onnx in that folder")
+    command.add_argument(
+        "--int8",
+        action="store_true",
+        help="write also NAME.int8.onnx, whose convolutions count in 8 bits, and say what it brings and what it costs; "
+        "needs the project's real pack",
+    )
     command.set_defaults(run=_export)
+
+    command = commands.add_parser(
+        "serve",
+        help="a page on this machine that shows the points of a picture, or of the camera",
+        description="Serves a page that loads nothing from elsewhere and keeps no picture, until Ctrl-C.",
+    )
+    command.add_argument("model", type=Path, metavar="MODEL", help="a trained model: models/STRATEGY/seed-K")
+    command.add_argument("--port", type=int, default=8000, help="default: 8000; 0 for any that is free")
+    command.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1, which only this machine reaches")
+    command.set_defaults(run=_serve)
 
 
 def _bench_commands(commands: Any) -> None:
@@ -566,7 +582,16 @@ def _predict(options: argparse.Namespace) -> None:
 def _export(options: argparse.Namespace) -> None:
     from facemix.stages.export import export
 
-    export(options.model, options.out)
+    export(options.model, options.out, options.int8)
+
+
+def _serve(options: argparse.Namespace) -> None:
+    from facemix.stages.serve import serve
+
+    try:
+        serve(options.model, options.port, options.host)
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 def _packages(_options: argparse.Namespace) -> None:
