@@ -47,7 +47,7 @@ class Measured:
     @property
     def is_found(self) -> npt.NDArray[np.bool_]:
         """(n,) which faces are found."""
-        return ~np.isnan(self.nme[-1])
+        return np.asarray(~np.isnan(self.nme[-1]))
 
 
 def found(real: Folder, model: Path, split: str = "test") -> Measured:
