@@ -104,6 +104,40 @@ def test_no_face_lies_in_another() -> None:
         assert len(boxes) == 1 and (intersections(boxes[0], boxes) > 0).all()
 
 
+def seeing(monkeypatch: pytest.MonkeyPatch, seen: dict[int, list[tuple[list[float], float]]]) -> None:
+    """Instead of the network: boxes and scores by the width of the picture that is looked at."""
+
+    def sightings(picture: Picture) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        boxes, scores = zip(*seen.get(picture.shape[1], [([0.0] * 4, 0.0)]), strict=True)
+        return np.array(boxes), np.array(scores)
+
+    monkeypatch.setattr(blazeface, "sightings", sightings)
+
+
+def test_boxes_are_carried_from_the_pixels_of_a_smaller_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    seeing(monkeypatch, {80: [([9.5, 9.5, 29.5, 29.5], 0.6)]})
+    found = blazeface.find(np.zeros((100, 160, 3), np.uint8))
+    np.testing.assert_allclose(found.boxes, [[19.5, 19.5, 59.5, 59.5]])
+
+
+def test_what_is_seen_beside_the_picture_or_has_no_extent_is_no_face(monkeypatch: pytest.MonkeyPatch) -> None:
+    face = [50.0, 10, 79, 40]
+    boxes = [face, [90, 10, 120, 40], [-30, 10, 28, 40], [10, 40, 20, 62], [60, 10, 50, 20], [30, 20, 30, 40]]
+    seeing(monkeypatch, {80: [(list(map(float, box)), 0.9) for box in boxes]})
+    np.testing.assert_allclose(blazeface.find(np.zeros((50, 80, 3), np.uint8)).boxes, [face])
+
+
+@pytest.mark.parametrize(
+    ("width", "side", "score", "counts"),
+    [(80, 60, 0.55, True), (80, 60, 0.45, False), (160, 60, 0.65, False), (160, 60, 0.75, True), (160, 99, 0.9, False)],
+)
+def test_larger_sizes_are_for_small_faces_of_which_it_is_surer(
+    monkeypatch: pytest.MonkeyPatch, width: int, side: float, score: float, counts: bool
+) -> None:
+    seeing(monkeypatch, {width: [([1.0, 1.0, 1.0 + side, 1.0 + side], score)]})
+    assert len(blazeface.find(np.zeros((120, 160, 3), np.uint8)).boxes) == counts
+
+
 @pytest.fixture
 def other_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     file = tmp_path / "network.tflite"
