@@ -1,5 +1,6 @@
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -81,13 +82,21 @@ def test_a_face_that_fills_the_picture_is_found() -> None:
     assert_near(alone(face)[None], np.array([[0, 0, x1 - x0, y1 - y0]]), 0.2)
 
 
-def test_boxes_of_an_empty_place_are_predicted_around_their_anchors() -> None:
-    boxes, scores = blazeface.sightings(np.zeros((100, 200, 3), np.uint8))
-    cells = [(128 // side) * (208 // side) * count for side, count in blazeface.CELLS]
-    assert boxes.shape == (sum(cells), 4) and scores.shape == (sum(cells),)
-    anchors = blazeface._anchors(128, 208)
-    assert anchors[:3].tolist() == [[4, 4], [4, 4], [12, 4]]
-    assert anchors[cells[0]].tolist() == [8, 8] and anchors[-1].tolist() == [200, 120]
+def test_boxes_lie_around_the_centres_of_the_networks_cells(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, n = (128 // 8) * (208 // 8) * 2, (128 // 8) * (208 // 8) * 2 + (128 // 16) * (208 // 16) * 6
+    found = np.zeros((1, n, 16), np.float32)
+    found[0, :, :4] = [1, 2, 4, 6]  # right, down, width, height
+    shown = []
+    forward = {"setInput": shown.append, "forward": lambda names: (np.zeros((1, n, 1), np.float32), found)}
+    monkeypatch.setattr(blazeface, "_network", lambda: SimpleNamespace(**forward))
+    boxes, scores = blazeface.sightings(np.full((100, 200, 3), 255, np.uint8))
+    assert boxes.shape == (n, 4) and (scores == 0.5).all()
+    around = np.array([-2, -3, 2, 3]) + [1, 2, 1, 2] - 0.5
+    cells = {0: (4, 4), 1: (4, 4), 2: (12, 4), first: (8, 8), first + 5: (8, 8), first + 6: (24, 8), n - 1: (200, 120)}
+    for row, (x, y) in cells.items():
+        np.testing.assert_allclose(boxes[row], around + [x, y, x, y])
+    assert shown[0].shape == (1, 3, 128, 208)
+    assert (shown[0][:, :, :100, :200] == 1).all() and shown[0][:, :, 100:].max() == shown[0][..., 200:].max() == -1
 
 
 def test_threads_do_not_mix_up_their_pictures() -> None:
