@@ -38,7 +38,7 @@ def offsets(
     true = pack.landmarks[rows].astype(float)
     size = pack.images.shape[2]
     opposite = ibug68().mirrored(true, size)
-    turned = detector.predict_each(
+    turned = detector.look_each(
         (np.ascontiguousarray(pack.images[row, :, ::-1]) for row in rows), geometry.landmark_box(opposite)
     )
     right = ((true - found) - (opposite - turned))[..., 0].mean(axis=1) / 2

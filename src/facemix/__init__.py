@@ -4,8 +4,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from facemix.training.landmarker import Landmarker
+    from facemix.use.detector import Detector
 
-__all__ = ["Landmarker"]
+__all__ = ["Detector", "Landmarker"]
 
 
 def __getattr__(name: str) -> Any:
@@ -14,4 +15,8 @@ def __getattr__(name: str) -> Any:
         from facemix.training.landmarker import Landmarker
 
         return Landmarker
+    if name == "Detector":
+        from facemix.use.detector import Detector
+
+        return Detector
     raise AttributeError(f"module 'facemix' has no attribute {name!r}")

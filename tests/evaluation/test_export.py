@@ -89,7 +89,7 @@ def test_the_file_gives_what_the_detector_predicts(folder: Path, n: int) -> None
     middle, half = (SIZE - 1) / 2, SIZE / CONTEXT / 2
     box = np.array([middle - half, middle - half, middle + half, middle + half])
     np.testing.assert_allclose(geometry.crop_transform(box, SIZE, CONTEXT), [[1, 0, 0], [0, 1, 0]], atol=1e-12)
-    expected = landmarker().predict_each(iter(pictures(n)), np.tile(box, (n, 1)))
+    expected = landmarker().look_each(iter(pictures(n)), np.tile(box, (n, 1))).points
     images = pictures(n).transpose(0, 3, 1, 2).astype(np.float32) / 255
     found = run(folder / "model.onnx", images)
     assert found.dtype == np.float32

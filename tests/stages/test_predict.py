@@ -12,16 +12,21 @@ import pytest
 import torch
 
 from facemix import cli
+from facemix.faces import geometry
 from facemix.faces.drawing import BOX, POINT
 from facemix.faces.images import read_image
 from facemix.faces.schemes import ibug68
+from facemix.finding import finders
+from facemix.finding.found import Found
 from facemix.stages import predict as stage
 from facemix.training.adaptation import LabelAdapter
+from facemix.training.frame import Frame
 from facemix.training.landmarker import Landmarker
 from facemix.training.model import LandmarkNet
 
 SIZE, CONTEXT = 48, 1.2
 MIDDLE = "60,50,140,130"
+FRAME = {"down": 0.1, "scale": 0.9}
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +46,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "mirror": False,
         },
         "adapter": {"hidden": 8},
+        "finder": {"name": "toy", **FRAME, "found": 9, "of": 9},
     }
     folder = tmp_path_factory.mktemp("model")
     Landmarker(network.eval(), CONTEXT, about, adapter).save(folder)
@@ -109,9 +115,9 @@ def test_csv_and_json_say_the_same(model: Path) -> None:
     faces = json.loads(Path("new/out.json").read_text())
     with Path("new/out.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert list(rows[0]) == ["image", "face", "point", "x", "y"]
+    assert list(rows[0]) == ["image", "face", "point", "x", "y", "error", "visible"]
     expected = [
-        ("a.png", str(face), str(point), *map(str, xy))
+        ("a.png", str(face), str(point), *map(str, xy), "", "")
         for face, content in enumerate(faces)
         for point, xy in enumerate(content["landmarks"])
     ]
@@ -136,22 +142,56 @@ def test_predictions_grow_with_the_picture(model: Path, capsys: pytest.CaptureFi
     np.testing.assert_allclose(large["landmarks"], 3 * np.array(small["landmarks"]) + 1, atol=0.1)
 
 
-def test_without_boxes_the_network_sees_the_whole_picture(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    image = smooth(5, SIZE, SIZE)
-    write(Path("face.png"), image)
-    write(Path("other.png"), smooth(6, 40, 90))
-    predict(model, "face.png", "other.png")
+def test_without_boxes_faces_are_found_and_looked_at_again_where_their_points_are(
+    model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    boxes = np.array([[60.0, 50, 140, 130], [10, 20, 50, 70]])
+    found = Found(boxes=boxes, scores=np.array([0.9, 0.7]))
+    monkeypatch.setitem(finders.FINDERS, "toy", lambda _: found)
+    faces = printed(capsys, model, "a.png")
+    assert [face["score"] for face in faces] == [0.9, 0.7]
+    image, landmarker = read_image(Path("a.png")), Landmarker.load(model)
+    first = landmarker.predict(image, Frame(**FRAME).of(boxes))
+    again = geometry.landmark_box(first.astype(np.float64))
+    np.testing.assert_allclose([face["box"] for face in faces], again, atol=0.01)
+    np.testing.assert_allclose([face["landmarks"] for face in faces], landmarker.predict(image, again), atol=0.02)
+
+
+def test_pictures_without_a_face_are_named_and_give_nothing(
+    model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nobody = Found(boxes=np.zeros((0, 4)), scores=np.zeros(0))
+    monkeypatch.setitem(finders.FINDERS, "toy", lambda _: nobody)
+    predict(model, "a.png", "left/a.png", "--overlay", "drawn")
     out, err = capsys.readouterr()
-    assert err.count("no boxes given: each picture is treated as one face that fills it") == 1
-    face, other = json.loads(out)
-    landmarker = Landmarker.load(model)
-    landmarker.adapter = None
-    pixels = torch.from_numpy(image).permute(2, 0, 1)[None] / 255
-    with torch.inference_mode():
-        seen = landmarker.network(pixels).points.numpy()  # the very picture, not cropped
-    unadapted = landmarker.predict(image, np.array([face["box"]]))
-    np.testing.assert_allclose(unadapted, seen, atol=1e-3)
-    np.testing.assert_allclose(other["box"], [44.5 - 37.5, 19.5 - 37.5, 44.5 + 37.5, 19.5 + 37.5])  # 90 / 1.2 = 75
+    assert json.loads(out) == []
+    assert err.splitlines()[-2:] == ["a.png: no face found", "left/a.png: no face found"]
+    np.testing.assert_array_equal(read_image(Path("drawn/a.png.png")), read_image(Path("a.png")))
+    predict(model, "a.png", "--out", "out.csv")
+    assert Path("out.csv").read_text() == "image,face,point,x,y,error,visible\n"
+
+
+@pytest.mark.parametrize("finder", [None, {"name": "toy", "down": None, "scale": None, "found": 3, "of": 50}])
+def test_a_model_that_no_finder_fits_needs_boxes(finder: dict | None, model: Path) -> None:
+    about = json.loads((model / "model.json").read_text())
+    shutil.copytree(model, "hands")
+    Path("hands/model.json").write_text(json.dumps(about | {"finder": finder}))
+    with pytest.raises(SystemExit, match="hands: no face finder fits this model of ibug68, so boxes are needed"):
+        predict(Path("hands"), "a.png")
+    predict(Path("hands"), "a.png", "--box", MIDDLE)
+
+
+def test_expected_errors_are_those_of_the_calibration(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (plain,) = printed(capsys, model, "a.png", "--box", MIDDLE)
+    assert plain["errors"] == plain["visible"] == [None] * 68 and plain["score"] is None
+    shutil.copytree(model, "calibrated")
+    about = json.loads((model / "model.json").read_text())
+    certainty = {"scale": [2.0] * 67 + [4.0], "radius": {"0.9": 2.5}}
+    Path("calibrated/model.json").write_text(json.dumps(about | {"certainty": certainty}))
+    (face,) = printed(capsys, Path("calibrated"), "a.png", "--box", MIDDLE)
+    assert face["landmarks"] == plain["landmarks"]
+    spreads = Landmarker.load(model).detect(read_image(Path("a.png")), np.array([[60, 50, 140, 130]])).errors[0]
+    np.testing.assert_allclose(face["errors"], spreads * certainty["scale"], atol=0.006)
 
 
 def test_boxes_come_from_a_table(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -186,7 +226,8 @@ def test_an_overlay_shows_points_and_boxes_and_leaves_the_rest(model: Path, caps
 
 
 def test_pictures_of_one_name_keep_overlays_of_their_own(model: Path) -> None:
-    predict(model, "left/a.png", "right/a.png", "--overlay", "drawn", "--out", "out.json")
+    Path("boxes.csv").write_text("image,x0,y0,x1,y1\nleft/a.png,60,50,140,130\nright/a.png,60,50,140,130\n")
+    predict(model, "left/a.png", "right/a.png", "--boxes", "boxes.csv", "--overlay", "drawn", "--out", "out.json")
     files = sorted(path for path in Path("drawn").rglob("*") if path.is_file())
     assert files == [Path("drawn/left/a.png.png"), Path("drawn/right/a.png.png")]
     assert files[0].read_bytes() != files[1].read_bytes()
@@ -194,8 +235,9 @@ def test_pictures_of_one_name_keep_overlays_of_their_own(model: Path) -> None:
 
 def test_overlays_stay_in_their_folder(model: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder / "left")
-    predict(model, "a.png", "../right/a.png", "--overlay", "drawn", "--out", "out.json")
-    assert sorted(path.name for path in (folder / "left").iterdir()) == ["a.png", "drawn", "out.json"]
+    Path("boxes.csv").write_text("image,x0,y0,x1,y1\na.png,60,50,140,130\n../right/a.png,60,50,140,130\n")
+    predict(model, "a.png", "../right/a.png", "--boxes", "boxes.csv", "--overlay", "drawn", "--out", "out.json")
+    assert sorted(path.name for path in (folder / "left").iterdir()) == ["a.png", "boxes.csv", "drawn", "out.json"]
     assert (folder / "left/drawn/right/a.png.png").exists()
 
 

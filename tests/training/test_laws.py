@@ -17,7 +17,7 @@ from facemix import config
 from facemix.config import Augmentation, Params
 from facemix.errors import FacemixError
 from facemix.faces import geometry, packs, schemes
-from facemix.faces.face import VISIBLE
+from facemix.faces.face import HIDDEN, UNLABELLED, VISIBLE
 from facemix.faces.packs import Pack
 from facemix.faces.schemes import Scheme, ibug68
 from facemix.strategies import STRATEGIES, Strategy
@@ -195,6 +195,18 @@ def test_nothing_that_is_learned_or_chosen_depends_on_test_faces(name: str, worl
     assert found.history == clean.history
 
 
+def test_a_detector_is_calibrated_without_a_test_face(world: World, tmp_path: Path) -> None:
+    found = []
+    for number, real in enumerate((world.real, poisoned(world.real, "test", "challenging", "excluded"))):
+        world.real = real
+        task, folder = tasks.gather(STRATEGIES["real_only"], 0, world.params), tmp_path / str(number)
+        folder.mkdir()
+        tasks.write(folder, task, tasks.carry_out(task, tmp_path / "checkpoint.pt", lambda _row: None))
+        found.append(Landmarker.load(folder).about["certainty"])
+        (tmp_path / "checkpoint.pt").unlink()
+    assert found[0] == found[1] and len(found[0]["scale"]) == 68
+
+
 @pytest.mark.parametrize("name", ["real_only", "label_adaptation"])
 def test_validation_faces_choose_but_are_not_learned_from(name: str, world: World) -> None:
     clean = world.carry_out(name).history
@@ -223,6 +235,52 @@ def test_mixing_at_an_end_is_the_strategy_of_one_set_bit_for_bit(alpha: float, t
     assert mixed.landmarker.about["training"]["faces_seen"].keys() == (
         {"mixing"} if alpha == 0 else {"mixing", "synthetic_only"}
     )
+
+
+# --- What is hidden ---------------------------------------------------------------------------------------------------
+
+
+def with_hidden(faces: Pack) -> Pack:
+    states = faces.states.copy()
+    states[:, :17] = HIDDEN
+    states[:, 20] = UNLABELLED
+    return dataclasses.replace(faces, states=states)
+
+
+def test_hidden_points_are_learned_from_the_faces_that_tell_them(world: World, call: Callable[..., Call]) -> None:
+    world.synthetic = with_hidden(world.synthetic)
+    real, synthetic = call("mixing").sets
+    assert real is not None and synthetic is not None
+    assert np.isnan(real.landmarks[..., 2]).all()  # where no point is called hidden, "visible" says nothing
+    assert (synthetic.landmarks[:, :17, 2] == 0).all() and (synthetic.landmarks[:, 21:, 2] == 1).all()
+    assert np.isnan(synthetic.landmarks[:, 20, 2]).all()
+    assert call("real_only").outcome.landmarker.network.probe is None
+
+
+@pytest.mark.parametrize("name", ["real_only", "mixing"])
+def test_to_learn_what_is_hidden_changes_nothing_else_bit_for_bit(name: str, world: World) -> None:
+    plain = parts(world.carry_out(name))[0]
+    world.real, world.synthetic = with_hidden(world.real), with_hidden(world.synthetic)
+    told = world.carry_out(name)
+    network = parts(told)[0]
+    probe = {key for key in network if key.startswith("probe.")}
+    assert told.landmarker.about["visibility"] and probe
+    assert all(network[key].any() for key in probe)
+    assert same(plain, {key: value for key, value in network.items() if key not in probe})
+
+
+def test_the_adapter_leaves_what_its_network_knows_of_hidden_points(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.synthetic = with_hidden(world.synthetic)
+    detector = world.carry_out("synthetic_only").landmarker
+    monkeypatch.chdir(world.scratch)
+    detector.save(Path("models/synthetic_only/seed-0"))
+    world.carry_out("label_adaptation").landmarker.save(Path("adapted"))
+    faces = world.real.images[:2]
+    adapted = Landmarker.load("adapted").look(faces[:, 16:48, 16:48])
+    np.testing.assert_allclose(adapted.visible, detector.look(faces[:, 16:48, 16:48]).visible, rtol=1e-5)
+    assert np.ptp(adapted.visible) > 0
 
 
 # --- How it learns: the same for all, but for what the table says -----------------------------------------------------

@@ -14,7 +14,6 @@ from facemix.faces import geometry, schemes
 from facemix.faces.schemes import Scheme, ibug68
 from facemix.training import adaptation, frame, judging
 from facemix.training.frame import Frame
-from facemix.training.landmarker import Landmarker
 from facemix.training.model import LandmarkNet
 
 FIVE, WFLW, HAND = (schemes.load(name) for name in ("five", "wflw98", "hand21"))
@@ -100,13 +99,6 @@ def test_a_frame_moves_and_scales_boxes() -> None:
     assert frame.between(box, Frame(0.25, 1.5).of(box)) == Frame(0.25, 1.5)
     np.testing.assert_allclose(Frame(0.25, 1.5).inverse.of(Frame(0.25, 1.5).of(box)), box)
     np.testing.assert_array_equal(Frame().of(box), box)
-
-
-def test_a_face_that_fills_a_picture_is_seen_whole() -> None:
-    about = {"scheme": FIVE.as_dict(), "frame": {"down": 0.25, "scale": 1.5}}
-    landmarker = Landmarker(None, 1.25, about)  # type: ignore[arg-type]  # no network is asked
-    seen = geometry.crop_transform(landmarker.frame.of(landmarker.filling(80, 60)), 80, 1.25)
-    np.testing.assert_allclose(geometry.apply(seen, np.array([[[0.0, -10], [79, 69]]])), [[[0, 0], [79, 79]]])
 
 
 def test_schemes_without_a_common_name_have_no_frame() -> None:

@@ -65,6 +65,22 @@ def test_errors_are_those_of_the_predictions_on_the_test_faces(judging: Pack) ->
     assert mixed.packages == {"torch": "1"}
 
 
+def test_points_within_what_is_said_are_counted_for_each_set_of_faces(judging: Pack) -> None:
+    judging.transforms[:] = [[0.5, 0, 0], [0, 0.5, 0]]  # labels lie at twice their place in the images
+    folder = write("real_only", 0, judging, 0.0)
+    points = (2 * judging.landmarks).astype(np.float32)
+    points[4:6, :, 1] += 3  # of eight test faces, two are 3 pixels off
+    expected = np.full(points.shape[:2], 2, np.float32)
+    predictions.write(folder, Predictions(ids=judging.ids, points={0.0: points, 0.1: points}, expected=expected))
+    assert "within" not in results.load(folder, judging, "outer_eye").figures  # not calibrated
+    about = json.loads((folder / "model.json").read_text())
+    about["certainty"] = {"scale": [1] * 68, "radius": {"0.5": 1.4, "0.9": 1.6}}
+    (folder / "model.json").write_text(json.dumps(about))
+    figures = results.load(folder, judging, "outer_eye").figures
+    assert figures["within_90"] == {"val": 1, "test": 1}
+    assert figures["within"]["test"] == [[0.5, 0.75], [0.9, 1.0]]
+
+
 @pytest.mark.parametrize(("name", "named"), [("wflw98", 66), ("hand21", 0)])
 def test_a_detector_of_another_scheme_is_judged_by_what_both_name_and_not_ranked(
     name: str, named: int, judging: Pack

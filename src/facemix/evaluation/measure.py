@@ -13,6 +13,7 @@ from facemix.evaluation import metrics
 from facemix.faces import geometry
 from facemix.faces.packs import Pack
 from facemix.faces.schemes import Scheme
+from facemix.training import certainty
 from facemix.training.predictions import Predictions
 
 SETS = {"val": ("validation",), "test": ("test",), "challenging": ("challenging",), "full": ("test", "challenging")}
@@ -66,7 +67,7 @@ def measure(predictions: Predictions, pack: Pack, normalizer: str) -> dict[float
             "expected those of its validation and test faces: run `dvc repro`"
         )
     rows = np.array([place[id_] for id_ in predictions.ids.tolist()], dtype=np.int64)
-    truth = geometry.apply(geometry.invert(pack.transforms[rows]), pack.landmarks[rows])
+    truth = true_points(pack, rows)
     return {
         level: Errors(
             ids=predictions.ids,
@@ -77,6 +78,35 @@ def measure(predictions: Predictions, pack: Pack, normalizer: str) -> dict[float
         )
         for level, points in predictions.points.items()
     }
+
+
+def true_points(pack: Pack, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """The labels (n, K, 2) of some faces, pixels of the original images."""
+    return geometry.apply(geometry.invert(pack.transforms[rows]), pack.landmarks[rows])
+
+
+def reliability(predictions: Predictions, pack: Pack, radius: Mapping[float, float]) -> dict[str, dict[float, float]]:
+    """Whether a detector knows how sure it is: set of faces -> level -> share of its points within that radius.
+
+    Args:
+        predictions: of a calibrated detector, on faces that the pack holds.
+        pack: the real one.
+        radius: level -> radius / expected error, as of `training.certainty.Certainty`.
+
+    Returns:
+        sets of faces that are there; nothing of a detector that is not calibrated.
+    """
+    if predictions.expected is None or not radius:
+        return {}
+    place = {id_: row for row, id_ in enumerate(pack.ids.tolist())}
+    rows = np.array([place[id_] for id_ in predictions.ids.tolist()], dtype=np.int64)
+    distances = np.linalg.norm(predictions.points[0.0] - true_points(pack, rows), axis=-1)
+    found = {}
+    for name, splits in SETS.items():
+        chosen = np.isin(pack.splits[rows], splits)
+        if np.isin(splits, pack.splits[rows]).all():
+            found[name] = certainty.coverage(radius, predictions.expected[chosen], distances[chosen])
+    return found
 
 
 def figures(errors: Mapping[float, Errors], pack: Pack, normalizer: str) -> dict[str, Any]:

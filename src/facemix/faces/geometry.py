@@ -24,12 +24,6 @@ def square_side(box: Floats) -> npt.NDArray[np.float64]:
     return np.asarray((box[..., 2:] - box[..., :2]).max(axis=-1), dtype=np.float64)
 
 
-def filling_box(width: int, height: int, context: float) -> npt.NDArray[np.float64]:
-    """The central box (4,) xyxy of which a network that sees `context` x its longer side sees the whole image."""
-    centre, half = np.array([width - 1, height - 1]) / 2, max(width, height) / context / 2
-    return np.concatenate([centre - half, centre + half])
-
-
 def crop_transform(box: Floats, size: int, margin: float) -> npt.NDArray[np.float64]:
     """Image-to-crop transforms (..., 2, 3): the square of `margin` x the longer side around the box fills the crop.
 

@@ -151,6 +151,30 @@ def nme_by_group(path: Path, table: Mapping[str, Mapping[str, float]], normalize
     finish(path, figure, axes, normalizer, test_faces)
 
 
+def reliability(path: Path, shares: Mapping[str, Sequence[tuple[float, float]]], test_faces: str) -> None:
+    """How many points lie as near as is said, a line a strategy; on the diagonal all is as it is said.
+
+    Args:
+        shares: strategy -> pairs of the share that is said, and the share of test points within that radius.
+        test_faces: what they are called where they are no photographs, else empty.
+    """
+    figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
+    axes.plot([0, 100], [0, 100], color="black", linewidth=1, linestyle="--", zorder=0)
+    for name, pairs in shares.items():
+        axes.plot(*(100 * np.array(pairs)).T, "o-", color=COLOURS[name], label=name, markersize=4)
+    axes.set_xlim(0, 100)
+    axes.set_ylim(0, 100)
+    axes.set_xlabel("points said to lie within a radius, %")
+    axes.set_ylabel("test points that do, %")
+    if test_faces:
+        axes.set_title(f"test: {test_faces}", fontsize="medium")
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=DPI, format="png")
+    plt.close(figure)
+
+
 def label_gap(
     path: Path, image: npt.NDArray[np.uint8], points: npt.NDArray[np.floating], shift: npt.NDArray[np.floating]
 ) -> None:

@@ -7,7 +7,7 @@ from facemix.faces.face import STAND_IN_SHOWN
 from facemix.files import whole_file, whole_folder
 from facemix.reporting import figures
 from facemix.reporting.page import Piece, Report, Section, html
-from facemix.reporting.sections import faces, provenance, results
+from facemix.reporting.sections import certainty, faces, provenance, results
 from facemix.reporting.sections.found import Found, read
 
 PAGE = REPORTS / "report.html"
@@ -53,6 +53,7 @@ def compose(found: Found) -> Report:
         ("differences", "Faces on which the strategies differ most"): faces.most_different(found),
         ("regions", "By region of the face and by head pose"): results.by_group(found),
         ("boxes", "When the face box is not perfect"): results.box_jitter(found),
+        ("certainty", "Whether detectors know how sure they are"): certainty.reliability(found),
         ("leaks", "Photographs that occur twice"): provenance.leaked(found),
         ("data", "The data"): provenance.data(found),
         ("reproduce", "How to reproduce this"): provenance.reproduce(found),

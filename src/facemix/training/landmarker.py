@@ -64,10 +64,6 @@ class Landmarker:
         made = DetectorNet(self.network, self.adapter, scale)
         return made.to(next(self.network.parameters()).device).eval()
 
-    def filling(self, width: int, height: int) -> npt.NDArray[np.float64]:
-        """The box (1, 4) whose field of view is a whole picture: for a picture that one face fills."""
-        return self.frame.inverse.of(geometry.filling_box(width, height, self.context)[None])
-
     @classmethod
     def load(cls, folder: Path | str, device: str = "cpu") -> "Landmarker":
         """Rebuilds a detector from `model.json` and `model.safetensors`.
@@ -115,14 +111,19 @@ class Landmarker:
             beside.write_text(json.dumps(self.about, indent=2) + "\n", encoding="utf-8")
 
     def predict(self, image: npt.NDArray[np.uint8], boxes: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
-        """Landmarks of the faces of one image.
+        """Landmarks (n, K, 2) of the faces of one image: the points of `detect`."""
+        return self.detect(image, boxes).points.astype(np.float32)
+
+    def detect(self, image: npt.NDArray[np.uint8], boxes: npt.NDArray[np.floating]) -> Seen:
+        """Landmarks of the faces of one image, and how sure each of them is.
 
         Args:
             image: (H, W, 3) uint8 RGB.
             boxes: (n, 4) xyxy in pixels, tight around the landmarks of each face.
 
         Returns:
-            (n, K, 2) pixels of the image, 0-based pixel centres.
+            points (n, K, 2) in pixels of the image, 0-based pixel centres; their expected errors (n, K) in pixels; and
+            the probability (n, K) that each is seen.
 
         Raises:
             ValueError: an image or boxes of another shape or type; a box that is not finite, without extent, outside of
@@ -137,16 +138,10 @@ class Landmarker:
         if not good.all():
             raise FacemixError(f"boxes: found {boxes[good.argmin()].tolist()}, expected x0 < x1 and y0 < y1, finite")
         check_inside(Path("image"), image, np.asarray(boxes, dtype=np.float64))
-        return self.predict_each((image for _ in boxes), boxes)
-
-    def predict_each(
-        self, images: Iterable[npt.NDArray[np.uint8]], boxes: npt.NDArray[np.floating]
-    ) -> npt.NDArray[np.float32]:
-        """Landmarks (n, K, 2) of one face in each of n images; boxes (n, 4)."""
-        return self.look_each(images, boxes).points.astype(np.float32)
+        return self.look_each((image for _ in boxes), boxes)
 
     def look_each(self, images: Iterable[npt.NDArray[np.uint8]], boxes: npt.NDArray[np.floating]) -> Seen:
-        """The same, with how sure each point is; all in pixels of the images."""
+        """The same of one face in each of n images; boxes (n, 4)."""
         transforms = geometry.crop_transform(self.frame.of(boxes), self.input_size, self.context)
         return look_each(self.look, images, transforms, self.input_size, len(self.net.scale))
 

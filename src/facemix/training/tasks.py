@@ -469,5 +469,6 @@ def about(task: Task) -> dict[str, Any]:
         "adapter": None,
         "visibility": task.learns_visibility,
         "scheme": task.scheme.as_dict(),
+        "finder": task.real.finder if task.scheme.points == task.real.scheme.points else None,
         "made_of": task.identity(),
     }

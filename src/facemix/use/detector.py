@@ -15,6 +15,7 @@ from facemix.faces import geometry, schemes
 from facemix.faces.images import check_inside
 from facemix.faces.looking import Look, Seen, look_each
 from facemix.faces.schemes import Scheme
+from facemix.finding import finders
 from facemix.training.frame import Frame
 from facemix.use import runtime
 
@@ -114,24 +115,35 @@ class Detector:
         Raises:
             FacemixError: nothing is known that finds what this model looks for.
         """
-        from facemix.finding import finders
-
-        if self.finder is None:
-            raise FacemixError(
-                f"{self.where}: no face finder fits the points of {self.scheme.name}, so boxes are needed; give one "
-                "for each face"
-            )
-        found = finders.find(self.finder["name"], image)
-        expected = Frame(self.finder["down"], self.finder["scale"]).of(found.boxes)
+        finder = self.require_finder()
+        found = finders.find(finder["name"], image)
+        expected = Frame(finder["down"], finder["scale"]).of(found.boxes)
         first = self.predict(image, expected)
         again = self.predict(image, _inside(image, geometry.landmark_box(first.points), expected))
         return Faces(
             boxes=again.boxes, points=again.points, errors=again.errors, visible=again.visible, scores=found.scores
         )
 
-    def filling(self, width: int, height: int) -> Boxes:
-        """The box (1, 4) whose field of view is a whole picture: for a picture that one face fills."""
-        return self.frame.inverse.of(geometry.filling_box(width, height, self.context)[None])
+    def require_finder(self) -> Mapping[str, Any]:
+        """What finds faces for this model.
+
+        Raises:
+            FacemixError: there is nothing, so boxes are needed.
+        """
+        if self.finder is None:
+            raise FacemixError(
+                f"{self.where}: no face finder fits this model of {self.scheme.name}, so boxes are needed; give one, "
+                "tight around the landmarks, for each face"
+            )
+        return self.finder
+
+
+def listed(values: npt.NDArray[np.floating], decimals: int = 2) -> list[Any]:
+    """Nested lists of numbers as JSON has them: rounded, and None for NaN."""
+    rounded = values.astype(np.float64).round(decimals).astype(object)
+    rounded[np.isnan(values)] = None
+    plain: list[Any] = rounded.tolist()
+    return plain
 
 
 def _inside(image: npt.NDArray[np.uint8], boxes: Boxes, otherwise: Boxes) -> Boxes:

@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,8 @@ from facemix.faces import packs, schemes
 from facemix.faces.packs import Pack
 from facemix.faces.schemes import Scheme
 from facemix.strategies import STRATEGIES
-from facemix.training import predictions
+from facemix.training import certainty, predictions
+from facemix.training.predictions import Predictions
 from facemix.verdict.comparison import CONTROL, Trained, named
 
 _NO_SETTING = ("packages", "code", "inputs", "strategy", "seed")
@@ -32,7 +33,7 @@ class Detector:
     errors: dict[float, Errors]
     """Level of box jitter -> errors of all faces that judge; 0: in tight boxes."""
     figures: dict[str, Any]
-    """See `measure.figures`; with what model.json says under `training` and `adapter`.
+    """See `measure.figures` and `_reliability`; with what model.json says under `training` and `adapter`.
 
     A detector of another scheme than the real faces' is judged by the points that both schemes name: `judged_points`
     says how many they are. Where there is none, no set of faces has figures.
@@ -180,7 +181,23 @@ def load(folder: Path, pack: Pack, normalizer: str) -> Detector:
     figures = measure.figures(errors, pack, normalizer)
     figures |= {"judged_points": len(named)} if partly else {}
     figures |= {key: about[key] for key in ("training", "adapter") if about[key]}
+    figures |= _reliability(predicted, pack, about)
     return Detector(about=about, errors=errors, figures=figures, history=history)
+
+
+def _reliability(predicted: Predictions, pack: Pack, about: Mapping[str, Any]) -> dict[str, Any]:
+    """`within`: set of faces -> pairs of a level and the share of points within its radius; of a calibrated detector.
+
+    And `within_90`, its share at the level of 90 %.
+    """
+    radius = certainty.read(about["certainty"]).radius if about.get("certainty") else {}
+    found = measure.reliability(predicted, pack, radius)
+    if not found:
+        return {}
+    return {
+        "within_90": {name: shares[0.9] for name, shares in found.items()},
+        "within": {name: [[level, share] for level, share in shares.items()] for name, shares in found.items()},
+    }
 
 
 def _record(found: Detector, strategy: str, seed: int) -> Trained:
