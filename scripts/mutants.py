@@ -59,6 +59,13 @@ MUTATIONS = (
         tests=LAWS,
     ),
     Mutation(
+        what="face finder fitted on test faces too",
+        file="faces/packing.py",
+        old='if entry.split == "train"], dtype',
+        new='if entry.split in ("train", "test")], dtype',
+        tests="tests/faces/test_packs.py",
+    ),
+    Mutation(
         what="best step chosen on validation and test",
         file="training/tasks.py",
         old='judging.error_on(task.real, task.split("validation"))',

@@ -1,5 +1,6 @@
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -81,13 +82,21 @@ def test_a_face_that_fills_the_picture_is_found() -> None:
     assert_near(alone(face)[None], np.array([[0, 0, x1 - x0, y1 - y0]]), 0.2)
 
 
-def test_boxes_of_an_empty_place_are_predicted_around_their_anchors() -> None:
-    boxes, scores = blazeface.sightings(np.zeros((100, 200, 3), np.uint8))
-    cells = [(128 // side) * (208 // side) * count for side, count in blazeface.CELLS]
-    assert boxes.shape == (sum(cells), 4) and scores.shape == (sum(cells),)
-    anchors = blazeface._anchors(128, 208)
-    assert anchors[:3].tolist() == [[4, 4], [4, 4], [12, 4]]
-    assert anchors[cells[0]].tolist() == [8, 8] and anchors[-1].tolist() == [200, 120]
+def test_boxes_lie_around_the_centres_of_the_networks_cells(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, n = (128 // 8) * (208 // 8) * 2, (128 // 8) * (208 // 8) * 2 + (128 // 16) * (208 // 16) * 6
+    found = np.zeros((1, n, 16), np.float32)
+    found[0, :, :4] = [1, 2, 4, 6]  # right, down, width, height
+    shown = []
+    forward = {"setInput": shown.append, "forward": lambda names: (np.zeros((1, n, 1), np.float32), found)}
+    monkeypatch.setattr(blazeface, "_network", lambda: SimpleNamespace(**forward))
+    boxes, scores = blazeface.sightings(np.full((100, 200, 3), 255, np.uint8))
+    assert boxes.shape == (n, 4) and (scores == 0.5).all()
+    around = np.array([-2, -3, 2, 3]) + [1, 2, 1, 2] - 0.5
+    cells = {0: (4, 4), 1: (4, 4), 2: (12, 4), first: (8, 8), first + 5: (8, 8), first + 6: (24, 8), n - 1: (200, 120)}
+    for row, (x, y) in cells.items():
+        np.testing.assert_allclose(boxes[row], around + [x, y, x, y])
+    assert shown[0].shape == (1, 3, 128, 208)
+    assert (shown[0][:, :, :100, :200] == 1).all() and shown[0][:, :, 100:].max() == shown[0][..., 200:].max() == -1
 
 
 def test_threads_do_not_mix_up_their_pictures() -> None:
@@ -102,6 +111,40 @@ def test_no_face_lies_in_another() -> None:
     for person in portraits():
         boxes = blazeface.find(cv2.resize(person, (700, 700))).boxes
         assert len(boxes) == 1 and (intersections(boxes[0], boxes) > 0).all()
+
+
+def seeing(monkeypatch: pytest.MonkeyPatch, seen: dict[int, list[tuple[list[float], float]]]) -> None:
+    """Instead of the network: boxes and scores by the width of the picture that is looked at."""
+
+    def sightings(picture: Picture) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        boxes, scores = zip(*seen.get(picture.shape[1], [([0.0] * 4, 0.0)]), strict=True)
+        return np.array(boxes), np.array(scores)
+
+    monkeypatch.setattr(blazeface, "sightings", sightings)
+
+
+def test_boxes_are_carried_from_the_pixels_of_a_smaller_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    seeing(monkeypatch, {80: [([9.5, 9.5, 29.5, 29.5], 0.6)]})
+    found = blazeface.find(np.zeros((100, 160, 3), np.uint8))
+    np.testing.assert_allclose(found.boxes, [[19.5, 19.5, 59.5, 59.5]])
+
+
+def test_what_is_seen_beside_the_picture_or_has_no_extent_is_no_face(monkeypatch: pytest.MonkeyPatch) -> None:
+    face = [50.0, 10, 79, 40]
+    boxes = [face, [90, 10, 120, 40], [-30, 10, 28, 40], [10, 40, 20, 62], [60, 10, 50, 20], [30, 20, 30, 40]]
+    seeing(monkeypatch, {80: [(list(map(float, box)), 0.9) for box in boxes]})
+    np.testing.assert_allclose(blazeface.find(np.zeros((50, 80, 3), np.uint8)).boxes, [face])
+
+
+@pytest.mark.parametrize(
+    ("width", "side", "score", "counts"),
+    [(80, 60, 0.55, True), (80, 60, 0.45, False), (160, 60, 0.65, False), (160, 60, 0.75, True), (160, 99, 0.9, False)],
+)
+def test_larger_sizes_are_for_small_faces_of_which_it_is_surer(
+    monkeypatch: pytest.MonkeyPatch, width: int, side: float, score: float, counts: bool
+) -> None:
+    seeing(monkeypatch, {width: [([1.0, 1.0, 1.0 + side, 1.0 + side], score)]})
+    assert len(blazeface.find(np.zeros((120, 160, 3), np.uint8)).boxes) == counts
 
 
 @pytest.fixture

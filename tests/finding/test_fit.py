@@ -1,10 +1,13 @@
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
 from facemix.errors import FacemixError
+from facemix.faces import formats, geometry
+from facemix.faces.images import read_image
 from facemix.finding import finders
 from facemix.finding.fit import fit_frame
 from facemix.finding.found import Found
@@ -73,3 +76,12 @@ def test_an_unknown_finder_is_named_with_those_that_there_are() -> None:
     with pytest.raises(FacemixError, match="finder: found 'other', expected one of blazeface_short_range; give boxes"):
         finders.find("other", np.zeros((4, 4, 3), np.uint8))
     assert len(finders.find(finders.DEFAULT, np.zeros((4, 4, 3), np.uint8)).boxes) == 0
+
+
+@pytest.mark.real_data
+def test_photographed_faces_are_found_where_people_have_marked_them(shared_data: Path) -> None:
+    faces = [face for face in formats.read("300w", shared_data / "300w")[0] if face.split == "train"][::40]
+    boxes = np.stack([geometry.landmark_box(face.landmarks) for face in faces])
+    found = fit_frame((read_image(face.image) for face in faces), boxes)
+    assert found["found"] == found["of"] == len(faces)
+    assert abs(found["down"] - 0.06) < 0.03 and abs(found["scale"] - 0.96) < 0.05

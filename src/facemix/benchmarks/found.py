@@ -1,7 +1,7 @@
 """`facemix bench found`: what a detector loses where no boxes are given and a face finder looks for the faces.
 
-Each test face is predicted from the box of its labels, from the box that is found, and once more from the box of the
-points that this gave, as `facemix predict` does without boxes.
+Each test face is predicted from the box of its labels, from the box that is found, and as `facemix predict` does it
+without boxes: once more from the box of the points that the found box gave.
 """
 
 import time
@@ -47,7 +47,7 @@ class Measured:
     @property
     def is_found(self) -> npt.NDArray[np.bool_]:
         """(n,) which faces are found."""
-        return ~np.isnan(self.nme[-1])
+        return np.asarray(~np.isnan(self.nme[-1]))
 
 
 def found(real: Folder, model: Path, split: str = "test") -> Measured:
@@ -96,16 +96,18 @@ def measured(detector: Detector, finder: Mapping[str, Any], faces: Sequence[Face
     find_s, landmarks_s = [], []
     for row, (image, box) in enumerate(_pictures(faces)):
         if not row:
-            finders.find(finder["name"], image)
-            detector.predict(image, box)
+            detector.find(image)
         predicted[0, row], seconds = _timed(lambda: detector.predict(image, box).points[0])  # noqa: B023
         landmarks_s.append(seconds)
         boxes, seconds = _timed(lambda: finders.find(finder["name"], image).boxes)  # noqa: B023
         find_s.append(seconds)
-        expected = frame.of(fit.nearest(boxes, box[0]))
-        if len(expected) and fit.fits(expected, box)[0]:
+        if not len(boxes):
+            continue
+        own = fit.nearest(boxes, box[0])
+        expected = frame.of(boxes[own : own + 1])
+        if fit.fits(expected, box)[0]:
             predicted[1, row] = detector.predict(image, expected).points[0]
-            predicted[2, row] = detector.predict(image, geometry.landmark_box(predicted[1, row])[None]).points[0]
+            predicted[2, row] = detector.find(image).points[own]
     nme = np.stack([metrics.nme(points, truth, faces[0].scheme) for points in predicted])
     return Measured(nme=nme, find_ms=1e3 * float(np.median(find_s)), landmarks_ms=1e3 * float(np.median(landmarks_s)))
 

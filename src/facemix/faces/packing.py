@@ -109,7 +109,7 @@ def _training_rows(entries: Sequence[Entry]) -> npt.NDArray[np.int64]:
     """The same training faces wherever the pack is made, at most `FITTED`."""
     rows = np.array([row for row, entry in enumerate(entries) if entry.split == "train"], dtype=np.int64)
     ids = np.array([f"{entries[row].source}/{entries[row].face.id}" for row in rows], dtype=np.str_)
-    return np.sort(rows[nested_order(ids, seed=0)[:FITTED]])
+    return rows[nested_order(ids, seed=0)[:FITTED]]
 
 
 def raise_broken(broken: Sequence[BrokenFace], n_faces: int) -> None:

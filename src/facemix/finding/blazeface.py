@@ -46,17 +46,21 @@ def find(image: npt.NDArray[np.uint8]) -> Found:
     Raises:
         FacemixError: the network's file is missing or damaged.
     """
-    seen = list(pyramid.sizes(image))
-    boxes, scores = [], []
-    for number, picture in enumerate(reversed(seen)):
-        box, score = sightings(picture)
-        counts = score > (SURE if not number else SURE_OF_SMALL)
-        if number:
-            counts &= (box[:, 2:] - box[:, :2]).max(axis=1) < LONGEST
-        factor = np.tile(np.array(image.shape[1::-1]) / picture.shape[1::-1], 2)
-        boxes.append((box[counts] + 0.5) * factor - 0.5)
-        scores.append(score[counts])
-    return merged(np.concatenate(boxes), np.concatenate(scores))
+    *larger, smallest = pyramid.sizes(image)
+    seen = [_counted(smallest, SURE, np.inf), *(_counted(one, SURE_OF_SMALL, LONGEST) for one in larger)]
+    boxes, scores = zip(*seen, strict=True)
+    size = np.array(image.shape[1::-1] * 2)
+    return merged(np.concatenate(boxes) * size - 0.5, np.concatenate(scores))
+
+
+def _counted(picture: npt.NDArray[np.uint8], sure: float, longest: float) -> tuple[Doubles, Doubles]:
+    """The boxes (n, 4) that count in one size of a picture, in its widths and heights from the corner, and scores."""
+    boxes, scores = sightings(picture)
+    size = np.array(picture.shape[1::-1])
+    sides, middle = boxes[:, 2:] - boxes[:, :2], (boxes[:, :2] + boxes[:, 2:]) / 2
+    counts = (scores > sure) & (sides > 0).all(axis=1) & (sides < longest).all(axis=1)
+    counts &= ((middle >= 0) & (middle <= size - 1)).all(axis=1)  # not in what the picture is padded with
+    return (boxes[counts] + 0.5) / np.tile(size, 2), scores[counts]
 
 
 def sightings(picture: npt.NDArray[np.uint8]) -> tuple[Doubles, Doubles]:

@@ -30,8 +30,8 @@ def fit_frame(
         `name`; `down` and `scale` of the frame, None where too few faces are found for one; `found`, in how many
         pictures the finder's box tells the labelled one; `of` n pictures.
     """
-    looked = ((nearest(find(name, image).boxes, box), box) for image, box in zip(images, boxes, strict=True))
-    pairs = [(seen[0], box) for seen, box in looked if len(seen)]
+    looked = ((find(name, image).boxes, box) for image, box in zip(images, boxes, strict=True))
+    pairs = [(seen[nearest(seen, box)], box) for seen, box in looked if len(seen)]
     result: dict[str, str | float | int | None] = {"name": name, "down": None, "scale": None, "found": 0}
     result["of"] = len(boxes)
     if not pairs:
@@ -45,10 +45,9 @@ def fit_frame(
     return result
 
 
-def nearest(found: Doubles, labelled: Doubles) -> Doubles:
-    """Of found boxes (n, 4) the one (1, 4) whose middle lies nearest to that of a labelled one (4,); (0, 4) of none."""
-    apart = np.linalg.norm(found[:, :2] + found[:, 2:] - labelled[:2] - labelled[2:], axis=1)
-    return found[np.argsort(apart, kind="stable")[:1]]
+def nearest(found: Doubles, labelled: Doubles) -> int:
+    """Which of n > 0 found boxes (n, 4) has its middle nearest to that of a labelled one (4,)."""
+    return int(np.linalg.norm(found[:, :2] + found[:, 2:] - labelled[:2] - labelled[2:], axis=1).argmin())
 
 
 def fits(expected: Doubles, labelled: Doubles) -> npt.NDArray[np.bool_]:

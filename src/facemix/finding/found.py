@@ -18,7 +18,7 @@ class Found:
     """The faces of one picture, the surest first."""
 
     boxes: Doubles
-    """(n, 4) xyxy, pixels of the picture, 0-based with integers at pixel centres; they may reach over its edge."""
+    """(n, 4) xyxy, pixels of the picture, 0-based with integers at pixel centres; their middles lie in it."""
     scores: Doubles
     """(n,) 0 to 1."""
 
