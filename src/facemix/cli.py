@@ -257,8 +257,18 @@ def _experiment_commands(commands: Any) -> None:
         help="alpha, n_real, n_synthetic, seeds, strategies, or a key of model, augmentation, training, "
         "fine_tuning or adaptation, such as training.steps",
     )
-    command.add_argument("-j", "--jobs", type=int, default=1, help="trainings at the same time (default: 1)")
+    command.add_argument("-j", "--jobs", type=int, help="trainings at the same time (default: 1)")
     command.add_argument("--yes", action="store_true", help="start more than a thousand trainings without asking")
+    command.add_argument("--on", choices=("ray",), help="train on a Ray cluster (docs/scaling.md; default: here)")
+    command.add_argument(
+        "--address",
+        metavar="HOST:PORT",
+        help="of the Ray cluster (default: as RAY_ADDRESS says; without it, one is started here)",
+    )
+    command.add_argument(
+        "--gpus-per-training", type=float, metavar="G", help="on Ray, also parts of one, such as 0.5 (default: 1)"
+    )
+    command.add_argument("--cpus-per-training", type=float, metavar="C", help="on Ray (default: 1)")
     command.set_defaults(run=_sweep)
 
 
@@ -550,10 +560,21 @@ def _experiment(options: argparse.Namespace) -> None:
 
 
 def _sweep(options: argparse.Namespace) -> None:
+    from facemix.sweeps.on_ray import Wanted
     from facemix.sweeps.run import run_sweep
 
+    given = {"address": options.address, "gpus": options.gpus_per_training, "cpus": options.cpus_per_training}
+    given = {key: value for key, value in given.items() if value is not None}
+    if options.on and options.jobs:
+        raise FacemixError("--jobs: Ray decides how many trainings run at a time; leave it out, or --on ray")
+    if given and not options.on:
+        raise FacemixError("--address, --gpus-per-training and --cpus-per-training are Ray's; add --on ray")
     run_sweep(
-        [axis for axis in options.axes if not axis.endswith("=")], config.load(), jobs=options.jobs, yes=options.yes
+        [axis for axis in options.axes if not axis.endswith("=")],
+        config.load(),
+        jobs=options.jobs or 1,
+        yes=options.yes,
+        ray=Wanted(**given) if options.on else None,
     )
 
 

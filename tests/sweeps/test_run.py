@@ -8,6 +8,7 @@ from facemix.config import Params
 from facemix.errors import FacemixError
 from facemix.sweeps import devices, run
 from facemix.sweeps.grid import Point
+from facemix.sweeps.point import Place, Running, reason
 
 
 @pytest.mark.parametrize(
@@ -47,7 +48,7 @@ def test_a_command_runs_with_the_variables_of_its_slot(tmp_path: Path, monkeypat
     dvc.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     log = tmp_path / "log"
-    run._dvc("repro", root=tmp_path, clone=tmp_path, running=run._Running(), log=log, CUDA_VISIBLE_DEVICES="7")
+    Place(clone=tmp_path, home=tmp_path, running=Running()).dvc("repro", log=log, CUDA_VISIBLE_DEVICES="7")
     assert log.read_text(encoding="utf-8") == "7\n"
 
 
@@ -59,7 +60,7 @@ def test_what_failed_before_is_not_blamed_for_what_fails_now(tmp_path: Path, mon
     log = tmp_path / "log"
     log.write_text("facemix train: an older fault\n", encoding="utf-8")
     with pytest.raises(FacemixError, match=r"^dvc exp: ERROR: no space left \(the whole log: .+log\)$"):
-        run._dvc("exp", "save", root=tmp_path, clone=tmp_path, running=run._Running(), log=log)
+        Place(clone=tmp_path, home=tmp_path, running=Running()).dvc("exp", "save", log=log)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +77,7 @@ def test_what_failed_before_is_not_blamed_for_what_fails_now(tmp_path: Path, mon
     ],
 )
 def test_a_failure_is_told_in_the_words_of_what_failed(output: str, expected: str) -> None:
-    assert run.reason(output) == expected
+    assert reason(output) == expected
 
 
 def test_settings_that_some_points_could_not_use_are_refused_before_any_training(params: Params) -> None:

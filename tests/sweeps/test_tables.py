@@ -9,9 +9,10 @@ import pytest
 
 from facemix.faces.pose import BINS
 from facemix.faces.schemes import ibug68
-from facemix.sweeps import grid, run, tables
+from facemix.sweeps import grid, tables
 from facemix.sweeps import results as stage
 from facemix.sweeps.grid import Point, Result
+from facemix.sweeps.point import summarize
 from facemix.verdict import worth
 
 
@@ -141,7 +142,7 @@ def test_what_saw_twice_the_faces_is_read_off_the_curve_of_the_control() -> None
 
 def test_validation_is_shown_first() -> None:
     metrics = {"normalizer": "outer_eye", "thresholds": [8, 10], "test": {"nme": 4.0}, "val": {"nme": 5.0}}
-    assert next(iter(run.summarize("mixing", metrics).items())) == ("val_nme", {"mixing": 5.0})
+    assert next(iter(summarize("mixing", metrics).items())) == ("val_nme", {"mixing": 5.0})
 
 
 def test_tables_and_figures_are_written(

@@ -271,11 +271,6 @@ def needed(point: Point, inputs: Mapping[str, Inputs]) -> list[Point]:
     return [_as(point, name, inputs) for name in inputs[point.strategy].needs]
 
 
-def levels(points: Sequence[Point], inputs: Mapping[str, Inputs]) -> list[list[Point]]:
-    """The points in groups: what a point needs stands in an earlier group; those of one group may run at once."""
-    return [list(group) for _, group in itertools.groupby(points, key=lambda point: len(inputs[point.strategy].needs))]
-
-
 def experiment_name(point: Point, plain: Mapping[str, Any], inputs: Inputs, content: Mapping[str, str]) -> str:
     """The name of a point's experiment: readable, and of the same inputs always the same.
 

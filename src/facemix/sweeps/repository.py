@@ -1,8 +1,11 @@
 """What a sweep needs of git: a commit that experiments belong to, clones to train in, and somebody who signs."""
 
+import io
 import os
 import re
 import subprocess
+import tarfile
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,13 +107,36 @@ def clone(repository: Repository, folder: Path) -> Path:
     return folder / repository.inside
 
 
-def bring_home(repository: Repository, clone: Path, experiment: str) -> None:
-    """Fetches an experiment that was saved in a clone.
+def packed(repository: Repository) -> bytes:
+    """The repository with this one commit alone, as a tar file: what another machine makes its clones of."""
+    with tempfile.TemporaryDirectory() as folder, io.BytesIO() as content:
+        git(Path(folder), "init", "--quiet")
+        git(Path(folder), "fetch", "--quiet", "--depth", "1", repository.top.resolve().as_uri(), repository.commit)
+        with tarfile.open(fileobj=content, mode="w") as archive:
+            archive.add(folder, arcname=".")
+        return content.getvalue()
+
+
+def bundle(repository: Repository, clone: Path, experiment: str, file: Path) -> None:
+    """Writes an experiment that was saved in a clone as a git bundle.
 
     Args:
         clone: the project's root there.
     """
-    top = git(clone, "rev-parse", "--show-toplevel").strip()
-    reference = f"refs/exps/{repository.commit[:2]}/{repository.commit[2:]}/{experiment}"
+    git(clone, "bundle", "create", "--quiet", str(file), _reference(repository, experiment), f"^{repository.commit}")
+
+
+def bring_home(repository: Repository, source: Path, experiment: str) -> None:
+    """Fetches an experiment that was saved in a clone.
+
+    Args:
+        source: the project's root there, or a bundle.
+    """
+    top = git(source, "rev-parse", "--show-toplevel").strip() if source.is_dir() else str(source)
+    reference = _reference(repository, experiment)
     quiet = ("--quiet", "--no-write-fetch-head", "--no-auto-maintenance")
     git(repository.top, "fetch", *quiet, top, f"+{reference}:{reference}")
+
+
+def _reference(repository: Repository, experiment: str) -> str:
+    return f"refs/exps/{repository.commit[:2]}/{repository.commit[2:]}/{experiment}"

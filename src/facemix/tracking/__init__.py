@@ -1,6 +1,6 @@
 """MLflow, and nothing else knows it."""
 
-from facemix.tracking.delivery import deliver
+from facemix.tracking.delivery import deliver, put_unsent, take_unsent
 from facemix.tracking.registry import Benchmark, Champion, champion, model_digest
 from facemix.tracking.run import DVC_TAGS, LONG_PATIENCE, Dataset, Finished, Run, finished, flatten, start
 from facemix.tracking.store import StoreAwayError, shown_uri, store_uri, workspace
@@ -19,8 +19,10 @@ __all__ = [
     "finished",
     "flatten",
     "model_digest",
+    "put_unsent",
     "shown_uri",
     "start",
     "store_uri",
+    "take_unsent",
     "workspace",
 ]

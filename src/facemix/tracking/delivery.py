@@ -11,12 +11,15 @@ overwrite themselves. So nothing needs to be noted in the same instant in which 
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import logging
 import os
 import select
+import shutil
 import subprocess
 import sys
+import tarfile
 import warnings
 from collections.abc import Callable, Sequence
 from itertools import takewhile
@@ -145,6 +148,28 @@ def deliver() -> int:
             outbox(),
         )
     return left
+
+
+def take_unsent() -> bytes:
+    """Take runs that are over and unsent out of the outbox, as a tar file: of a machine whose folder is deleted."""
+    with io.BytesIO() as content:
+        with tarfile.open(fileobj=content, mode="w") as archive:
+            for folder in sorted(outbox().glob("*/")):
+                if (journal := Journal.open(folder)) is None:  # a living process's
+                    continue
+                if journal.pending():
+                    archive.add(folder, arcname=folder.name)
+                    shutil.rmtree(folder)
+                journal.release()
+            empty = not archive.getmembers()
+        return b"" if empty else content.getvalue()
+
+
+def put_unsent(content: bytes) -> None:
+    """Put into the outbox what `take_unsent` took out of another."""
+    outbox().mkdir(parents=True, exist_ok=True)
+    with tarfile.open(fileobj=io.BytesIO(content)) as archive:
+        archive.extractall(outbox(), filter="data")
 
 
 def _send_left(over: Callable[[], bool]) -> tuple[int, str]:
