@@ -78,8 +78,8 @@ def carry_out(job: Mapping[str, Any], folder: Path, running: Running) -> dict[st
     one = Point(**job["point"] | {"settings": tuple((key, value) for key, value in job["point"]["settings"])})
     point.set_out(clone, project.commit, one)
     write_lock(clone, {stage: entry for stage, entry in job["lock"].items() if stage != one.stage})
-    # What comes before is as dvc.lock says. Of its data, only what this stage reads is brought.
-    options = ("--pull", "--allow-missing", "--no-run-cache")
+    # What comes before is there, as dvc.lock says: of it, what this stage reads is brought.
+    options = ("--single-item", "--pull", "--no-run-cache")
     nme = point.train(place, project.commit, one, job["name"], log, job["normalizer"], *options)
     place.dvc("push", "--quiet", one.stage, log=log)
     (folder / "home").mkdir()
