@@ -1,6 +1,9 @@
 """git as people have it: every shape of repository in which a sweep trains, and every one that it has to refuse."""
 
+import dataclasses
+import io
 import subprocess
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -89,6 +92,28 @@ def test_a_point_is_trained_in_a_clone_and_comes_home(made: Callable[[Path], Pat
     assert git(clone, "log", "-1", "--format=%cn <%ce>") == "Añe <a@b>"
     repository.bring_home(found, clone, EXPERIMENT)
     assert git(root, "rev-parse", reference) == git(clone, "rev-parse", "HEAD")
+
+
+@pytest.mark.parametrize(
+    "made", [project, in_a_folder, at_no_branch, a_worktree, a_submodule, a_shallow_clone, with_a_space]
+)
+def test_a_commit_goes_to_another_machine_as_bytes_and_its_experiment_comes_back_as_a_file(
+    made: Callable[[Path], Path], tmp_path: Path
+) -> None:
+    root = made(tmp_path / "repo" if made is project else tmp_path)
+    found = repository.examine(root)
+    with tarfile.open(fileobj=io.BytesIO(repository.packed(found))) as archive:
+        archive.extractall(tmp_path / "there", filter="data")
+    there = dataclasses.replace(found, top=tmp_path / "there")
+    clone = repository.clone(there, tmp_path / "clone")
+    assert git(clone, "rev-list", "--all") == found.commit  # and no history
+    git(clone, "commit", "-q", "--allow-empty", "-m", "point")
+    reference = f"refs/exps/{found.commit[:2]}/{found.commit[2:]}/{EXPERIMENT}"
+    git(clone, "update-ref", reference, "HEAD")
+    repository.bundle(there, clone, EXPERIMENT, tmp_path / "bundle")
+    repository.bring_home(found, tmp_path / "bundle", EXPERIMENT)
+    assert git(root, "rev-parse", reference) == git(clone, "rev-parse", "HEAD")
+    assert git(root, "rev-parse", f"{reference}^") == found.commit
 
 
 def test_a_name_from_the_environment_signs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -101,7 +101,7 @@ def _unpacked(project: bytes, commit: str, folder: Path) -> Path:
             shutil.rmtree(code, ignore_errors=True)
             with tarfile.open(fileobj=io.BytesIO(project)) as archive:
                 archive.extractall(code, filter="data")
-            subprocess.run(["git", "-C", str(code), "checkout", "--quiet", "--detach", commit], check=True)
+            subprocess.run(["git", "-C", str(code), "reset", "--quiet", "--hard", commit], check=True)
             (folder / "unpacked").touch()
     return code
 

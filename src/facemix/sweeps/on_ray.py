@@ -225,8 +225,8 @@ def check_folders(nodes: Sequence[Node], folders: Sequence[str]) -> None:
 
 def check_store(nodes: Sequence[Node], store: str, one_machine: bool) -> None:
     """Raises FacemixError where MLflow's store is a file that other machines cannot write to."""
-    is_server = store.partition(":")[0] not in ("sqlite", "file") and ":" in store
-    if not one_machine and not is_server:
+    is_file = store.startswith(("sqlite", "file:")) or "://" not in store
+    if is_file and not one_machine:
         hosts = ", ".join(sorted({node.host for node in nodes}))
         raise FacemixError(
             f"MLflow's store is {tracking.shown_uri()}, a file of this machine, but {hosts} train; start a server "

@@ -112,6 +112,7 @@ def packed(repository: Repository) -> bytes:
     with tempfile.TemporaryDirectory() as folder, io.BytesIO() as content:
         git(Path(folder), "init", "--quiet")
         git(Path(folder), "fetch", "--quiet", "--depth", "1", repository.top.resolve().as_uri(), repository.commit)
+        git(Path(folder), "update-ref", "--no-deref", "HEAD", repository.commit)
         with tarfile.open(fileobj=content, mode="w") as archive:
             archive.add(folder, arcname=".")
         return content.getvalue()

@@ -1,0 +1,265 @@
+"""What is checked before a sweep starts on Ray, and what its tasks do: without Ray."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from facemix import cli, config
+from facemix.config import Params
+from facemix.errors import FacemixError
+from facemix.sweeps import errand, on_ray, storage, worker
+from facemix.sweeps.grid import Point
+from facemix.sweeps.on_ray import Node, Wanted
+from facemix.sweeps.repository import Repository
+from facemix.sweeps.work import Progress, Work
+
+HERE = {"torch": "2.13.0", "timm": "1.0.20", "opencv-python": "5.0.0.93"}
+NODE = Node(
+    name="a1",
+    resources={"CPU": 8.0, "GPU": 2.0},
+    host="one",
+    python="3.11",
+    packages=HERE | {"dvc": "3.67.1", "ray": "2.60.0"},
+    sees=[True, True],
+)
+
+
+# --- Before anything starts ---
+
+
+@pytest.mark.parametrize(
+    ("resources", "gpus", "cpus", "jobs"),
+    [
+        ([{"CPU": 8.0}], 0, 1, 8),
+        ([{"CPU": 8.0}], 0, 2.5, 3),
+        ([{"CPU": 8.0, "GPU": 2.0}], 0.5, 1, 4),
+        ([{"CPU": 2.0, "GPU": 2.0}], 0.1, 1, 2),
+        ([{"CPU": 1.0, "GPU": 1.0}], 0.1, 0, 10),
+        ([{"CPU": 8.0, "GPU": 2.0}, {"CPU": 4.0}, {"CPU": 3.0, "GPU": 8.0}], 1, 1, 5),
+    ],
+)
+def test_as_many_trainings_run_at_a_time_as_machines_have_room_for(
+    resources: list[dict[str, float]], gpus: float, cpus: float, jobs: int
+) -> None:
+    nodes = [replace(NODE, resources=one) for one in resources]
+    assert on_ray.check_resources(nodes, gpus, cpus) == jobs
+
+
+def test_a_training_that_no_machine_has_room_for_is_refused() -> None:
+    nodes = [NODE, replace(NODE, resources={"CPU": 16.0})]
+    with pytest.raises(FacemixError, match=r"--gpus-per-training: found 3, but no machine .* more than 2 GPUs"):
+        on_ray.check_resources(nodes, 3, 1)
+    with pytest.raises(FacemixError, match=r"--cpus-per-training: found 17, but no machine .* more than 16 CPUs"):
+        on_ray.check_resources(nodes, 0, 17)
+    with pytest.raises(FacemixError, match="no machine of the cluster has both 1 GPUs and 12 CPUs"):
+        on_ray.check_resources(nodes, 1, 12)
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        ({"python": "3.12"}, "Python: found 3.11 on one, 3.12 on two; install the same version"),
+        ({"packages": {**NODE.packages, "ray": "2.55.0"}}, "Ray: found 2.60.0 on one, 2.55.0 on two"),
+        ({"packages": {**NODE.packages, "torch": "2.12.0"}}, r"two: found torch 2.12.0 \(here: 2.13.0\)"),
+        ({"packages": HERE}, "two: dvc not installed"),
+    ],
+)
+def test_machines_of_other_versions_are_refused(other: dict[str, Any], message: str) -> None:
+    on_ray.check_versions([NODE, replace(NODE, host="two")], HERE)
+    with pytest.raises(FacemixError, match=message):
+        on_ray.check_versions([NODE, replace(NODE, host="two", **other)], HERE)
+
+
+def test_a_folder_that_a_machine_does_not_see_is_refused() -> None:
+    on_ray.check_folders([NODE, replace(NODE, sees=[False, True])], ["/mnt/team"])
+    with pytest.raises(FacemixError, match="^/mnt/team: not seen by two, but all machines share it"):
+        on_ray.check_folders([NODE, replace(NODE, host="two", sees=[True, False])], ["/mnt/team"])
+
+
+@pytest.mark.parametrize("store", ["sqlite:////home/me/facemix/mlflow.db", "sqlite+pysqlite:///m.db", "file:///m", "m"])
+def test_a_store_in_a_file_is_refused_where_other_machines_train(store: str) -> None:
+    nodes = [NODE, replace(NODE, host="two")]
+    on_ray.check_store([NODE], store, one_machine=True)
+    on_ray.check_store(nodes, "http://tracking:5000", one_machine=False)
+    with pytest.raises(FacemixError, match=r"a file of this machine, but one, two train; start a server"):
+        on_ray.check_store(nodes, store, one_machine=False)
+
+
+def work_in(root: Path, params: Params) -> Work:
+    project = Repository(top=root, inside=Path(), commit="0" * 40, name="a", email="a@b")
+    points = [Point(strategy="real_only", seed=seed, settings=()) for seed in (0, 1)]
+    return Work(
+        project=project,
+        params=params,
+        axes={},
+        inputs={},
+        names={one: f"sweep-{one.seed}" for one in points},
+        missing=points,
+    )
+
+
+def test_without_ray_the_message_names_what_to_install(
+    tmp_path: Path, params: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with (
+        pytest.raises(FacemixError, match=r"Ray is not installed; run `pip install .*'\.\[ray\]'"),
+        on_ray.joined(Wanted(), work_in(tmp_path, params)),
+    ):
+        pass
+
+
+def dvc_project(root: Path, config_text: str) -> Path:
+    (root / ".dvc").mkdir(parents=True)
+    (root / ".dvc/config").write_text(config_text, encoding="utf-8")
+    subprocess.run(["git", "init", "-q", str(root)], check=True)
+    return root
+
+
+def test_without_a_dvc_remote_the_message_says_how_to_add_one(tmp_path: Path) -> None:
+    with pytest.raises(FacemixError, match="no DVC remote.* run `dvc remote add -d storage FOLDER`"):
+        storage.default_remote(dvc_project(tmp_path / "p", ""))
+
+
+def test_a_remote_is_the_same_from_a_clone_in_another_folder(tmp_path: Path) -> None:
+    text = "[core]\n    remote = storage\n['remote \"storage\"']\n    url = ../../shared\n"
+    remote = storage.default_remote(dvc_project(tmp_path / "p", text))
+    assert remote.folder == tmp_path / "shared"
+    clone = dvc_project(tmp_path / "far/away/clone", text)
+    storage.configure(clone, tmp_path / "cache", remote)
+    assert storage.default_remote(clone).folder == tmp_path / "shared"
+    assert storage.cache(clone).is_relative_to(tmp_path / "cache")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--on", "ray", "-j", "2"], "--jobs: Ray decides how many"),
+        (["--gpus-per-training", "0.5"], "are Ray's; add --on ray"),
+        (["--address", "head:6379"], "are Ray's; add --on ray"),
+    ],
+)
+def test_options_of_the_other_runner_are_refused(
+    arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(config, "load", lambda: None)
+    with pytest.raises(SystemExit, match=message):
+        cli.main(["sweep", *arguments])
+
+
+# --- What a task does ---
+
+
+@pytest.fixture
+def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder for temporary files."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    return tmp_path
+
+
+def test_a_point_whose_need_failed_is_not_trained(scratch: Path) -> None:
+    job = {"name": "sweep-mixing", "lock": {}}
+    result = errand.carry_out(job, "a1", b"", {"name": "sweep-synthetic_only", "failed": "no"})
+    assert result["failed"] == "was not trained: it needs sweep-synthetic_only, which failed"
+    assert not list(scratch.iterdir())
+
+
+def test_what_a_dead_sweep_left_is_deleted_and_what_a_living_one_uses_is_not(scratch: Path) -> None:
+    (scratch / "facemix-dead-b2").mkdir()
+    (scratch / "facemix-dead-b2/lock").touch()
+    with errand._folder("living", "a1") as first, errand._folder("other", "a1") as second:
+        assert {path.name for path in scratch.iterdir()} == {first.name, second.name}
+        with errand._folder("living", "a1") as again:
+            assert again == first
+    errand.clean("living", "a1")
+    assert [path.name for path in scratch.iterdir()] == [second.name]
+
+
+def test_a_jobs_process_ends_with_the_task_that_started_it(tmp_path: Path) -> None:
+    """What it started ends, too: a training that nobody waits for would hold its GPU and its checkpoint."""
+    code = (
+        "import sys; from pathlib import Path; from facemix.sweeps import worker\n"
+        "def carry_out(job, folder, running):\n"
+        "    with open('log', 'wb') as log: running.command(['sh', '-c', 'echo $$ > pid; sleep 60'], folder, log, {})\n"
+        "worker.carry_out = carry_out; worker.main()"
+    )
+    (tmp_path / "job.json").write_text(json.dumps({"home": str(tmp_path), "log": ""}))
+    with subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, stdin=subprocess.PIPE) as process:
+        wait_until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text())
+        group = int((tmp_path / "pid").read_text())
+        assert process.stdin
+        process.stdin.close()
+        assert process.wait(30) == 1
+    with pytest.raises(ProcessLookupError):
+        wait_until(lambda: os.killpg(group, 0) and False)
+
+
+def wait_until(condition: Any) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_a_job_that_fails_tells_the_place_of_the_log_at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def carry_out(_job: Any, folder: Path, _running: Any) -> dict[str, Any]:
+        raise FacemixError(f"dvc repro: no faces (the whole log: {folder / 'log'})")
+
+    monkeypatch.setattr(worker, "carry_out", carry_out)
+    monkeypatch.setattr(worker, "_end_with_parent", lambda _running: None)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setenv("DVC_ROOT", "")
+    monkeypatch.chdir(tmp_path)
+    Path("job.json").write_text(json.dumps({"home": "h", "log": "/home/me/logs/a.log"}))
+    worker.main()
+    assert json.loads(Path("result.json").read_text()) == {
+        "failed": "dvc repro: no faces (the whole log: /home/me/logs/a.log)"
+    }
+
+
+def test_dvc_lock_is_read_as_it_was_written(tmp_path: Path) -> None:
+    assert worker.read_lock(tmp_path) == {}
+    entry = {
+        "cmd": "facemix train real_only --seed 0",
+        "deps": [{"path": "data/packs/real", "hash": "md5", "md5": "12.dir", "size": 10}],
+        "params": {"params.yaml": {"training": {"learning_rate": 0.001, "compile": False}, "n_real": "all"}},
+    }
+    worker.write_lock(tmp_path, {"real_only@0": entry})
+    assert worker.read_lock(tmp_path) == {"real_only@0": entry}
+
+
+# --- What comes home ---
+
+
+def test_points_come_home_after_what_they_need() -> None:
+    first, second, third, fourth = (Point(strategy="mixing", seed=seed, settings=()) for seed in range(4))
+    graph = {first: [], second: [first], third: [second], fourth: []}
+    waiting = dict.fromkeys(graph)
+    assert list(on_ray._in_order([third, first], graph, waiting)) == [first, second, third]
+    assert list(waiting) == [fourth]
+
+
+def test_a_point_that_fails_takes_no_other_along(
+    tmp_path: Path, params: Params, capsys: pytest.CaptureFixture[str]
+) -> None:
+    progress = Progress(work=work_in(tmp_path, params))
+    first, second = progress.work.missing
+
+    def fails() -> float:
+        raise FacemixError("no faces")
+
+    progress.ended(first, fails, " on one")
+    progress.ended(second, lambda: 4.5, " on two")
+    assert progress.failed == {first: "no faces"}
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].startswith("1/2 sweep-0: failed on one; about ")
+    assert said[1] == "2/2 sweep-1: validation NME 4.50 on two"
