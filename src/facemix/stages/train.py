@@ -1,5 +1,6 @@
 """`facemix train STRATEGY --seed K`: one strategy, one seed, from packs to `models/STRATEGY/seed-K`."""
 
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -147,6 +148,6 @@ def _numbers(figures: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
 
 
 def checkpoint_of(task: Task) -> Path:
-    """Where this very training keeps its checkpoint."""
-    name = f"{task.strategy.name}-seed-{task.seed}"
-    return checkpoint_path(tracking.workspace() / "checkpoints", name, task.identity())
+    """Where this very training keeps its checkpoint: in FACEMIX_CHECKPOINTS, where machines share such a folder."""
+    folder = Path(os.environ.get("FACEMIX_CHECKPOINTS") or tracking.workspace() / "checkpoints")
+    return checkpoint_path(folder, f"{task.strategy.name}-seed-{task.seed}", task.identity())

@@ -102,7 +102,7 @@ def clone(work: Work, name: str, running: Running, variables: Mapping[str, str],
     if (own := root / ".dvc/config.local").exists():
         shutil.copy(own, folder / ".dvc")
     storage.configure(folder, storage.cache(root), remote)
-    place = Place(clone=folder, home=root, running=running, environment=variables)
+    place = Place(clone=folder, home=root, running=running, environment={**work.variables, **variables})
     if sources := [str(path.relative_to(folder)) for path in sorted((folder / "data").rglob("*.dvc"))]:
         place.dvc("checkout", *sources, log=work.folder / "logs/clone.log")
     return place

@@ -298,7 +298,7 @@ def _make_ready(cluster: Cluster, work: Work, place: Place, sweep: str) -> tuple
         "remote": {"name": cluster.remote.name, "settings": dict(cluster.remote.settings)},
         "home": cluster.home,
         "private": not cluster.home,
-        "variables": {name: os.environ[name] for name in forwarded if os.environ.get(name)},
+        "variables": {**work.variables, **{name: os.environ[name] for name in forwarded if os.environ.get(name)}},
         "normalizer": work.params.evaluation.normalizer,
         "lock": worker.read_lock(place.clone),
         "stages": stages,

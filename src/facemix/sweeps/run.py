@@ -59,7 +59,9 @@ def run_sweep(arguments: Sequence[str], params: Params, *, jobs: int, yes: bool,
             work = Work(project=project, params=params, axes=axes, inputs=inputs, names=names, missing=missing)
             with on_ray.joined(ray, work) if ray else nullcontext(local.Machine(jobs=jobs)) as machines:
                 _announce(trainings, missing, params, machines.jobs, yes)
-                failed = machines.train(work)
+                asked = {key: ",".join(map(str, values)) for key, values in axes.items()}
+                with tracking.start(name="sweep", experiment=params.tracking.experiment, params={"grid": asked}) as run:
+                    failed = machines.train(dataclasses.replace(work, run=run))
         else:
             _announce(trainings, missing, params, jobs, yes)
         tracking.deliver()

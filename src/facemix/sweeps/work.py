@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from facemix import tracking
 from facemix.config import Params
 from facemix.errors import FacemixError
 from facemix.sweeps import grid
@@ -33,10 +34,17 @@ class Work:
     """The experiment of each point of the sweep."""
     missing: Sequence[Point]
     """What is to be trained: what a point needs stands before it."""
+    run: tracking.Run | None = None
+    """The sweep's own in MLflow: the parent of those of its points."""
 
     @property
     def folder(self) -> Path:
         return self.project.root / FOLDER
+
+    @property
+    def variables(self) -> Mapping[str, str]:
+        """The environment of all trainings, whoever runs them."""
+        return self.run.variables if self.run else {}
 
     @property
     def trains_on_synthetic(self) -> bool:
@@ -74,7 +82,10 @@ class Progress:
         """
         self.done += 1
         try:
-            said = f"validation NME {outcome():.2f}"
+            nme = outcome()
+            said = f"validation NME {nme:.2f}"
+            if self.work.run:
+                self.work.run.metrics({"val_nme": nme}, step=self.done)
         except (FacemixError, OSError) as error:
             self.failed[point], said = str(error), "failed"
         total = len(self.work.missing)

@@ -42,6 +42,7 @@ from facemix.tracking.store import (
 log = logging.getLogger(__name__)
 
 JOURNAL_TAG = "facemix.journal"
+PARENT_TAG = "facemix.parent"
 EXPERIMENT_TAGS = {
     "mlflow.experimentKind": "custom_model_development",  # else MLflow's pages guess it
     "mlflow.note.content": "A run for each strategy and seed, by the strategy's name; `compare` holds their ranking.",
@@ -205,7 +206,7 @@ def send(journal: Journal) -> None:
     if not journal.entries:
         return
     connection = client()
-    run_id = _find_run(connection, journal)
+    run_id = _find_run(connection, journal.folder.name, journal.entries[0])
     sent = journal.sent(run_id)
     while sent < len(journal.entries):
         do = journal.entries[sent]["do"]
@@ -224,9 +225,13 @@ def send(journal: Journal) -> None:
         journal.note(run_id, sent)
 
 
-def _find_run(client: Any, journal: Journal) -> str:
-    """The journal's run in the store, made where it is missing (also where the store was exchanged or emptied)."""
-    first = journal.entries[0]
+def _find_run(client: Any, journal: str, first: Entry) -> str:
+    """A journal's run in the store, made where it is missing (also where the store was exchanged or emptied).
+
+    Args:
+        journal: its name.
+        first: the entry that says the experiment, the run's name and its start.
+    """
     with file_lock("initialising"):
         experiment = client.get_experiment_by_name(first["experiment"])
         experiment_id = experiment.experiment_id if experiment else _create_experiment(client, first["experiment"])
@@ -236,11 +241,11 @@ def _find_run(client: Any, journal: Journal) -> str:
                 "MLflow's experiment %s was deleted; it is restored, because a new run belongs to it",
                 first["experiment"],
             )
-        tag = f"tags.`{JOURNAL_TAG}` = '{journal.folder.name}'"
+        tag = f"tags.`{JOURNAL_TAG}` = '{journal}'"
         if runs := client.search_runs([experiment_id], tag, max_results=1):
             return str(runs[0].info.run_id)
         run = client.create_run(
-            experiment_id, start_time=first["time"], run_name=first["name"], tags={JOURNAL_TAG: journal.folder.name}
+            experiment_id, start_time=first["time"], run_name=first["name"], tags={JOURNAL_TAG: journal}
         )
         return str(run.info.run_id)
 
@@ -263,6 +268,8 @@ def _send_start(client: Any, run_id: str, _folder: Path, entries: Sequence[Entry
     for entry in entries:
         client.update_run(run_id, status="RUNNING", name=entry["name"])
         tags = [RunTag(key, value) for key, value in entry["tags"].items()]
+        if parent := entry["tags"].get(PARENT_TAG):  # which itself may not have been sent yet
+            tags.append(RunTag("mlflow.parentRunId", _find_run(client, parent, entry)))
         params = [Param(key, value) for key, value in entry["params"].items()]
         client.log_batch(run_id, tags=tags)
         inputs = [

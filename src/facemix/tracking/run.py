@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from facemix.errors import FacemixError
-from facemix.tracking.delivery import Courier
+from facemix.tracking.delivery import PARENT_TAG, Courier
 from facemix.tracking.journal import Entry, Journal, now
 from facemix.tracking.registry import Benchmark, model_digest
 from facemix.tracking.store import client, line, shown_uri, workspace
@@ -25,6 +25,7 @@ from facemix.tracking.store import client, line, shown_uri, workspace
 log = logging.getLogger(__name__)
 
 DVC_TAGS = ("DVC_STAGE", "DVC_EXP_NAME", "DVC_EXP_BASELINE_REV")
+PARENT = "FACEMIX_PARENT_RUN"  # the journal of the run that a process's runs are children of
 PATIENCE = 5.0  # seconds that the end of a training waits for MLflow
 LONG_PATIENCE = 60.0  # seconds, of a command that computes little itself
 
@@ -157,6 +158,11 @@ class Run:
             for key in entry["values"]
         }
 
+    @property
+    def variables(self) -> dict[str, str]:
+        """The environment of processes whose runs are this one's children."""
+        return {PARENT: self._journal.folder.name} if self._journal else {}
+
     def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
         """Log values at a step. What is already logged at that step stays, so a resumed training may repeat itself."""
         new = {key: float(value) for key, value in values.items() if (key, step) not in self._seen}
@@ -250,6 +256,8 @@ def _context_tags() -> dict[str, str]:
         os.environ["FACEMIX_PARENT_RUN_ID"] = parent
     if parent := os.environ.get("FACEMIX_PARENT_RUN_ID"):
         tags["mlflow.parentRunId"] = parent
+    if parent := os.environ.get(PARENT):
+        tags[PARENT_TAG] = parent
     with contextlib.suppress(OSError, subprocess.SubprocessError):
         command = ["git", "-C", str(workspace()), "rev-parse", "HEAD"]
         git = subprocess.run(command, capture_output=True, encoding="utf-8", check=True, timeout=2)
