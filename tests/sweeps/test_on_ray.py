@@ -8,18 +8,22 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from facemix import cli, config
+from facemix import cli, config, tracking
 from facemix.config import Params
 from facemix.errors import FacemixError
+from facemix.stages.train import checkpoint_of
+from facemix.strategies import STRATEGIES
 from facemix.sweeps import errand, on_ray, storage, worker
 from facemix.sweeps.grid import Point
 from facemix.sweeps.on_ray import Node, Wanted
 from facemix.sweeps.repository import Repository
 from facemix.sweeps.work import Progress, Work
+from facemix.tracking.journal import Journal
 
 HERE = {"torch": "2.13.0", "timm": "1.0.20", "opencv-python": "5.0.0.93"}
 NODE = Node(
@@ -237,7 +241,39 @@ def test_dvc_lock_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert worker.read_lock(tmp_path) == {"real_only@0": entry}
 
 
+def test_checkpoints_lie_where_all_machines_see_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    task: Any = SimpleNamespace(strategy=STRATEGIES["mixing"], seed=3, identity=lambda: {"seed": 3})
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path / "home"))
+    monkeypatch.delenv("FACEMIX_CHECKPOINTS", raising=False)
+    assert checkpoint_of(task).parent == tmp_path / "home/checkpoints"
+    monkeypatch.setenv("FACEMIX_CHECKPOINTS", str(tmp_path / "shared"))
+    assert checkpoint_of(task).parent == tmp_path / "shared"
+    assert checkpoint_of(task).name.startswith("mixing-seed-3-")
+
+
 # --- What comes home ---
+
+
+def test_runs_that_could_not_be_sent_come_home_and_those_of_living_trainings_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path / "there"))
+    assert tracking.take_unsent() == b""
+    over, living = Journal.begin("over"), Journal.begin("living")
+    for journal in (over, living):
+        journal.append({"do": "start", "name": "mixing seed 0"})
+    over.append({"do": "end", "status": "FINISHED"})
+    over.release()
+    content = tracking.take_unsent()
+    assert list(living.folder.parent.iterdir()) == [living.folder]
+    living.release()
+
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path / "home"))
+    tracking.put_unsent(content)
+    (folder,) = (tmp_path / "home").rglob(over.folder.name)
+    home = Journal.open(folder)
+    assert home and home.entries == over.entries and home.pending()
+    home.release()
 
 
 def test_points_come_home_after_what_they_need() -> None:
