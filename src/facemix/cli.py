@@ -565,14 +565,14 @@ def _sweep(options: argparse.Namespace) -> None:
 
     given = {"address": options.address, "gpus": options.gpus_per_training, "cpus": options.cpus_per_training}
     given = {key: value for key, value in given.items() if value is not None}
-    if options.on and options.jobs:
+    if options.on and options.jobs is not None:
         raise FacemixError("--jobs: Ray decides how many trainings run at a time; leave it out, or --on ray")
     if given and not options.on:
         raise FacemixError("--address, --gpus-per-training and --cpus-per-training are Ray's; add --on ray")
     run_sweep(
         [axis for axis in options.axes if not axis.endswith("=")],
         config.load(),
-        jobs=options.jobs or 1,
+        jobs=1 if options.jobs is None else options.jobs,
         yes=options.yes,
         ray=Wanted(**given) if options.on else None,
     )
