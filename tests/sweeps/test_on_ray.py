@@ -121,6 +121,19 @@ def test_without_ray_the_message_names_what_to_install(
         pass
 
 
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ("ray://head:10001", "the address of a Ray client, but a sweep runs on one of the cluster's machines"),
+        ("127.0.0.1:9", "^Ray at 127.0.0.1:9: no answer .*Connection refused.*; start it there"),
+    ],
+)
+def test_a_cluster_that_cannot_be_joined_is_named(address: str, message: str) -> None:
+    on_ray._check_answer("local")
+    with pytest.raises(FacemixError, match=message):
+        on_ray._check_answer(address)
+
+
 def dvc_project(root: Path, config_text: str) -> Path:
     (root / ".dvc").mkdir(parents=True)
     (root / ".dvc/config").write_text(config_text, encoding="utf-8")
@@ -178,8 +191,8 @@ def test_a_point_whose_need_failed_is_not_trained(scratch: Path) -> None:
 
 
 def test_what_a_dead_sweep_left_is_deleted_and_what_a_living_one_uses_is_not(scratch: Path) -> None:
-    (scratch / "facemix-dead-b2").mkdir()
-    (scratch / "facemix-dead-b2/lock").touch()
+    (scratch / "facemix-sweep-dead-b2").mkdir()
+    (scratch / "facemix-sweep-dead-b2/lock").touch()
     with errand._folder("living", "a1") as first, errand._folder("other", "a1") as second:
         assert {path.name for path in scratch.iterdir()} == {first.name, second.name}
         with errand._folder("living", "a1") as again:

@@ -6,7 +6,7 @@ import pytest
 from facemix import config
 from facemix.config import Params
 from facemix.errors import FacemixError
-from facemix.sweeps import devices, run
+from facemix.sweeps import devices, local, run
 from facemix.sweeps.grid import Point
 from facemix.sweeps.point import Place, Running, reason
 
@@ -40,6 +40,16 @@ def test_only_gpus_that_the_user_lets_be_seen_are_used(setting: str | None, coun
 )
 def test_trainings_at_once_see_one_gpu_each_in_turns(gpus: list[str], jobs: int, seen: list[str | None]) -> None:
     assert [one.get("CUDA_VISIBLE_DEVICES") for one in devices.share_out(gpus, jobs)] == seen
+
+
+def test_gpus_are_shared_out_unless_the_cpu_trains(params: Params, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    on_cpu, on_gpu = (
+        config.parse(config.changed(config.plain(params), {"training.device": device})) for device in ("cpu", "auto")
+    )
+    assert [one["CUDA_VISIBLE_DEVICES"] for one in local.gpus(4, on_gpu)] == ["0", "1", "0", "1"]
+    assert local.gpus(4, on_cpu) == [{}, {}, {}, {}]
 
 
 def test_a_command_runs_with_the_variables_of_its_slot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -71,20 +71,20 @@ def clean(sweep: str, node: str) -> None:
 
 
 def _place(sweep: str, node: str) -> Path:
-    return Path(tempfile.gettempdir()) / f"facemix-{sweep}-{node[:12]}"
+    return Path(tempfile.gettempdir()) / f"facemix-sweep-{sweep}-{node[:12]}"
 
 
 @contextlib.contextmanager
 def _folder(sweep: str, node: str) -> Iterator[Path]:
     """The sweep's folder on this machine; what other sweeps left there and nobody uses is deleted."""
     folder = _place(sweep, node)
-    for other in folder.parent.glob("facemix-*/lock"):
+    for other in folder.parent.glob("facemix-sweep-*/lock"):
         if other.parent != folder:
             with contextlib.suppress(OSError), other.open("rb") as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 shutil.rmtree(other.parent, ignore_errors=True)
     while True:
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
         with contextlib.suppress(FileNotFoundError), (folder / "lock").open("ab") as file:
             fcntl.flock(file, fcntl.LOCK_SH)
             if os.path.samestat(os.fstat(file.fileno()), (folder / "lock").stat()):

@@ -8,6 +8,7 @@ import dataclasses
 import os
 import shutil
 import signal
+import socket
 import tempfile
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,6 +28,7 @@ from facemix.sweeps.work import Progress, Work, experiments, interrupted_by_sigt
 
 CHECKPOINTS = "FACEMIX_CHECKPOINTS"
 RETRIES = 3  # of a training whose machine died
+CONNECT = 10.0  # seconds for a cluster to take a connection
 ANSWER = 60.0  # seconds for a machine to say what it has
 LARGEST_STORE = 1 << 30  # bytes of a local cluster's object store: little passes through it
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0"}
@@ -103,6 +105,7 @@ def joined(wanted: Wanted, work: Work) -> Iterator[Cluster]:
         ) from None
     remote = storage.default_remote(work.project.root)
     address = wanted.address or os.environ.get("RAY_ADDRESS") or "local"
+    _check_answer(address)
     started = {"include_dashboard": False, "object_store_memory": LARGEST_STORE} if address == "local" else {}
     before = signal.getsignal(signal.SIGTERM)  # Ray puts its own in its place
     try:
@@ -117,6 +120,25 @@ def joined(wanted: Wanted, work: Work) -> Iterator[Cluster]:
         yield _checked(ray, wanted, work, remote)
     finally:
         ray.shutdown()
+
+
+def _check_answer(address: str) -> None:
+    """Raises FacemixError where nobody listens: Ray would wait for many minutes."""
+    if address.startswith("ray://"):
+        raise FacemixError(
+            f"{address}: the address of a Ray client, but a sweep runs on one of the cluster's machines; run it "
+            "there, with the address HOST:6379"
+        )
+    host, colon, port = address.rpartition(":")
+    if not colon or not port.isdigit():
+        return  # local, or auto
+    try:
+        socket.create_connection((host, int(port)), timeout=CONNECT).close()
+    except OSError as error:
+        raise FacemixError(
+            f"Ray at {address}: no answer ({error.strerror or error}); start it there (`ray start --head`), or name "
+            "another cluster with --address or RAY_ADDRESS"
+        ) from None
 
 
 def _checked(ray: Any, wanted: Wanted, work: Work, remote: Remote) -> Cluster:
