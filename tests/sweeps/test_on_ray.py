@@ -24,6 +24,7 @@ from facemix.sweeps.on_ray import Node, Wanted
 from facemix.sweeps.repository import Repository
 from facemix.sweeps.work import Progress, Work
 from facemix.tracking.journal import Journal
+from facemix.tracking.run import _context_tags
 
 HERE = {"torch": "2.13.0", "timm": "1.0.20", "opencv-python": "5.0.0.93"}
 NODE = Node(
@@ -252,6 +253,16 @@ def test_dvc_lock_is_read_as_it_was_written(tmp_path: Path) -> None:
     }
     worker.write_lock(tmp_path, {"real_only@0": entry})
     assert worker.read_lock(tmp_path) == {"real_only@0": entry}
+
+
+def test_a_run_on_another_machine_is_of_the_sweeps_commit_and_a_child_of_the_sweep(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    monkeypatch.setenv("DVC_EXP_BASELINE_REV", "c" * 40)
+    monkeypatch.setenv("FACEMIX_PARENT_RUN", "run-1")
+    tags = _context_tags()
+    assert (tags["mlflow.source.git.commit"], tags["facemix.parent"]) == ("c" * 40, "run-1")
 
 
 def test_checkpoints_lie_where_all_machines_see_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

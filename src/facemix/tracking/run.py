@@ -258,6 +258,8 @@ def _context_tags() -> dict[str, str]:
         tags["mlflow.parentRunId"] = parent
     if parent := os.environ.get(PARENT):
         tags[PARENT_TAG] = parent
+    if commit := os.environ.get("DVC_EXP_BASELINE_REV"):  # where the workspace is no repository: a machine of Ray's
+        tags["mlflow.source.git.commit"] = commit
     with contextlib.suppress(OSError, subprocess.SubprocessError):
         command = ["git", "-C", str(workspace()), "rev-parse", "HEAD"]
         git = subprocess.run(command, capture_output=True, encoding="utf-8", check=True, timeout=2)
