@@ -23,7 +23,7 @@ from facemix.sweeps import grid, local, on_ray, repository, results
 from facemix.sweeps.grid import Inputs, Point
 from facemix.sweeps.on_ray import Wanted
 from facemix.sweeps.repository import git
-from facemix.sweeps.work import FOLDER, Work, experiments
+from facemix.sweeps.work import FOLDER, Stopped, Work, experiments
 from facemix.training import preflight
 
 
@@ -57,11 +57,13 @@ def run_sweep(arguments: Sequence[str], params: Params, *, jobs: int, yes: bool,
         failed: Mapping[Point, str] = {}
         if missing:
             work = Work(project=project, params=params, axes=axes, inputs=inputs, names=names, missing=missing)
-            with on_ray.joined(ray, work) if ray else nullcontext(local.Machine(jobs=jobs)) as machines:
-                _announce(trainings, missing, params, machines.jobs, yes)
-                asked = {key: ",".join(map(str, values)) for key, values in axes.items()}
-                with tracking.start(name="sweep", experiment=params.tracking.experiment, params={"grid": asked}) as run:
-                    failed = machines.train(dataclasses.replace(work, run=run))
+            try:
+                with on_ray.joined(ray, work) if ray else nullcontext(local.Machine(jobs=jobs)) as machines:
+                    _announce(trainings, missing, params, machines.jobs, yes)
+                    failed = _train(machines, work)
+            except Stopped as stopped:
+                print(stopped.message, flush=True)
+                raise
         else:
             _announce(trainings, missing, params, jobs, yes)
         tracking.deliver()
@@ -83,6 +85,14 @@ def run_sweep(arguments: Sequence[str], params: Params, *, jobs: int, yes: bool,
             + "\n".join(f"{names[point]}: {reason}" for point, reason in failed.items())
         )
     results.write_curves(points_found, total)
+
+
+def _train(machines: local.Machine | on_ray.Cluster, work: Work) -> dict[Point, str]:
+    """Trains the points as children of a run of MLflow's; returns those that failed, with the reason."""
+    grid_asked = {key: ",".join(map(str, values)) for key, values in work.axes.items()}
+    experiment = work.params.tracking.experiment
+    with tracking.start(name="sweep", experiment=experiment, params={"grid": grid_asked}) as run:
+        return machines.train(dataclasses.replace(work, run=run))
 
 
 # --- What is there ----------------------------------------------------------------------------------------------------

@@ -21,6 +21,10 @@ FOLDER = Path(".dvc/tmp/facemix/sweep")
 class Stopped(SystemExit):
     """A signal asked the sweep to stop; finished points are kept."""
 
+    def __init__(self, message: str) -> None:
+        super().__init__(130)
+        self.message = message
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
@@ -94,11 +98,10 @@ class Progress:
         print(f"{self.done}/{total} {self.work.names[point]}: {said}{where}{more}", flush=True)
 
     def stopped(self) -> Stopped:
-        """Says what is kept when a signal ends the sweep."""
+        """What is kept when a signal ends the sweep."""
         names = {self.work.names[point] for point in self.work.missing}
         kept = len(names & experiments(self.work.project.root).keys())
-        print(f"stopped; {kept} of {len(names)} new points are kept; the same command continues", flush=True)
-        return Stopped(130)
+        return Stopped(f"stopped; {kept} of {len(names)} new points are kept; the same command continues")
 
 
 def experiments(root: Path) -> dict[str, str]:
