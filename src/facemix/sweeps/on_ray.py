@@ -148,6 +148,7 @@ def _checked(ray: Any, wanted: Wanted, work: Work, remote: Remote) -> Cluster:
     if gpus is None:
         gpus = 0 if work.params.training.device == "cpu" else min(largest, 1)
     jobs = check_resources(nodes, gpus, wanted.cpus)
+    nodes = [node for node in nodes if node.slots(gpus, wanted.cpus)]  # those that will train
     root = work.project.root
     shared = [path for path in (os.environ.get(CHECKPOINTS), remote.folder) if path]
     with ExitStack() as stack:  # a file in each folder that machines may or must see
