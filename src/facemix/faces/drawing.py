@@ -41,6 +41,24 @@ def draw_box(image: npt.NDArray[np.uint8], box: npt.NDArray[np.floating], thickn
     return canvas
 
 
+def draw_number(
+    image: npt.NDArray[np.uint8], number: int, corner: npt.NDArray[np.floating], height: float
+) -> npt.NDArray[np.uint8]:
+    """A copy of an image (H, W, 3) RGB with a number written above a corner (2,), or below where the picture ends.
+
+    Args:
+        height: of the digits in pixels.
+    """
+    canvas = np.ascontiguousarray(image).copy()
+    font, thick = cv2.FONT_HERSHEY_SIMPLEX, max(1, round(height / 8))
+    scale = height / cv2.getTextSize("0", font, 1, 1)[0][1]
+    x, y = np.round(corner).astype(int).tolist()
+    y = y - thick if y - thick > height else y + thick + round(height)
+    for colour, width in (((0, 0, 0), 3 * thick), (BOX, thick)):  # an outline, for bright pictures
+        cv2.putText(canvas, str(number), (x, y), font, scale, colour, width, cv2.LINE_AA)
+    return canvas
+
+
 def draw_lines(
     image: npt.NDArray[np.uint8],
     starts: npt.NDArray[np.floating],

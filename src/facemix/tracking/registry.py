@@ -169,7 +169,7 @@ def _save_model(checkpoint: Path, target: Path, record: Any) -> None:
     from mlflow.types import ColSpec, DataType, Schema
     from mlflow.types.schema import AnyType, Array
 
-    points = Array(Array(Array(DataType.double)))
+    points, boxes = Array(Array(Array(DataType.double))), Array(Array(DataType.double))
     package = Path(__file__).parents[1]
     save_model(
         target,
@@ -180,7 +180,13 @@ def _save_model(checkpoint: Path, target: Path, record: Any) -> None:
         signature=ModelSignature(
             # An array of doubles would refuse whole numbers in JSON: the model checks the boxes itself.
             inputs=Schema([ColSpec(DataType.binary, "image"), ColSpec(AnyType(), "boxes", required=False)]),
-            outputs=Schema([ColSpec(points, "landmarks")]),
+            outputs=Schema(
+                [
+                    ColSpec(points, "landmarks"),
+                    ColSpec(boxes, "boxes"),
+                    *(ColSpec(AnyType(), name) for name in ("errors", "visible", "scores")),  # null where not known
+                ]
+            ),
         ),
         input_example=pd.DataFrame({"image": [_example_image()], "boxes": [[[16.0, 16.0, 47.0, 47.0]]]}),
         # Said, so that MLflow does not load the model in another process to find out.
