@@ -7,11 +7,11 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from facemix.benchmarks import findings
-from facemix.verdict.curve import Fit
 from facemix.benchmarks.findings import Trainings
 from facemix.benchmarks.halves import MEASURES
 from facemix.reporting.figures import DPI
 from facemix.verdict import bootstrap, curve
+from facemix.verdict.curve import Fit
 
 BEYOND = 3.0
 """How far fits are drawn: to this many times the greatest n."""
