@@ -63,6 +63,12 @@ def renders_are_used(strategy: str) -> bool:
     return row.synthetic_share != 0 or row.starts_from is not None
 
 
+def budgets(strategy: str) -> int:
+    """How many trainings' faces the networks behind a strategy see: the cost where a sweep did not record faces."""
+    row = STRATEGIES[strategy]
+    return row.budgets + (row.starts_from is not None) + row.adapts_labels
+
+
 def read(folder: Path, n_synthetic: int | None) -> Swept:
     """Reads `points.csv` and `errors.parquet`, which `facemix sweep` writes.
 
