@@ -21,6 +21,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from facemix.errors import FacemixError
 from facemix.verdict import bootstrap, comparison, curve, worth
 from facemix.verdict.comparison import BASELINE, CONTROL
 from facemix.verdict.curve import Fit, Parameter
@@ -107,6 +108,13 @@ def at_best_alpha(mixes: Iterable[Mix]) -> tuple[Mix, ...]:
         if key not in best or one.val_nme < best[key].val_nme:
             best[key] = one
     return tuple(best.values())
+
+
+def best_at(laid: Laid, n_real: int) -> Mix | None:
+    """The mix with synthetic faces that is best on validation at a number of real faces, with the most renders."""
+    own = [one for one in laid.mixes if one.n_real == n_real and renders_are_used(one.strategy)]
+    most = max((one.n_synthetic for one in own), default=0)
+    return min((one for one in own if one.n_synthetic == most), key=lambda one: one.val_nme, default=None)
 
 
 def _lines(mixes: Sequence[Mix], means: Doubles) -> tuple[Line, ...]:
@@ -321,6 +329,38 @@ def offers(laid: Laid, target: float, prices: tuple[float, float], chance: float
     return sorted(found, key=lambda one: (one.cost, -one.chance))
 
 
+def cheapest(laid: Laid, target: float, prices: tuple[float, float], chance: float) -> list[Offer]:
+    """`offers`, of which there is one at least.
+
+    Raises:
+        FacemixError: every mix of the sweep reaches the target, or none does within what a line is believed.
+    """
+    worst = max(laid.mixes, key=lambda one: one.test_nme)
+    if worst.test_nme <= target:
+        raise FacemixError(
+            f"--target-nme: found {target:g}, which every mix of the sweep reaches (the worst, {say_mix(worst)}, has "
+            f"NME {worst.test_nme:.2f}), expected less; ask for less, or sweep fewer faces"
+        )
+    if found := offers(laid, target, prices, chance):
+        return found
+    best = min(laid.mixes, key=lambda one: one.test_nme)
+    likely = max((way.chance for way in ways(laid, target)), default=0.0)
+    likeliest = f"the greatest chance is {100 * likely:.0f} %" if likely else "no resample reaches it"
+    raise FacemixError(
+        f"--target-nme: found {target:g}, which no mix reaches with a chance of {100 * chance:.0f} % within {REACH:g} "
+        f"times the greatest numbers of faces of the sweep: {likeliest}; expected a target nearer to the best mix of "
+        f"the sweep ({say_mix(best)}, NME {best.test_nme:.2f}); ask for more NME or a smaller --chance, or sweep more "
+        "faces or another detector"
+    )
+
+
+def say_mix(one: Mix | Offer) -> str:
+    """`mixing at alpha = 0.5 with 100 real and 1000 synthetic faces`."""
+    alpha = "" if one.alpha is None else f" at alpha = {one.alpha:g}"
+    faces = {"real": one.n_real, "synthetic": one.n_synthetic}
+    return f"{one.strategy}{alpha} with {' and '.join(f'{n:,} {kind}' for kind, n in faces.items() if n)} faces"
+
+
 def _offer(laid: Laid, way: Way, prices: tuple[float, float], chance: float) -> Offer | None:
     number = np.quantile(way.needed, chance, method="inverted_cdf")
     if not np.isfinite(number):
@@ -389,10 +429,3 @@ def held_out(line: Line) -> list[HeldOut]:
             )
         )
     return found
-
-
-def best_at(laid: Laid, n_real: int) -> Mix | None:
-    """The mix with synthetic faces that is best on validation at a number of real faces, with the most renders."""
-    own = [one for one in laid.mixes if one.n_real == n_real and renders_are_used(one.strategy)]
-    most = max((one.n_synthetic for one in own), default=0)
-    return min((one for one in own if one.n_synthetic == most), key=lambda one: one.val_nme, default=None)

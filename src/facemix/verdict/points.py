@@ -3,6 +3,7 @@
 import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ POINTS, ERRORS = "points.csv", "errors.parquet"
 SWEEP = "facemix sweep n_real=25,50,100,250,500,all seeds=3"
 """What to run where there is no sweep."""
 _KEYS = ("strategy", "alpha", "n_real", "n_synthetic", "seed")
-_NEEDED = ("strategy", "alpha", "n_real", "seed", "val_nme")
+_NEEDED = ("strategy", "alpha", "n_real", "seed", "val_nme", "test_nme")
 _ALL = "all"  # what `n_synthetic` may hold in the place of a number
 
 
@@ -130,6 +131,7 @@ def _check_row(place: str, row: Mapping[str, str]) -> None:
         ("n_real", int, True),
         ("seed", int, False),
         ("val_nme", float, False),
+        ("test_nme", float, False),
         ("faces_seen", int, True),
     ):
         text = row.get(key) or ""
@@ -164,7 +166,9 @@ def _errors(path: Path, rows: Sequence[Mapping[str, str]]) -> tuple[dict[tuple[A
     try:
         table = parquet.read_table(path)
         swept = table.column_names[: table.column_names.index("face")]
-        faces, photos = (np.array(table[key].to_pylist(), dtype=np.str_) for key in ("face", "photo"))
+        faces, photos, subsets = (
+            np.array(table[key].to_pylist(), dtype=np.str_) for key in ("face", "photo", "subset")
+        )
         nme = table["nme"].to_numpy().astype(np.float64)
         keys = [_key(row) for row in table.select([key for key in swept if key in _KEYS]).to_pylist()]
     except (pyarrow.ArrowInvalid, KeyError, ValueError) as error:
@@ -187,7 +191,25 @@ def _errors(path: Path, rows: Sequence[Mapping[str, str]]) -> tuple[dict[tuple[A
         if not np.array_equal(faces[own], faces[first]):
             raise FacemixError(f"{path}: found other test faces for {_said(row)} than for the first point; {again}")
         found[_key(row)] = nme[own]
-    return found, photos[first]
+    test_nme = np.array([float(row["test_nme"]) for row in rows])
+    judged = _judged(np.stack([found[_key(row)] for row in rows]), subsets[first], test_nme)
+    if judged is None:
+        raise FacemixError(f"{path}: found other errors than those of which {POINTS} holds the mean; {again}")
+    return {key: errors[judged] for key, errors in found.items()}, photos[first][judged]
+
+
+def _judged(nme: Doubles, subsets: Names, test_nme: Doubles) -> npt.NDArray[np.bool_] | None:
+    """Which faces (F,) have errors (p, F) whose mean is the `test_nme` (p,) of points.csv; None where no subsets fit.
+
+    The errors of other subsets, such as Challenging, stand in the same file.
+    """
+    names = sorted(set(subsets.tolist()))
+    for size in range(len(names), 0, -1):
+        for chosen in combinations(names, size):
+            inside = np.isin(subsets, chosen)
+            if np.allclose(nme[:, inside].mean(axis=1), test_nme, rtol=1e-3, atol=0):
+                return inside
+    return None
 
 
 def _said(row: Mapping[str, str]) -> str:
