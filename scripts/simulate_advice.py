@@ -106,7 +106,7 @@ def sweep(shape: Shape, n_seeds: int, seed_sd: float, seed: int) -> Swept:
         )
         for (strategy, n, m), own in zip(points, errors, strict=True)
     )
-    return Swept(mixes=mixes, seeds=tuple(range(n_seeds)), photos=photo_of.astype(np.str_))
+    return Swept(mixes=mixes, seeds=tuple(range(n_seeds)), photos=photo_of.astype(np.str_), stand_in=False)
 
 
 def asked(shape: Shape, n_seeds: int, seed_sd: float, seed: int) -> dict[str, list[bool]]:

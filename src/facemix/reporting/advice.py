@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from facemix.faces.face import STAND_IN_SHOWN
 from facemix.verdict import advice, worth
 from facemix.verdict.advice import HeldOut, Laid, Left, Line, Offer, Worth
 from facemix.verdict.comparison import BASELINE
@@ -91,9 +92,10 @@ def text(found: Advice) -> str:
 
 def _about(laid: Laid) -> str:
     photos, seeds = laid.swept.photos, ", ".join(map(str, laid.swept.seeds))
+    shown = f"renders ({STAND_IN_SHOWN})" if laid.swept.stand_in else "photographs"
     return (
         f"From a sweep of {len(laid.swept.mixes)} mixes at seeds {seeds}, tested on {len(photos)} faces of "
-        f"{len(set(photos.tolist()))} photographs. NME in %; in brackets 95 % intervals over photographs and seeds. "
+        f"{len(set(photos.tolist()))} {shown}. NME in %; in brackets 95 % intervals over photographs and seeds. "
         "Alpha is the best on validation. An interval takes the law for granted; the last section checks it."
     )
 
@@ -112,17 +114,18 @@ def _said_worths(found: Advice) -> str:
 
 def _said_worth(one: Worth, counts: Sequence[int]) -> str:
     value, low, high = (worth.say_count(n, counts) for n in (one.faces.value, one.faces.low, one.faces.high))
-    cost = "as many faces seen" if one.equal_cost else "not as many faces seen"
     sentence = (
         f"{advice.say_mix(one.mix)} (NME {one.mix.test_nme:.2f}) is as good as {value} real faces alone ({low} to "
-        f"{high}; {one.compared_with}, {cost})"
+        f"{high}; by {one.compared_with}, which saw {one.compared_saw} faces)"
     )
-    if not one.mix.n_real or not 0 < one.faces.value < math.inf:
+    n = one.mix.n_real
+    if not n:
         return f"{sentence}."
-    extra = one.faces.value - one.mix.n_real
-    if one.faces.low > one.mix.n_real:
-        return f"{sentence}: the synthetic ones are worth {extra:.0f} labels."
-    verdict = "shown to harm" if one.faces.high < one.mix.n_real else "not shown to be worth a label"
+    if one.faces.low > n:
+        ends = [worth.say_count(end - n, [count - n for count in counts]) for end in (one.faces.low, one.faces.high)]
+        extra = worth.say_count(one.faces.value - n, [count - n for count in counts])
+        return f"{sentence}: the synthetic ones are worth {extra} labels ({ends[0]} to {ends[1]})."
+    verdict = "shown to harm" if one.faces.high < n else "not shown to be worth a label"
     return f"{sentence}: the synthetic ones are {verdict}."
 
 
@@ -144,14 +147,14 @@ def _said_left(line: Line, left: Left) -> str:
     }[left.verdict]
     beside = f"{line.fixed:,} real faces" if line.fixed else "no real faces"
     return (
-        f"{line.strategy} with {beside} and {left.n:,} synthetic ones, NME {line.nme(left.n).value:.2f}: more renders "
-        f"of this kind can take away {_number(left.more)} at most, twice as many take away {_number(left.doubling)}; "
-        f"{_number(left.floor)} is left by any number of them. {verdict}"
+        f"{line.strategy} with {beside} and {left.n:,} synthetic ones, NME {line.nme(left.n).value:.2f}: any number "
+        f"of renders of this kind takes away {_number(left.more, 3)}, twice as many {_number(left.doubling, 3)}; "
+        f"{_number(left.floor)} is left. {verdict}"
     )
 
 
-def _number(one: Parameter) -> str:
-    return f"{one.value:.2f} ({one.low:.2f} to {one.high:.2f})"
+def _number(one: Parameter, digits: int = 2) -> str:
+    return f"{one.value:.{digits}f} ({one.low:.{digits}f} to {one.high:.{digits}f})"
 
 
 def _said_gains(found: Advice) -> str:
@@ -171,7 +174,7 @@ def _said_gains(found: Advice) -> str:
         beyond = {line.standing(question.labels), line.standing(after)} != {"measured"}
         lines.append(
             f"{said}: from {question.labels:,} to {after:,} labels the NME falls from "
-            f"{line.nme(question.labels).value:.2f} by {_number(gain)}"
+            f"{line.nme(question.labels).value:.2f} by {_number(gain, 3)}"
             f"{'; this extrapolates' if beyond else ''}."
         )
     return _bullets(lines)
@@ -231,7 +234,7 @@ def record(found: Advice) -> dict[str, Any]:
                 "test_nme": one.mix.test_nme,
                 "worth": dataclasses.asdict(one.faces),
                 "compared_with": one.compared_with,
-                "equal_cost": one.equal_cost,
+                "compared_saw": one.compared_saw,
             }
             for one in found.worths
         ],

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from facemix.reporting.advice import Advice
-from facemix.reporting.figures import COLOURS, DPI, face_size
+from facemix.reporting.figures import COLOURS, DPI
 from facemix.verdict import advice, curve
 from facemix.verdict.advice import Axis, Line
 
@@ -19,11 +19,11 @@ TITLES: dict[Axis, tuple[str, str]] = {
 _STYLES = ("o", "s", "^", "D", "v")  # of lines of one strategy beside other numbers of faces
 
 
-def draw(path: Path, found: Advice, normalizer: str) -> None:
+def draw(path: Path, found: Advice) -> None:
     """A panel for real faces and one for synthetic ones, where these were swept.
 
     Points are measured means, bands the 95 % intervals of the laws; dashed is what extrapolates. A star is the cheapest
-    mix, at its expected NME.
+    mix, on the line that it comes from.
     """
     axes_of = [axis for axis in TITLES if any(line.axis == axis for line in found.laid.lines)]
     figure, panels = plt.subplots(
@@ -40,7 +40,7 @@ def draw(path: Path, found: Advice, normalizer: str) -> None:
                 )
                 axes.plot([], [], "*", color="grey", markersize=12, label="cheapest for the target")
         axes.legend(frameon=False, fontsize="small")
-    panels[0, 0].set_ylabel(f"test NME, % of the {face_size(normalizer)}")
+    panels[0, 0].set_ylabel("test NME, %")
     figure.savefig(path, dpi=DPI, format="png")
     plt.close(figure)
 

@@ -31,7 +31,7 @@ def advise(
     """Reads the sweep's points, answers, and writes `reports/advice.json`, `advice.md` and `advice.png`.
 
     Args:
-        params: says how many synthetic faces trainings use where the sweep has no number, and the face size.
+        params: says how many synthetic faces trainings use where the sweep has no number.
         labels: that there are; None: the most that were swept.
         more_labels: how many more are thought of.
         target: NME on test, %; None: no mix is looked for.
@@ -57,7 +57,7 @@ def advise(
     from facemix.reporting import advice_figure
 
     with whole_file(REPORTS / "advice.png") as beside:
-        advice_figure.draw(beside, found, params.evaluation.normalizer)
+        advice_figure.draw(beside, found)
     print(text, end="")
 
 

@@ -30,7 +30,7 @@ from facemix.verdict.points import Mix, Swept, budgets, renders_are_used
 Doubles = npt.NDArray[np.float64]
 Axis = Literal["n_real", "n_synthetic"]
 
-RESAMPLES = 4000
+RESAMPLES = 2000
 REACH = 2.0
 """By which factor a line may be left; see the module's docstring."""
 MATTERS = 0.01
@@ -208,8 +208,8 @@ class Worth:
     """Numbers of real faces; 0 and infinite as in `worth.faces_worth`."""
     compared_with: str
     """Whose learning curve: real faces alone with as many faces seen, where they were swept, else `real_only`."""
-    equal_cost: bool
-    """Whether that saw as many faces."""
+    compared_saw: Literal["fewer", "as many", "more"]
+    """Faces, than the networks behind the mix."""
 
 
 def worths(laid: Laid) -> list[Worth]:
@@ -239,7 +239,7 @@ def worths(laid: Laid) -> list[Worth]:
                     mix=one,
                     faces=Parameter(value=value, low=low, high=high),
                     compared_with=name,
-                    equal_cost=_seen(one) == _seen(own[0]),
+                    compared_saw=_beside(_seen(own[0]), _seen(one)),
                 )
                 for one, (value, low, high) in zip(compared, intervals.tolist(), strict=True)
             ]
@@ -251,6 +251,10 @@ def _reference(one: Mix, alone: dict[str, list[Mix]]) -> str:
     found = comparison.reference(one.strategy, seen | {one.strategy: _seen(one)})
     assert found is not None
     return found
+
+
+def _beside(compared: int, own: int) -> Literal["fewer", "as many", "more"]:
+    return "as many" if compared == own else "fewer" if compared < own else "more"
 
 
 def _seen(one: Mix) -> int:
@@ -275,6 +279,8 @@ class Offer:
     nme: Parameter
     """What is expected of it, %."""
     extrapolated: bool
+    over: Axis | None
+    """The line that it comes from; None: a mix as it was swept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -383,6 +389,7 @@ def _offer(laid: Laid, way: Way, prices: tuple[float, float], chance: float) -> 
         chance=float(np.mean(way.needed <= n)),
         nme=nme,
         extrapolated=extrapolated,
+        over=None if way.line is None else way.line.axis,
     )
 
 

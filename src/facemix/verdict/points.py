@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from facemix.errors import FacemixError
+from facemix.faces.face import STAND_IN
 from facemix.files import read_text
 from facemix.strategies import STRATEGIES
 
@@ -56,6 +57,8 @@ class Swept:
     seeds: tuple[int, ...]
     photos: Names
     """(F,) the photograph of each test face."""
+    stand_in: bool
+    """Whether the test faces are renders that stand in for photographs."""
 
 
 def renders_are_used(strategy: str) -> bool:
@@ -84,7 +87,7 @@ def read(folder: Path, n_synthetic: int | None) -> Swept:
             two seeds.
     """
     rows = _rows(folder / POINTS)
-    errors, photos = _errors(folder / ERRORS, rows)
+    errors, photos, subsets = _errors(folder / ERRORS, rows)
     groups: dict[tuple[Any, ...], list[Mapping[str, str]]] = {}
     for row in rows:
         if row["alpha"] == "" or float(row["alpha"]) > 0:
@@ -105,7 +108,7 @@ def read(folder: Path, n_synthetic: int | None) -> Swept:
                 faces_seen=int(first["faces_seen"]) if first.get("faces_seen") else None,
             )
         )
-    return Swept(mixes=tuple(mixes), seeds=seeds, photos=photos)
+    return Swept(mixes=tuple(mixes), seeds=seeds, photos=photos, stand_in=STAND_IN in subsets)
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
@@ -155,8 +158,8 @@ def _key(row: Mapping[str, Any]) -> tuple[Any, ...]:
     return (row["strategy"], *(number(row.get(key)) for key in _KEYS[1:]))
 
 
-def _errors(path: Path, rows: Sequence[Mapping[str, str]]) -> tuple[dict[tuple[Any, ...], Doubles], Names]:
-    """The errors (F,) of each point, and the photographs (F,) of the faces."""
+def _errors(path: Path, rows: Sequence[Mapping[str, str]]) -> tuple[dict[tuple[Any, ...], Doubles], Names, Names]:
+    """The errors (F,) of each point, and the photographs and subsets (F,) of the faces."""
     import pyarrow
     import pyarrow.parquet as parquet
 
@@ -195,7 +198,11 @@ def _errors(path: Path, rows: Sequence[Mapping[str, str]]) -> tuple[dict[tuple[A
     judged = _judged(np.stack([found[_key(row)] for row in rows]), subsets[first], test_nme)
     if judged is None:
         raise FacemixError(f"{path}: found other errors than those of which {POINTS} holds the mean; {again}")
-    return {key: errors[judged] for key, errors in found.items()}, photos[first][judged]
+    if len(set(photos[first][judged].tolist())) < 2:
+        raise FacemixError(
+            f"{path}: found test faces of one photograph, expected two photographs or more; test on more"
+        )
+    return {key: errors[judged] for key, errors in found.items()}, photos[first][judged], subsets[first][judged]
 
 
 def _judged(nme: Doubles, subsets: Names, test_nme: Doubles) -> npt.NDArray[np.bool_] | None:
