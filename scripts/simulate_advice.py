@@ -1,6 +1,6 @@
 """How often the intervals and the offers of `facemix advise` hold: the table of docs/advise.md.
 
-    python scripts/simulate_advice.py --repetitions 200
+    python scripts/simulate_advice.py --repetitions 60
 
 Each experiment is a made-up sweep (`facemix.verdict.simulation`) whose true errors are known: real faces alone and
 mixing at six numbers of real faces, and mixing at 100 real faces and five numbers of synthetic ones; 150 photographs
@@ -38,7 +38,7 @@ SYNTHETIC = (100, 300, 1000, 3000, 10_000)
 AT = 100
 """Real faces where synthetic ones vary."""
 PHOTOS = 150
-RESAMPLES = 500
+RESAMPLES = 400
 PRICES = (2.0, 0.02)
 CHANCE = 0.8
 
@@ -70,16 +70,13 @@ SHAPES = {
     ),
 }
 CASES = (
-    ("steep", 2, 0.01),
-    ("steep", 2, 0.05),
     ("steep", 3, 0.0),
     ("steep", 3, 0.01),
-    ("steep", 3, 0.02),
     ("steep", 3, 0.05),
+    ("steep", 2, 0.02),
     ("steep", 5, 0.02),
     ("flat", 3, 0.01),
     ("flat", 3, 0.05),
-    ("flat", 5, 0.02),
     ("bent", 3, 0.01),
     ("bent", 3, 0.05),
 )
@@ -146,7 +143,7 @@ def holds(interval: Parameter, true: float) -> bool:
 def main() -> None:
     """Prints the table, a row as soon as it is there."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repetitions", type=int, default=200, help="made-up sweeps a row (default: 200)")
+    parser.add_argument("--repetitions", type=int, default=60, help="made-up sweeps a row (default: 60)")
     repetitions = parser.parse_args().repetitions
     row("curves", "seeds", "differ by", *COLUMNS)
     row(*["---"] * (3 + len(COLUMNS)))

@@ -14,6 +14,7 @@ which is said; beyond, and below half the least, not at all. A power law with a 
 that were measured, but what it says far away hangs on the floor, which is the parameter that is known worst.
 """
 
+import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -37,6 +38,7 @@ MATTERS = 0.01
 """Share of the NME that is worth speaking of: what moves it by less is called nothing."""
 LEAST_TO_CHECK = curve.LEAST_COUNTS + 1
 """Numbers of faces of a line that can be checked: one is left out, and a law needs the others."""
+_LEVELS = 8  # shares of resamples that are tried for the cheapest offer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +66,7 @@ class Line:
             float(curve.law(n, self.fit.parameters)), curve.law(np.full(len(self.resampled), n), self.fit.resampled)
         )
 
-    def alpha(self, n: float) -> float | None:
+    def alpha_at(self, n: float) -> float | None:
         """Of the number of faces that was measured nearest to n, by ratio."""
         return self.alphas[int(np.argmin(np.abs(np.log(self.counts) - np.log(n))))]
 
@@ -74,10 +76,6 @@ class Line:
         if least <= n <= greatest:
             return "measured"
         return "extrapolated" if least / REACH <= n <= REACH * greatest else "refused"
-
-    def mix(self, n: int) -> tuple[int, int]:
-        """Numbers of real and synthetic faces where the line has n."""
-        return (n, self.fixed) if self.axis == "n_real" else (self.fixed, n)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -275,7 +273,7 @@ class Offer:
     n_synthetic: int
     cost: float
     chance: float
-    """Share of resamples in which its mean NME is the target's or less."""
+    """Share of resamples in which its mean NME is the target's or less; of the cheapest see `_level`."""
     nme: Parameter
     """What is expected of it, %."""
     extrapolated: bool
@@ -285,41 +283,77 @@ class Offer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Way:
-    """A line on which numbers of faces are looked for, or one mix that stands on no line."""
+    """A line on which a number of faces is looked for, or one mix that stands on no line."""
 
-    line: Line | None
-    mix: Mix | None
+    of: Line | Mix
     needed: Doubles
-    """(resamples,) how many faces the target needs; infinite where it is not reached within twice the greatest."""
+    """(resamples,) how many faces the target needs; infinite where no number reaches it."""
+    estimate: float
+    """The same by what was measured."""
+    least: int
+    """Fewer are not offered: they may do as well, but nothing was measured there."""
+    most: float
+    """More are not believed."""
 
     @property
     def chance(self) -> float:
         """Of reaching the target at all."""
-        return float(np.mean(np.isfinite(self.needed)))
+        return float(np.mean(self.needed <= self.most))
+
+    def mix(self, n: float) -> tuple[float, float]:
+        """Numbers of real and synthetic faces with n on the line."""
+        if isinstance(self.of, Mix):
+            return 0, self.of.n_synthetic
+        return (n, self.of.fixed) if self.of.axis == "n_real" else (self.of.fixed, n)
+
+    def within(self, n: Doubles) -> Doubles:
+        """What is offered where n is needed; infinite where nothing is."""
+        n = np.maximum(n, self.least)
+        return np.where(n <= self.most, n, np.inf)
+
+    def cost(self, n: Doubles, prices: tuple[float, float]) -> Doubles:
+        """Of n on the line; infinite where n is."""
+        per_face = prices[isinstance(self.of, Line) and self.of.axis == "n_synthetic"]
+        fixed = float(np.dot(self.mix(0), prices))
+        return np.where(np.isfinite(n), fixed + per_face * np.where(np.isfinite(n), n, 0), np.inf)
 
 
 def ways(laid: Laid, target: float) -> list[Way]:
     """What each line of the sweep, and each mix without labels that is on none, needs for a target NME in %."""
-    on_lines = {(one.strategy, 0) for one in laid.lines if one.axis == "n_synthetic" and not one.fixed}
-    found = [Way(line=line, mix=None, needed=needed(line, line.fit.resampled, target)) for line in laid.lines]
+    on_lines = {line.strategy for line in laid.lines if line.axis == "n_synthetic" and not line.fixed}
+    found = [
+        Way(
+            of=line,
+            needed=needed(line.fit.resampled, target),
+            estimate=float(needed(line.fit.parameters[None], target)[0]),
+            least=line.counts[0],
+            most=REACH * line.counts[-1],
+        )
+        for line in laid.lines
+    ]
     for i, one in enumerate(laid.mixes):
-        if not one.n_real and (one.strategy, 0) not in on_lines:
-            reached = np.where(laid.means[:, i] <= target, float(one.n_synthetic), np.inf)
-            found.append(Way(line=None, mix=one, needed=reached))
+        if not one.n_real and one.strategy not in on_lines:
+            n = float(one.n_synthetic)
+            found.append(
+                Way(
+                    of=one,
+                    needed=np.where(laid.means[:, i] <= target, n, np.inf),
+                    estimate=n if one.test_nme <= target else np.inf,
+                    least=one.n_synthetic,
+                    most=n,
+                )
+            )
     return found
 
 
-def needed(line: Line, parameters: Doubles, target: float) -> Doubles:
-    """How many faces (b,) reach a target by laws D, a, C (b, 3): never fewer than were measured, else infinite.
-
-    Fewer than the least number of the line may do as well, but nothing was measured there.
-    """
+def needed(parameters: Doubles, target: float) -> Doubles:
+    """How many faces (b,) reach a target by laws D, a, C (b, 3); infinite where no number does, 0 where any does."""
     d, a, c = parameters.T
     room = target - c
+    falls = (d > 0) & (room > 0)
     with np.errstate(over="ignore"):
-        found = np.where(d > 0, (d / np.where(room > 0, room, 1)) ** (1 / np.where(d > 0, a, 1)), 0)
-    found = np.maximum(np.where(room > 0, found, np.where((d == 0) & (room == 0), 0, np.inf)), line.counts[0])
-    return np.where(found <= REACH * line.counts[-1], found, np.inf)
+        n = np.where(falls, d / np.where(falls, room, 1), 0) ** (1 / np.where(falls, a, 1))
+    return np.asarray(np.where(falls | ((d == 0) & (room >= 0)), n, np.inf))
 
 
 def offers(laid: Laid, target: float, prices: tuple[float, float], chance: float) -> list[Offer]:
@@ -329,10 +363,42 @@ def offers(laid: Laid, target: float, prices: tuple[float, float], chance: float
         laid: the sweep.
         target: mean NME on test, %.
         prices: of a label and of a render.
-        chance: share of resamples, above 0 and at most 1.
+        chance: share of resamples, above 0 and below 1.
     """
-    found = [one for way in ways(laid, target) if (one := _offer(laid, way, prices, chance)) is not None]
-    return sorted(found, key=lambda one: (one.cost, -one.chance))
+    open_ways = [way for way in ways(laid, target) if np.isfinite(way.estimate)]
+    level, picked = _level(open_ways, prices, chance)
+    found = [one for way in open_ways if (one := _offer(laid, way, prices, level)) is not None]
+    found.sort(key=lambda one: (one.cost, -one.chance))
+    return [dataclasses.replace(one, chance=min(one.chance, picked)) for one in found[:1]] + found[1:]
+
+
+def _level(open_ways: Sequence[Way], prices: tuple[float, float], chance: float) -> tuple[float, float]:
+    """The share of resamples to ask each way for, so that the cheapest of them reaches the target with a chance.
+
+    Of several ways the cheapest is also the one whose luck was best, so the chance of each by itself is not enough.
+    Each resample plays the sweep once more, with what was measured as the truth: every way offers its numbers with the
+    same margin, the cheapest is taken, and it is seen whether that reaches the target in truth.
+
+    Returns:
+        the share, and that chance: of the least share that does; where none does, of the greatest with an offer.
+    """
+    found = (chance, 0.0)
+    for level in np.linspace(chance, 1, _LEVELS, endpoint=False).tolist():
+        costs, holds = [], []
+        for way in open_ways:
+            number = float(np.quantile(way.needed, level, method="inverted_cdf"))
+            if np.isfinite(way.within(np.array(number))):
+                offered = way.within(way.needed * max(number, 1) / max(way.estimate, 1))
+                costs.append(way.cost(offered, prices))
+                holds.append(offered >= way.estimate)
+        if not costs:
+            break
+        cheapest_way = np.argmin(costs, axis=0)[None]
+        cost, held = (np.take_along_axis(np.stack(rows), cheapest_way, axis=0)[0] for rows in (costs, holds))
+        found = level, float(np.mean(held[np.isfinite(cost)]))
+        if found[1] >= chance:
+            break
+    return found
 
 
 def cheapest(laid: Laid, target: float, prices: tuple[float, float], chance: float) -> list[Offer]:
@@ -367,29 +433,23 @@ def say_mix(one: Mix | Offer) -> str:
     return f"{one.strategy}{alpha} with {' and '.join(f'{n:,} {kind}' for kind, n in faces.items() if n)} faces"
 
 
-def _offer(laid: Laid, way: Way, prices: tuple[float, float], chance: float) -> Offer | None:
-    number = np.quantile(way.needed, chance, method="inverted_cdf")
+def _offer(laid: Laid, way: Way, prices: tuple[float, float], share: float) -> Offer | None:
+    """What a way offers that reaches the target in a share of resamples."""
+    number = float(way.within(np.array(np.quantile(way.needed, share, method="inverted_cdf"))))
     if not np.isfinite(number):
         return None
-    n = int(np.ceil(number))
-    if way.line is not None:
-        (n_real, n_synthetic), strategy, alpha = way.line.mix(n), way.line.strategy, way.line.alpha(n)
-        nme, extrapolated = way.line.nme(n), way.line.standing(n) != "measured"
-    else:
-        assert way.mix is not None
-        one = way.mix
-        n_real, n_synthetic, strategy, alpha, extrapolated = 0, one.n_synthetic, one.strategy, one.alpha, False
-        nme = _parameter(one.test_nme, laid.means[:, laid.mixes.index(one)])
+    n, of = int(np.ceil(number)), way.of
+    n_real, n_synthetic = (int(count) for count in way.mix(n))
     return Offer(
-        strategy=strategy,
-        alpha=alpha,
+        strategy=of.strategy,
+        alpha=of.alpha if isinstance(of, Mix) else of.alpha_at(n),
         n_real=n_real,
         n_synthetic=n_synthetic,
         cost=prices[0] * n_real + prices[1] * n_synthetic,
         chance=float(np.mean(way.needed <= n)),
-        nme=nme,
-        extrapolated=extrapolated,
-        over=None if way.line is None else way.line.axis,
+        nme=_parameter(of.test_nme, laid.means[:, laid.mixes.index(of)]) if isinstance(of, Mix) else of.nme(n),
+        extrapolated=isinstance(of, Line) and of.standing(n) != "measured",
+        over=of.axis if isinstance(of, Line) else None,
     )
 
 

@@ -1,0 +1,66 @@
+"""Finished sweeps that are made up: their two files, as `facemix sweep` writes them."""
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow
+import pyarrow.parquet as parquet
+
+from facemix.verdict import simulation
+
+REAL = (25, 50, 100, 250, 500, 1709)
+PHOTOS = 40
+
+
+def real(n: float) -> float:
+    """True NME of n real faces alone, %."""
+    return 3 + 8 * n**-0.45
+
+
+def mixed(n: float, m: float) -> float:
+    """True NME of n real and m synthetic faces, %."""
+    return 3 + (3 * n**-0.4 if n else 2) + 3 * m**-0.4
+
+
+def point(strategy: str, n_real: int = 0, n_synthetic: int = 0, **more: Any) -> dict[str, Any]:
+    """A mix and its true NME."""
+    true = mixed(n_real, n_synthetic) if strategy != "real_only" else real(n_real)
+    row = {"strategy": strategy, "alpha": None, "n_real": n_real or None, "n_synthetic": n_synthetic or None}
+    return row | {"true": true, "bias": 0.5} | more
+
+
+def grid() -> list[dict[str, Any]]:
+    """Six numbers of real faces with and without 3000 synthetic ones, and four of synthetic ones at 100 real."""
+    points = [point("real_only", n) for n in REAL] + [point("mixing", n, 3000, alpha=0.5) for n in REAL]
+    return points + [point("mixing", 100, m, alpha=0.5) for m in (100, 300, 1000)]
+
+
+def write(folder: Path, points: Sequence[dict[str, Any]], seeds: Sequence[int] = (0, 1, 2)) -> None:
+    """Writes points.csv and errors.parquet; of each point `bias` is what validation NME has more than test NME."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(0)
+    photo_of = simulation.photographs(rng, PHOTOS)
+    true = np.array([one["true"] for one in points])
+    errors = simulation.errors(rng, true, len(seeds), photo_of, seed_sd=0.003, photo_sd=0.01, rest_sd=0.02)
+    errors = errors.astype(np.float32)
+    rows, written = [], []
+    for one, of_seeds in zip(points, errors, strict=True):
+        keys = {key: value for key, value in one.items() if key not in ("true", "bias")}
+        for seed, nme in zip(seeds, of_seeds, strict=True):
+            test = float(nme.mean())
+            figures = {"val_nme": test + one["bias"], "test_nme": test, "experiment": "sweep"}
+            rows.append(keys | {"seed": seed} | figures)
+            written += [
+                keys | {"seed": seed, "face": f"face {i:03d}", "subset": "test", "photo": str(photo), "nme": value}
+                for i, (photo, value) in enumerate(zip(photo_of, nme, strict=True))
+            ]
+            # Faces of another subset, which test NME does not hold.
+            written.append(keys | {"seed": seed, "face": "other", "subset": "ibug", "photo": "other", "nme": 40.0})
+    with (folder / "points.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    parquet.write_table(pyarrow.Table.from_pylist(written), folder / "errors.parquet")
