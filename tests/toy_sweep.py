@@ -26,8 +26,8 @@ def mixed(n: float, m: float) -> float:
 
 
 def point(strategy: str, n_real: int = 0, n_synthetic: int = 0, **more: Any) -> dict[str, Any]:
-    """A mix and its true NME."""
-    true = mixed(n_real, n_synthetic) if strategy != "real_only" else real(n_real)
+    """A mix and its true NME; `more` changes it."""
+    true = mixed(n_real, n_synthetic) if n_synthetic else real(n_real)
     row = {"strategy": strategy, "alpha": None, "n_real": n_real or None, "n_synthetic": n_synthetic or None}
     return row | {"true": true, "bias": 0.5} | more
 

@@ -44,7 +44,7 @@ def advise(
     """
     prices = _checked(labels, more_labels, target, price_label, price_render, chance)
     swept = points.read(FOLDER, _n_synthetic(params))
-    laid = advice.lay_out(swept)
+    laid = advice.lay_out(swept, advice.RESAMPLES)
     _check_lines(laid)
     greatest = max(one.n_real for one in swept.mixes)
     question = Question(labels=labels or greatest, more=more_labels, target=target, prices=prices, chance=chance)
