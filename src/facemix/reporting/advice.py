@@ -96,7 +96,8 @@ def _about(laid: Laid) -> str:
     return (
         f"From a sweep of {len(laid.swept.mixes)} mixes at seeds {seeds}, tested on {len(photos)} faces of "
         f"{len(set(photos.tolist()))} {shown}. NME in %; in brackets 95 % intervals over photographs and seeds. "
-        "Alpha is the best on validation. An interval takes the law for granted; the last section checks it."
+        "Alpha is the best on validation, and so is the strategy whose worth is told. An interval takes the law for "
+        "granted; the last section checks it."
     )
 
 
@@ -108,8 +109,11 @@ def _said_worths(found: Advice) -> str:
     if not found.worths:
         return f"Not answered: it needs {BASELINE} at two numbers of real faces or more, and mixes with synthetic ones."
     counts = sorted({one.n_real for one in found.laid.mixes if one.strategy == BASELINE})
-    best = [advice.best_at(found.laid, n) for n in sorted({one.mix.n_real for one in found.worths})]
-    return _bullets([_said_worth(one, counts) for one in found.worths if any(one.mix is mix for mix in best)])
+    numbers = {one.mix.n_real for one in found.worths}
+    best = {(mix.n_real, mix.strategy) for n in numbers if (mix := advice.best_at(found.laid, n))}
+    shown = [one for one in found.worths if (one.mix.n_real, one.mix.strategy) in best]
+    shown.sort(key=lambda one: (one.mix.n_real, one.mix.n_synthetic))
+    return _bullets([_said_worth(one, counts) for one in shown])
 
 
 def _said_worth(one: Worth, counts: Sequence[int]) -> str:
