@@ -214,6 +214,13 @@ def test_a_number_that_is_left_out_is_predicted_from_the_others(exact: Laid) -> 
         assert one.predicted.value == pytest.approx(toy_sweep.real(one.n), rel=2e-3)
 
 
+def test_a_number_that_is_left_out_has_no_say_in_its_prediction() -> None:
+    points = toy_sweep.grid()[:6]
+    points[3] = points[3] | {"true": points[3]["true"] + 0.6}
+    (line,) = advice.lay_out(swept(points, noise=0), resamples=20).lines
+    assert advice.held_out(line)[3].predicted.value == pytest.approx(toy_sweep.real(toy_sweep.REAL[3]), rel=2e-3)
+
+
 def test_what_does_not_follow_the_law_is_not_covered(laid: Laid) -> None:
     assert sum(one.covered for one in advice.held_out(laid.lines[0])) >= 5
     points = toy_sweep.grid()[:6]
