@@ -221,6 +221,13 @@ def test_a_number_that_is_left_out_has_no_say_in_its_prediction() -> None:
     assert advice.held_out(line)[3].predicted.value == pytest.approx(toy_sweep.real(toy_sweep.REAL[3]), rel=2e-3)
 
 
+def test_photographs_that_are_hard_at_every_number_do_not_widen_a_prediction(laid: Laid) -> None:
+    line = laid.lines[0]
+    for one in advice.held_out(line)[1:-1]:
+        mean = line.nme(one.n)
+        assert one.predicted.high - one.predicted.low < (mean.high - mean.low) / 3
+
+
 def test_what_does_not_follow_the_law_is_not_covered(laid: Laid) -> None:
     assert sum(one.covered for one in advice.held_out(laid.lines[0])) >= 5
     points = toy_sweep.grid()[:6]
