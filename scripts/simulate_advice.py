@@ -1,13 +1,13 @@
 """How often the intervals and the offers of `facemix advise` hold: the table of docs/advise.md.
 
-    python scripts/simulate_advice.py --repetitions 60
+    python scripts/simulate_advice.py --repetitions 160
 
 Each experiment is a made-up sweep (`facemix.verdict.simulation`) whose true errors are known: real faces alone and
 mixing at six numbers of real faces, and mixing at 100 real faces and five numbers of synthetic ones; 150 photographs
 with one to three faces, which change a mix's NME by 5 %. What varies: the shape of the curves, the number of seeds, and
 by how much seeds differ. `bent` curves do not follow the law: they are sums of two.
 
-In % of experiments:
+In % of experiments (left out numbers: of every fourth):
 
 - held out, within and ends: the interval for a number of faces that was left out holds what was measured there; within
   the line, and at its least and greatest number, where the law is drawn beyond what it was fitted to.
@@ -16,7 +16,8 @@ In % of experiments:
 - renders: that of what twice as many renders bring does.
 - wrong: `left` says more or different renders, and it is not so.
 - worth: the interval of what synthetic faces are worth at 100 real ones holds the true number.
-- reached: the cheapest mix, asked for with a chance of 80 %, truly reaches its target; of all that were offered.
+- offered: some mix is offered that reaches the target with a chance of 80 %.
+- reached: the cheapest of them truly reaches it; of the sweeps that offer one.
 """
 
 import argparse
@@ -41,6 +42,8 @@ PHOTOS = 150
 RESAMPLES = 400
 PRICES = (2.0, 0.02)
 CHANCE = 0.8
+CHECKED = 4
+"""Of so many sweeps one has its numbers left out, which takes longest and gives 17 answers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +83,7 @@ CASES = (
     ("bent", 3, 0.01),
     ("bent", 3, 0.05),
 )
-COLUMNS = ("within", "ends", "twice", "100 more", "renders", "wrong", "worth", "reached")
+COLUMNS = ("within", "ends", "twice", "100 more", "renders", "wrong", "worth", "offered", "reached")
 
 
 def sweep(shape: Shape, n_seeds: int, seed_sd: float, seed: int) -> Swept:
@@ -110,7 +113,7 @@ def asked(shape: Shape, n_seeds: int, seed_sd: float, seed: int) -> dict[str, li
     """What held and what did not in one experiment, by COLUMNS."""
     laid = advice.lay_out(sweep(shape, n_seeds, seed_sd, seed), resamples=RESAMPLES, seed=seed)
     real, renders = laid.lines[0], laid.lines[-1]
-    tests = [one for line in laid.lines for one in advice.held_out(line)]
+    tests = [one for line in laid.lines for one in advice.held_out(line)] if seed % CHECKED == 0 else []
     greatest, most = REAL[-1], SYNTHETIC[-1]
     true_doubling = shape.mixed(AT, most) - shape.mixed(AT, 2 * most)
     left, nothing = advice.left(renders), advice.MATTERS * shape.mixed(AT, most)
@@ -131,6 +134,7 @@ def asked(shape: Shape, n_seeds: int, seed_sd: float, seed: int) -> dict[str, li
         "renders": [holds(left.doubling, true_doubling)],
         "wrong": [wrong[left.verdict]],
         "worth": [low <= equal <= high],
+        "offered": [bool(offered)],
         "reached": reached,
     }
 
@@ -143,7 +147,7 @@ def holds(interval: Parameter, true: float) -> bool:
 def main() -> None:
     """Prints the table, a row as soon as it is there."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repetitions", type=int, default=60, help="made-up sweeps a row (default: 60)")
+    parser.add_argument("--repetitions", type=int, default=160, help="made-up sweeps a row (default: 160)")
     repetitions = parser.parse_args().repetitions
     row("curves", "seeds", "differ by", *COLUMNS)
     row(*["---"] * (3 + len(COLUMNS)))
