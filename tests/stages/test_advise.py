@@ -7,6 +7,7 @@ import pytest
 
 import toy_sweep
 from facemix import cli
+from facemix.reporting import advice_figure
 from facemix.verdict import advice
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
@@ -20,6 +21,12 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "params.yaml").write_bytes(PARAMS.read_bytes())
     toy_sweep.write(tmp_path / "reports/sweep", toy_sweep.grid())
     return tmp_path
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No figure, which takes longest."""
+    monkeypatch.setattr(advice_figure, "draw", lambda path, _: path.write_bytes(b""))
 
 
 def test_every_question_is_answered_in_three_files(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -43,6 +50,7 @@ def test_every_question_is_answered_in_three_files(project: Path, capsys: pytest
     assert (project / "reports/advice.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_what_lies_beyond_the_sweep_is_called_extrapolated_or_refused(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -83,6 +91,7 @@ def test_too_few_numbers_of_faces_are_said_with_what_to_run(project: Path) -> No
         cli.main(["advise"])
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_what_was_not_swept_is_not_answered(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     toy_sweep.write(project / "reports/sweep", [toy_sweep.point("mixing", n, 3000) for n in (50, 100, 200)])
     cli.main(["advise"])

@@ -62,6 +62,12 @@ def test_a_number_of_synthetic_faces_that_was_not_swept_is_what_the_caller_says(
         points.read(folder, None)
 
 
+def test_a_number_of_synthetic_faces_that_only_the_points_name_is_read(folder: Path) -> None:
+    table = parquet.read_table(folder / "errors.parquet").drop_columns("n_synthetic")
+    parquet.write_table(table, folder / "errors.parquet")
+    assert [one.n_synthetic for one in points.read(folder, None).mixes] == [300, 0, 0, 300]
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [

@@ -88,23 +88,25 @@ def read(folder: Path, n_synthetic: int | None) -> Swept:
     """
     rows = _rows(folder / POINTS)
     errors, photos, subsets = _errors(folder / ERRORS, rows)
-    groups: dict[tuple[Any, ...], list[Mapping[str, str]]] = {}
-    for row in rows:
+    groups: dict[tuple[str, ...], list[tuple[Mapping[str, str], Doubles]]] = {}
+    for row, nme in zip(rows, errors, strict=True):
         if row["alpha"] == "" or float(row["alpha"]) > 0:
-            groups.setdefault(tuple(row.get(key, "") for key in _KEYS[:-1]), []).append(row)
-    seeds = _common_seeds(folder / POINTS, groups)
+            groups.setdefault(tuple(row.get(key, "") for key in _KEYS[:-1]), []).append((row, nme))
+    seeds = _common_seeds(folder / POINTS, [[row for row, _ in own] for own in groups.values()])
     mixes = []
     for own in groups.values():
-        chosen = sorted((row for row in own if int(row["seed"]) in seeds), key=lambda row: int(row["seed"]))
-        first = chosen[0]
+        chosen = sorted(
+            ((row, nme) for row, nme in own if int(row["seed"]) in seeds), key=lambda one: int(one[0]["seed"])
+        )
+        first, _ = chosen[0]
         mixes.append(
             Mix(
                 strategy=first["strategy"],
                 alpha=float(first["alpha"]) if first["alpha"] else None,
                 n_real=int(first["n_real"] or 0),
                 n_synthetic=_synthetic_count(folder / POINTS, first, n_synthetic),
-                val_nme=float(np.mean([float(row["val_nme"]) for row in chosen])),
-                errors=np.stack([errors[_key(row)] for row in chosen]),
+                val_nme=float(np.mean([float(row["val_nme"]) for row, _ in chosen])),
+                errors=np.stack([nme for _, nme in chosen]),
                 faces_seen=int(first["faces_seen"]) if first.get("faces_seen") else None,
             )
         )
@@ -147,19 +149,19 @@ def _check_row(place: str, row: Mapping[str, str]) -> None:
             ) from None
 
 
-def _key(row: Mapping[str, Any]) -> tuple[Any, ...]:
-    """What identifies a point, in the one way and the other: words of CSV and values of Parquet become the same."""
+def _key(row: Mapping[str, Any], keys: Sequence[str]) -> tuple[Any, ...]:
+    """What identifies a point: words of CSV and values of Parquet become the same."""
 
     def number(value: Any) -> float | str | None:
         if value is None or value == "":
             return None
         return value if value == _ALL else float(value)
 
-    return (row["strategy"], *(number(row.get(key)) for key in _KEYS[1:]))
+    return tuple(row[key] if key == "strategy" else number(row[key]) for key in keys)
 
 
-def _errors(path: Path, rows: Sequence[Mapping[str, str]]) -> tuple[dict[tuple[Any, ...], Doubles], Names, Names]:
-    """The errors (F,) of each point, and the photographs and subsets (F,) of the faces."""
+def _errors(path: Path, rows: Sequence[Mapping[str, str]]) -> tuple[list[Doubles], Names, Names]:
+    """The errors (F,) of the point in each row, and the photographs and subsets (F,) of the faces."""
     import pyarrow
     import pyarrow.parquet as parquet
 
@@ -173,7 +175,10 @@ def _errors(path: Path, rows: Sequence[Mapping[str, str]]) -> tuple[dict[tuple[A
             np.array(table[key].to_pylist(), dtype=np.str_) for key in ("face", "photo", "subset")
         )
         nme = table["nme"].to_numpy().astype(np.float64)
-        keys = [_key(row) for row in table.select([key for key in swept if key in _KEYS]).to_pylist()]
+        shared = [key for key in _KEYS if key in swept and key in rows[0]]
+        places: dict[tuple[Any, ...], list[int]] = {}
+        for i, row in enumerate(table.select(shared).to_pylist()):
+            places.setdefault(_key(row, shared), []).append(i)
     except (pyarrow.ArrowInvalid, KeyError, ValueError) as error:
         raise FacemixError(f"{path}: not what a sweep writes ({error}); {again}") from None
     others = [key for key in swept if key not in _KEYS and len(set(table[key].to_pylist()) - {None}) > 1]
@@ -182,27 +187,24 @@ def _errors(path: Path, rows: Sequence[Mapping[str, str]]) -> tuple[dict[tuple[A
             f"{path}: found several values of {' and '.join(others)}, expected one: advice is about mixes of faces; "
             "sweep alpha, n_real, n_synthetic, strategies and seeds alone"
         )
-    places: dict[tuple[Any, ...], list[int]] = {}
-    for i, key in enumerate(keys):
-        places.setdefault(key, []).append(i)
     first = next(iter(places.values()))
-    found = {}
+    found = []
     for row in rows:
-        own = places.get(_key(row), [])
+        own = places.get(_key(row, shared), [])
         if not own:
             raise FacemixError(f"{path}: found no errors of {_said(row)}, which {POINTS} has; {again}")
         if not np.array_equal(faces[own], faces[first]):
             raise FacemixError(f"{path}: found other test faces for {_said(row)} than for the first point; {again}")
-        found[_key(row)] = nme[own]
+        found.append(nme[own])
     test_nme = np.array([float(row["test_nme"]) for row in rows])
-    judged = _judged(np.stack([found[_key(row)] for row in rows]), subsets[first], test_nme)
+    judged = _judged(np.stack(found), subsets[first], test_nme)
     if judged is None:
         raise FacemixError(f"{path}: found other errors than those of which {POINTS} holds the mean; {again}")
     if len(set(photos[first][judged].tolist())) < 2:
         raise FacemixError(
             f"{path}: found test faces of one photograph, expected two photographs or more; test on more"
         )
-    return {key: errors[judged] for key, errors in found.items()}, photos[first][judged], subsets[first][judged]
+    return [errors[judged] for errors in found], photos[first][judged], subsets[first][judged]
 
 
 def _judged(nme: Doubles, subsets: Names, test_nme: Doubles) -> npt.NDArray[np.bool_] | None:
@@ -223,15 +225,15 @@ def _said(row: Mapping[str, str]) -> str:
     return ", ".join(f"{key} {row[key]}" for key in _KEYS if row.get(key))
 
 
-def _common_seeds(path: Path, groups: Mapping[tuple[Any, ...], Sequence[Mapping[str, str]]]) -> tuple[int, ...]:
+def _common_seeds(path: Path, groups: Sequence[Sequence[Mapping[str, str]]]) -> tuple[int, ...]:
     """The seeds that every mix has, two at least."""
-    of_groups = [{int(row["seed"]) for row in rows} for rows in groups.values()]
+    of_groups = [{int(row["seed"]) for row in rows} for rows in groups]
     common = sorted(set.intersection(*of_groups)) if of_groups else []
     if len(common) < 2:
-        least = min(groups.values(), key=len)[0]
+        fewest = f" (fewest: {_said({**min(groups, key=len)[0], 'seed': ''})})" if groups else ""
         raise FacemixError(
-            f"{path}: found {len(common)} seed(s) that all mixes share (fewest: {_said({**least, 'seed': ''})}), "
-            "expected 2 or more, since one seed decides nothing; run the sweep again with seeds=3"
+            f"{path}: found {len(common)} seed(s) that all mixes share{fewest}, expected 2 or more, since one seed "
+            "decides nothing; run the sweep again with seeds=3"
         )
     return tuple(common)
 
