@@ -28,7 +28,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import brentq
 
-from facemix.verdict import advice, simulation
+from facemix.verdict import advice, offers, simulation
 from facemix.verdict.curve import Parameter
 from facemix.verdict.points import Mix, Swept
 
@@ -121,7 +121,7 @@ def asked(shape: Shape, n_seeds: int, seed_sd: float, seed: int) -> dict[str, li
     equal = brentq(lambda n: shape.real(n) - shape.mixed(AT, most), 1, 1e6)
     (worth,) = (one.faces for one in advice.worths(laid) if (one.mix.n_real, one.mix.n_synthetic) == (AT, most))
     low, high = worth.low or 0, worth.high
-    offered = advice.offers(laid, shape.target, PRICES, CHANCE)[:1]
+    offered = offers.offers(laid, shape.target, PRICES, CHANCE)[:1]
     reached = [
         (shape.mixed(one.n_real, one.n_synthetic) if one.n_synthetic else shape.real(one.n_real)) <= shape.target
         for one in offered

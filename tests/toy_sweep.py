@@ -1,4 +1,4 @@
-"""Finished sweeps that are made up: their two files, as `facemix sweep` writes them."""
+"""Finished sweeps that are made up, as they are read and as `facemix sweep` writes their two files."""
 
 import csv
 from collections.abc import Sequence
@@ -10,6 +10,7 @@ import pyarrow
 import pyarrow.parquet as parquet
 
 from facemix.verdict import simulation
+from facemix.verdict.points import Mix, Swept
 
 REAL = (25, 50, 100, 250, 500, 1709)
 PHOTOS = 40
@@ -36,6 +37,31 @@ def grid() -> list[dict[str, Any]]:
     """Six numbers of real faces with and without 3000 synthetic ones, and four of synthetic ones at 100 real."""
     points = [point("real_only", n) for n in REAL] + [point("mixing", n, 3000, alpha=0.5) for n in REAL]
     return points + [point("mixing", 100, m, alpha=0.5) for m in (100, 300, 1000)]
+
+
+def swept(points: Sequence[dict[str, Any]], noise: float = 1.0, seeds: int = 3, seed: int = 0) -> Swept:
+    """A sweep of toy points; noise 1 is little, at 0 all errors of a point are its mean."""
+    rng = np.random.default_rng(seed)
+    photo_of = simulation.photographs(rng, PHOTOS)
+    true = np.array([one["true"] for one in points])
+    sds = {"seed_sd": 0.003 * noise, "photo_sd": 0.01 * noise, "rest_sd": 0.02 * noise}
+    errors = simulation.errors(rng, true, seeds, photo_of, **sds)
+    if not noise:
+        errors = np.broadcast_to(true[:, None, None], errors.shape)
+    mixes = [
+        Mix(
+            strategy=str(one["strategy"]),
+            alpha=one["alpha"],
+            n_real=one["n_real"] or 0,
+            n_synthetic=one["n_synthetic"] or 0,
+            val_nme=float(own.mean()) + one["bias"],
+            errors=own,
+            faces_seen=one.get("faces_seen"),
+        )
+        for one, own in zip(points, errors, strict=True)
+    ]
+    photos = photo_of.astype(np.str_)
+    return Swept(mixes=tuple(mixes), seeds=tuple(range(seeds)), photos=photos, stand_in=False)
 
 
 def write(folder: Path, points: Sequence[dict[str, Any]], seeds: Sequence[int] = (0, 1, 2)) -> None:

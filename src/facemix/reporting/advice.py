@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from facemix.faces.face import STAND_IN_SHOWN
-from facemix.verdict import advice, worth
-from facemix.verdict.advice import HeldOut, Laid, Left, Line, Offer, Worth
+from facemix.verdict import advice, offers, worth
+from facemix.verdict.advice import HeldOut, Laid, Left, Line, Worth
 from facemix.verdict.comparison import BASELINE
 from facemix.verdict.curve import LEAST_COUNTS, Parameter
+from facemix.verdict.offers import Offer
 
 KINDS = {"n_real": "labels", "n_synthetic": "renders"}
 
@@ -54,9 +55,8 @@ def answer(laid: Laid, question: Question) -> Advice:
         FacemixError: the target is reached already, or out of reach.
     """
     n, more = question.labels, question.more
-    offers = (
-        advice.cheapest(laid, question.target, question.prices, question.chance) if question.target is not None else []
-    )
+    target = question.target
+    found = [] if target is None else offers.cheapest(laid, target, question.prices, question.chance)
     return Advice(
         question=question,
         laid=laid,
@@ -68,7 +68,7 @@ def answer(laid: Laid, question: Question) -> Advice:
             if line.axis == "n_real"
         ],
         held_out=[(line, advice.held_out(line)) for line in laid.lines],
-        offers=offers,
+        offers=found,
     )
 
 
@@ -119,7 +119,7 @@ def _said_worths(found: Advice) -> str:
 def _said_worth(one: Worth, counts: Sequence[int]) -> str:
     value, low, high = (worth.say_count(n, counts) for n in (one.faces.value, one.faces.low, one.faces.high))
     sentence = (
-        f"{advice.say_mix(one.mix)} (NME {one.mix.test_nme:.2f}) is as good as {value} real faces alone ({low} to "
+        f"{offers.say_mix(one.mix)} (NME {one.mix.test_nme:.2f}) is as good as {value} real faces alone ({low} to "
         f"{high}; by {one.compared_with}, which saw {one.compared_saw} faces)"
     )
     n = one.mix.n_real
@@ -188,7 +188,7 @@ def _said_offers(found: Advice) -> str:
     question, (best, *_) = found.question, found.offers
     beyond = " It extrapolates beyond what was swept." if best.extrapolated else ""
     sentence = (
-        f"{advice.say_mix(best)}: it costs {best.cost:,.2f}, its NME is expected at {_number(best.nme)}, and it "
+        f"{offers.say_mix(best)}: it costs {best.cost:,.2f}, its NME is expected at {_number(best.nme)}, and it "
         f"reaches {question.target:g} with a chance of {100 * best.chance:.0f} % (asked for: "
         f"{100 * question.chance:.0f} %).{beyond}"
     )
