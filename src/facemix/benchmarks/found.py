@@ -136,5 +136,7 @@ def said(result: Measured, detector: Detector) -> str:
         for name, errors in zip(PASSES, result.nme[:, found_], strict=True):
             failed = metrics.failure_rate(errors, limit)
             lines.append(f"{name:12} {errors.mean():8.3f} {failed:18.2f} % {100 * (errors.mean() / true - 1):+18.1f} %")
-    lines.append(f"ms of CPU, median: {result.find_ms:.1f} to find the faces of a picture, {result.landmarks_ms:.1f} a pass")
+    lines.append(
+        f"ms of CPU, median: {result.find_ms:.1f} to find the faces of a picture, {result.landmarks_ms:.1f} a pass"
+    )
     return "\n".join(lines)
