@@ -261,6 +261,23 @@ def _experiment_commands(commands: Any) -> None:
     command.add_argument("--yes", action="store_true", help="start more than a thousand trainings without asking")
     command.set_defaults(run=_sweep)
 
+    command = commands.add_parser(
+        "advise",
+        help="what a finished sweep says of more labels, more renders and the cheapest mix",
+        description="Fits NME = C + D n^-a to the points of reports/sweep, and says what synthetic faces are worth in "
+        "labels, what more renders and more labels bring, and which mix reaches a target at the least cost. Writes "
+        "reports/advice.md, advice.json and advice.png. See docs/advise.md.",
+    )
+    command.add_argument("--labels", type=int, metavar="N", help="real faces that you have (default: the most swept)")
+    command.add_argument("--more-labels", type=int, default=100, metavar="N", help="more to think of (default: 100)")
+    command.add_argument("--target-nme", type=float, metavar="NME", help="look for the cheapest mix that reaches it")
+    command.add_argument("--price-label", type=float, metavar="PRICE", help="of one real face with its label")
+    command.add_argument("--price-render", type=float, metavar="PRICE", help="of one synthetic face")
+    command.add_argument(
+        "--chance", type=float, default=0.8, metavar="SHARE", help="with which to reach the target (default: 0.8)"
+    )
+    command.set_defaults(run=_advise)
+
 
 def _tracking_commands(commands: Any) -> None:
     """MLflow."""
@@ -559,6 +576,20 @@ def _sweep(options: argparse.Namespace) -> None:
 
     run_sweep(
         [axis for axis in options.axes if not axis.endswith("=")], config.load(), jobs=options.jobs, yes=options.yes
+    )
+
+
+def _advise(options: argparse.Namespace) -> None:
+    from facemix.stages.advise import advise
+
+    advise(
+        config.load(),
+        labels=options.labels,
+        more_labels=options.more_labels,
+        target=options.target_nme,
+        price_label=options.price_label,
+        price_render=options.price_render,
+        chance=options.chance,
     )
 
 
