@@ -18,7 +18,7 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from facemix.faces import packs
-from facemix.faces.parallel import available_cores
+from facemix.faces.parallel import available_cores, single_threaded_opencv
 
 COARSE = 24
 """Of a coarse patch, pixels."""
@@ -63,7 +63,7 @@ def find(patches: Patches, n: int) -> npt.NDArray[np.int32]:
     """
     if not n:
         return np.zeros((0, 3), np.int32)
-    with ThreadPoolExecutor(available_cores()) as pool:
+    with single_threaded_opencv(), ThreadPoolExecutor(available_cores()) as pool:
         sample = np.unique(np.linspace(0, len(patches) - 1, _FITTED).round().astype(int))
         directions = _directions(_coarse(patches[sample], pool))
         tiles = [(i, j) for i in range(0, n, _BLOCK) for j in range(i, len(patches), _BLOCK)]

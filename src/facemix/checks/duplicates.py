@@ -23,15 +23,16 @@ import numpy.typing as npt
 from facemix.checks import candidates
 from facemix.checks.candidates import local_contrast, units
 from facemix.faces import geometry, packs
-from facemix.faces.parallel import on_all_cores
+from facemix.faces.parallel import on_all_cores, single_threaded_opencv
 from facemix.faces.schemes import Scheme
 
 SIDE = 72
 """Of a patch, pixels."""
 REACH = 1.8
 """Half a patch / root mean square distance of the inner 51 points from their mean: brows to chin and a little more."""
-GLANCE = 0.75
-"""Least correlation of patches registered at half the resolution for a closer look; 300-W's pairs lie above 0.84."""
+GLANCE = 0.8
+"""Least correlation of patches registered at half the resolution for a closer look: 1 candidate of 300-W in 15 that
+show different photographs; its pairs lie above 0.84."""
 ALIKE = 0.84
 """Least correlation of registered patches that show one photograph."""
 
@@ -85,8 +86,10 @@ def cut(images: npt.NDArray[np.uint8], landmarks: Floats, scheme: Scheme, out: P
         for i, transform in enumerate(frames(landmarks[chosen], scheme), start):
             patches[i] = geometry.warp(cv2.cvtColor(images[i], cv2.COLOR_RGB2GRAY), transform, SIDE)
         packs.release(images)
+        packs.release(patches)
 
-    on_all_cores(some, range(0, len(images), _AT_ONCE), "cutting faces", unit=f"{_AT_ONCE} faces")
+    with single_threaded_opencv():
+        on_all_cores(some, range(0, len(images), _AT_ONCE), "cutting faces", unit=f"{_AT_ONCE} faces")
     return patches
 
 
@@ -118,14 +121,19 @@ def find(patches: Patches, n: int) -> list[Pair]:
         n: the first n faces are compared with each other and with all that follow; what follows is not compared among
             itself.
     """
-    rows = candidates.find(patches, n)
+    return confirmed(patches, candidates.find(patches, n))
+
+
+def confirmed(patches: Patches, rows: npt.NDArray[np.int32]) -> list[Pair]:
+    """The pairs among candidates (m, 3), as `candidates.find` returns them."""
 
     def some(start: int) -> list[Pair]:
         found = [_registered(patches, *candidate) for candidate in rows[start : start + _AT_ONCE].tolist()]
         packs.release(patches)
         return [pair for pair in found if pair]
 
-    blocks = on_all_cores(some, range(0, len(rows), _AT_ONCE), "comparing faces", unit=f"{_AT_ONCE} pairs")
+    with single_threaded_opencv():
+        blocks = on_all_cores(some, range(0, len(rows), _AT_ONCE), "comparing faces", unit=f"{_AT_ONCE} pairs")
     best: dict[tuple[int, int], Pair] = {}
     for pair in sorted((pair for block in blocks for pair in block), key=lambda pair: pair.similarity):
         best[pair.first, pair.second] = pair  # a symmetric face is also alike its mirror image

@@ -119,5 +119,8 @@ def release(images: npt.NDArray[np.uint8]) -> None:
     The system keeps them as cache while it has room, and reading again brings them back. Arrays that are no memory map
     stay as they are.
     """
-    if isinstance(images.base, mmap.mmap):
-        images.base.madvise(mmap.MADV_DONTNEED)
+    base: object = images
+    while isinstance(base, np.ndarray):  # a part of a memory map is based on the map
+        base = base.base
+    if isinstance(base, mmap.mmap):
+        base.madvise(mmap.MADV_DONTNEED)

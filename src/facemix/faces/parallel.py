@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -25,6 +26,19 @@ def on_all_cores(work: Callable[[Item], Result], items: Sequence[Item], title: s
     """
     with ThreadPoolExecutor(available_cores()) as pool:
         return list(tqdm(pool.map(work, items), title, total=len(items), unit=unit, disable=None))
+
+
+@contextmanager
+def single_threaded_opencv() -> Iterator[None]:
+    """Lets OpenCV work on one core while the threads of this process share them: its own would stand in their way."""
+    import cv2
+
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(threads)
 
 
 def available_cores() -> int:
