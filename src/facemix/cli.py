@@ -361,6 +361,15 @@ def _bench_commands(commands: Any) -> None:
     )
     command.add_argument("--faces", type=int, default=20000, metavar="N", help="default: 20000")
     command.set_defaults(run=_bench_leaks)
+    command = benches.add_parser(
+        "results",
+        help="seconds to read a large sweep and to compare many trainings",
+        description="Reads the made-up points of a sweep from their experiments, makes its tables and curves, and "
+        "reads and ranks as many trainings.",
+    )
+    command.add_argument("--points", type=int, default=500, help="a multiple of 50 (default: 500)")
+    command.add_argument("--faces", type=int, default=1000, help="test faces (default: 1000)")
+    command.set_defaults(run=_bench_results)
     command = benches.add_parser("render", help="speed of rendering, by stage")
     command.add_argument("--size", type=int, default=256, help="side of a picture in pixels (default: 256)")
     command.add_argument("--n", type=int, default=40, help="pictures (default: 40)")
@@ -630,6 +639,12 @@ def _bench_leaks(options: argparse.Namespace) -> None:
     from facemix.benchmarks.leaks import leaks
 
     leaks(config.load(), options.faces)
+
+
+def _bench_results(options: argparse.Namespace) -> None:
+    from facemix.benchmarks.results import results
+
+    results(options.points, options.faces)
 
 
 def _clip(options: argparse.Namespace) -> None:

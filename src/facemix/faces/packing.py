@@ -96,7 +96,7 @@ def _write(folder: Path, entries: Sequence[Entry], size: int, margin: float, fit
     images.flush()
     np.save(folder / "landmarks.npy", landmarks)
     np.save(folder / "states.npy", states)
-    _write_table(folder / "faces.parquet", rows)
+    write_table(folder / "faces.parquet", rows)
     digest = _digest(images, landmarks, states, scheme, rows)
     about: dict[str, Any] = {"faces": n, "size": size, "margin": margin, "digest": digest, "scheme": scheme.as_dict()}
     if fit_finder:
@@ -125,7 +125,8 @@ def _reserve(path: Path) -> None:
         os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
 
 
-def _write_table(path: Path, rows: list[dict[str, object]]) -> None:
+def write_table(path: Path, rows: list[dict[str, object]]) -> None:
+    """Writes the `faces.parquet` of a pack: a row a face."""
     import pyarrow
     import pyarrow.parquet as parquet
 
