@@ -6,7 +6,11 @@ from facemix.benchmarks import results
 from facemix.errors import FacemixError
 
 
-def test_a_made_up_sweep_is_read_and_compared(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_made_up_sweep_is_read_and_compared(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(results, "COUNTS", (100, 200))
+    monkeypatch.setattr(results, "PER_SEED", 10)
     results.results(results.PER_SEED, faces=12)
     printed = capsys.readouterr().out
     assert len(re.findall(r" \d+\.\d \(\d+\.\d\)$", printed, re.MULTILINE)) == 5

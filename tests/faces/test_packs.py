@@ -100,7 +100,7 @@ def test_a_pack_of_parts_that_do_not_belong_together_is_refused(tmp_path: Path, 
     (tmp_path / "pack" / "pack.json").write_text(json.dumps(about | {"faces": 8}))
     with pytest.raises(ValueError, match="images.npy holds 9 faces.*pack.json says 8; make it again"):
         packs.read(tmp_path / "pack")
-    (tmp_path / "pack" / "faces.parquet").unlink()
+    (tmp_path / "pack" / "columns.arrow").unlink()
     with pytest.raises(ValueError, match="not a readable pack"):
         packs.read(tmp_path / "pack")
 

@@ -19,7 +19,7 @@ from typing import TypeVar
 import numpy as np
 
 from facemix.errors import FacemixError
-from facemix.faces import packing, packs, schemes
+from facemix.faces import packs, schemes
 from facemix.faces.face import VISIBLE
 from facemix.faces.packs import Pack
 from facemix.faces.parallel import available_cores
@@ -120,22 +120,10 @@ def _pack(tested: int) -> Pack:
     shape = _CROP * (0.25 + 0.5 * rng.random((len(scheme), 2)))
     np.save(folder / "landmarks.npy", (shape + rng.normal(0, 3, (n, *shape.shape))).astype(np.float32))
     np.save(folder / "states.npy", np.full((n, len(scheme)), VISIBLE, np.uint8))
-    rows: list[dict[str, object]] = [
-        {
-            "id": f"photo-{i}",
-            "source": "bench",
-            "subset": "",
-            "split": split,
-            "photo": f"photo-{i}",
-            "path": f"photo-{i}.png",
-            "height": _CROP,
-            "width": _CROP,
-            "box": [0.25 * _CROP, 0.25 * _CROP, 0.75 * _CROP, 0.75 * _CROP],
-            "transform": [1.0, 0.0, 0.0, 0.0, 1.0, 0.0],
-        }
-        for i, split in enumerate(splits)
-    ]
-    packing.write_table(folder / "faces.parquet", rows)
+    names = np.array([f"bench/photo-{i}" for i in range(n)])
+    columns = {"id": names, "photo": names, "subset": np.full(n, "bench"), "split": np.array(splits)}
+    columns |= {"transform": np.tile(np.eye(2, 3).ravel(), (n, 1)), "box": np.tile([40.0, 40.0, 120.0, 120.0], (n, 1))}
+    packs.write_columns(folder / "columns.arrow", columns)
     about = {"faces": n, "size": _CROP, "margin": 2.0, "digest": "bench", "scheme": scheme.as_dict()}
     (folder / "pack.json").write_text(json.dumps(about), encoding="utf-8")
     return packs.read(folder)

@@ -20,4 +20,5 @@ def nested_order(ids: npt.NDArray[np.str_], seed: int) -> npt.NDArray[np.int64]:
 
     A larger subset contains every smaller one of the same seed.
     """
-    return np.argsort([fraction("subset", seed, id_) for id_ in ids.tolist()], kind="stable")
+    keys = np.fromiter((fraction("subset", seed, id_) for id_ in ids), np.float64, count=len(ids))
+    return np.argsort(keys, kind="stable")

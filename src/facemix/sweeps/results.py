@@ -25,7 +25,7 @@ from facemix.training import predictions
 from facemix.verdict import results, worth
 from facemix.verdict.results import Detector
 
-PACK_FILES = ("pack.json", "landmarks.npy", "states.npy", "faces.parquet")
+PACK_FILES = ("pack.json", "landmarks.npy", "states.npy", "columns.arrow")
 MODEL_FILES = ("model.json", "history.csv", predictions.FILE)
 """What is read of each: neither crops nor weights."""
 CURVES = ("curves.csv", "alpha.png", "n_real.png", "worth.csv", "parts.png")
