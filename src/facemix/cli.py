@@ -349,9 +349,14 @@ def _bench_commands(commands: Any) -> None:
     benches.add_parser("step", help="speed of a training step, as a ratio within one run").set_defaults(run=_bench)
     benches.add_parser("loader", help="batches of facemix against the usual per-sample loader").set_defaults(run=_bench)
     benches.add_parser("prepare", help="speed of decoding into packs").set_defaults(run=_bench)
-    benches.add_parser("memory", help="peak memory of training on a pack and on ten times as many faces").set_defaults(
-        run=_bench
+    command = benches.add_parser(
+        "memory",
+        help="peak memory of reading a pack and training on it, and on ten and a hundred times as many faces",
+        description="Measures each in a process of its own, on packs of black faces that take no disk.",
     )
+    command.add_argument("--faces", type=int, default=512, metavar="N", help="of the smallest pack (default: 512)")
+    command.add_argument("--steps", type=int, default=160, help="of a training; 0: none (default: 160)")
+    command.set_defaults(run=_bench_memory)
     benches.add_parser("compare", help="speed of the verdict's statistics").set_defaults(run=_bench)
     command = benches.add_parser(
         "leaks",
@@ -631,8 +636,14 @@ def _bench(options: argparse.Namespace) -> None:
     elif options.what == "compare":
         speed.compare()
     else:
-        benches = {"step": speed.step, "loader": speed.loader, "prepare": speed.prepare, "memory": speed.memory}
+        benches = {"step": speed.step, "loader": speed.loader, "prepare": speed.prepare}
         benches[options.what](config.load())
+
+
+def _bench_memory(options: argparse.Namespace) -> None:
+    from facemix.benchmarks.memory import memory
+
+    memory(config.load(), options.faces, options.steps)
 
 
 def _bench_leaks(options: argparse.Namespace) -> None:

@@ -1,6 +1,5 @@
 """`facemix bench leaks`: seconds and memory of the search for copies, at three sizes and at that of a large team."""
 
-import resource
 import tempfile
 import time
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import nnls
 
+from facemix.benchmarks.memory import peak_memory
 from facemix.checks import candidates, duplicates
 from facemix.config import Params
 from facemix.errors import FacemixError
@@ -117,7 +117,7 @@ def measure(crop_size: int, faces: int) -> Measured:
         faces=faces,
         seconds=np.diff(times, axis=0).T,
         candidates=len(rows),
-        peak=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        peak=peak_memory(),
     )
 
 

@@ -18,9 +18,9 @@ from typing import TypeVar
 
 import numpy as np
 
+from facemix.benchmarks import made_up
 from facemix.errors import FacemixError
-from facemix.faces import packs, schemes
-from facemix.faces.face import VISIBLE
+from facemix.faces import packs
 from facemix.faces.packs import Pack
 from facemix.faces.parallel import available_cores
 from facemix.files import write_table
@@ -64,7 +64,10 @@ def results(points: int, faces: int) -> None:
         raise FacemixError(f"--faces {faces}: expected at least 10")
     with tempfile.TemporaryDirectory() as folder, _inside(Path(folder)):
         seeds = points // PER_SEED
-        pack = _pack(faces)
+        made_up.write_pack(
+            packs.FOLDER / "real", ["test"] * faces + ["validation"] * (faces // 4) + ["train"] * faces, _CROP
+        )
+        pack = packs.read(packs.FOLDER / "real")
         contents = [_files(pack, np.random.default_rng(seed)) for seed in range(_CONTENTS)]
         swept = [
             Point(strategy="real_only", seed=seed, settings=(("n_real", n),)) for seed in range(seeds) for n in COUNTS
@@ -108,25 +111,6 @@ def _inside(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.chdir(before)
-
-
-def _pack(tested: int) -> Pack:
-    """The real pack, in `data/packs/real`, with as many training faces as test faces. Its crops are a file of holes."""
-    folder, scheme, rng = packs.FOLDER / "real", schemes.ibug68(), np.random.default_rng(0)
-    splits = ["test"] * tested + ["validation"] * (tested // 4) + ["train"] * tested
-    n = len(splits)
-    folder.mkdir(parents=True)
-    np.lib.format.open_memmap(folder / "images.npy", mode="w+", dtype=np.uint8, shape=(n, _CROP, _CROP, 3))
-    shape = _CROP * (0.25 + 0.5 * rng.random((len(scheme), 2)))
-    np.save(folder / "landmarks.npy", (shape + rng.normal(0, 3, (n, *shape.shape))).astype(np.float32))
-    np.save(folder / "states.npy", np.full((n, len(scheme)), VISIBLE, np.uint8))
-    names = np.array([f"bench/photo-{i}" for i in range(n)])
-    columns = {"id": names, "photo": names, "subset": np.full(n, "bench"), "split": np.array(splits)}
-    columns |= {"transform": np.tile(np.eye(2, 3).ravel(), (n, 1)), "box": np.tile([40.0, 40.0, 120.0, 120.0], (n, 1))}
-    packs.write_columns(folder / "columns.arrow", columns)
-    about = {"faces": n, "size": _CROP, "margin": 2.0, "digest": "bench", "scheme": scheme.as_dict()}
-    (folder / "pack.json").write_text(json.dumps(about), encoding="utf-8")
-    return packs.read(folder)
 
 
 def _files(pack: Pack, rng: np.random.Generator) -> Files:
