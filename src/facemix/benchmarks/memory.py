@@ -12,7 +12,6 @@ import numpy as np
 from facemix.benchmarks import made_up
 from facemix.config import Params
 from facemix.faces import packs
-from facemix.faces.order import nested_order
 
 TIMES = (1, 10, 100)
 """The sizes of packs, in those of the smallest."""
@@ -50,15 +49,15 @@ def _make(folder: Path, n: int, size: int) -> None:
 def read(folder: Path, batch: int) -> float:
     """Peak memory of this process, MiB, after reading of a pack what trainings and reports do."""
     from facemix.reporting import panels
+    from facemix.training.batches import MixedBatches, TrainingSet
+    from facemix.training.tasks import choose
 
     pack = packs.read(folder)
-    rows = np.flatnonzero(pack.splits == "train")
-    rows = np.sort(rows[nested_order(pack.ids[rows], seed=0)])
-    rng = np.random.default_rng(0)
-    for _ in range(_BATCHES):
-        chosen = rng.choice(rows, batch)
-        _ = pack.images[chosen], pack.landmarks[chosen]
-        packs.release(pack.images)
+    rows = choose(pack, "all", 0, "n_real")
+    faces = TrainingSet(images=pack.images, landmarks=pack.landmarks, ids=pack.ids, rows=rows)
+    batches = MixedBatches(faces, None, alpha=0, batch_size=batch, seed=0)
+    for step in range(_BATCHES):
+        batches.load(step)
     panels.sheet(pack.images, pack.landmarks, rows)
     panels.mean_face(pack.images, pack.landmarks, rows)
     return peak_memory()

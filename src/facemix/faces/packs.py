@@ -70,6 +70,7 @@ class Pack:
         """
         if not self._rows:  # made once, and at once: several threads may ask
             self._rows.update({id_: row for row, id_ in enumerate(self.ids.tolist())})
+            release(self.ids)
         return np.array([self._rows[id_] for id_ in ids], dtype=np.int64)
 
 
@@ -139,20 +140,22 @@ def write_columns(file: Path, columns: Mapping[str, npt.NDArray[Any]]) -> None:
 
 
 def _columns(file: Path) -> dict[str, npt.NDArray[Any]]:
-    """What `write_columns` wrote: (n,) or (n, values), read-only, in the mapped file."""
+    """What `write_columns` wrote: memory maps (n,) or (n, values), read-only."""
     import pyarrow
 
-    batch = pyarrow.ipc.open_file(pyarrow.memory_map(str(file))).get_batch(0)
-    found = {}
+    whole = pyarrow.memory_map(str(file)).read_buffer()
+    batch = pyarrow.ipc.open_file(whole).get_batch(0)
+    found: dict[str, npt.NDArray[Any]] = {}
     for field_, column in zip(batch.schema, batch.columns, strict=True):
-        dtype, values = np.dtype(field_.metadata[b"dtype"].decode()), field_.metadata[b"values"]
-        array = np.frombuffer(column.buffers()[1], dtype, count=len(column) * (int(values) if values else 1))
-        found[field_.name] = array.reshape(len(column), -1) if values else array
+        values = field_.metadata[b"values"]
+        shape = (len(column), int(values)) if values else (len(column),)
+        offset = column.buffers()[1].address - whole.address
+        found[field_.name] = np.memmap(file, np.dtype(field_.metadata[b"dtype"].decode()), "r", offset, shape)
     return found
 
 
 def release(array: npt.NDArray[Any]) -> None:
-    """Gives the memory of crops that were read back to the system, so that what is in use does not grow with the pack.
+    """Gives the memory of what was read back to the system, so that what is in use does not grow with the pack.
 
     The system keeps them as cache while it has room, and reading again brings them back. Arrays that are no memory map
     stay as they are.
