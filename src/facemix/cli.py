@@ -355,7 +355,7 @@ def _bench_commands(commands: Any) -> None:
         description="Measures each in a process of its own, on packs of black faces that take no disk.",
     )
     command.add_argument("--faces", type=int, default=512, metavar="N", help="of the smallest pack (default: 512)")
-    command.add_argument("--steps", type=int, default=160, help="of a training; 0: none (default: 160)")
+    command.add_argument("--steps", type=int, default=40, help="of a training; 0: none (default: 40)")
     command.set_defaults(run=_bench_memory)
     benches.add_parser("compare", help="speed of the verdict's statistics").set_defaults(run=_bench)
     command = benches.add_parser(

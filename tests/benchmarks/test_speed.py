@@ -150,7 +150,7 @@ def test_each_benchmark_has_its_command(
 
 @pytest.mark.parametrize(
     ("module", "what", "expected"),
-    [(memory, "memory", (512, 160)), (leaks, "leaks", (20000,)), (results, "results", (500, 1000))],
+    [(memory, "memory", (512, 40)), (leaks, "leaks", (20000,)), (results, "results", (500, 1000))],
 )
 def test_benchmarks_at_size_have_their_commands(
     module: ModuleType,

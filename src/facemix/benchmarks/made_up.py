@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from facemix.faces import packs, schemes
+from facemix.faces import packing, schemes
 from facemix.faces.face import VISIBLE
 
 _AT_ONCE = 4096
@@ -31,6 +31,6 @@ def write_pack(folder: Path, splits: Sequence[str], size: int) -> None:
     columns = {"id": names, "photo": names, "subset": np.full(n, "made_up"), "split": np.array(splits)}
     box = size * np.array([0.25, 0.25, 0.75, 0.75])
     columns |= {"transform": np.tile(np.eye(2, 3).ravel(), (n, 1)), "box": np.tile(box, (n, 1))}
-    packs.write_columns(folder / "columns.arrow", columns)
+    packing.write_columns(folder / "columns.arrow", columns)
     about = {"faces": n, "size": size, "margin": 2.0, "digest": "made-up", "scheme": scheme.as_dict()}
     (folder / "pack.json").write_text(json.dumps(about), encoding="utf-8")

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import mmap
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from facemix.errors import FacemixError
-from facemix.faces import geometry, packs
+from facemix.faces import geometry
 from facemix.faces.face import BrokenFace, Face
 from facemix.faces.images import read_image
 from facemix.faces.order import nested_order
@@ -88,7 +89,7 @@ def _write(folder: Path, entries: Sequence[Entry], size: int, margin: float, fit
         landmarks[i] = geometry.apply(transform, face.landmarks)
         states[i] = face.states
         if i % _RELEASED == 0:
-            packs.release(images)
+            _release(images)
         return None
 
     results = on_all_cores(pack_one, range(n), "packing faces")
@@ -162,7 +163,26 @@ def write_tables(folder: Path, entries: Sequence[Entry], measured: Mapping[str, 
         "transform": measured["transform"],
         "box": measured["box"],
     }
-    packs.write_columns(folder / "columns.arrow", columns)
+    write_columns(folder / "columns.arrow", columns)
+
+
+def write_columns(file: Path, columns: Mapping[str, npt.NDArray[Any]]) -> None:
+    """Writes arrays of equal length, of any type whose values have one size, to be mapped by `packs.read`.
+
+    The type of a column is kept as that of numpy, in the metadata of its field.
+    """
+    import pyarrow
+
+    arrays, fields = [], []
+    for name, values in columns.items():
+        flat = np.ascontiguousarray(values).reshape(len(values), -1)
+        kind = pyarrow.binary(flat.shape[1] * flat.itemsize)
+        metadata = {"dtype": flat.dtype.str, "values": str(flat.shape[1]) if values.ndim > 1 else ""}
+        arrays.append(pyarrow.FixedSizeBinaryArray.from_buffers(kind, len(flat), [None, pyarrow.py_buffer(flat)]))
+        fields.append(pyarrow.field(name, kind, nullable=False, metadata=metadata))
+    schema = pyarrow.schema(fields)
+    with pyarrow.OSFile(str(file), "wb") as sink, pyarrow.ipc.new_file(sink, schema) as writer:
+        writer.write_batch(pyarrow.record_batch(arrays, schema=schema))
 
 
 def _text(values: Iterable[str]) -> npt.NDArray[np.str_]:
@@ -186,19 +206,25 @@ def _scheme(entries: Sequence[Entry]) -> Scheme:
     return scheme
 
 
+def _release(array: np.memmap[Any, Any]) -> None:
+    """Gives the memory of what was written or read back to the system; the file keeps it."""
+    assert isinstance(array.base, mmap.mmap)
+    array.base.madvise(mmap.MADV_DONTNEED)
+
+
 def _digest(
-    images: npt.NDArray[np.uint8],
-    landmarks: npt.NDArray[np.float32],
-    states: npt.NDArray[np.uint8],
+    images: np.memmap[Any, Any],
+    landmarks: np.memmap[Any, Any],
+    states: np.memmap[Any, Any],
     scheme: Scheme,
     entries: Sequence[Entry],
 ) -> str:
     digest = hashlib.sha256()
 
-    def update(array: npt.NDArray[Any]) -> None:
+    def update(array: np.memmap[Any, Any]) -> None:
         for start in range(0, len(array), _RELEASED):
             digest.update(array[start : start + _RELEASED].tobytes())
-            packs.release(array)
+            _release(array)
 
     update(landmarks)
     update(states)

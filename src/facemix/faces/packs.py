@@ -13,7 +13,7 @@ pack.json        size, margin, number of faces, digest of the contents, scheme, 
 
 import json
 import mmap
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -120,27 +120,8 @@ def read(folder: Path, images: bool = True) -> Pack:
     )
 
 
-def write_columns(file: Path, columns: Mapping[str, npt.NDArray[Any]]) -> None:
-    """Writes arrays of equal length, of any type whose values have one size, to be mapped by `read`.
-
-    The type of a column is kept as that of numpy, in the metadata of its field.
-    """
-    import pyarrow
-
-    arrays, fields = [], []
-    for name, values in columns.items():
-        flat = np.ascontiguousarray(values).reshape(len(values), -1)
-        kind = pyarrow.binary(flat.shape[1] * flat.itemsize)
-        metadata = {"dtype": flat.dtype.str, "values": str(flat.shape[1]) if values.ndim > 1 else ""}
-        arrays.append(pyarrow.FixedSizeBinaryArray.from_buffers(kind, len(flat), [None, pyarrow.py_buffer(flat)]))
-        fields.append(pyarrow.field(name, kind, nullable=False, metadata=metadata))
-    schema = pyarrow.schema(fields)
-    with pyarrow.OSFile(str(file), "wb") as sink, pyarrow.ipc.new_file(sink, schema) as writer:
-        writer.write_batch(pyarrow.record_batch(arrays, schema=schema))
-
-
 def _columns(file: Path) -> dict[str, npt.NDArray[Any]]:
-    """What `write_columns` wrote: memory maps (n,) or (n, values), read-only."""
+    """What `packing.write_columns` wrote: memory maps (n,) or (n, values), read-only."""
     import pyarrow
 
     whole = pyarrow.memory_map(str(file)).read_buffer()
