@@ -289,13 +289,17 @@ def _model_commands(commands: Any) -> None:
     """A trained model in use."""
     command = commands.add_parser(
         "predict",
-        help="find the landmarks of faces in images",
-        description="Finds the landmarks of each boxed face and prints them as JSON. Without boxes each image is "
-        "treated as one face that fills it.",
+        help="find the landmarks of faces in pictures or a video",
+        description="Finds faces and their landmarks, and prints them as JSON, with how far each point may be off. "
+        "Faces in a video are followed from frame to frame.",
     )
-    command.add_argument("images", type=Path, nargs="+", metavar="IMAGE")
+    command.add_argument("images", type=Path, nargs="+", metavar="FILE", help="pictures, or one video")
     command.add_argument(
-        "--model", type=Path, required=True, metavar="DIR", help="a trained model: models/STRATEGY/seed-K"
+        "--model",
+        type=Path,
+        required=True,
+        metavar="MODEL",
+        help="a trained model: models/STRATEGY/seed-K, or an exported .onnx file",
     )
     boxes = command.add_mutually_exclusive_group()
     boxes.add_argument(
@@ -312,7 +316,8 @@ def _model_commands(commands: Any) -> None:
     command.add_argument(
         "--out", type=Path, metavar="FILE", help=".json: an object for each face; .csv: a row for each point"
     )
-    command.add_argument("--overlay", type=Path, metavar="DIR", help="write each image here with its points drawn in")
+    command.add_argument("--overlay", type=Path, metavar="DIR", help="write what was given here, with points drawn in")
+    command.add_argument("--smooth", action="store_true", help="of a video: smooth the points over time (One Euro)")
     command.set_defaults(run=_predict)
 
     command = commands.add_parser(
@@ -598,7 +603,7 @@ def _deliver(_options: argparse.Namespace) -> None:
 def _predict(options: argparse.Namespace) -> None:
     from facemix.stages.predict import predict
 
-    predict(options.images, options.model, options.box, options.boxes, options.out, options.overlay)
+    predict(options.images, options.model, options.box, options.boxes, options.out, options.overlay, options.smooth)
 
 
 def _export(options: argparse.Namespace) -> None:
