@@ -1,6 +1,8 @@
 import csv
 import dataclasses
+import errno
 import json
+import os
 from pathlib import Path
 
 import cv2
@@ -14,6 +16,7 @@ import toy
 from facemix import config
 from facemix.checks import candidates, duplicates, human_floor
 from facemix.checks import pairs as verdict
+from facemix.errors import FacemixError
 from facemix.evaluation import metrics
 from facemix.faces import geometry, packs
 from facemix.faces.face import Face
@@ -100,6 +103,23 @@ def test_flat_pictures_are_no_duplicates() -> None:
     _, points = drawn(2)
     patches = duplicates.cut(np.full((2, SIZE, SIZE, 3), 128, dtype=np.uint8), points, ibug68())
     assert duplicates.find(patches, 2) == []
+
+
+def test_patches_on_disk_are_those_in_memory() -> None:
+    images, points = drawn(5)
+    room = duplicates.on_disk(6)
+    duplicates.cut(images, points, ibug68(), room[1:])
+    np.testing.assert_array_equal(room[1:], duplicates.cut(images, points, ibug68()))
+    assert not room[0].any() and len(duplicates.on_disk(0)) == 0
+
+
+def test_too_small_a_disk_is_told_before_anything_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(FacemixError, match="no room for patches of 300000 faces .*expected 1.4 GiB; set TMPDIR"):
+        duplicates.on_disk(300000)
 
 
 @pytest.mark.parametrize(

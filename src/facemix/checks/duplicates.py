@@ -22,6 +22,7 @@ import numpy.typing as npt
 
 from facemix.checks import candidates
 from facemix.checks.candidates import local_contrast, units
+from facemix.errors import FacemixError
 from facemix.faces import geometry, packs
 from facemix.faces.parallel import on_all_cores, single_threaded_opencv
 from facemix.faces.schemes import Scheme
@@ -64,11 +65,20 @@ def on_disk(n: int) -> Patches:
     """Room for n patches (n, SIDE, SIDE) in a file that goes with them, so that they take no memory.
 
     Raises:
-        OSError: the folder of temporary files (`TMPDIR`) has no room for them.
+        FacemixError: the folder of temporary files has no room for them.
     """
+    if not n:
+        return np.zeros((0, SIDE, SIDE), np.uint8)
+    size = n * SIDE**2
     with tempfile.TemporaryFile() as file:
-        os.posix_fallocate(file.fileno(), 0, max(n, 1) * SIDE**2)  # on a full disk the map would end the process
-        return np.memmap(file, np.uint8, "r+", shape=(n, SIDE, SIDE)) if n else np.zeros((0, SIDE, SIDE), np.uint8)
+        try:
+            os.posix_fallocate(file.fileno(), 0, size)  # on a full disk the map would end the process
+        except OSError as error:
+            raise FacemixError(
+                f"{tempfile.gettempdir()}: no room for patches of {n} faces ({error.strerror}), expected "
+                f"{size / 2**30:.1f} GiB; set TMPDIR to a folder that has it"
+            ) from None
+        return np.memmap(file, np.uint8, "r+", shape=(n, SIDE, SIDE))
 
 
 def cut(images: npt.NDArray[np.uint8], landmarks: Floats, scheme: Scheme, out: Patches | None = None) -> Patches:
