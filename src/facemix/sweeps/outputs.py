@@ -107,7 +107,7 @@ def _locks(project: Repository, revisions: list[str]) -> dict[str, str]:
 def _hash(lock: str, stage: str, folder: Path) -> str:
     """The hash of a folder that a stage made; FileNotFoundError where it made none.
 
-    A `dvc.lock` has a thousand lines, and to parse all of them takes a tenth of a second. DVC writes the name of a stage
+    A `dvc.lock` has a thousand lines, and parsing all of them takes a tenth of a second. DVC writes the name of a stage
     in a line of its own, indented by two spaces, and all that belongs to it deeper; so with the outputs of a stage.
     """
     from ruamel.yaml import YAML
