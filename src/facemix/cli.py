@@ -371,10 +371,32 @@ def _bench_commands(commands: Any) -> None:
     benches.add_parser("step", help="speed of a training step, as a ratio within one run").set_defaults(run=_bench)
     benches.add_parser("loader", help="batches of facemix against the usual per-sample loader").set_defaults(run=_bench)
     benches.add_parser("prepare", help="speed of decoding into packs").set_defaults(run=_bench)
-    benches.add_parser("memory", help="peak memory of training on a pack and on ten times as many faces").set_defaults(
-        run=_bench
+    command = benches.add_parser(
+        "memory",
+        help="peak memory of reading a pack and training on it, and on ten and a hundred times as many faces",
+        description="Measures each in a process of its own, on packs of black faces that take no disk.",
     )
+    command.add_argument("--faces", type=int, default=512, metavar="N", help="of the smallest pack (default: 512)")
+    command.add_argument("--steps", type=int, default=40, help="of a training; 0: none (default: 40)")
+    command.set_defaults(run=_bench_memory)
     benches.add_parser("compare", help="speed of the verdict's statistics").set_defaults(run=_bench)
+    command = benches.add_parser(
+        "leaks",
+        help="seconds and memory of the search for copies among made-up faces",
+        description="Searches among N/4, N/2 and N made-up faces, half of which are compared with all, and says how "
+        "long 100,000 real and 1,000,000 synthetic faces would take.",
+    )
+    command.add_argument("--faces", type=int, default=20000, metavar="N", help="default: 20000")
+    command.set_defaults(run=_bench_leaks)
+    command = benches.add_parser(
+        "results",
+        help="seconds to read a large sweep and to compare many trainings",
+        description="Reads the made-up points of a sweep from their experiments, makes its tables and curves, and "
+        "reads and ranks as many trainings.",
+    )
+    command.add_argument("--points", type=int, default=500, help="a multiple of 50 (default: 500)")
+    command.add_argument("--faces", type=int, default=1000, help="test faces (default: 1000)")
+    command.set_defaults(run=_bench_results)
     command = benches.add_parser("render", help="speed of rendering, by stage")
     command.add_argument("--size", type=int, default=256, help="side of a picture in pixels (default: 256)")
     command.add_argument("--n", type=int, default=40, help="pictures (default: 40)")
@@ -650,8 +672,26 @@ def _bench(options: argparse.Namespace) -> None:
     elif options.what == "compare":
         speed.compare()
     else:
-        benches = {"step": speed.step, "loader": speed.loader, "prepare": speed.prepare, "memory": speed.memory}
+        benches = {"step": speed.step, "loader": speed.loader, "prepare": speed.prepare}
         benches[options.what](config.load())
+
+
+def _bench_memory(options: argparse.Namespace) -> None:
+    from facemix.benchmarks.memory import memory
+
+    memory(config.load(), options.faces, options.steps)
+
+
+def _bench_leaks(options: argparse.Namespace) -> None:
+    from facemix.benchmarks.leaks import leaks
+
+    leaks(config.load(), options.faces)
+
+
+def _bench_results(options: argparse.Namespace) -> None:
+    from facemix.benchmarks.results import results
+
+    results(options.points, options.faces)
 
 
 def _clip(options: argparse.Namespace) -> None:
