@@ -59,6 +59,7 @@ def write(path: Path) -> Path:
         "frame": dataclasses.asdict(FRAME),
         "finder": None,
         "radius": {"0.9": 2.0},
+        "usual": 0.02,
         "made_from": "",
     }
     told = {"input_size": str(SIZE), "context": str(CONTEXT * FRAME.scale), KEY: json.dumps(described)}

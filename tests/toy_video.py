@@ -34,6 +34,7 @@ class Detector:
     blind: Callable[[int], bool] = lambda _: False
     """Whether the finder misses everything when it looks for the n-th time, from 0."""
     finder: object = None
+    usual: float = 0.02
     looks: list[int] = field(default_factory=list)
     """How many faces were followed when the finder looked."""
     frames: list[int] = field(default_factory=list)

@@ -271,6 +271,23 @@ def _experiment_commands(commands: Any) -> None:
     command.add_argument("--cpus-per-training", type=float, metavar="C", help="on Ray (default: 1)")
     command.set_defaults(run=_sweep)
 
+    command = commands.add_parser(
+        "advise",
+        help="what a finished sweep says of more labels, more renders and the cheapest mix",
+        description="Fits NME = C + D n^-a to the points of reports/sweep, and says what synthetic faces are worth in "
+        "labels, what more renders and more labels bring, and which mix reaches a target at the least cost. Writes "
+        "reports/advice.md, advice.json and advice.png. See docs/advise.md.",
+    )
+    command.add_argument("--labels", type=int, metavar="N", help="real faces that you have (default: the most swept)")
+    command.add_argument("--more-labels", type=int, default=100, metavar="N", help="more to think of (default: 100)")
+    command.add_argument("--target-nme", type=float, metavar="NME", help="look for the cheapest mix that reaches it")
+    command.add_argument("--price-label", type=float, metavar="PRICE", help="of one real face with its label")
+    command.add_argument("--price-render", type=float, metavar="PRICE", help="of one synthetic face")
+    command.add_argument(
+        "--chance", type=float, default=0.8, metavar="SHARE", help="with which to reach the target (default: 0.8)"
+    )
+    command.set_defaults(run=_advise)
+
 
 def _tracking_commands(commands: Any) -> None:
     """MLflow."""
@@ -299,13 +316,17 @@ def _model_commands(commands: Any) -> None:
     """A trained model in use."""
     command = commands.add_parser(
         "predict",
-        help="find the landmarks of faces in images",
-        description="Finds the landmarks of each boxed face and prints them as JSON. Without boxes each image is "
-        "treated as one face that fills it.",
+        help="find the landmarks of faces in pictures or a video",
+        description="Finds faces and their landmarks, and prints them as JSON, with how far each point may be off. "
+        "Faces in a video are followed from frame to frame.",
     )
-    command.add_argument("images", type=Path, nargs="+", metavar="IMAGE")
+    command.add_argument("images", type=Path, nargs="+", metavar="FILE", help="pictures, or one video")
     command.add_argument(
-        "--model", type=Path, required=True, metavar="DIR", help="a trained model: models/STRATEGY/seed-K"
+        "--model",
+        type=Path,
+        required=True,
+        metavar="MODEL",
+        help="a trained model: models/STRATEGY/seed-K, or an exported .onnx file",
     )
     boxes = command.add_mutually_exclusive_group()
     boxes.add_argument(
@@ -322,7 +343,8 @@ def _model_commands(commands: Any) -> None:
     command.add_argument(
         "--out", type=Path, metavar="FILE", help=".json: an object for each face; .csv: a row for each point"
     )
-    command.add_argument("--overlay", type=Path, metavar="DIR", help="write each image here with its points drawn in")
+    command.add_argument("--overlay", type=Path, metavar="DIR", help="write what was given here, with points drawn in")
+    command.add_argument("--smooth", action="store_true", help="of a video: smooth the points over time (One Euro)")
     command.set_defaults(run=_predict)
 
     command = commands.add_parser(
@@ -359,10 +381,32 @@ def _bench_commands(commands: Any) -> None:
     benches.add_parser("step", help="speed of a training step, as a ratio within one run").set_defaults(run=_bench)
     benches.add_parser("loader", help="batches of facemix against the usual per-sample loader").set_defaults(run=_bench)
     benches.add_parser("prepare", help="speed of decoding into packs").set_defaults(run=_bench)
-    benches.add_parser("memory", help="peak memory of training on a pack and on ten times as many faces").set_defaults(
-        run=_bench
+    command = benches.add_parser(
+        "memory",
+        help="peak memory of reading a pack and training on it, and on ten and a hundred times as many faces",
+        description="Measures each in a process of its own, on packs of black faces that take no disk.",
     )
+    command.add_argument("--faces", type=int, default=512, metavar="N", help="of the smallest pack (default: 512)")
+    command.add_argument("--steps", type=int, default=40, help="of a training; 0: none (default: 40)")
+    command.set_defaults(run=_bench_memory)
     benches.add_parser("compare", help="speed of the verdict's statistics").set_defaults(run=_bench)
+    command = benches.add_parser(
+        "leaks",
+        help="seconds and memory of the search for copies among made-up faces",
+        description="Searches among N/4, N/2 and N made-up faces, half of which are compared with all, and says how "
+        "long 100,000 real and 1,000,000 synthetic faces would take.",
+    )
+    command.add_argument("--faces", type=int, default=20000, metavar="N", help="default: 20000")
+    command.set_defaults(run=_bench_leaks)
+    command = benches.add_parser(
+        "results",
+        help="seconds to read a large sweep and to compare many trainings",
+        description="Reads the made-up points of a sweep from their experiments, makes its tables and curves, and "
+        "reads and ranks as many trainings.",
+    )
+    command.add_argument("--points", type=int, default=500, help="a multiple of 50 (default: 500)")
+    command.add_argument("--faces", type=int, default=1000, help="test faces (default: 1000)")
+    command.set_defaults(run=_bench_results)
     command = benches.add_parser("render", help="speed of rendering, by stage")
     command.add_argument("--size", type=int, default=256, help="side of a picture in pixels (default: 256)")
     command.add_argument("--n", type=int, default=40, help="pictures (default: 40)")
@@ -578,6 +622,20 @@ def _sweep(options: argparse.Namespace) -> None:
     )
 
 
+def _advise(options: argparse.Namespace) -> None:
+    from facemix.stages.advise import advise
+
+    advise(
+        config.load(),
+        labels=options.labels,
+        more_labels=options.more_labels,
+        target=options.target_nme,
+        price_label=options.price_label,
+        price_render=options.price_render,
+        chance=options.chance,
+    )
+
+
 def _register(options: argparse.Namespace) -> None:
     from facemix.stages.register import register
 
@@ -597,7 +655,7 @@ def _deliver(_options: argparse.Namespace) -> None:
 def _predict(options: argparse.Namespace) -> None:
     from facemix.stages.predict import predict
 
-    predict(options.images, options.model, options.box, options.boxes, options.out, options.overlay)
+    predict(options.images, options.model, options.box, options.boxes, options.out, options.overlay, options.smooth)
 
 
 def _export(options: argparse.Namespace) -> None:
@@ -635,8 +693,26 @@ def _bench(options: argparse.Namespace) -> None:
     elif options.what == "compare":
         speed.compare()
     else:
-        benches = {"step": speed.step, "loader": speed.loader, "prepare": speed.prepare, "memory": speed.memory}
+        benches = {"step": speed.step, "loader": speed.loader, "prepare": speed.prepare}
         benches[options.what](config.load())
+
+
+def _bench_memory(options: argparse.Namespace) -> None:
+    from facemix.benchmarks.memory import memory
+
+    memory(config.load(), options.faces, options.steps)
+
+
+def _bench_leaks(options: argparse.Namespace) -> None:
+    from facemix.benchmarks.leaks import leaks
+
+    leaks(config.load(), options.faces)
+
+
+def _bench_results(options: argparse.Namespace) -> None:
+    from facemix.benchmarks.results import results
+
+    results(options.points, options.faces)
 
 
 def _clip(options: argparse.Namespace) -> None:

@@ -26,20 +26,20 @@ def faces(tmp_path: Path) -> list[Face]:
     return formats.read("facesynthetics", toy.write_facesynthetics(tmp_path / "set", n=3))[0]
 
 
-def fake(faces: list[Face], finder: dict | None = FINDER) -> Detector:
+def fake(faces: list[Face]) -> Detector:
     """A detector that is off by half as much as its box is."""
     boxes = np.stack([geometry.landmark_box(face.landmarks) for face in faces])
 
     def predict(image: np.ndarray, given: np.ndarray) -> SimpleNamespace:
         (own,) = [k for k, face in enumerate(faces) if np.array_equal(image, bench.read_image(face.image))]
         off = (given[:, :2] + given[:, 2:] - boxes[own, :2] - boxes[own, 2:]) / 2
-        return SimpleNamespace(points=faces[own].landmarks + off[:, None] / 2)
+        return SimpleNamespace(boxes=given, points=faces[own].landmarks + off[:, None] / 2)
 
     def find(image: np.ndarray) -> SimpleNamespace:
         first = predict(image, finders.find("drawn", image).boxes)
         return predict(image, geometry.landmark_box(first.points))
 
-    detector = SimpleNamespace(predict=predict, find=find, finder=finder, scheme=faces[0].scheme)
+    detector = SimpleNamespace(predict=predict, find=find, require_finder=lambda: FINDER, scheme=faces[0].scheme)
     return cast(Detector, detector)
 
 
@@ -75,7 +75,7 @@ def test_a_face_that_is_not_found_is_counted_and_left_out_of_all_rows(
     assert said[0] == "found 2 of 3 faces (66.7 %)"
     assert [line.split()[2] for line in said[2:4]] == ["1.500", "3.000"]
     assert said[2].endswith("+0.0 %") and said[3].endswith("+100.0 %") and said[4].endswith("+50.0 %")
-    assert said[5].startswith("ms, median: 1.5")
+    assert said[5].startswith("ms of CPU, median: 1.5")
 
 
 def test_nobody_found_is_said_without_a_table(faces: list[Face]) -> None:
@@ -88,11 +88,9 @@ def test_what_cannot_be_measured_is_said(tmp_path: Path, faces: list[Face], monk
     monkeypatch.chdir(tmp_path)
     toy.write_300w(tmp_path / "photos", n=9)
     real = Folder(name="300w", format="300w", path=Path("photos"))
-    detectors = {"none": fake(faces, None), "other": fake(faces), "fits": fake(faces)}
+    detectors = {"other": fake(faces), "fits": fake(faces)}
     detectors["other"].scheme = schemes.load("wflw98")  # type: ignore[misc]
-    monkeypatch.setattr(Detector, "load", lambda path, device: detectors[path.name])
-    with pytest.raises(FacemixError, match="none: found no face finder in model.json, expected one"):
-        bench.found(real, Path("none"))
+    monkeypatch.setattr(Detector, "load", lambda path: detectors[path.name])
     with pytest.raises(FacemixError, match="other: finds points of the scheme wflw98, expected ibug68, that of photos"):
         bench.found(real, Path("other"))
     with pytest.raises(FacemixError, match="--real: photos: found no challenging faces among 9, expected some"):

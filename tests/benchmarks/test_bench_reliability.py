@@ -36,6 +36,7 @@ def detector(radius: dict[float, float], off: np.ndarray) -> Detector:
         frame=Frame(),
         finder=None,
         radius=radius,
+        usual=0.01,
         where=Path("model"),
     )
 

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from facemix.benchmarks import curve, curve_plot, findings
+from facemix.benchmarks import curve_plot, findings
 from facemix.benchmarks.findings import say_ratio
 from facemix.benchmarks.halves import Errors
 from facemix.benchmarks.records import Finished, Row
+from facemix.verdict import curve
 
 PHOTOS = np.array([f"photo {i // 2}" for i in range(120)])
 RNG = np.random.default_rng(0)

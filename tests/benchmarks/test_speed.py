@@ -2,6 +2,7 @@ import dataclasses
 import re
 import shutil
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +11,7 @@ import torch
 
 import toy
 from facemix import cli, config
-from facemix.benchmarks import speed, usual_loader
+from facemix.benchmarks import leaks, memory, results, speed, usual_loader
 from facemix.config import Augmentation
 from facemix.faces import geometry
 from facemix.faces.schemes import ibug68
@@ -115,21 +116,6 @@ def test_the_rate_of_products_is_measured() -> None:
     assert speed.bfloat16_rate(torch.device("cpu"), side=32, times=2) > 0
 
 
-def test_the_memory_of_training_is_measured_on_two_packs(
-    params: config.Params, capsys: pytest.CaptureFixture[str]
-) -> None:
-    small = dataclasses.replace(
-        params,
-        pack=config.Pack(crop_size=32, margin=2.0),
-        model=dataclasses.replace(params.model, input_size=32),
-        training=dataclasses.replace(params.training, batch_size=4, device="cpu"),
-    )
-    speed.memory(small, faces=2)
-    printed = capsys.readouterr().out
-    assert [int(n) for n in re.findall(r"^ *(\d+) faces,.* peak +\d+\.\d MiB$", printed, re.MULTILINE)] == [2, 20]
-    assert re.search(r"^ratio +\d+\.\d{3}$", printed, re.MULTILINE)
-
-
 def test_the_other_benchmarks_print_their_figures(
     params: config.Params, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -150,7 +136,7 @@ def test_the_other_benchmarks_print_their_figures(
     assert re.search(r"^rank, with intervals +\d+\.\d\d s$", printed, re.MULTILINE)
 
 
-@pytest.mark.parametrize("what", ["step", "loader", "prepare", "memory", "compare"])
+@pytest.mark.parametrize("what", ["step", "loader", "prepare", "compare"])
 def test_each_benchmark_has_its_command(
     what: str, params: config.Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -160,3 +146,23 @@ def test_each_benchmark_has_its_command(
     monkeypatch.chdir(tmp_path)
     cli.main(["bench", what])
     assert called == [() if what == "compare" else (params,)]
+
+
+@pytest.mark.parametrize(
+    ("module", "what", "expected"),
+    [(memory, "memory", (512, 40)), (leaks, "leaks", (20000,)), (results, "results", (500, 1000))],
+)
+def test_benchmarks_at_size_have_their_commands(
+    module: ModuleType,
+    what: str,
+    expected: tuple[int, ...],
+    params: config.Params,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    called: list[tuple[object, ...]] = []
+    monkeypatch.setattr(module, what, lambda *given: called.append(given))
+    shutil.copy(REPOSITORY / "params.yaml", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    cli.main(["bench", what])
+    assert called == [expected if what == "results" else (params, *expected)]

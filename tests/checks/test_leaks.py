@@ -1,6 +1,8 @@
 import csv
 import dataclasses
+import errno
 import json
+import os
 from pathlib import Path
 
 import cv2
@@ -12,10 +14,14 @@ import pytest
 
 import toy
 from facemix import config
-from facemix.checks import duplicates, human_floor
+from facemix.checks import candidates, duplicates, human_floor
 from facemix.checks import pairs as verdict
+from facemix.errors import FacemixError
 from facemix.evaluation import metrics
-from facemix.faces import packs
+from facemix.faces import geometry, packs
+from facemix.faces.face import Face
+from facemix.faces.formats import w300
+from facemix.faces.images import read_image
 from facemix.faces.schemes import ibug68
 from facemix.stages.leaks import leaks
 from facemix.stages.prepare import prepare
@@ -97,6 +103,23 @@ def test_flat_pictures_are_no_duplicates() -> None:
     _, points = drawn(2)
     patches = duplicates.cut(np.full((2, SIZE, SIZE, 3), 128, dtype=np.uint8), points, ibug68())
     assert duplicates.find(patches, 2) == []
+
+
+def test_patches_on_disk_are_those_in_memory() -> None:
+    images, points = drawn(5)
+    room = duplicates.on_disk(6)
+    duplicates.cut(images, points, ibug68(), room[1:])
+    np.testing.assert_array_equal(room[1:], duplicates.cut(images, points, ibug68()))
+    assert not room[0].any() and len(duplicates.on_disk(0)) == 0
+
+
+def test_too_small_a_disk_is_told_before_anything_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(FacemixError, match="no room for patches of 300000 faces .*expected 1.4 GiB; set TMPDIR"):
+        duplicates.on_disk(300000)
 
 
 @pytest.mark.parametrize(
@@ -306,3 +329,38 @@ def test_the_copies_that_300w_holds(shared_data: Path, tmp_path: Path, monkeypat
     assert len(pairs) == pytest.approx(158, abs=3)
     floor = json.loads(Path("reports/human_floor.json").read_text())
     assert floor["nme"] == pytest.approx(2.73, abs=0.05)
+
+
+def by_all_pairs(patches: Image, n: int) -> set[tuple[int, int, bool]]:
+    """The plain way: the correlation of all pairs, and a full registration of all that are coarsely alike."""
+    small = [cv2.resize(patch, (candidates.COARSE,) * 2, interpolation=cv2.INTER_AREA) for patch in patches]
+    contrast = np.array([candidates.local_contrast(patch) for patch in small])
+    straight, mirrored = candidates.units(contrast), candidates.units(contrast[:, :, ::-1])
+    found = set()
+    for others, sides in ((straight, patches), (mirrored, np.ascontiguousarray(patches[:, :, ::-1]))):
+        for i, j in np.argwhere(np.triu(straight[:n] @ others.T, 1) >= candidates.CANDIDATE).tolist():
+            if duplicates._register(patches[i], sides[j], 40, 1e-4)[0] >= duplicates.ALIKE:
+                found.add((i, j, others is mirrored))
+    return found
+
+
+@pytest.mark.real_data
+def test_no_copy_is_lost_that_comparing_all_pairs_finds(shared_data: Path) -> None:
+    """Of 300-W, with a copy of each face: cropped, mirrored, compressed, and some of them annotated anew as well."""
+    faces = [face for face in w300.read(shared_data / "300w", ibug68()) if isinstance(face, Face)][::3]
+    frames = [geometry.crop_transform(geometry.landmark_box(face.landmarks), SIZE, 2.0) for face in faces]
+    originals = [
+        (geometry.warp(read_image(face.image), frame, SIZE), geometry.apply(frame, face.landmarks))
+        for face, frame in zip(faces, frames, strict=True)
+    ]
+    rng, ways = np.random.default_rng(0), list(COPIES.values())
+    copies = [
+        (image, points + rng.normal(0, (0, 0.5, 1)[i % 3], points.shape))
+        for i, original in enumerate(originals)
+        for image, points in [ways[i % len(ways)](*original)]
+    ]
+    patches = cut([*originals, *copies])
+    found = {(pair.first, pair.second) for pair in duplicates.find(patches, len(patches))}
+    expected = {pair[:2] for pair in by_all_pairs(patches, len(patches))}
+    assert found == expected
+    assert len(found & {(i, i + len(faces)) for i in range(len(faces))}) > 0.9 * len(faces)

@@ -200,14 +200,14 @@ def test_what_the_network_knows_of_hidden_points_is_exported(tmp_path: Path) -> 
     torch.manual_seed(0)
     model.network.probe = VisibilityProbe(68, 16)
     torch.nn.init.normal_(model.network.probe.weight)
-    told = {"scale": np.linspace(0.5, 2, 68).tolist(), "radius": {"0.9": 2.0}}
+    told = {"scale": np.linspace(0.5, 2, 68).tolist(), "radius": {"0.9": 2.0}, "usual": 0.03}
     model = dataclasses.replace(model, about=model.about | {"certainty": told})
     export(model, tmp_path / "model.onnx")
     detector, images = Detector.load(tmp_path / "model.onnx"), pictures(3)
     found, expected = detector.look(images), model.look(images)
     np.testing.assert_allclose(found.visible, expected.visible, atol=1e-3)
     np.testing.assert_allclose(found.errors, expected.errors, rtol=1e-3, atol=1e-3)
-    assert np.ptp(found.visible) > 0.1 and detector.radius == {0.9: 2.0}
+    assert np.ptp(found.visible) > 0.1 and (detector.radius, detector.usual) == ({0.9: 2.0}, 0.03)
     opencv = cv2.dnn.readNetFromONNX(str(tmp_path / "model.onnx"))
     opencv.setInput(images.transpose(0, 3, 1, 2).astype(np.float32) / 255)
     for own, theirs in zip(opencv.forward(["landmarks", "errors", "visible"]), expected, strict=True):

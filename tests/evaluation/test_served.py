@@ -41,6 +41,7 @@ def served(request: pytest.FixtureRequest) -> Any:
         frame=Frame(),
         finder=None,
         radius={},
+        usual=float("nan"),
         where=Path("model"),
     )
     return model

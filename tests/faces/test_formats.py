@@ -13,7 +13,7 @@ from PIL import Image
 
 import toy
 from facemix.errors import FacemixError
-from facemix.faces.face import BrokenFace, Face
+from facemix.faces.face import HIDDEN, VISIBLE, BrokenFace, Face
 from facemix.faces.formats import ARCHIVES, FORMATS, OFFICIAL_300W, check, read
 from facemix.faces.splits import assign
 from toy_five import FIVE
@@ -238,6 +238,24 @@ def test_rendered_faces_of_one_person_count_as_one_photograph(tmp_path):
     splits = assign(faces, None)
     assert splits[0] == splits[1]
     assert splits[2] == splits[3]
+
+
+def test_points_that_a_render_does_not_show_are_hidden(tmp_path):
+    for name in ("000000", "000001"):
+        write_facesynthetics(tmp_path, name)
+    seen = [[True] * 68, [False] * 17 + [True] * 51]
+    columns = {"file": ["000000.png", "000001.png"], "visible": seen}
+    parquet.write_table(pyarrow.table(columns), tmp_path / "faces.parquet")
+    faces, broken = read("facesynthetics", tmp_path)
+    assert not broken
+    assert [(face.states == VISIBLE).tolist() for face in faces] == seen
+    assert set(np.unique([face.states for face in faces])) == {HIDDEN, VISIBLE}
+    assert all(np.isfinite(face.landmarks).all() for face in faces)  # hidden points are labelled
+    parquet.write_table(pyarrow.table({"file": ["000000.png"], "visible": [[True] * 5]}), tmp_path / "faces.parquet")
+    (tmp_path / "000001.png").unlink()
+    (tmp_path / "000001_ldmks.txt").unlink()
+    with pytest.raises(BrokenFace, match=r"faces\.parquet: says of 5 points of 000000 .* expected the 68 of ibug68"):
+        raise only_broken("facesynthetics", tmp_path)
 
 
 def test_a_table_of_rendered_faces_without_persons_says_nothing(tmp_path):

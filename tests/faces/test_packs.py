@@ -10,6 +10,7 @@ import pytest
 import toy
 from facemix.faces import formats, geometry, packing, packs
 from facemix.faces.drawing import contact_sheet
+from facemix.faces.order import nested_order
 from facemix.faces.packing import Entry
 
 
@@ -35,9 +36,45 @@ def test_the_margin_is_the_crops_side_in_boxes(tmp_path: Path, entries: list[Ent
     np.testing.assert_allclose(sides, 32, atol=1e-3)
 
 
-def test_images_are_mapped_not_read(tmp_path: Path, entries: list[Entry]) -> None:
+def test_a_pack_is_mapped_not_read(tmp_path: Path, entries: list[Entry]) -> None:
     packing.write(tmp_path / "pack", entries, size=64, margin=2.0)
-    assert isinstance(packs.read(tmp_path / "pack").images, np.memmap)
+    pack = packs.read(tmp_path / "pack")
+    columns = (pack.ids, pack.photos, pack.subsets, pack.splits, pack.transforms, pack.boxes)
+    assert all(isinstance(array, np.memmap) for array in (pack.images, pack.landmarks, pack.states, *columns))
+
+
+def test_memory_that_is_given_back_can_be_read_again(tmp_path: Path, entries: list[Entry]) -> None:
+    packing.write(tmp_path / "pack", entries, size=64, margin=2.0)
+    pack = packs.read(tmp_path / "pack")
+    before = pack.images.tobytes(), pack.ids.tolist()
+    for array in (pack.images, pack.images[2:4], pack.ids, pack.transforms, np.zeros(3)):
+        packs.release(array)
+    assert (pack.images.tobytes(), pack.ids.tolist()) == before
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.array(["a", "", "längere"]),
+        np.arange(3, dtype=np.int64),
+        np.arange(6, dtype=np.float64).reshape(3, 2),
+        np.array([[True], [False], [True]]),
+    ],
+)
+def test_a_column_comes_back_as_it_was(values: np.ndarray, tmp_path: Path) -> None:
+    packing.write_columns(tmp_path / "columns.arrow", {"first": np.zeros(3, np.uint8), "own": values})
+    found = packs._columns(tmp_path / "columns.arrow")["own"]
+    assert found.dtype == values.dtype
+    np.testing.assert_array_equal(found, values)
+
+
+def test_rows_are_found_by_ids(tmp_path: Path, entries: list[Entry]) -> None:
+    packing.write(tmp_path / "pack", entries, size=64, margin=2.0)
+    pack = packs.read(tmp_path / "pack")
+    assert pack.rows_of(pack.ids[[4, 0, 4]].tolist()).tolist() == [4, 0, 4]
+    assert pack.rows_of([]).tolist() == []
+    with pytest.raises(KeyError, match="toy/none"):
+        pack.rows_of(["toy/none"])
 
 
 def test_the_same_faces_make_the_same_pack(tmp_path: Path, entries: list[Entry]) -> None:
@@ -45,6 +82,11 @@ def test_the_same_faces_make_the_same_pack(tmp_path: Path, entries: list[Entry])
         packing.write(tmp_path / name, entries, size=64, margin=2.0)
     for file in sorted((tmp_path / "a").iterdir()):
         assert file.read_bytes() == (tmp_path / "b" / file.name).read_bytes(), file.name
+
+
+def test_the_order_of_chosen_faces_is_that_of_their_ids() -> None:
+    ids, rows = np.array([f"face-{i}" for i in range(30)]), np.array([29, 3, 17, 4, 0])
+    np.testing.assert_array_equal(nested_order(ids, 5, rows), nested_order(ids[rows], 5))
 
 
 def test_another_split_changes_the_digest(tmp_path: Path, entries: list[Entry]) -> None:
@@ -100,7 +142,7 @@ def test_a_pack_of_parts_that_do_not_belong_together_is_refused(tmp_path: Path, 
     (tmp_path / "pack" / "pack.json").write_text(json.dumps(about | {"faces": 8}))
     with pytest.raises(ValueError, match="images.npy holds 9 faces.*pack.json says 8; make it again"):
         packs.read(tmp_path / "pack")
-    (tmp_path / "pack" / "faces.parquet").unlink()
+    (tmp_path / "pack" / "columns.arrow").unlink()
     with pytest.raises(ValueError, match="not a readable pack"):
         packs.read(tmp_path / "pack")
 

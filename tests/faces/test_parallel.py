@@ -83,3 +83,21 @@ def test_after_an_error_nothing_more_begins(system: Path) -> None:
     with pytest.raises(OSError, match="full"):
         parallel.on_all_cores(work, range(1000), "copying", "file")
     assert len(begun) < 100
+
+
+def test_few_items_wait_at_a_time(system: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parallel, "AHEAD", 5)
+    begun: list[int] = []
+    when_first_ended: list[int] = []
+
+    def work(i: int) -> int:
+        begun.append(i)
+        if i == 0:
+            go_on.wait(10)
+            when_first_ended.append(len(begun))
+        return i
+
+    go_on = threading.Event()
+    threading.Timer(0.05, go_on.set).start()
+    assert parallel.on_all_cores(work, range(200), "waiting") == list(range(200))
+    assert when_first_ended[0] <= 5

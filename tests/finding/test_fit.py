@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -80,8 +81,10 @@ def test_an_unknown_finder_is_named_with_those_that_there_are() -> None:
 
 @pytest.mark.real_data
 def test_photographed_faces_are_found_where_people_have_marked_them(shared_data: Path) -> None:
-    faces = [face for face in formats.read("300w", shared_data / "300w")[0] if face.split == "train"][::40]
+    faces = [
+        face for face in islice(formats.FORMATS["300w"].read(shared_data / "300w", None), 40) if face.split == "train"
+    ]
     boxes = np.stack([geometry.landmark_box(face.landmarks) for face in faces])
     found = fit_frame((read_image(face.image) for face in faces), boxes)
-    assert found["found"] == found["of"] == len(faces)
+    assert found["found"] == found["of"] == len(faces) > 0
     assert abs(found["down"] - 0.06) < 0.03 and abs(found["scale"] - 0.96) < 0.05

@@ -127,6 +127,6 @@ def assert_exported(scheme: Scheme) -> None:
     """The ONNX file of a detector gives the points of the scheme, and names them."""
     export(Path("models/real_only/seed-0"), Path("detector.onnx"))
     session = onnxruntime.InferenceSession("detector.onnx", providers=["CPUExecutionProvider"])
-    (points,) = session.run(None, {"images": np.zeros((2, 3, 32, 32), np.float32)})
+    points, _errors, *_ = session.run(None, {"images": np.zeros((2, 3, 32, 32), np.float32)})
     assert points.shape == (2, len(scheme), 2)
     assert session.get_modelmeta().custom_metadata_map["points"].split() == list(scheme.points)

@@ -145,16 +145,30 @@ def test_predictions_grow_with_the_picture(model: Path, capsys: pytest.CaptureFi
 def test_without_boxes_faces_are_found_and_looked_at_again_where_their_points_are(
     model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    boxes = np.array([[60.0, 50, 140, 130], [10, 20, 50, 70]])
+    write(Path("large.png"), cv2.resize(read_image(Path("a.png")), None, fx=5, fy=5))
+    boxes = np.array([[300.0, 250, 700, 650], [50, 100, 250, 350]])
     found = Found(boxes=boxes, scores=np.array([0.9, 0.7]))
     monkeypatch.setitem(finders.FINDERS, "toy", lambda _: found)
-    faces = printed(capsys, model, "a.png")
+    faces = printed(capsys, model, "large.png")
     assert [face["score"] for face in faces] == [0.9, 0.7]
-    image, landmarker = read_image(Path("a.png")), Landmarker.load(model)
+    image, landmarker = read_image(Path("large.png")), Landmarker.load(model)
     first = landmarker.predict(image, Frame(**FRAME).of(boxes))
     again = geometry.landmark_box(first.astype(np.float64))
     np.testing.assert_allclose([face["box"] for face in faces], again, atol=0.01)
     np.testing.assert_allclose([face["landmarks"] for face in faces], landmarker.predict(image, again), atol=0.02)
+
+
+def test_what_is_found_but_looks_like_no_face_is_left_out(
+    model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = Found(boxes=np.array([[60.0, 50, 140, 130]]), scores=np.array([0.9]))
+    monkeypatch.setitem(finders.FINDERS, "toy", lambda _: found)
+    about = json.loads((model / "model.json").read_text())
+    shutil.copytree(model, "calibrated")
+    for usual, faces in ((1e9, 1), (1e-9, 0)):
+        certainty = {"scale": [1.0] * 68, "radius": {"0.9": 2.5}, "usual": usual}
+        Path("calibrated/model.json").write_text(json.dumps(about | {"certainty": certainty}))
+        assert len(printed(capsys, Path("calibrated"), "a.png")) == faces
 
 
 def test_pictures_without_a_face_are_named_and_give_nothing(
@@ -186,7 +200,7 @@ def test_expected_errors_are_those_of_the_calibration(model: Path, capsys: pytes
     assert plain["errors"] == plain["visible"] == [None] * 68 and plain["score"] is None
     shutil.copytree(model, "calibrated")
     about = json.loads((model / "model.json").read_text())
-    certainty = {"scale": [2.0] * 67 + [4.0], "radius": {"0.9": 2.5}}
+    certainty = {"scale": [2.0] * 67 + [4.0], "radius": {"0.9": 2.5}, "usual": 0.02}
     Path("calibrated/model.json").write_text(json.dumps(about | {"certainty": certainty}))
     (face,) = printed(capsys, Path("calibrated"), "a.png", "--box", MIDDLE)
     assert face["landmarks"] == plain["landmarks"]

@@ -59,6 +59,12 @@ def test_units_cancel(unit: float, seed: int) -> None:
     np.testing.assert_allclose(list(one.radius.values()), list(other.radius.values()))
 
 
+def test_usual_faces_are_those_in_the_middle() -> None:
+    spreads = np.array([[1.0, 3], [2, 2], [50, 90]])
+    found = certainty.fit(spreads, 2 * spreads)
+    assert found is not None and found.usual == pytest.approx(4)
+
+
 def test_what_is_written_is_read() -> None:
     found = certainty.fit(*drawn())
     assert found is not None

@@ -132,6 +132,8 @@ def test_points_are_told_by_their_names() -> None:
         if name in WFLW.points:
             np.testing.assert_array_equal(found[0, place], points[0, WFLW.index(name)])
     assert schemes.in_scheme(points, WFLW, WFLW) is points
+    one_each = schemes.in_scheme(points[..., :1], WFLW, ibug68())  # whether a point is seen, say
+    np.testing.assert_array_equal(one_each, found[..., :1])
 
 
 def test_faces_of_a_photograph_are_held_out_together() -> None:

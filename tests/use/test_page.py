@@ -430,13 +430,10 @@ def test_the_page_works_in_a_browser(port: int, port_without_finder: int, browse
     until(lambda: at("said").text.startswith("1 face in "))
     assert browser.execute_script("return found.boxes") == [[10, 20, 50, 60]] and at("wrong").text == ""
 
-    canvas = at("canvas")
-    scale = browser.execute_script("return scale")
-    start, size = (20, 10), (60, 80)
-    corner = [scale * (value + 0.5) - side / 2 for value, side in zip(start, canvas.size.values(), strict=True)]
-    ActionChains(browser).move_to_element_with_offset(canvas, *map(round, corner)).click_and_hold().move_by_offset(
-        *(round(scale * value) for value in size)
-    ).release().perform()
+    canvas, scale = at("canvas"), browser.execute_script("return scale")
+    start, size = np.array([20, 10]), np.array([60, 80])
+    corner = scale * (start + 0.5) - np.array([canvas.size["width"], canvas.size["height"]]) / 2
+    pointer = ActionChains(browser).move_to_element_with_offset(canvas, *corner.round().astype(int).tolist())
+    pointer.click_and_hold().move_by_offset(*(scale * size).round().astype(int).tolist()).release().perform()
     until(lambda: browser.execute_script("return found.boxes[0][2] > 70"))
-    drawn = browser.execute_script("return found.boxes[0]")
-    assert np.abs(np.subtract(drawn, [*start, *np.add(start, size)])).max() < 2
+    assert np.abs(browser.execute_script("return found.boxes[0]") - np.array([*start, *(start + size)])).max() < 2

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 import toy_video
 from facemix.errors import FacemixError
 from facemix.use import tracks
-from facemix.use.tracks import LOOK_EVERY, TrackedFace, Tracker, assigned, credible, doubled, overlaps
+from facemix.use.credible import credible, doubled, overlaps
+from facemix.use.tracks import LOOK_EVERY, TrackedFace, Tracker, assigned
 from toy_video import Box, Detector, Faces, picture
 
 LEFT: Box = (10, 10, 29, 33)
@@ -76,7 +77,7 @@ def test_of_boxes_of_one_face_the_first_stays() -> None:
 def test_points_that_cannot_be_a_face(points: list[list[float]], error: float) -> None:
     def known(points: list[list[float]], error: float) -> bool:
         one = np.array([points], dtype=float)
-        return bool(credible(Faces(np.zeros((1, 4)), one, np.full((1, 2), error), np.zeros((1, 2))), 96, 64)[0])
+        return bool(credible(one, np.full((1, 2), error), 96, 64, 0.02)[0])
 
     assert not known(points, error)
     assert known([[10, 10], [40, 40]], 0.1)

@@ -74,7 +74,7 @@ def test_points_within_what_is_said_are_counted_for_each_set_of_faces(judging: P
     predictions.write(folder, Predictions(ids=judging.ids, points={0.0: points, 0.1: points}, expected=expected))
     assert "within" not in results.load(folder, judging, "outer_eye").figures  # not calibrated
     about = json.loads((folder / "model.json").read_text())
-    about["certainty"] = {"scale": [1] * 68, "radius": {"0.5": 1.4, "0.9": 1.6}}
+    about["certainty"] = {"scale": [1] * 68, "radius": {"0.5": 1.4, "0.9": 1.6}, "usual": 0.02}
     (folder / "model.json").write_text(json.dumps(about))
     figures = results.load(folder, judging, "outer_eye").figures
     assert figures["within_90"] == {"val": 1, "test": 1}

@@ -6,12 +6,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 
-from facemix.benchmarks import curve, findings
-from facemix.benchmarks.curve import Fit
+from facemix.benchmarks import findings
 from facemix.benchmarks.findings import Trainings
 from facemix.benchmarks.halves import MEASURES
 from facemix.reporting.figures import DPI
-from facemix.verdict import bootstrap
+from facemix.verdict import bootstrap, curve
+from facemix.verdict.curve import Fit
 
 BEYOND = 3.0
 """How far fits are drawn: to this many times the greatest n."""

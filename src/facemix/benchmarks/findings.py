@@ -7,11 +7,10 @@ from itertools import combinations
 import numpy as np
 import numpy.typing as npt
 
-from facemix.benchmarks import curve
-from facemix.benchmarks.curve import Fit, Parameter
 from facemix.benchmarks.halves import MEASURES
 from facemix.benchmarks.records import Finished
-from facemix.verdict import bootstrap
+from facemix.verdict import bootstrap, curve
+from facemix.verdict.curve import Fit, Parameter
 
 Doubles = npt.NDArray[np.float64]
 Trainings = dict[tuple[str, int, int], list[Finished]]

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import cv2
 import numpy as np
 import numpy.typing as npt
+import torch
 from tqdm import tqdm
 
 from facemix import config
@@ -62,18 +63,16 @@ def found(real: Folder, model: Path, split: str = "test") -> Measured:
         FacemixError: there are no such faces, some are broken, or the detector has another scheme or no face finder.
     """
     cv2.setNumThreads(1)
-    detector = Detector.load(model, device="cpu")
-    if detector.finder is None:
-        raise FacemixError(
-            f"{model}: found no face finder in model.json, expected one; train it on a pack that has one"
-        )
+    torch.set_num_threads(1)
+    detector = Detector.load(model)
+    finder = detector.require_finder()
     faces = _faces(real, split)
     if faces[0].scheme.as_dict() != detector.scheme.as_dict():
         raise FacemixError(
             f"{model}: finds points of the scheme {detector.scheme.name}, expected {faces[0].scheme.name}, that of "
             f"{real.path}; choose another model"
         )
-    result = measured(detector, detector.finder, faces)
+    result = measured(detector, finder, faces)
     print(f"{model}: {len(faces)} {split} faces of {real.name}, one thread\n{said(result, detector)}")
     return result
 
@@ -101,13 +100,14 @@ def measured(detector: Detector, finder: Mapping[str, Any], faces: Sequence[Face
         landmarks_s.append(seconds)
         boxes, seconds = _timed(lambda: finders.find(finder["name"], image).boxes)  # noqa: B023
         find_s.append(seconds)
-        if not len(boxes):
+        seen = detector.find(image)  # leaves out what then looks like no face
+        if not len(seen.boxes):
             continue
         own = fit.nearest(boxes, box[0])
         expected = frame.of(boxes[own : own + 1])
         if fit.fits(expected, box)[0]:
             predicted[1, row] = detector.predict(image, expected).points[0]
-            predicted[2, row] = detector.find(image).points[own]
+            predicted[2, row] = seen.points[fit.nearest(seen.boxes, box[0])]
     nme = np.stack([metrics.nme(points, truth, faces[0].scheme) for points in predicted])
     return Measured(nme=nme, find_ms=1e3 * float(np.median(find_s)), landmarks_ms=1e3 * float(np.median(landmarks_s)))
 
@@ -119,8 +119,9 @@ def _pictures(faces: Sequence[Face]) -> Iterator[tuple[npt.NDArray[np.uint8], Po
 
 
 def _timed(work: Callable[[], Result]) -> tuple[Result, float]:
-    start = time.perf_counter()
-    return work(), time.perf_counter() - start
+    """What a piece of work returns, and its seconds of one thread: those of other programs do not count."""
+    start = time.thread_time()
+    return work(), time.thread_time() - start
 
 
 def said(result: Measured, detector: Detector) -> str:
@@ -135,5 +136,7 @@ def said(result: Measured, detector: Detector) -> str:
         for name, errors in zip(PASSES, result.nme[:, found_], strict=True):
             failed = metrics.failure_rate(errors, limit)
             lines.append(f"{name:12} {errors.mean():8.3f} {failed:18.2f} % {100 * (errors.mean() / true - 1):+18.1f} %")
-    lines.append(f"ms, median: {result.find_ms:.1f} to find the faces of a picture, {result.landmarks_ms:.1f} a pass")
+    lines.append(
+        f"ms of CPU, median: {result.find_ms:.1f} to find the faces of a picture, {result.landmarks_ms:.1f} a pass"
+    )
     return "\n".join(lines)

@@ -16,7 +16,7 @@ from facemix import config
 from facemix.benchmarks.realism import Folder
 from facemix.errors import FacemixError
 from facemix.faces import geometry, packing, schemes, sources
-from facemix.faces.face import VISIBLE, Face
+from facemix.faces.face import Face
 from facemix.faces.images import read_image
 from facemix.reporting.figures import DPI
 from facemix.training import certainty
@@ -72,12 +72,11 @@ def _faces(folder: Folder, role: str, split: str | None) -> list[Face]:
 
 
 def shares(detector: Detector, faces: Sequence[Face], name: str) -> Shares:
-    """Level -> share of the visible points of faces that lie within its radius; of those that both schemes name."""
+    """Level -> share of the points of faces that lie within its radius; of those that both schemes name."""
     expected, distances = [], []
     for face in tqdm(faces, name, unit="face", disable=None):
         found = detector.predict(read_image(face.image), geometry.landmark_box(face.landmarks)[None])
-        truth = np.where((face.states == VISIBLE)[:, None], face.landmarks, np.nan)
-        truth = schemes.in_scheme(truth, face.scheme, detector.scheme)
+        truth = schemes.in_scheme(face.landmarks, face.scheme, detector.scheme)
         distances.append(np.linalg.norm(found.points[0] - truth, axis=-1))
         expected.append(found.errors[0])
     return certainty.coverage(detector.radius, np.stack(expected), np.stack(distances))

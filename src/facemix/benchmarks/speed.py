@@ -1,11 +1,9 @@
 """`facemix bench`: speed that a user can measure on any machine, as ratios within one process."""
 
 import itertools
-import resource
 import tempfile
 import time
 from collections.abc import Callable
-from multiprocessing import get_context
 from pathlib import Path
 
 import cv2
@@ -15,6 +13,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from facemix.benchmarks import usual_loader
+from facemix.benchmarks.memory import peak_memory
 from facemix.config import Params
 from facemix.errors import FacemixError
 from facemix.faces import packing, packs
@@ -53,7 +52,7 @@ def step(params: Params) -> None:
     network = LandmarkNet(ibug68(), model.backbone, model.input_size, model.width)
     with tempfile.TemporaryDirectory() as folder, loop.core_spared(device):
         machine = _machine(device)
-        recipe = _recipe(_noise_batches(Path(folder), params), params)
+        recipe = recipe_of(_noise_batches(Path(folder), params), params)
         load = loop.inputs(recipe, group)
         state = State.begin(network, recipe, group)
         images = torch.rand(settings.batch_size, 3, model.input_size, model.input_size, device=device)
@@ -116,7 +115,7 @@ def loader(params: Params, faces: int = FACES) -> None:
         packing.write(Path(folder) / "pack", entries, size=params.pack.crop_size, margin=params.pack.margin)
         pack = packs.read(Path(folder) / "pack")
         everything = TrainingSet(images=pack.images, landmarks=pack.landmarks, ids=pack.ids, rows=np.arange(faces))
-        recipe = _recipe(MixedBatches(everything, None, alpha=0, batch_size=batch_size, seed=0), params)
+        recipe = recipe_of(MixedBatches(everything, None, alpha=0, batch_size=batch_size, seed=0), params)
         load = batches.loader(recipe.batches, device, 0, batch_size)
         photographs = usual_loader.Photographs(
             [entry.face.image for entry in entries],
@@ -151,7 +150,7 @@ def loader(params: Params, faces: int = FACES) -> None:
     print(f"ratio                        {ratio:8.3f}")
 
 
-def _recipe(faces: MixedBatches, params: Params) -> loop.Recipe:
+def recipe_of(faces: MixedBatches, params: Params) -> loop.Recipe:
     """A training on these faces, as params say."""
     return loop.Recipe(
         mirror_order=ibug68().mirror,
@@ -183,41 +182,6 @@ def _seconds(work: Callable[[], object], device: torch.device, times: int) -> fl
     if device.type == "cuda":
         torch.cuda.synchronize()
     return time.perf_counter() - start
-
-
-def memory(params: Params, faces: int = FACES) -> None:
-    """Prints the peak memory of training on a pack of `faces` and on one ten times as large, and their ratio.
-
-    Each in a process of its own, for as many steps as show all faces of the larger pack once.
-    """
-    steps = -(-10 * faces // params.training.batch_size)
-    with get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
-        peaks = [pool.apply(_train_on_black, (params, n, steps)) for n in (faces, 10 * faces)]
-    crop = params.pack.crop_size**2 * 3 / 2**20
-    print(f"{steps} steps of {params.training.batch_size} faces, {_machine(choose_device(params.training.device))}")
-    for n, peak in zip((faces, 10 * faces), peaks, strict=True):
-        print(f"{n:6d} faces, {n * crop:7.1f} MiB  peak {peak:7.1f} MiB")
-    print(f"ratio                       {peaks[1] / peaks[0]:8.3f}")
-
-
-def _train_on_black(params: Params, faces: int, steps: int) -> float:
-    """Peak memory of this process, MiB, after training on black crops: a file of holes, which take no disk."""
-    device, size = choose_device(params.training.device), params.pack.crop_size
-    group = Group(device)
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "images.npy"
-        np.lib.format.open_memmap(file, mode="w+", dtype=np.uint8, shape=(faces, size, size, 3))
-        landmarks = np.tile(np.linspace(0, size, len(ibug68()), dtype=np.float32)[:, None], (faces, 1, 2))
-        rows = np.arange(faces)
-        images = np.load(file, mmap_mode="r", allow_pickle=False)
-        black = TrainingSet(images=images, landmarks=landmarks, ids=rows.astype(np.str_), rows=rows)
-        recipe = _recipe(MixedBatches(black, None, alpha=0, batch_size=params.training.batch_size, seed=0), params)
-        load = loop.inputs(recipe, group)
-        network = LandmarkNet(ibug68(), params.model.backbone, params.model.input_size, params.model.width)
-        state = State.begin(network, recipe, group)
-        for _ in range(steps):
-            state.advance(recipe, load, group)
-    return _peak_memory()
 
 
 def prepare(params: Params) -> None:
@@ -275,7 +239,7 @@ def render(size: int, n: int, backend: str) -> None:
     studio, population = Studio(size, chosen), POPULATIONS["synthetic"]
     for index in range(RENDER_WARM_UP):
         studio.shoot(population, 1, index, "mesh")
-    early, spent = _peak_memory(), dict.fromkeys(RENDER_STAGES, 0.0)
+    early, spent = peak_memory(), dict.fromkeys(RENDER_STAGES, 0.0)
     last = time.perf_counter()
 
     def lap(stage: str) -> None:
@@ -290,7 +254,7 @@ def render(size: int, n: int, backend: str) -> None:
     for stage, seconds in spent.items():
         print(f"{stage:16s} {1e3 * seconds / n:8.1f} ms {n / seconds:8.1f} images/s")
     print(f"{'one process':16s} {1e3 * total / n:8.1f} ms {n / total:8.2f} images/s")
-    late = _peak_memory()
+    late = peak_memory()
     print(f"peak memory {early:.0f} MB after {RENDER_WARM_UP} pictures, {late:.0f} MB after {n + RENDER_WARM_UP}")
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
@@ -338,11 +302,6 @@ def _trained(name: str, seed: int, errors: npt.NDArray[np.float64], photo_of: np
         history=[],
         faces_seen=1,
     )
-
-
-def _peak_memory() -> float:
-    """Of this process, MiB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def _machine(device: torch.device) -> str:

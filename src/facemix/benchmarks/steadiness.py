@@ -13,10 +13,10 @@ from facemix.evaluation import metrics
 from facemix.faces.geometry import landmark_box, square_side
 from facemix.faces.schemes import Scheme
 from facemix.use import film
+from facemix.use.credible import overlaps
 from facemix.use.detector import Detector
 from facemix.use.jitter import jitter
 from facemix.use.smoothing import OneEuro
-from facemix.use.tracks import overlaps
 from facemix.use.video import followed
 
 Doubles = npt.NDArray[np.float64]

@@ -1,9 +1,10 @@
 """Faces that show the same photograph, found by what they look like and not by what they are called.
 
 Every face is cut out along its landmarks into a small grey patch. Patches are compared by their local contrast, in
-which brightness, exposure and large shadows play no part: first all with all, coarsely, then the few alike ones after
-registration of one patch to the other (enhanced correlation coefficient: Evangelidis & Psarakis, "Parametric image
-alignment...", PAMI 2008), which takes out what two annotators disagree about and how far a copy was stretched.
+which brightness, exposure and large shadows play no part. `candidates` finds those that are coarsely alike. They are
+registered to each other (enhanced correlation coefficient: Evangelidis & Psarakis, "Parametric image alignment...",
+PAMI 2008), which takes out what two annotators disagree about and how far a copy was stretched: first at half the
+resolution, which dismisses most of them, then in full.
 
 Measured on 2566 faces of 300-W: of the 158 pairs above `ALIKE`, looked at one by one, 153 show one picture and 5 two
 shots of one moment. Other photographs of one person at one event reach 0.83; mirrored faces, of which 300-W holds no
@@ -11,33 +12,35 @@ copies, reach 0.78 in 3.3 million pairs. Of 300 faces copied on purpose, 99 % or
 stretched by 10 %, annotated anew, in JPEG quality 20 or at a third of the resolution, and 61 % at a quarter of it.
 """
 
-from collections.abc import Iterator
+import os
+import tempfile
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from facemix.faces import geometry
-from facemix.faces.parallel import on_all_cores
+from facemix.checks import candidates
+from facemix.checks.candidates import local_contrast, units
+from facemix.errors import FacemixError
+from facemix.faces import geometry, packs
+from facemix.faces.parallel import on_all_cores, single_threaded_opencv
 from facemix.faces.schemes import Scheme
 
 SIDE = 72
 """Of a patch, pixels."""
-COARSE = 24
-"""Of what all pairs are compared by, pixels."""
 REACH = 1.8
 """Half a patch / root mean square distance of the inner 51 points from their mean: brows to chin and a little more."""
-CANDIDATE = 0.75
-"""Least correlation of coarse patches for a closer look; those of 300-W's copies lie above 0.85."""
+GLANCE = 0.8
+"""Least correlation of patches registered at half the resolution for a closer look: 1 candidate of 300-W in 15 that
+show different photographs; its pairs lie above 0.84."""
 ALIKE = 0.84
 """Least correlation of registered patches that show one photograph."""
 
-_BLUR = 3.0  # standard deviation in pixels of the neighbourhood that local contrast is relative to
-_NOISE = 2.0  # grey levels; a flat neighbourhood has no contrast, and is not to get any
 _EDGE = 6  # pixels of a registered patch that may lie outside of the other one
 _ITERATIONS, _PRECISION = 40, 1e-4  # of the registration
-_BLOCK = 256  # rows of the matrix of all pairs that exist at a time
+_QUICK_ITERATIONS, _QUICK_PRECISION = 20, 1e-3  # at half the resolution
+_AT_ONCE = 256  # faces, or candidates, of one piece of work
 
 Floats = npt.NDArray[np.floating]
 Patches = npt.NDArray[np.uint8]
@@ -58,20 +61,46 @@ class Pair:
     """(2, 3) from the second patch to the first; it mirrors where the pair does."""
 
 
-def cut(images: npt.NDArray[np.uint8], landmarks: Floats, scheme: Scheme) -> Patches:
+def on_disk(n: int) -> Patches:
+    """Room for n patches (n, SIDE, SIDE) in a file that goes with them, so that they take no memory.
+
+    Raises:
+        FacemixError: the folder of temporary files has no room for them.
+    """
+    if not n:
+        return np.zeros((0, SIDE, SIDE), np.uint8)
+    size = n * SIDE**2
+    with tempfile.TemporaryFile() as file:
+        try:
+            os.posix_fallocate(file.fileno(), 0, size)  # on a full disk the map would end the process
+        except OSError as error:
+            raise FacemixError(
+                f"{tempfile.gettempdir()}: no room for patches of {n} faces ({error.strerror}), expected "
+                f"{size / 2**30:.1f} GiB; set TMPDIR to a folder that has it"
+            ) from None
+        return np.memmap(file, np.uint8, "r+", shape=(n, SIDE, SIDE))
+
+
+def cut(images: npt.NDArray[np.uint8], landmarks: Floats, scheme: Scheme, out: Patches | None = None) -> Patches:
     """Upright grey patches (n, SIDE, SIDE) of equal face size, in the frames of `frames`.
 
     Args:
         images: (n, S, S, 3) RGB.
         landmarks: (n, K, 2) pixels of those images.
+        out: where the patches go; None: a new array.
     """
-    transforms = frames(landmarks, scheme)
+    patches = np.empty((len(images), SIDE, SIDE), np.uint8) if out is None else out
 
-    def patch(i: int) -> Patches:
-        return geometry.warp(cv2.cvtColor(images[i], cv2.COLOR_RGB2GRAY), transforms[i], SIDE)
+    def some(start: int) -> None:
+        chosen = slice(start, start + _AT_ONCE)
+        for i, transform in enumerate(frames(landmarks[chosen], scheme), start):
+            patches[i] = geometry.warp(cv2.cvtColor(images[i], cv2.COLOR_RGB2GRAY), transform, SIDE)
+        packs.release(images)
+        packs.release(patches)
 
-    patches = on_all_cores(patch, range(len(images)), "cutting faces")
-    return np.array(patches, dtype=np.uint8).reshape(-1, SIDE, SIDE)
+    with single_threaded_opencv():
+        on_all_cores(some, range(0, len(images), _AT_ONCE), "cutting faces", unit=f"{_AT_ONCE} faces")
+    return patches
 
 
 def frames(landmarks: Floats, scheme: Scheme) -> npt.NDArray[np.float64]:
@@ -94,13 +123,6 @@ def frames(landmarks: Floats, scheme: Scheme) -> npt.NDArray[np.float64]:
     return np.concatenate([linear, shift], axis=2)
 
 
-def local_contrast(patch: npt.NDArray[np.floating] | Patches) -> npt.NDArray[np.float32]:
-    """How far each pixel of a patch (H, W) differs from its neighbours, relative to how much they do."""
-    grey = patch.astype(np.float32)
-    detail = grey - cv2.GaussianBlur(grey, (0, 0), _BLUR)
-    return np.asarray(detail / (np.sqrt(cv2.GaussianBlur(detail**2, (0, 0), _BLUR)) + _NOISE))
-
-
 def find(patches: Patches, n: int) -> list[Pair]:
     """The pairs of faces that show one photograph, in the order of their rows.
 
@@ -109,52 +131,55 @@ def find(patches: Patches, n: int) -> list[Pair]:
         n: the first n faces are compared with each other and with all that follow; what follows is not compared among
             itself.
     """
-    candidates = list(_candidates(patches, n))
-    pairs = on_all_cores(lambda candidate: _registered(patches, *candidate), candidates, "comparing faces")
+    return confirmed(patches, candidates.find(patches, n))
+
+
+def confirmed(patches: Patches, rows: npt.NDArray[np.int32]) -> list[Pair]:
+    """The pairs among candidates (m, 3), as `candidates.find` returns them."""
+
+    def some(start: int) -> list[Pair]:
+        found = [_registered(patches, *candidate) for candidate in rows[start : start + _AT_ONCE].tolist()]
+        packs.release(patches)
+        return [pair for pair in found if pair]
+
+    with single_threaded_opencv():
+        blocks = on_all_cores(some, range(0, len(rows), _AT_ONCE), "comparing faces", unit=f"{_AT_ONCE} pairs")
     best: dict[tuple[int, int], Pair] = {}
-    for pair in sorted((pair for pair in pairs if pair), key=lambda pair: pair.similarity):
+    for pair in sorted((pair for block in blocks for pair in block), key=lambda pair: pair.similarity):
         best[pair.first, pair.second] = pair  # a symmetric face is also alike its mirror image
     return [best[key] for key in sorted(best)]
 
 
-def _candidates(patches: Patches, n: int) -> Iterator[tuple[int, int, bool]]:
-    """Row, higher row and whether mirrored of pairs whose coarse patches are alike."""
-    small = [cv2.resize(patch, (COARSE, COARSE), interpolation=cv2.INTER_AREA) for patch in patches]
-    contrast = np.array([local_contrast(patch) for patch in small], dtype=np.float32).reshape(-1, COARSE, COARSE)
-    straight, mirrored = _units(contrast), _units(contrast[:, :, ::-1])
-    for start in range(0, n, _BLOCK):
-        block = straight[start : min(start + _BLOCK, n)]
-        for others, is_mirrored in ((straight, False), (mirrored, True)):
-            rows, columns = np.nonzero(block @ others[start:].T >= CANDIDATE)
-            later = columns > rows
-            yield from ((start + i, start + j, is_mirrored) for i, j in np.stack([rows, columns], 1)[later].tolist())
-
-
-def _units(contrast: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Vectors (n, d) of mean 0 and length 1: their inner product is the correlation. What is flat stays 0."""
-    flat = contrast.reshape(len(contrast), -1)
-    centred = flat - flat.mean(axis=1, keepdims=True)
-    length = np.linalg.norm(centred, axis=1, keepdims=True)
-    return np.asarray(np.divide(centred, length, out=np.zeros_like(centred), where=length > 0))
-
-
-def _registered(patches: Patches, first: int, second: int, mirrored: bool) -> Pair | None:
+def _registered(patches: Patches, first: int, second: int, mirrored: int) -> Pair | None:
     """The pair, if its patches show one photograph once the second is registered to the first."""
     a = patches[first]
     b = np.ascontiguousarray(patches[second][:, ::-1]) if mirrored else patches[second]
-    stop = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, _ITERATIONS, _PRECISION)
-    start = np.eye(2, 3, dtype=np.float32)
-    try:
-        _, back = cv2.findTransformECC(a, b, start, cv2.MOTION_AFFINE, stop, None, 5)
-    except cv2.error:  # it found no way from one to the other
+    half = (SIDE // 2, SIDE // 2)
+    small, other = (cv2.resize(patch, half, interpolation=cv2.INTER_AREA) for patch in (a, b))
+    if _register(small, other, _QUICK_ITERATIONS, _QUICK_PRECISION)[0] < GLANCE:
         return None
-    forth = geometry.invert(back.astype(np.float64))
-    moved = cv2.warpAffine(b, forth, (SIDE, SIDE), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    inside = slice(_EDGE, -_EDGE)
-    units = _units(np.array([local_contrast(patch)[inside, inside] for patch in (a, moved)]))
-    similarity = float(units[0] @ units[1])
+    similarity, forth = _register(a, b, _ITERATIONS, _PRECISION)
     if similarity < ALIKE:
         return None
     if mirrored:
         forth = forth @ np.array([[-1.0, 0.0, SIDE - 1.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
-    return Pair(first=first, second=second, mirrored=mirrored, similarity=min(similarity, 1.0), transform=forth)
+    return Pair(first=first, second=second, mirrored=bool(mirrored), similarity=min(similarity, 1.0), transform=forth)
+
+
+def _register(a: Patches, b: Patches, iterations: int, precision: float) -> tuple[float, npt.NDArray[np.float64]]:
+    """How alike a patch and another one are that was registered to it, and the transform (2, 3) that did it.
+
+    -1 where there is no way from one to the other.
+    """
+    stop = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, iterations, precision)
+    start = np.eye(2, 3, dtype=np.float32)
+    try:
+        _, back = cv2.findTransformECC(a, b, start, cv2.MOTION_AFFINE, stop, None, 5)
+    except cv2.error:
+        return -1.0, np.eye(2, 3)
+    forth = geometry.invert(back.astype(np.float64))
+    moved = cv2.warpAffine(b, forth, a.shape[::-1], flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    edge = _EDGE * len(a) // SIDE
+    inside = slice(edge, -edge)
+    one, other = units(np.array([local_contrast(patch)[inside, inside] for patch in (a, moved)]))
+    return float(one @ other), forth

@@ -60,13 +60,14 @@ def measure(predictions: Predictions, pack: Pack, normalizer: str) -> dict[float
     Raises:
         FacemixError: the predictions are of other faces than the pack holds.
     """
-    place = {id_: row for row, id_ in enumerate(pack.ids.tolist())}
-    if unknown := [id_ for id_ in predictions.ids.tolist() if id_ not in place]:
+    try:
+        rows = pack.rows_of(predictions.ids.tolist())
+    except KeyError:
+        unknown = predictions.ids[~np.isin(predictions.ids, pack.ids)].tolist()
         raise FacemixError(
             f"predictions of {len(unknown)} faces that the real pack does not hold, such as {unknown[0]}; "
             "expected those of its validation and test faces: run `dvc repro`"
-        )
-    rows = np.array([place[id_] for id_ in predictions.ids.tolist()], dtype=np.int64)
+        ) from None
     truth = true_points(pack, rows)
     return {
         level: Errors(
@@ -98,8 +99,7 @@ def reliability(predictions: Predictions, pack: Pack, radius: Mapping[float, flo
     """
     if predictions.expected is None or not radius:
         return {}
-    place = {id_: row for row, id_ in enumerate(pack.ids.tolist())}
-    rows = np.array([place[id_] for id_ in predictions.ids.tolist()], dtype=np.int64)
+    rows = pack.rows_of(predictions.ids.tolist())
     distances = np.linalg.norm(predictions.points[0.0] - true_points(pack, rows), axis=-1)
     found = {}
     for name, splits in SETS.items():

@@ -15,9 +15,18 @@ def fraction(*key: object) -> float:
     return int.from_bytes(digest[:7], "big") / 2**56
 
 
-def nested_order(ids: npt.NDArray[np.str_], seed: int) -> npt.NDArray[np.int64]:
+def nested_order(
+    ids: npt.NDArray[np.str_], seed: int, rows: npt.NDArray[np.int64] | None = None
+) -> npt.NDArray[np.int64]:
     """Indices (n,) of faces in the order of a seeded hash of their ids: its first k faces are the subset of size k.
 
     A larger subset contains every smaller one of the same seed.
+
+    Args:
+        rows: (n,) the faces among `ids` that are meant, whose ids are then not copied; None: all. Indices are those of
+            `rows`.
     """
-    return np.argsort([fraction("subset", seed, id_) for id_ in ids.tolist()], kind="stable")
+    names = np.asarray(ids)  # of a memory map, single elements are slow
+    chosen = range(len(names)) if rows is None else rows
+    keys = np.fromiter((fraction("subset", seed, names[row]) for row in chosen), np.float64, count=len(chosen))
+    return np.argsort(keys, kind="stable")

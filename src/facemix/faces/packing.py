@@ -2,8 +2,9 @@
 
 import hashlib
 import json
+import mmap
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ FitFinder = Callable[[Iterable[npt.NDArray[np.uint8]], npt.NDArray[np.float64]],
 FITTED = 200
 """Most training faces that it is told by: the error of a median is then a tenth of the spread."""
 
+_RELEASED = 256  # faces after which the memory of those that are written is given back
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
@@ -40,7 +43,7 @@ def write(
 ) -> None:
     """Decodes and crops every face into a new pack, on all cores; an older pack in `folder` is replaced at the end.
 
-    Crops are written straight to the memory map, so the memory in use does not depend on the number of faces.
+    Crops and points are written straight to memory maps, whose memory is given back on the way.
 
     Args:
         folder: where the pack goes.
@@ -59,13 +62,18 @@ def write(
 
 
 def _write(folder: Path, entries: Sequence[Entry], size: int, margin: float, fit_finder: FitFinder | None) -> None:
-    n = len(entries)
-    images = np.lib.format.open_memmap(folder / "images.npy", mode="w+", dtype=np.uint8, shape=(n, size, size, 3))
-    _reserve(folder / "images.npy")
-    scheme = _scheme(entries)
-    landmarks = np.zeros((n, len(scheme), 2), dtype=np.float32)
-    states = np.stack([entry.face.states for entry in entries])
-    rows: list[dict[str, object]] = [{} for _ in range(n)]
+    n, scheme = len(entries), _scheme(entries)
+
+    def mapped(name: str, dtype: type[np.generic], *shape: int) -> np.memmap[Any, Any]:
+        array: np.memmap[Any, Any] = np.lib.format.open_memmap(folder / name, mode="w+", dtype=dtype, shape=(n, *shape))
+        _reserve(folder / name)
+        return array
+
+    images = mapped("images.npy", np.uint8, size, size, 3)
+    landmarks = mapped("landmarks.npy", np.float32, len(scheme), 2)
+    states = mapped("states.npy", np.uint8, len(scheme))
+    heights, widths = np.zeros(n, np.int64), np.zeros(n, np.int64)
+    boxes, transforms = np.zeros((n, 4)), np.zeros((n, 6))
 
     def pack_one(i: int) -> BrokenFace | None:
         face = entries[i].face
@@ -75,29 +83,22 @@ def _write(folder: Path, entries: Sequence[Entry], size: int, margin: float, fit
             return broken
         box = geometry.landmark_box(face.landmarks)
         transform = geometry.crop_transform(box, size, margin)
+        boxes[i], transforms[i] = box, transform.ravel()
+        heights[i], widths[i] = image.shape[:2]
         images[i] = geometry.warp(image, transform, size)
         landmarks[i] = geometry.apply(transform, face.landmarks)
-        rows[i] = {
-            "id": face.id,
-            "source": entries[i].source,
-            "subset": face.subset,
-            "split": entries[i].split,
-            "photo": face.photo,
-            "path": face.image.name,
-            "height": image.shape[0],
-            "width": image.shape[1],
-            "box": box.tolist(),
-            "transform": transform.ravel().tolist(),
-        }
+        states[i] = face.states
+        if i % _RELEASED == 0:
+            _release(images)
         return None
 
     results = on_all_cores(pack_one, range(n), "packing faces")
     raise_broken([broken for broken in results if broken], n)
-    images.flush()
-    np.save(folder / "landmarks.npy", landmarks)
-    np.save(folder / "states.npy", states)
-    _write_table(folder / "faces.parquet", rows)
-    digest = _digest(images, landmarks, states, scheme, rows)
+    for array in (images, landmarks, states):
+        array.flush()
+    measured = {"height": heights, "width": widths, "box": boxes, "transform": transforms}
+    write_tables(folder, entries, measured)
+    digest = _digest(images, landmarks, states, scheme, entries)
     about: dict[str, Any] = {"faces": n, "size": size, "margin": margin, "digest": digest, "scheme": scheme.as_dict()}
     if fit_finder:
         shown = _training_rows(entries)
@@ -125,11 +126,67 @@ def _reserve(path: Path) -> None:
         os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
 
 
-def _write_table(path: Path, rows: list[dict[str, object]]) -> None:
+def write_tables(folder: Path, entries: Sequence[Entry], measured: Mapping[str, npt.NDArray[Any]]) -> None:
+    """Writes `faces.parquet` and `columns.arrow`, a row a face.
+
+    Args:
+        measured: height and width (n,) of the images in pixels, box (n, 4), transform (n, 6).
+    """
     import pyarrow
     import pyarrow.parquet as parquet
 
-    parquet.write_table(pyarrow.Table.from_pylist(rows), path)
+    def lists(values: npt.NDArray[np.float64]) -> Any:
+        ends = np.arange(len(values) + 1, dtype=np.int32) * values.shape[1]
+        return pyarrow.ListArray.from_arrays(pyarrow.array(ends), pyarrow.array(values.ravel()))
+
+    def text(of: Callable[[Entry], str]) -> Any:
+        return pyarrow.array((of(entry) for entry in entries), pyarrow.string(), size=len(entries))
+
+    table = {
+        "id": text(lambda entry: entry.face.id),
+        "source": text(lambda entry: entry.source),
+        "subset": text(lambda entry: entry.face.subset),
+        "split": text(lambda entry: entry.split),
+        "photo": text(lambda entry: entry.face.photo),
+        "path": text(lambda entry: entry.face.image.name),
+        "height": pyarrow.array(measured["height"]),
+        "width": pyarrow.array(measured["width"]),
+        "box": lists(measured["box"]),
+        "transform": lists(measured["transform"]),
+    }
+    parquet.write_table(pyarrow.table(table), folder / "faces.parquet")
+    columns = {
+        "id": _text(f"{entry.source}/{entry.face.id}" for entry in entries),
+        "photo": _text(f"{entry.source}/{entry.face.photo}" for entry in entries),
+        "subset": _text(entry.face.subset for entry in entries),
+        "split": _text(entry.split for entry in entries),
+        "transform": measured["transform"],
+        "box": measured["box"],
+    }
+    write_columns(folder / "columns.arrow", columns)
+
+
+def write_columns(file: Path, columns: Mapping[str, npt.NDArray[Any]]) -> None:
+    """Writes arrays of equal length, of any type whose values have one size, to be mapped by `packs.read`.
+
+    The type of a column is kept as that of numpy, in the metadata of its field.
+    """
+    import pyarrow
+
+    arrays, fields = [], []
+    for name, values in columns.items():
+        flat = np.ascontiguousarray(values).reshape(len(values), -1)
+        kind = pyarrow.binary(flat.shape[1] * flat.itemsize)
+        metadata = {"dtype": flat.dtype.str, "values": str(flat.shape[1]) if values.ndim > 1 else ""}
+        arrays.append(pyarrow.FixedSizeBinaryArray.from_buffers(kind, len(flat), [None, pyarrow.py_buffer(flat)]))
+        fields.append(pyarrow.field(name, kind, nullable=False, metadata=metadata))
+    schema = pyarrow.schema(fields)
+    with pyarrow.OSFile(str(file), "wb") as sink, pyarrow.ipc.new_file(sink, schema) as writer:
+        writer.write_batch(pyarrow.record_batch(arrays, schema=schema))
+
+
+def _text(values: Iterable[str]) -> npt.NDArray[np.str_]:
+    return np.array(list(values), dtype=np.str_)
 
 
 def _scheme(entries: Sequence[Entry]) -> Scheme:
@@ -149,16 +206,30 @@ def _scheme(entries: Sequence[Entry]) -> Scheme:
     return scheme
 
 
+def _release(array: np.memmap[Any, Any]) -> None:
+    """Gives the memory of what was written or read back to the system; the file keeps it."""
+    assert isinstance(array.base, mmap.mmap)
+    array.base.madvise(mmap.MADV_DONTNEED)
+
+
 def _digest(
-    images: npt.NDArray[np.uint8],
-    landmarks: npt.NDArray[np.float32],
-    states: npt.NDArray[np.uint8],
+    images: np.memmap[Any, Any],
+    landmarks: np.memmap[Any, Any],
+    states: np.memmap[Any, Any],
     scheme: Scheme,
-    rows: list[dict[str, object]],
+    entries: Sequence[Entry],
 ) -> str:
-    digest = hashlib.sha256(landmarks.tobytes() + states.tobytes() + json.dumps(scheme.as_dict()).encode())
-    for image in images:
-        digest.update(image.tobytes())
-    for row in rows:
-        digest.update(json.dumps([row[key] for key in ("source", "id", "subset", "split")]).encode())
+    digest = hashlib.sha256()
+
+    def update(array: np.memmap[Any, Any]) -> None:
+        for start in range(0, len(array), _RELEASED):
+            digest.update(array[start : start + _RELEASED].tobytes())
+            _release(array)
+
+    update(landmarks)
+    update(states)
+    digest.update(json.dumps(scheme.as_dict()).encode())
+    update(images)
+    for entry in entries:
+        digest.update(json.dumps([entry.source, entry.face.id, entry.face.subset, entry.split]).encode())
     return digest.hexdigest()[:16]

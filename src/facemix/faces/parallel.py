@@ -1,8 +1,10 @@
 """Work on many faces at once, on as many cores as this process may use."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -11,6 +13,8 @@ from tqdm import tqdm
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+AHEAD = 64
+"""Items that wait for a thread, or for their turn among the results."""
 MEMBERSHIP = Path("/proc/self/cgroup")
 """Which control groups this process is in."""
 CONTROL_GROUPS = Path("/sys/fs/cgroup")
@@ -21,10 +25,38 @@ def on_all_cores(work: Callable[[Item], Result], items: Sequence[Item], title: s
     """`work` applied to every item, in order, with a progress bar (none where there is no terminal).
 
     Threads suffice for images and files: reading, copying, hashing, decoding and warping happen outside of Python's
-    lock. The first exception is raised, and what has not begun by then is never done.
+    lock. The first exception is raised, and what has not begun by then is never done. Only some items wait for their
+    turn at a time, so that a million of them take no memory.
     """
     with ThreadPoolExecutor(available_cores()) as pool:
-        return list(tqdm(pool.map(work, items), title, total=len(items), unit=unit, disable=None))
+        return list(tqdm(_in_turn(pool, work, items), title, total=len(items), unit=unit, disable=None))
+
+
+def _in_turn(pool: ThreadPoolExecutor, work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    begun: deque[Future[Result]] = deque()
+    try:
+        for item in items:
+            begun.append(pool.submit(work, item))
+            if len(begun) == AHEAD:
+                yield begun.popleft().result()
+        while begun:
+            yield begun.popleft().result()
+    finally:
+        for waiting in begun:
+            waiting.cancel()
+
+
+@contextmanager
+def single_threaded_opencv() -> Iterator[None]:
+    """Lets OpenCV work on one core while the threads of this process share them: its own would stand in their way."""
+    import cv2
+
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(threads)
 
 
 def available_cores() -> int:

@@ -141,11 +141,11 @@ def shared(one: Scheme, other: Scheme) -> tuple[npt.NDArray[np.int64], npt.NDArr
 
 
 def in_scheme(points: npt.NDArray[np.floating], scheme: Scheme, other: Scheme) -> npt.NDArray[np.floating]:
-    """Points (..., K, 2) of a scheme as (..., M, 2) of another one: by their names, NaN where the first has no such."""
+    """What belongs to points (..., K, d) of a scheme for those (..., M, d) of another one: by their names, else NaN."""
     if scheme.points == other.points:
         return points
     own, theirs = shared(scheme, other)
-    found = np.full((*points.shape[:-2], len(other), 2), np.nan, dtype=points.dtype)
+    found = np.full((*points.shape[:-2], len(other), points.shape[-1]), np.nan, dtype=points.dtype)
     found[..., theirs, :] = points[..., own, :]
     return found
 

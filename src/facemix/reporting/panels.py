@@ -5,7 +5,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.spatial import Delaunay
 
-from facemix.faces import geometry
+from facemix.faces import geometry, packs
 from facemix.faces.drawing import contact_sheet, draw_lines, draw_points
 
 Image = npt.NDArray[np.uint8]
@@ -64,6 +64,8 @@ def sheet(images: Image, landmarks: Floats, rows: Rows, columns: int = 10, lines
     chosen = _evenly(rows, columns * lines)
     scale = CELL / images.shape[1]
     cells = [cv2.resize(image, (CELL, CELL), interpolation=cv2.INTER_AREA) for image in images[chosen]]
+    packs.release(images)
+    packs.release(landmarks)
     return contact_sheet(np.array(cells), (landmarks[chosen] + 0.5) * scale - 0.5, columns, lines)
 
 
@@ -97,6 +99,7 @@ def mean_face(images: Image, landmarks: Floats, rows: Rows, size: int = 420) -> 
     """
     chosen = _evenly(rows, AVERAGED)
     points = filled(landmarks[chosen].astype(np.float64))
+    packs.release(landmarks)
     shape = points.mean(axis=0)
     shape = geometry.apply(geometry.crop_transform(geometry.landmark_box(shape), size, FRAME), shape)
     edge = np.array([[x, y] for x in (-1, size / 2, size) for y in (-1, size / 2, size) if (x, y) != (size / 2,) * 2])
@@ -113,6 +116,7 @@ def mean_face(images: Image, landmarks: Floats, rows: Rows, size: int = 420) -> 
         total += cv2.remap(
             images[row], seen.astype(np.float32), None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
         )
+        packs.release(images)
     return (total / len(chosen)).round().astype(np.uint8), shape
 
 

@@ -34,26 +34,24 @@ def leaks(params: config.Params, exclude: bool = False) -> None:
         OSError: an output cannot be written.
     """
     real, synthetic = (packs.read(packs.FOLDER / role) for role in ("real", "synthetic"))
-    patches = duplicates.cut(real.images, real.landmarks, real.scheme)
-    others = duplicates.cut(synthetic.images, synthetic.landmarks, synthetic.scheme)
-    found = duplicates.find(np.concatenate([patches, others]), len(real))
+    both = _Both(real, synthetic)
+    patches = duplicates.on_disk(len(both))
+    duplicates.cut(real.images, real.landmarks, real.scheme, patches[: len(real)])
+    duplicates.cut(synthetic.images, synthetic.landmarks, synthetic.scheme, patches[len(real) :])
+    found = duplicates.find(patches, len(real))
 
-    images = dict(zip([*real.ids.tolist(), *synthetic.ids.tolist()], [*real.images, *synthetic.images], strict=True))
-    assigned = dict(zip(real.ids.tolist(), real.splits.tolist(), strict=True)) | {
-        id_: "synthetic" if split == "train" else split
-        for id_, split in zip(synthetic.ids.tolist(), synthetic.splits.tolist(), strict=True)
-    }
-    ids = list(images)
+    people = _same_people(real, synthetic, params)
+    where = {both.id(row): row for pair in [*((pair.first, pair.second) for pair in found), *people] for row in pair}
+    assigned = {id_: both.split(row) for id_, row in where.items()}
     rows = [
-        pairs.row(_kind(pair, images[a], images[b]), (a, b), assigned, pair.similarity)
+        pairs.row(_kind(pair, both), (both.id(pair.first), both.id(pair.second)), assigned, pair.similarity)
         for pair in found
-        for a, b in [(ids[pair.first], ids[pair.second])]
     ]
-    rows += [pairs.row("person", faces, assigned, None) for faces in _same_people(real, synthetic, params)]
+    rows += [pairs.row("person", (both.id(one), both.id(other)), assigned, None) for one, other in people]
     rows.sort(key=pairs.rank)
     with whole_file(pairs.TABLE) as beside:
         write_table(beside, rows, pairs.COLUMNS)
-    worst = [(images[pair["face_a"]], images[pair["face_b"]]) for pair in rows[: pairs.SHOWN]]
+    worst = [[both.image(where[pair[f"face_{side}"]]) for side in "ab"] for pair in rows[: pairs.SHOWN]]
     _, data = cv2.imencode(".png", pairs.sheet(rows[: pairs.SHOWN], worst)[..., ::-1])
     with whole_file(pairs.SHEET) as beside:
         beside.write_bytes(data.tobytes())
@@ -67,29 +65,59 @@ def leaks(params: config.Params, exclude: bool = False) -> None:
         _exclude(pairs.leaking(rows, "training"), params)
 
 
-def _kind(pair: Pair, first: npt.NDArray[np.uint8], second: npt.NDArray[np.uint8]) -> str:
-    if np.array_equal(first, second):
+class _Both:
+    """The faces of both packs in the order in which they are compared: real ones, then synthetic ones."""
+
+    def __init__(self, real: Pack, synthetic: Pack) -> None:
+        self._real, self._synthetic = real, synthetic
+
+    def __len__(self) -> int:
+        return len(self._real) + len(self._synthetic)
+
+    def _at(self, row: int) -> tuple[Pack, int]:
+        return (self._real, row) if row < len(self._real) else (self._synthetic, row - len(self._real))
+
+    def id(self, row: int) -> str:
+        pack, own = self._at(row)
+        return str(pack.ids[own])
+
+    def split(self, row: int) -> str:
+        """`synthetic` for synthetic faces that are trained on."""
+        pack, own = self._at(row)
+        split = str(pack.splits[own])
+        return "synthetic" if pack is self._synthetic and split == "train" else split
+
+    def image(self, row: int) -> npt.NDArray[np.uint8]:
+        pack, own = self._at(row)
+        return np.asarray(pack.images[own])
+
+
+def _kind(pair: Pair, both: _Both) -> str:
+    if np.array_equal(both.image(pair.first), both.image(pair.second)):
         return "exact"
     return "mirrored" if pair.mirrored else "near"
 
 
-def _same_people(real: Pack, synthetic: Pack, params: config.Params) -> list[tuple[str, str]]:
-    """The rendered faces of one person, where both sets draw from one stock of people by one seed."""
+def _same_people(real: Pack, synthetic: Pack, params: config.Params) -> list[tuple[int, int]]:
+    """Rows of `_Both` that show one rendered person, where both sets draw from one stock of people by one seed."""
     rendered = {"stand_in": params.render.stand_in, "synthetic": params.render.synthetic}
     stocks = {(changed(POPULATIONS[name], wanted.population).people, wanted.seed) for name, wanted in rendered.items()}
     if len(stocks) > 1:
         return []
     others = _by_person(synthetic, config.RENDERED["synthetic"])
     pictures = _by_person(real, config.RENDERED["real"])
-    return [pair for person, own in pictures.items() for pair in itertools.product(own, others.get(person, []))]
+    return [
+        (row, len(real) + other)
+        for person, own in pictures.items()
+        for row, other in itertools.product(own, others.get(person, []))
+    ]
 
 
-def _by_person(pack: Pack, source: str) -> dict[str, list[str]]:
-    """The faces of a rendered source, by whom they show."""
-    found: dict[str, list[str]] = defaultdict(list)
-    for id_, photo in zip(pack.ids.tolist(), pack.photos.tolist(), strict=True):
-        if id_.startswith(f"{source}/"):
-            found[photo.removeprefix(f"{source}/")].append(id_)
+def _by_person(pack: Pack, source: str) -> dict[str, list[int]]:
+    """The rows of a rendered source, by whom they show."""
+    found: dict[str, list[int]] = defaultdict(list)
+    for row in np.flatnonzero(np.char.startswith(pack.ids, f"{source}/")).tolist():
+        found[str(pack.photos[row]).removeprefix(f"{source}/")].append(row)
     return found
 
 

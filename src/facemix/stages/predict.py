@@ -20,6 +20,7 @@ from facemix.faces.drawing import RADIUS, draw_box, draw_points
 from facemix.faces.face import BrokenFace
 from facemix.faces.images import check_inside, read_image
 from facemix.files import whole_file, write_table
+from facemix.use import film, video
 from facemix.use.boxes import Boxes, and_more, parse_box, place_of, read_boxes
 from facemix.use.detector import Detector, Faces, listed
 
@@ -47,16 +48,18 @@ def predict(
     boxes: Path | None = None,
     out: Path | None = None,
     overlay: Path | None = None,
+    smooth: bool = False,
 ) -> None:
     """Predicts landmarks and writes them to a file, or as JSON to the standard output.
 
     Args:
-        images: the pictures.
+        images: the pictures, or one video (see `use.video.follow`).
         model: a folder as `facemix train` writes it, or a file as `facemix export` does.
         box: `X0,Y0,X1,Y1`, tight around the landmarks, of each face of the only picture.
         boxes: a CSV of such boxes for many pictures. Without either, faces are found.
         out: a .json or .csv file.
         overlay: a folder for the pictures with boxes and points drawn in.
+        smooth: of a video, write points that are smoothed over time.
 
     Raises:
         FacemixError: what cannot be used, with its name; all pictures that cannot are listed, and `out` is not written.
@@ -68,11 +71,16 @@ def predict(
         raise FacemixError(
             f"{str(odd[0])!r}: the file name is not valid text, expected a name that can be written; rename the file"
         )
+    videos = [image for image in images if film.is_video(image)]
+    if videos and len(images) > 1:
+        raise FacemixError(f"{videos[0]}: a video beside {len(images) - 1} other files; give each video alone")
+    if smooth and not videos:
+        raise FacemixError(f"--smooth is for a video, found {images[0]}; leave it out")
     places = [place_of(image) for image in images]
     if len(set(places)) < len(places):
         twice = next(image for image, place in zip(images, places, strict=True) if places.count(place) > 1)
         raise FacemixError(f"{twice}: given twice; name each picture once, and give its faces as boxes")
-    drawings = _drawings(places, overlay)
+    drawings = [] if videos else _drawings(places, overlay)
     read = {*places, *([place_of(boxes)] if boxes is not None else [])}
     for target in [*drawings, *([out] if out is not None else [])]:
         if place_of(target) in read:
@@ -83,6 +91,10 @@ def predict(
     detector = Detector.load(model)
     if given is None:
         detector.require_finder()
+    if videos:
+        first = None if given is None else given[places[0]]
+        video.follow(detector, images[0], boxes=first, out=out, overlay=overlay, smooth=smooth)
+        return
     found: list[Predicted] = []
     broken: list[BrokenFace] = []
     for number, image in enumerate(tqdm(images, "predicting", unit="image", disable=None)):

@@ -1,9 +1,9 @@
 """What a sweep's points say: read from their experiments, measured, and written as tables and figures."""
 
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,18 +14,24 @@ from facemix.evaluation import metrics
 from facemix.faces import packs, pose
 from facemix.faces.face import STAND_IN, STAND_IN_SHOWN
 from facemix.faces.packs import Pack
+from facemix.faces.parallel import on_all_cores
 from facemix.files import whole_file, write_table
 from facemix.strategies import MODELS
 from facemix.sweeps import plots, tables
 from facemix.sweeps.grid import Errors, Point, Result
+from facemix.sweeps.outputs import Outputs
 from facemix.sweeps.repository import Repository
 from facemix.training import predictions
 from facemix.verdict import results, worth
 from facemix.verdict.results import Detector
 
+PACK_FILES = ("pack.json", "landmarks.npy", "states.npy", "columns.arrow")
+MODEL_FILES = ("model.json", "history.csv", predictions.FILE)
+"""What is read of each: neither crops nor weights."""
 CURVES = ("curves.csv", "alpha.png", "n_real.png", "worth.csv", "parts.png")
 FOLDER = REPORTS / "sweep"
 """Where tables and figures of a sweep go."""
+Read = TypeVar("Read")
 
 
 def read_results(
@@ -42,53 +48,62 @@ def read_results(
     Raises:
         FacemixError: an experiment's files are no longer in DVC's cache, or are not what a training writes.
     """
-    from dvc.api import DVCFileSystem
+    if not names:
+        return {}, 0
+    with Outputs(project, [revisions[name] for name in names.values()]) as outputs:
+        first = next(iter(names.values()))  # the faces are the same for all
+        pack = _read(outputs, first, revisions[first], "prepare@real", packs.FOLDER / "real", PACK_FILES, _points_of)
+        yaws = dict(zip(pack.ids.tolist(), pose.estimate(pack.landmarks, pack.scheme)[:, 0].tolist(), strict=True))
 
-    found: dict[Point, Result] = {}
-    pack: Pack | None = None
-    for point, name in names.items():
-        # Of a project in a folder of its repository DVC reads a revision as a repository in another one.
-        files = DVCFileSystem(str(project.root), rev=revisions[name], subrepos=project.inside != Path())
-        with tempfile.TemporaryDirectory() as temporary:
-            try:
-                if pack is None:  # the same for all
-                    folder = packs.FOLDER / "real"
-                    _bring(
-                        files,
-                        project.inside / folder,
-                        Path(temporary) / "pack",
-                        ("pack.json", "landmarks.npy", "states.npy", "faces.parquet"),
-                    )
-                    pack = packs.read(Path(temporary) / "pack", images=False)
-                    yaws = dict(
-                        zip(pack.ids.tolist(), pose.estimate(pack.landmarks, pack.scheme)[:, 0].tolist(), strict=True)
-                    )
-                folder = MODELS / point.strategy / f"seed-{point.seed}"
-                _bring(
-                    files,
-                    project.inside / folder,
-                    Path(temporary) / "model",
-                    ("model.json", "history.csv", predictions.FILE),
-                )
-            except FileNotFoundError as error:
-                raise FacemixError(
-                    f"{name}: its files are no longer in DVC's cache ({error}); run `dvc exp remove {name}`, then "
-                    "the sweep again"
-                ) from None
-            try:
-                detector = results.load(Path(temporary) / "model", pack, normalizer)
-            except FacemixError as error:
-                raise FacemixError(f"{name}: {error}; run `dvc exp remove {name}`, then the sweep again") from None
-        errors = tested(detector, yaws)
-        found[point] = Result(point=point, experiment=name, metrics=detector.figures, errors=errors)
-    return found, 0 if pack is None else int(np.sum(pack.splits == "train"))
+        def read(point: Point) -> Result:
+            name, folder = names[point], MODELS / point.strategy / f"seed-{point.seed}"
+            detector = _read(
+                outputs,
+                name,
+                revisions[name],
+                point.stage,
+                folder,
+                MODEL_FILES,
+                lambda model: results.load(model, pack, normalizer),
+            )
+            return Result(point=point, experiment=name, metrics=detector.figures, errors=tested(detector, yaws))
+
+        read_points = on_all_cores(read, list(names), "reading points", unit="point")
+    return dict(zip(names, read_points, strict=True)), int(np.sum(pack.splits == "train"))
 
 
-def _bring(files: Any, folder: Path, target: Path, names: Iterable[str]) -> None:
-    """Copies files of a folder from an experiment."""
-    target.mkdir()
-    for name in names:
-        (target / name).write_bytes(files.read_bytes(str(folder / name)))
+def _points_of(pack: Path) -> Pack:
+    return packs.read(pack, images=False)
+
+
+def _read(
+    outputs: Outputs,
+    experiment: str,
+    revision: str,
+    stage: str,
+    folder: Path,
+    files: Iterable[str],
+    read: Callable[[Path], Read],
+) -> Read:
+    """What a function reads from some files of a folder that a stage made in an experiment.
+
+    Raises:
+        FacemixError: as `read_results` does.
+    """
+    with tempfile.TemporaryDirectory() as temporary:
+        there = Path(temporary) / "files"
+        try:
+            outputs.bring(revision, stage, folder, there, files)
+            return read(there)
+        except FileNotFoundError as error:
+            raise FacemixError(
+                f"{experiment}: its files are no longer in DVC's cache ({error}); run `dvc exp remove {experiment}`, "
+                "then the sweep again"
+            ) from None
+        except FacemixError as error:
+            raise FacemixError(
+                f"{experiment}: {error}; run `dvc exp remove {experiment}`, then the sweep again"
+            ) from None
 
 
 def tested(detector: Detector, yaws: Mapping[str, float]) -> Errors:

@@ -158,6 +158,7 @@ class MixedBatches:
                 np.take(faces.images, chosen, axis=0, out=images[part], mode="clip")
                 packs.release(faces.images)
                 landmarks[part] = faces.landmarks[chosen]
+                packs.release(faces.landmarks)
                 first += len(chosen)
         return images, landmarks
 

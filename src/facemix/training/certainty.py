@@ -27,19 +27,23 @@ class Certainty:
     """(K,) expected error / spread."""
     radius: Mapping[float, float]
     """Level -> radius that holds this share of points / expected error."""
+    usual: float
+    """Median over the faces of the expected error, mean over the points, in what lengths are measured in."""
 
     def as_dict(self) -> dict[str, Any]:
         """As model.json keeps it."""
         return {
             "scale": [round(value, 5) for value in self.scale.tolist()],
             "radius": {f"{level:g}": round(value, 5) for level, value in self.radius.items()},
+            "usual": round(self.usual, 6),
         }
 
 
 def read(content: Mapping[str, Any]) -> Certainty:
     """What `as_dict` wrote."""
     radius = {float(level): float(value) for level, value in content["radius"].items()}
-    return Certainty(scale=np.array(content["scale"], dtype=np.float64), radius=radius)
+    scale = np.array(content["scale"], dtype=np.float64)
+    return Certainty(scale=scale, radius=radius, usual=float(content["usual"]))
 
 
 def fit(spreads: Floats, errors: Floats) -> Certainty | None:
@@ -48,8 +52,8 @@ def fit(spreads: Floats, errors: Floats) -> Certainty | None:
     A point that is labelled on no face has the scale of all points together.
 
     Args:
-        spreads: (n, K) pixels.
-        errors: (n, K) distances from the truth, the same pixels of each face; NaN where unlabelled.
+        spreads: (n, K) in sides of each face's box.
+        errors: (n, K) distances from the truth in the same; NaN where unlabelled.
 
     Returns:
         None where no point is labelled, or nothing is spread.
@@ -62,7 +66,8 @@ def fit(spreads: Floats, errors: Floats) -> Certainty | None:
     scale = np.where(counts, error, error.sum()) / np.where(counts, spread, spread.sum())
     relative = (errors / (scale * spreads))[known]
     radius = dict(zip(LEVELS, np.quantile(relative, LEVELS).tolist(), strict=True))
-    return Certainty(scale=scale.astype(np.float64), radius=radius)
+    usual = float(np.median((scale * spreads).mean(axis=1)))
+    return Certainty(scale=scale.astype(np.float64), radius=radius, usual=usual)
 
 
 def coverage(radius: Mapping[float, float], expected: Floats, errors: Floats) -> dict[float, float]:

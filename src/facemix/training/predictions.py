@@ -73,8 +73,8 @@ def calibrated(landmarker: "Landmarker", pack: Pack) -> "Landmarker":
     rows = np.flatnonzero(pack.splits == "validation")
     seen = look_at_pack(landmarker, pack, rows)
     truth = schemes.in_scheme(pack.landmarks[rows], pack.scheme, landmarker.scheme)
-    distances = np.linalg.norm(seen.points - truth, axis=-1)
-    found = certainty.fit(seen.errors, distances)
+    side = np.maximum(geometry.square_side(geometry.landmark_box(seen.points)), 1.0)[:, None]
+    found = certainty.fit(seen.errors / side, np.linalg.norm(seen.points - truth, axis=-1) / side)
     if found is None:
         return landmarker
     return dataclasses.replace(landmarker, about=landmarker.about | {"certainty": found.as_dict()})

@@ -215,7 +215,9 @@ def choose(pack: Pack, count: int | str, seed: int, key: str) -> Rows:
         raise FacemixError(
             f"params.yaml: {key}: found {wanted}, but there are {len(rows)} training faces; lower it, or use all"
         )
-    return np.sort(rows[nested_order(pack.ids[rows], seed)[:wanted]])
+    order = nested_order(pack.ids, seed, rows)
+    packs.release(pack.ids)
+    return np.sort(rows[order[:wanted]])
 
 
 def carry_out(task: Task, checkpoint: Path, report: Callable[[loop.Row], None]) -> Outcome:

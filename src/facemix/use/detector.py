@@ -18,6 +18,7 @@ from facemix.faces.schemes import Scheme
 from facemix.finding import finders
 from facemix.training.frame import Frame
 from facemix.use import runtime
+from facemix.use.credible import doubled, unsure
 
 Boxes = npt.NDArray[np.float64]
 Floats = npt.NDArray[np.float64]
@@ -60,6 +61,8 @@ class Detector:
     """What finds faces, and how the boxes of landmarks lie to what it finds; None of a model without."""
     radius: Mapping[float, float]
     """Level -> radius that holds this share of points / expected error; empty of a detector that is not calibrated."""
+    usual: float
+    """Expected error of usual faces, mean over the points / longer side of the box around them; NaN likewise."""
     where: Path
     """What it was loaded from."""
 
@@ -110,7 +113,8 @@ class Detector:
     def find(self, image: npt.NDArray[np.uint8]) -> Faces:
         """The faces of one picture (H, W, 3) uint8 RGB, the surest first, and their landmarks.
 
-        Each is looked at twice: in the box where it was found, and in that of the points that were seen there.
+        Each is looked at twice: in the box where it was found, and in that of the points that were seen there. What
+        then looks like no face, or like one of the others, is left out.
 
         Raises:
             FacemixError: nothing is known that finds what this model looks for.
@@ -120,8 +124,14 @@ class Detector:
         expected = Frame(finder["down"], finder["scale"]).of(found.boxes)
         first = self.predict(image, expected)
         again = self.predict(image, _inside(image, geometry.landmark_box(first.points), expected))
+        shown = ~unsure(again.points, again.errors, self.usual)
+        shown[shown] = ~doubled(geometry.landmark_box(again.points[shown]))
         return Faces(
-            boxes=again.boxes, points=again.points, errors=again.errors, visible=again.visible, scores=found.scores
+            boxes=again.boxes[shown],
+            points=again.points[shown],
+            errors=again.errors[shown],
+            visible=again.visible[shown],
+            scores=found.scores[shown],
         )
 
     def require_finder(self) -> Mapping[str, Any]:
@@ -184,6 +194,7 @@ def _described(described: Mapping[str, Any], look: Look, where: Path) -> Detecto
             frame=Frame(**described["frame"]),
             finder=finder if finder and finder.get("scale") else None,
             radius={float(level): float(value) for level, value in described["radius"].items()},
+            usual=float(described["usual"] if described["radius"] else "nan"),
             where=where,
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:

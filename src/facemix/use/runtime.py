@@ -25,6 +25,7 @@ def description(about: Mapping[str, Any]) -> dict[str, Any]:
         "frame": about.get("frame", {}),
         "finder": about.get("finder"),
         "radius": about.get("certainty", {}).get("radius", {}),
+        "usual": about.get("certainty", {}).get("usual"),
     }
 
 
@@ -67,7 +68,8 @@ def read(path: Path) -> tuple[dict[str, Any], Any]:
 
 def description_checked(content: Any) -> dict[str, Any]:
     """A description that has all that it must have; raises KeyError or TypeError where it has not."""
-    return {key: content[key] for key in ("scheme", "input_size", "context", "frame", "finder", "radius", "made_from")}
+    keys = ("scheme", "input_size", "context", "frame", "finder", "radius", "usual", "made_from")
+    return {key: content[key] for key in keys}
 
 
 def look_by(session: Any) -> Look:

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from facemix.faces.geometry import landmark_box, square_side
-from facemix.faces.images import LARGEST_BOX
+from facemix.faces.geometry import landmark_box
+from facemix.use.credible import credible, doubled, overlaps
 from facemix.use.detector import Detector, Faces
 
 Doubles = npt.NDArray[np.float64]
@@ -19,17 +19,8 @@ Mask = npt.NDArray[np.bool_]
 
 LOOK_EVERY = 10
 """Frames from one search for new faces to the next: a third of a second of usual video."""
-UNSURE = 0.08
-"""Expected error of the points, their mean, / side of the box around them, above which a face counts as lost.
-
-Of two detectors, photographs of faces had at most 0.045, and boxes beside a rendered face at least 0.1.
-"""
-SMALLEST = 8.0
-"""Side of a box in pixels below which there is no face to be seen."""
 SAME = 0.3
 """Overlap of two boxes, intersection / union, from which a found face is a followed one."""
-DOUBLE = 0.6
-"""Overlap from which two followed faces are one. Heads of two people side by side overlap far less."""
 UNSEEN = 3
 """Searches in a row that do not find a face after which it counts as lost, where points have no expected error."""
 
@@ -50,19 +41,6 @@ class TrackedFace:
     """(K,) probability that the point is seen; NaN where the model does not know."""
 
 
-def overlaps(a: Doubles, b: Doubles) -> Doubles:
-    """Intersection / union (n, m) of boxes (n, 4) and (m, 4) xyxy; 0 of boxes without extent or with a NaN."""
-    low = np.maximum(a[:, None, :2], b[None, :, :2])
-    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
-    shared = np.clip(high - low, 0, None).prod(axis=-1)
-    union = _area(a)[:, None] + _area(b)[None] - shared
-    return np.asarray(np.divide(shared, union, out=np.zeros_like(shared), where=union > 0))
-
-
-def _area(boxes: Doubles) -> Doubles:
-    return np.asarray(np.clip(boxes[:, 2:] - boxes[:, :2], 0, None).prod(axis=-1))
-
-
 def assigned(scores: Doubles, least: float) -> dict[int, int]:
     """Pairs of rows and columns of a table (n, m), the highest score first, each row and column at most once.
 
@@ -77,30 +55,6 @@ def assigned(scores: Doubles, least: float) -> dict[int, int]:
         pairs[row] = column
         scores[row], scores[:, column] = -np.inf, -np.inf
     return pairs
-
-
-def doubled(boxes: Doubles) -> Mask:
-    """Whether a box (n, 4) shows the face (n,) of an earlier one that does not itself."""
-    same = overlaps(boxes, boxes) >= DOUBLE
-    found = np.zeros(len(boxes), dtype=bool)
-    for k in range(1, len(boxes)):
-        found[k] = bool((same[k, :k] & ~found[:k]).any())
-    return found
-
-
-def credible(faces: Faces, width: int, height: int) -> Mask:
-    """Whether the points of each face (n,) can be a face of a picture of so many pixels.
-
-    The middle of their box lies in the picture, the box has a size, and the expected error is not too large for it. An
-    error that is NaN says nothing.
-    """
-    boxes = landmark_box(faces.points)
-    middle, side = (boxes[:, :2] + boxes[:, 2:]) / 2, square_side(boxes)
-    inside = ((middle >= 0) & (middle <= [width - 1, height - 1])).all(axis=1)
-    sized = (boxes[:, 2:] > boxes[:, :2]).all(axis=1) & (side >= SMALLEST) & (side <= LARGEST_BOX * max(width, height))
-    known = np.isfinite(faces.points).all(axis=(1, 2))
-    unsure = faces.errors.mean(axis=1) > UNSURE * side
-    return np.asarray(inside & sized & known & ~unsure)
 
 
 class Tracker:
@@ -146,16 +100,14 @@ class Tracker:
             return [], np.zeros(0, dtype=bool), False
         height, width = image.shape[:2]
         found = self._detector.predict(image, self._boxes)
-        good = credible(found, width, height)
+        good = credible(found.points, found.errors, width, height, self._detector.usual)
         alone = ~doubled(np.where(good[:, None], landmark_box(found.points), self._boxes))
         faces = [face for face, single in zip(_rows(found, self._numbers), alone, strict=True) if single]
         return faces, good[alone], not (good & alone).all()
 
     def _looked(self, image: npt.NDArray[np.uint8], faces: list[TrackedFace], good: Mask) -> list[TrackedFace]:
         """The faces with those that the finder sees: one that was not credible goes on from there, or ends."""
-        height, width = image.shape[:2]
-        found = self._detector.find(image)
-        seen = [face for face, fine in zip(_rows(found), credible(found, width, height), strict=True) if fine]
+        seen = _rows(self._detector.find(image))
         shown = np.array([face.box for face in faces]).reshape(-1, 4)
         pairs = assigned(overlaps(np.where(good[:, None], _tight(faces), shown), _tight(seen)), SAME)
         kept = []

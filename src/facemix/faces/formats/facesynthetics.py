@@ -1,18 +1,22 @@
 """FaceSynthetics (Wood et al., 2021): `NNNNNN.png` or `.jpg` beside `NNNNNN_ldmks.txt`, one flat folder.
 
 A line is `x y` in 0-based pixels; 68 iBUG points, which two pupils may follow. Points may lie outside the image.
-Two files of `facemix render` are read: `render.json` says in which scheme the points are, and the column `person` of
-`faces.parquet` who is shown. Faces of one person count as one photograph. Anything else in the folder (segmentations
-`NNNNNN_seg.png`, notes) is left alone.
+Two files of `facemix render` are read: `render.json` says in which scheme the points are, and the columns `person` and
+`visible` of `faces.parquet` who is shown and which points can be seen. Faces of one person count as one photograph.
+Anything else in the folder (segmentations `NNNNNN_seg.png`, notes) is left alone.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from facemix.errors import FacemixError
-from facemix.faces.face import BrokenFace, Face
+from facemix.faces.face import HIDDEN, VISIBLE, BrokenFace, Face
 from facemix.faces.formats import fitting, photos, points
 from facemix.faces.formats.listing import visible
 from facemix.faces.images import SUFFIXES
@@ -43,14 +47,14 @@ def read(root: Path, scheme: Scheme | None = None) -> Iterator[Face | BrokenFace
             "stopped; run it again"
         )
     scheme = scheme or fitting.required(None, detect(root), str(root))
-    persons = _persons(root / _TABLE)
+    rendered = _rendered(root / _TABLE)
     images: dict[str, list[Path]] = {}
     for path in map(root.joinpath, sorted(names)):
         if path.suffix.lower() in SUFFIXES and (path.stem in annotated or path.stem.isdecimal()):
             images.setdefault(path.stem, []).append(path)
     for name in sorted(annotated | images.keys()):
         try:
-            yield _face(root, name, images.get(name, []), scheme, persons)
+            yield _face(root, name, images.get(name, []), scheme, rendered)
         except BrokenFace as broken:
             yield broken
 
@@ -69,8 +73,17 @@ def _record(root: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _persons(table: Path) -> Mapping[str, str] | None:
-    """Name of a face -> its person, as `facemix render` recorded it; None where no table says so.
+@dataclass(frozen=True, slots=True)
+class _Rendered:
+    """What `facemix render` recorded of a face."""
+
+    person: str | None
+    visible: Sequence[bool] | None
+    """Of each point."""
+
+
+def _rendered(table: Path) -> Mapping[str, _Rendered] | None:
+    """Name of a face -> what `facemix render` recorded of it; None where there is no table of its kind.
 
     Raises:
         FacemixError: the table cannot be read, or names a face twice.
@@ -81,9 +94,11 @@ def _persons(table: Path) -> Mapping[str, str] | None:
     import pyarrow.parquet as parquet
 
     try:
-        if "person" not in parquet.read_schema(table).names:
+        there = parquet.read_schema(table).names
+        told = [column for column in ("person", "visible") if column in there]
+        if not told:
             return None
-        columns = parquet.read_table(table, columns=["file", "person"]).to_pydict()
+        columns = parquet.read_table(table, columns=["file", *told]).to_pydict()
         names = [Path(file).stem for file in columns["file"]]
     except (KeyError, TypeError, ValueError, OSError, pyarrow.ArrowException) as error:
         raise FacemixError(
@@ -93,10 +108,29 @@ def _persons(table: Path) -> Mapping[str, str] | None:
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise FacemixError(f"{table}: found the face {twice} twice, expected a row a face; restore the table")
-    return {name: str(person) for name, person in zip(names, columns["person"], strict=True) if person is not None}
+    nothing = [None] * len(names)
+    rows = zip(names, columns.get("person", nothing), columns.get("visible", nothing), strict=True)
+    return {
+        name: _Rendered(None if who is None else str(who), visible)
+        for name, who, visible in rows
+        if who is not None or "person" not in told
+    }
 
 
-def _face(root: Path, name: str, images: list[Path], scheme: Scheme, persons: Mapping[str, str] | None) -> Face:
+def _states(table: Path, name: str, rendered: _Rendered | None, scheme: Scheme) -> npt.NDArray[np.uint8] | None:
+    """VISIBLE or HIDDEN of each point (K,); None where nothing says so."""
+    if rendered is None or rendered.visible is None:
+        return None
+    if len(rendered.visible) != len(scheme):
+        raise BrokenFace(
+            table,
+            f"says of {len(rendered.visible)} points of {name} whether they are visible, expected the {len(scheme)} of "
+            f"{scheme.name}; run `facemix relabel`, or restore the table",
+        )
+    return np.where(rendered.visible, VISIBLE, HIDDEN).astype(np.uint8)
+
+
+def _face(root: Path, name: str, images: list[Path], scheme: Scheme, table: Mapping[str, _Rendered] | None) -> Face:
     annotation = root / (name + _LANDMARKS)
     if not images:
         raise BrokenFace(annotation, f"no {name}.png or {name}.jpg beside the points; add the image or remove them")
@@ -108,12 +142,13 @@ def _face(root: Path, name: str, images: list[Path], scheme: Scheme, persons: Ma
     stated = points.parse_rows(annotation, points.read_text(annotation).splitlines())
     if scheme.name == _OWN and len(stated) == len(scheme) + _PUPILS:
         stated = stated[: len(scheme)]
-    landmarks, states = points.checked(annotation, stated, scheme)
-    if persons is not None and name not in persons:
+    rendered = table.get(name) if table is not None else None
+    if table is not None and rendered is None:
         raise BrokenFace(
             annotation, f"{_TABLE} does not say who this is; render the set to its end, or restore the table"
         )
-    attributes = {} if persons is None else {"person": persons[name]}
+    landmarks, states = points.checked(annotation, stated, scheme, _states(root / _TABLE, name, rendered, scheme))
+    attributes = {} if rendered is None or rendered.person is None else {"person": rendered.person}
     return Face(
         id=name,
         subset="",
@@ -122,6 +157,6 @@ def _face(root: Path, name: str, images: list[Path], scheme: Scheme, persons: Ma
         landmarks=landmarks,
         states=states,
         scheme=scheme,
-        files=(images[0], annotation, *([root / _TABLE] if attributes else [])),
+        files=(images[0], annotation, *([root / _TABLE] if rendered else [])),
         attributes=attributes,
     )

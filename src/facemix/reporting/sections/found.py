@@ -59,8 +59,8 @@ class Found:
 
     def rows(self) -> dict[str, int]:
         """Test face -> row of the real pack."""
-        place = {id_: row for row, id_ in enumerate(self.real.ids.tolist())}
-        return {face: place[face] for face in self.trained[0].errors}
+        faces = list(self.trained[0].errors)
+        return dict(zip(faces, self.real.rows_of(faces).tolist(), strict=True))
 
 
 SAME = 1e-4

@@ -46,6 +46,11 @@ class Fit:
     resampled: Doubles
     """(resamples, 3) D, a, C of each resample, the same photographs and seeds for all curves."""
 
+    @property
+    def parameters(self) -> Doubles:
+        """(3,) D, a, C."""
+        return np.array([self.d.value, self.a.value, self.c.value])
+
 
 def law(n: npt.ArrayLike, parameters: Doubles) -> Doubles:
     """The error (...) at numbers of faces n (...) by D, a, C (..., 3). A flat curve has no a, and is C everywhere."""
@@ -107,13 +112,21 @@ def fitted(n: Sequence[int], errors: Doubles, photos: npt.NDArray[np.str_]) -> F
         errors: (k, S, F) the error of F validation faces at each of them, for each of S seeds.
         photos: (F,) the photograph of each face.
     """
-    means = bootstrap.resampled_means(errors, photos)
+    return fitted_to(n, errors.mean(axis=(1, 2)), bootstrap.resampled_means(errors, photos))
+
+
+def fitted_to(n: Sequence[int], errors: Doubles, means: Doubles) -> Fit:
+    """The law of a curve with 95 % percentile intervals.
+
+    Args:
+        n: k numbers of faces, ascending, three or more.
+        errors: (k,) the mean error at each of them.
+        means: (resamples, k) the same, resampled.
+    """
     resampled = fit(n, means)
     d, a, c = (
         Parameter(value=value, low=low, high=high)
-        for value, (low, high) in zip(
-            fit(n, errors.mean(axis=(1, 2))[None])[0].tolist(), map(interval, resampled.T), strict=True
-        )
+        for value, (low, high) in zip(fit(n, errors[None])[0].tolist(), map(interval, resampled.T), strict=True)
     )
     falls = interval(means[:, 0] - means[:, -1])[0] > 0 and d.value > 0
     notes = _undetermined(n, a, c) if falls else (_flat(n),)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import least_squares
 
-from facemix.benchmarks import curve
+from facemix.verdict import curve
 
 COUNTS = [100, 300, 1000, 3000, 10_000]
 COUNTS_STRATEGY = st.lists(st.integers(10, 20_000), min_size=4, max_size=8, unique=True).map(sorted)

@@ -1,0 +1,280 @@
+"""Advice from a sweep in sentences, and as plain data for `reports/advice.json`."""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from facemix.faces.face import STAND_IN_SHOWN
+from facemix.verdict import advice, offers, worth
+from facemix.verdict.advice import HeldOut, Laid, Left, Line, Worth
+from facemix.verdict.comparison import BASELINE
+from facemix.verdict.curve import LEAST_COUNTS, Parameter
+from facemix.verdict.offers import Offer
+
+KINDS = {"n_real": "labels", "n_synthetic": "renders"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What a team asks beside what the sweep says anyway."""
+
+    labels: int
+    """That it has."""
+    more: int
+    """How many more it may buy."""
+    target: float | None = None
+    """NME on test, %."""
+    prices: tuple[float, float] = (0.0, 0.0)
+    """Of a label and of a render."""
+    chance: float = 0.8
+    """Of reaching the target."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Advice:
+    """All answers."""
+
+    question: Question
+    laid: Laid
+    worths: Sequence[Worth]
+    lefts: Sequence[tuple[Line, Left]]
+    """Of each line over synthetic faces."""
+    gains: Sequence[tuple[Line, Parameter | None]]
+    """Of each line over real faces: what more labels bring; None where that is too far off."""
+    held_out: Sequence[tuple[Line, Sequence[HeldOut]]]
+    offers: Sequence[Offer]
+    """The cheapest first; none where there is no target."""
+
+
+def answer(laid: Laid, question: Question) -> Advice:
+    """Asks the sweep.
+
+    Raises:
+        FacemixError: the target is reached already, or out of reach.
+    """
+    n, more = question.labels, question.more
+    target = question.target
+    found = [] if target is None else offers.cheapest(laid, target, question.prices, question.chance)
+    return Advice(
+        question=question,
+        laid=laid,
+        worths=advice.worths(laid),
+        lefts=[(line, advice.left(line)) for line in laid.lines if line.axis == "n_synthetic"],
+        gains=[
+            (line, None if "refused" in (line.standing(n), line.standing(n + more)) else advice.gain(line, n, more))
+            for line in laid.lines
+            if line.axis == "n_real"
+        ],
+        held_out=[(line, advice.held_out(line)) for line in laid.lines],
+        offers=found,
+    )
+
+
+# --- In sentences -----------------------------------------------------------------------------------------------------
+
+
+def text(found: Advice) -> str:
+    """All answers as Markdown."""
+    question = found.question
+    parts = [
+        ("Advice", _about(found.laid)),
+        ("What synthetic faces are worth in labels", _said_worths(found)),
+        ("More renders, or different ones", _said_lefts(found)),
+        (f"What {question.more:,} more labels bring", _said_gains(found)),
+        *([(f"The cheapest mix for NME {question.target:g}", _said_offers(found))] if found.offers else []),
+        ("The laws behind it: NME = C + D n^-a", _said_laws(found)),
+    ]
+    marks = ["#", *["##"] * (len(parts) - 1)]
+    return "\n\n".join(f"{mark} {title}\n\n{body}" for mark, (title, body) in zip(marks, parts, strict=True)) + "\n"
+
+
+def _about(laid: Laid) -> str:
+    photos, seeds = laid.swept.photos, ", ".join(map(str, laid.swept.seeds))
+    shown = f"renders ({STAND_IN_SHOWN})" if laid.swept.stand_in else "photographs"
+    return (
+        f"From a sweep of {len(laid.swept.mixes)} mixes at seeds {seeds}, tested on {len(photos)} faces of "
+        f"{len(set(photos.tolist()))} {shown}. NME in %; in brackets 95 % intervals over photographs and seeds. "
+        "Alpha is the best on validation, and so is the strategy whose worth is told. An interval takes the law for "
+        "granted; the last section checks it."
+    )
+
+
+def _bullets(lines: Sequence[str]) -> str:
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _said_worths(found: Advice) -> str:
+    if not found.worths:
+        return f"Not answered: it needs {BASELINE} at two numbers of real faces or more, and mixes with synthetic ones."
+    counts = sorted({one.n_real for one in found.laid.mixes if one.strategy == BASELINE})
+    numbers = {one.mix.n_real for one in found.worths}
+    best = {(mix.n_real, mix.strategy) for n in numbers if (mix := advice.best_at(found.laid, n))}
+    shown = [one for one in found.worths if (one.mix.n_real, one.mix.strategy) in best]
+    shown.sort(key=lambda one: (one.mix.n_real, one.mix.n_synthetic))
+    return _bullets([_said_worth(one, counts) for one in shown])
+
+
+def _said_worth(one: Worth, counts: Sequence[int]) -> str:
+    value, low, high = (worth.say_count(n, counts) for n in (one.faces.value, one.faces.low, one.faces.high))
+    sentence = (
+        f"{offers.say_mix(one.mix)} (NME {one.mix.test_nme:.2f}) is as good as {value} real faces alone ({low} to "
+        f"{high}; by {one.compared_with}, which saw {one.compared_saw} faces)"
+    )
+    n = one.mix.n_real
+    if not n:
+        return f"{sentence}."
+    if one.faces.low > n:
+        ends = [worth.say_count(end - n, [count - n for count in counts]) for end in (one.faces.low, one.faces.high)]
+        extra = worth.say_count(one.faces.value - n, [count - n for count in counts])
+        return f"{sentence}: the synthetic ones are worth {extra} labels ({ends[0]} to {ends[1]})."
+    verdict = "shown to harm" if one.faces.high < n else "not shown to be worth a label"
+    return f"{sentence}: the synthetic ones are {verdict}."
+
+
+def _said_lefts(found: Advice) -> str:
+    if not found.lefts:
+        return (
+            f"Not answered: it needs {LEAST_COUNTS} numbers of synthetic faces or more at one number of real ones. "
+            "Run `facemix sweep n_synthetic=300,1000,3000,10000 n_real=100 seeds=3`."
+        )
+    return _bullets([_said_left(line, left) for line, left in found.lefts])
+
+
+def _said_left(line: Line, left: Left) -> str:
+    share = f"{100 * advice.MATTERS:g} %"
+    verdict = {
+        "more": f"More renders help: twice as many are shown to bring more than {share}.",
+        "different": f"Different renders are needed: twice as many of these bring less than {share}.",
+        "undecided": f"Undecided: whether twice as many bring {share} is not shown. More seeds or numbers are needed.",
+    }[left.verdict]
+    beside = f"{line.fixed:,} real faces" if line.fixed else "no real faces"
+    return (
+        f"{line.strategy} with {beside} and {left.n:,} synthetic ones, NME {line.nme(left.n).value:.2f}: any number "
+        f"of renders of this kind takes away {_number(left.more, 3)}, twice as many {_number(left.doubling, 3)}; "
+        f"{_number(left.floor)} is left. {verdict}"
+    )
+
+
+def _number(one: Parameter, digits: int = 2) -> str:
+    return f"{one.value:.{digits}f} ({one.low:.{digits}f} to {one.high:.{digits}f})"
+
+
+def _said_gains(found: Advice) -> str:
+    question = found.question
+    if not found.gains:
+        return f"Not answered: it needs {LEAST_COUNTS} numbers of real faces or more."
+    lines = []
+    for line, gain in found.gains:
+        said = f"{line.strategy}{f' with {line.fixed:,} synthetic faces' if line.fixed else ''}"
+        after = question.labels + question.more
+        if gain is None:
+            lines.append(
+                f"{said}: refused: {question.labels:,} to {after:,} labels is too far from the {line.counts[0]:,} to "
+                f"{line.counts[-1]:,} that were swept; sweep numbers nearer to it."
+            )
+            continue
+        beyond = {line.standing(question.labels), line.standing(after)} != {"measured"}
+        lines.append(
+            f"{said}: from {question.labels:,} to {after:,} labels the NME falls from "
+            f"{line.nme(question.labels).value:.2f} by {_number(gain, 3)}"
+            f"{'; this extrapolates' if beyond else ''}."
+        )
+    return _bullets(lines)
+
+
+def _said_offers(found: Advice) -> str:
+    question, (best, *_) = found.question, found.offers
+    beyond = " It extrapolates beyond what was swept." if best.extrapolated else ""
+    sentence = (
+        f"{offers.say_mix(best)}: it costs {best.cost:,.2f}, its NME is expected at {_number(best.nme)}, and it "
+        f"reaches {question.target:g} with a chance of {100 * best.chance:.0f} % (asked for: "
+        f"{100 * question.chance:.0f} %).{beyond}"
+    )
+    rows = [
+        f"| {one.strategy} | {'' if one.alpha is None else f'{one.alpha:g}'} | {one.n_real:,} | {one.n_synthetic:,} | "
+        f"{one.cost:,.2f} | {100 * one.chance:.0f} % | {_number(one.nme)} | {'yes' if one.extrapolated else ''} |"
+        for one in found.offers
+    ]
+    header = "| strategy | alpha | labels | renders | cost | chance | NME | extrapolates |"
+    return "\n".join([sentence, "", header, "|---|---|---|---|---|---|---|---|", *rows])
+
+
+def _said_laws(found: Advice) -> str:
+    header = "| strategy | over | beside | numbers | C | D | a | left out and held | not determined |"
+    rows = [
+        f"| {line.strategy} | {line.axis} | {line.fixed:,} | {', '.join(f'{n:,}' for n in line.counts)} | "
+        f"{_number(line.fit.c)} | {_rough(line.fit.d)} | {_rough(line.fit.a)} | "
+        f"{f'{sum(one.covered for one in tests)} of {len(tests)}' if tests else 'too few numbers'} | "
+        f"{'; '.join(line.fit.notes)} |"
+        for line, tests in found.held_out
+    ]
+    tests = [one for _, own in found.held_out for one in own]
+    checked = (
+        f"Each number of faces was left out and predicted from the others: {sum(one.covered for one in tests)} of "
+        f"{len(tests)} intervals hold what was measured."
+        if tests
+        else f"Not checked: a line needs {advice.LEAST_TO_CHECK} numbers of faces or more for one to be left out."
+    )
+    return "\n".join([checked, "", header, "|---|---|---|---|---|---|---|---|---|", *rows])
+
+
+def _rough(one: Parameter) -> str:
+    return f"{one.value:.2g} ({one.low:.2g} to {one.high:.2g})"
+
+
+# --- As plain data ----------------------------------------------------------------------------------------------------
+
+
+def record(found: Advice) -> dict[str, Any]:
+    """All answers as what JSON holds; what is infinite or not determined is null."""
+    plain = {
+        "question": dataclasses.asdict(found.question),
+        "seeds": list(found.laid.swept.seeds),
+        "worth": [
+            {
+                **_mix(one.mix),
+                "test_nme": one.mix.test_nme,
+                "worth": dataclasses.asdict(one.faces),
+                "compared_with": one.compared_with,
+                "compared_saw": one.compared_saw,
+            }
+            for one in found.worths
+        ],
+        "renders": [{**_named(line), **dataclasses.asdict(left)} for line, left in found.lefts],
+        "labels": [
+            {**_named(line), "gain": None if gain is None else dataclasses.asdict(gain)} for line, gain in found.gains
+        ],
+        "offers": [dataclasses.asdict(one) for one in found.offers],
+        "laws": [
+            {
+                **_named(line),
+                "counts": list(line.counts),
+                "alphas": list(line.alphas),
+                "test_nme": line.means.tolist(),
+                **{key: dataclasses.asdict(getattr(line.fit, key)) for key in ("c", "d", "a")},
+                "notes": list(line.fit.notes),
+                "held_out": [{**dataclasses.asdict(one), "covered": one.covered} for one in tests],
+            }
+            for line, tests in found.held_out
+        ],
+    }
+    finite: dict[str, Any] = _finite(plain)
+    return finite
+
+
+def _mix(one: Any) -> dict[str, Any]:
+    return {key: getattr(one, key) for key in ("strategy", "alpha", "n_real", "n_synthetic")}
+
+
+def _named(line: Line) -> dict[str, Any]:
+    return {"strategy": line.strategy, "over": line.axis, "beside": line.fixed}
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,72 @@
+"""Advice from a sweep as a picture: NME against numbers of faces, the laws, and how far they are believed."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+
+from facemix.reporting.advice import Advice
+from facemix.reporting.figures import COLOURS, DPI
+from facemix.verdict import advice, curve
+from facemix.verdict.advice import Axis, Line
+
+TITLES: dict[Axis, tuple[str, str]] = {
+    "n_real": ("real training faces", "synthetic"),
+    "n_synthetic": ("synthetic training faces", "real"),
+}
+_STYLES = ("o", "s", "^", "D", "v")  # of lines of one strategy beside other numbers of faces
+
+
+def draw(path: Path, found: Advice) -> None:
+    """A panel for real faces and one for synthetic ones, where these were swept.
+
+    Points are measured means, bands the 95 % intervals of the laws; dashed is what extrapolates. A star is the cheapest
+    mix, on the line that it comes from.
+    """
+    axes_of = [axis for axis in TITLES if any(line.axis == axis for line in found.laid.lines)]
+    figure, panels = plt.subplots(
+        1, len(axes_of), figsize=(6.4 * len(axes_of), 4.6), layout="constrained", squeeze=False, sharey=True
+    )
+    for axes, axis in zip(panels.flat, axes_of, strict=True):
+        _panel(axes, [line for line in found.laid.lines if line.axis == axis], TITLES[axis])
+        if (target := found.question.target) is not None:
+            axes.axhline(target, color="black", linestyle=":", linewidth=1, label=f"target {target:g}")
+        for offer in found.offers[:1]:
+            if n := getattr(offer, axis):
+                axes.plot(
+                    n, offer.nme.value, "*", color=COLOURS[offer.strategy], markersize=16, markeredgecolor="black"
+                )
+                axes.plot([], [], "*", color="grey", markersize=12, label="cheapest for the target")
+        axes.legend(frameon=False, fontsize="small")
+    panels[0, 0].set_ylabel("test NME, %")
+    figure.savefig(path, dpi=DPI, format="png")
+    plt.close(figure)
+
+
+def _panel(axes: Axes, lines: Sequence[Line], titles: tuple[str, str]) -> None:
+    title, other = titles
+    for line in lines:
+        beside = sorted({one.fixed for one in lines if one.strategy == line.strategy})
+        marker = _STYLES[beside.index(line.fixed) % len(_STYLES)]
+        label = f"{line.strategy}, {line.fixed:,} {other}" if line.fixed else line.strategy
+        _draw_line(axes, line, marker, label)
+    ticks = sorted({n for line in lines for n in line.counts})
+    axes.set_xscale("log")
+    axes.set_xticks(ticks, [f"{n:,}" for n in ticks])
+    axes.minorticks_off()
+    axes.set_xlabel(f"{title}; dashed: extrapolated")
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _draw_line(axes: Axes, line: Line, marker: str, label: str) -> None:
+    colour, greatest = COLOURS[line.strategy], line.counts[-1]
+    axes.plot(line.counts, line.means, marker, color=colour, markersize=5, label=label)
+    for start, stop, style in ((line.counts[0], greatest, "-"), (greatest, advice.REACH * greatest, "--")):
+        x = np.geomspace(start, stop, 40)
+        laws = curve.law(x[:, None], line.fit.resampled)
+        low, high = np.array([curve.interval(one) for one in laws]).T
+        axes.plot(x, curve.law(x, line.fit.parameters), style, color=colour, linewidth=1.3)
+        axes.fill_between(x, low, high, color=colour, alpha=0.1, linewidth=0)

@@ -1,0 +1,119 @@
+"""`facemix advise`: what a finished sweep says of more faces, and of the cheapest mix for a target."""
+
+import json
+import math
+
+import numpy as np
+
+from facemix.config import REPORTS, Params
+from facemix.errors import FacemixError
+from facemix.faces import packs
+from facemix.files import whole_file
+from facemix.reporting import advice as said
+from facemix.reporting.advice import Question
+from facemix.verdict import advice, points
+from facemix.verdict.advice import Laid
+from facemix.verdict.curve import LEAST_COUNTS
+
+FOLDER = REPORTS / "sweep"
+
+
+def advise(
+    params: Params,
+    *,
+    labels: int | None,
+    more_labels: int,
+    target: float | None,
+    price_label: float | None,
+    price_render: float | None,
+    chance: float,
+) -> None:
+    """Reads the sweep's points, answers, and writes `reports/advice.json`, `advice.md` and `advice.png`.
+
+    Args:
+        params: says how many synthetic faces trainings use where the sweep has no number.
+        labels: that there are; None: the most that were swept.
+        more_labels: how many more are thought of.
+        target: NME on test, %; None: no mix is looked for.
+        price_label, price_render: of one; both are needed where there is a target.
+        chance: of reaching the target.
+
+    Raises:
+        FacemixError: there is no sweep that says anything, a number makes no sense, or the target is reached already or
+            out of reach.
+    """
+    prices = _checked(labels, more_labels, target, price_label, price_render, chance)
+    swept = points.read(FOLDER, _n_synthetic(params))
+    laid = advice.lay_out(swept, advice.RESAMPLES)
+    _check_lines(laid)
+    greatest = max(one.n_real for one in swept.mixes)
+    question = Question(labels=labels or greatest, more=more_labels, target=target, prices=prices, chance=chance)
+    found = said.answer(laid, question)
+    text = said.text(found)
+    with whole_file(REPORTS / "advice.json") as beside:
+        beside.write_text(json.dumps(said.record(found), indent=2) + "\n", encoding="utf-8")
+    with whole_file(REPORTS / "advice.md") as beside:
+        beside.write_text(text, encoding="utf-8")
+    from facemix.reporting import advice_figure
+
+    with whole_file(REPORTS / "advice.png") as beside:
+        advice_figure.draw(beside, found)
+    print(text, end="")
+
+
+def _checked(
+    labels: int | None,
+    more_labels: int,
+    target: float | None,
+    price_label: float | None,
+    price_render: float | None,
+    chance: float,
+) -> tuple[float, float]:
+    """The prices, once all numbers make sense."""
+    for name, count in (("--labels", labels), ("--more-labels", more_labels)):
+        if count is not None and count < 1:
+            raise FacemixError(f"{name}: found {count}, expected a number of faces, at least 1")
+    if not 0 < chance < 1:
+        raise FacemixError(f"--chance: found {chance:g}, expected a share above 0 and below 1, such as 0.8")
+    prices = {"--price-label": price_label, "--price-render": price_render}
+    if target is None:
+        given = [name for name, price in prices.items() if price is not None]
+        if given:
+            raise FacemixError(f"{given[0]}: found a price without --target-nme, expected both; add --target-nme 4.0")
+        return 0.0, 0.0
+    if not (math.isfinite(target) and target > 0):
+        raise FacemixError(f"--target-nme: found {target:g}, expected an NME in %, above 0")
+    for name, price in prices.items():
+        if price is None:
+            raise FacemixError(f"{name}: not given, expected the price of one face beside --target-nme; add {name} 2.0")
+        if not (math.isfinite(price) and price >= 0):
+            raise FacemixError(f"{name}: found {price:g}, expected a price, 0 or more")
+    assert price_label is not None and price_render is not None
+    return price_label, price_render
+
+
+def _n_synthetic(params: Params) -> int | None:
+    """How many synthetic faces a training uses: as params.yaml says, all of the pack where it says all."""
+    if params.n_synthetic != "all":
+        return int(params.n_synthetic)
+    folder = packs.FOLDER / "synthetic"
+    if not (folder / "pack.json").exists():
+        return None
+    return int(np.sum(packs.read(folder, images=False).splits == "train"))
+
+
+def _check_lines(laid: Laid) -> None:
+    """Raises FacemixError where nothing was swept at enough numbers of faces for a law."""
+    if not laid.lines:
+        real, synthetic = (
+            sorted({getattr(one, axis) for one in laid.mixes} - {0}) for axis in ("n_real", "n_synthetic")
+        )
+        raise FacemixError(
+            f"{FOLDER / points.POINTS}: found n_real {_listed(real)} and n_synthetic {_listed(synthetic)}, expected "
+            f"{LEAST_COUNTS} numbers of one of them or more for a strategy, {advice.LEAST_TO_CHECK} to check the law; "
+            f"run `{points.SWEEP}`"
+        )
+
+
+def _listed(numbers: list[int]) -> str:
+    return ", ".join(map(str, numbers)) or "none"

@@ -1,0 +1,213 @@
+"""The cheapest mix that reaches a target, looked for along the lines of a sweep and among its mixes without labels.
+
+A line gives the number of faces with which its law reaches the target, in each resample; a cost follows from it and
+from the number that the line keeps fixed. See `advice` for lines, and for how far they are believed.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from facemix.errors import FacemixError
+from facemix.verdict import advice
+from facemix.verdict.advice import Axis, Laid, Line, parameter
+from facemix.verdict.curve import Parameter
+from facemix.verdict.points import Mix
+
+Doubles = npt.NDArray[np.float64]
+
+_LEVELS = 8  # shares of resamples that are tried for the cheapest offer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """A mix that reaches a target, and what it costs."""
+
+    strategy: str
+    alpha: float | None
+    n_real: int
+    n_synthetic: int
+    cost: float
+    chance: float
+    """Share of resamples in which its mean NME is the target's or less; of the cheapest see `_level`."""
+    nme: Parameter
+    """What is expected of it, %."""
+    extrapolated: bool
+    over: Axis | None
+    """The line that it comes from; None: a mix as it was swept."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """A line on which a number of faces is looked for, or one mix that stands on no line."""
+
+    of: Line | Mix
+    needed: Doubles
+    """(resamples,) how many faces the target needs; infinite where no number reaches it."""
+    estimate: float
+    """The same by what was measured."""
+    least: int
+    """Fewer are not offered: they may do as well, but nothing was measured there."""
+    most: float
+    """More are not believed."""
+
+    @property
+    def chance(self) -> float:
+        """Of reaching the target at all."""
+        return float(np.mean(self.needed <= self.most))
+
+    def mix(self, n: float) -> tuple[float, float]:
+        """Numbers of real and synthetic faces with n on the line."""
+        if isinstance(self.of, Mix):
+            return 0, self.of.n_synthetic
+        return (n, self.of.fixed) if self.of.axis == "n_real" else (self.of.fixed, n)
+
+    def within(self, n: Doubles) -> Doubles:
+        """What is offered where n is needed; infinite where nothing is."""
+        n = np.maximum(n, self.least)
+        return np.where(n <= self.most, n, np.inf)
+
+    def cost(self, n: Doubles, prices: tuple[float, float]) -> Doubles:
+        """Of n on the line; infinite where n is."""
+        per_face = prices[isinstance(self.of, Line) and self.of.axis == "n_synthetic"]
+        fixed = float(np.dot(self.mix(0), prices))
+        return np.where(np.isfinite(n), fixed + per_face * np.where(np.isfinite(n), n, 0), np.inf)
+
+
+def ways(laid: Laid, target: float) -> list[Way]:
+    """What each line of the sweep, and each mix without labels that is on none, needs for a target NME in %."""
+    on_lines = {line.strategy for line in laid.lines if line.axis == "n_synthetic" and not line.fixed}
+    found = [
+        Way(
+            of=line,
+            needed=needed(line.fit.resampled, target),
+            estimate=float(needed(line.fit.parameters[None], target)[0]),
+            least=line.counts[0],
+            most=advice.REACH * line.counts[-1],
+        )
+        for line in laid.lines
+    ]
+    for i, one in enumerate(laid.mixes):
+        if not one.n_real and one.strategy not in on_lines:
+            n = float(one.n_synthetic)
+            found.append(
+                Way(
+                    of=one,
+                    needed=np.where(laid.means[:, i] <= target, n, np.inf),
+                    estimate=n if one.test_nme <= target else np.inf,
+                    least=one.n_synthetic,
+                    most=n,
+                )
+            )
+    return found
+
+
+def needed(parameters: Doubles, target: float) -> Doubles:
+    """How many faces (b,) reach a target by laws D, a, C (b, 3); infinite where no number does, 0 where any does."""
+    d, a, c = parameters.T
+    room = target - c
+    falls = (d > 0) & (room > 0)
+    with np.errstate(over="ignore"):
+        n = np.where(falls, d / np.where(falls, room, 1), 0) ** (1 / np.where(falls, a, 1))
+    return np.asarray(np.where(falls | ((d == 0) & (room >= 0)), n, np.inf))
+
+
+def offers(laid: Laid, target: float, prices: tuple[float, float], chance: float) -> list[Offer]:
+    """The mix of each way that reaches a target NME with a chance at least, the cheapest first.
+
+    Args:
+        laid: the sweep.
+        target: mean NME on test, %.
+        prices: of a label and of a render.
+        chance: share of resamples, above 0 and below 1.
+    """
+    open_ways = [way for way in ways(laid, target) if np.isfinite(way.estimate)]
+    level, picked = _level(open_ways, prices, chance)
+    found = [one for way in open_ways if (one := _offer(laid, way, prices, level)) is not None]
+    found.sort(key=lambda one: (one.cost, -one.chance))
+    return [dataclasses.replace(one, chance=min(one.chance, picked)) for one in found[:1]] + found[1:]
+
+
+def _level(open_ways: Sequence[Way], prices: tuple[float, float], chance: float) -> tuple[float, float]:
+    """The share of resamples to ask each way for, so that the cheapest of them reaches the target with a chance.
+
+    Of several ways the cheapest is also the one whose luck was best, so the chance of each by itself is not enough.
+    Each resample plays the sweep once more, with what was measured as the truth: every way offers its numbers with the
+    same margin, the cheapest is taken, and it is seen whether that reaches the target in truth.
+
+    Returns:
+        the share, and that chance: of the least share that does; where none does, of the greatest with an offer.
+    """
+    found = (chance, 0.0)
+    for level in np.linspace(chance, 1, _LEVELS, endpoint=False).tolist():
+        costs, holds = [], []
+        for way in open_ways:
+            number = float(np.quantile(way.needed, level, method="inverted_cdf"))
+            if np.isfinite(way.within(np.array(number))):
+                offered = way.within(way.needed * max(number, 1) / max(way.estimate, 1))
+                costs.append(way.cost(offered, prices))
+                holds.append(offered >= way.estimate)
+        if not costs:
+            break
+        cheapest_way = np.argmin(costs, axis=0)[None]
+        cost, held = (np.take_along_axis(np.stack(rows), cheapest_way, axis=0)[0] for rows in (costs, holds))
+        if (offered_any := np.isfinite(cost)).any():
+            found = level, float(np.mean(held[offered_any]))
+        if found[1] >= chance:
+            break
+    return found
+
+
+def cheapest(laid: Laid, target: float, prices: tuple[float, float], chance: float) -> list[Offer]:
+    """`offers`, of which there is one at least.
+
+    Raises:
+        FacemixError: every mix of the sweep reaches the target, or none does within what a line is believed.
+    """
+    worst = max(laid.mixes, key=lambda one: one.test_nme)
+    if worst.test_nme <= target:
+        raise FacemixError(
+            f"--target-nme: found {target:g}, which every mix of the sweep reaches (the worst, {say_mix(worst)}, has "
+            f"NME {worst.test_nme:.2f}), expected less; ask for less, or sweep fewer faces"
+        )
+    if found := offers(laid, target, prices, chance):
+        return found
+    best = min(laid.mixes, key=lambda one: one.test_nme)
+    likely = max((way.chance for way in ways(laid, target)), default=0.0)
+    likeliest = f"the greatest chance is {100 * likely:.0f} %" if likely else "no resample reaches it"
+    raise FacemixError(
+        f"--target-nme: found {target:g}, which no mix reaches with a chance of {100 * chance:.0f} % within "
+        f"{advice.REACH:g} times the numbers of faces of the sweep: {likeliest}; expected a target nearer to the best "
+        f"mix ({say_mix(best)}, NME {best.test_nme:.2f}); ask for a greater NME or a smaller --chance, or sweep more "
+        "faces or a better detector"
+    )
+
+
+def say_mix(one: Mix | Offer) -> str:
+    """`mixing at alpha = 0.5 with 100 real and 1000 synthetic faces`."""
+    alpha = "" if one.alpha is None else f" at alpha = {one.alpha:g}"
+    faces = {"real": one.n_real, "synthetic": one.n_synthetic}
+    return f"{one.strategy}{alpha} with {' and '.join(f'{n:,} {kind}' for kind, n in faces.items() if n)} faces"
+
+
+def _offer(laid: Laid, way: Way, prices: tuple[float, float], share: float) -> Offer | None:
+    """What a way offers that reaches the target in a share of resamples."""
+    number = float(way.within(np.array(np.quantile(way.needed, share, method="inverted_cdf"))))
+    if not np.isfinite(number):
+        return None
+    n, of = int(np.ceil(number)), way.of
+    n_real, n_synthetic = (int(count) for count in way.mix(n))
+    return Offer(
+        strategy=of.strategy,
+        alpha=of.alpha if isinstance(of, Mix) else of.alpha_at(n),
+        n_real=n_real,
+        n_synthetic=n_synthetic,
+        cost=prices[0] * n_real + prices[1] * n_synthetic,
+        chance=float(np.mean(way.needed <= n)),
+        nme=parameter(of.test_nme, laid.means[:, laid.mixes.index(of)]) if isinstance(of, Mix) else of.nme(n),
+        extrapolated=isinstance(of, Line) and of.standing(n) != "measured",
+        over=of.axis if isinstance(of, Line) else None,
+    )

@@ -1,0 +1,256 @@
+"""A finished sweep's points, read: each mix of real and synthetic faces with the test errors of its trainings."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from facemix.errors import FacemixError
+from facemix.faces.face import STAND_IN
+from facemix.files import read_text
+from facemix.strategies import STRATEGIES
+
+Doubles = npt.NDArray[np.float64]
+Names = npt.NDArray[np.str_]
+
+POINTS, ERRORS = "points.csv", "errors.parquet"
+SWEEP = "facemix sweep n_real=25,50,100,250,500,all seeds=3"
+"""What to run where there is no sweep."""
+_KEYS = ("strategy", "alpha", "n_real", "n_synthetic", "seed")
+_NEEDED = ("strategy", "alpha", "n_real", "seed", "val_nme", "test_nme")
+_ALL = "all"  # what `n_synthetic` may hold in the place of a number
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mix:
+    """The trainings of one strategy, alpha and numbers of faces, which differ in their seeds alone."""
+
+    strategy: str
+    alpha: float | None
+    n_real: int
+    """Real faces with their labels; 0 where it needs none."""
+    n_synthetic: int
+    """Synthetic faces; 0 where it needs none."""
+    val_nme: float
+    """Mean over the seeds, %."""
+    errors: Doubles
+    """(S, F) NME of each seed and test face, %."""
+    faces_seen: int | None
+    """By every network behind it; None where the sweep did not record it."""
+
+    @property
+    def test_nme(self) -> float:
+        """Mean over seeds and faces, %."""
+        return float(self.errors.mean())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Swept:
+    """What a sweep has measured: all mixes at the same seeds, tested on the same faces."""
+
+    mixes: tuple[Mix, ...]
+    seeds: tuple[int, ...]
+    photos: Names
+    """(F,) the photograph of each test face."""
+    stand_in: bool
+    """Whether the test faces are renders that stand in for photographs."""
+
+
+def renders_are_used(strategy: str) -> bool:
+    """Whether a strategy learns from synthetic faces, itself or by the network that it starts from."""
+    row = STRATEGIES[strategy]
+    return row.synthetic_share != 0 or row.starts_from is not None
+
+
+def budgets(strategy: str) -> int:
+    """How many trainings' faces the networks behind a strategy see: the cost where a sweep did not record faces."""
+    row = STRATEGIES[strategy]
+    return row.budgets + (row.starts_from is not None) + row.adapts_labels
+
+
+def read(folder: Path, n_synthetic: int | None) -> Swept:
+    """Reads `points.csv` and `errors.parquet`, which `facemix sweep` writes.
+
+    `mixing` at alpha = 0 is left out: it is `real_only`.
+
+    Args:
+        folder: where they are.
+        n_synthetic: how many synthetic faces trainings use for which points.csv has no number; None: not known.
+
+    Raises:
+        FacemixError: a file is missing or has not what it should, more than the mix was swept, or there are fewer than
+            two seeds.
+    """
+    rows = _rows(folder / POINTS)
+    errors, photos, subsets = _errors(folder / ERRORS, rows)
+    groups: dict[tuple[str, ...], list[tuple[Mapping[str, str], Doubles]]] = {}
+    for row, nme in zip(rows, errors, strict=True):
+        if row["alpha"] == "" or float(row["alpha"]) > 0:
+            groups.setdefault(tuple(row.get(key, "") for key in _KEYS[:-1]), []).append((row, nme))
+    seeds = _common_seeds(folder / POINTS, [[row for row, _ in own] for own in groups.values()])
+    mixes = []
+    for own in groups.values():
+        chosen = sorted(
+            ((row, nme) for row, nme in own if int(row["seed"]) in seeds), key=lambda one: int(one[0]["seed"])
+        )
+        first, _ = chosen[0]
+        mixes.append(
+            Mix(
+                strategy=first["strategy"],
+                alpha=float(first["alpha"]) if first["alpha"] else None,
+                n_real=int(first["n_real"] or 0),
+                n_synthetic=_synthetic_count(folder / POINTS, first, n_synthetic),
+                val_nme=float(np.mean([float(row["val_nme"]) for row, _ in chosen])),
+                errors=np.stack([nme for _, nme in chosen]),
+                faces_seen=int(first["faces_seen"]) if first.get("faces_seen") else None,
+            )
+        )
+    return Swept(mixes=tuple(mixes), seeds=seeds, photos=photos, stand_in=STAND_IN in subsets)
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    """The rows of points.csv."""
+    if not path.exists():
+        raise FacemixError(f"{path}: not found, expected the points of a finished sweep; run `{SWEEP}` first")
+    reader = csv.DictReader(read_text(path).splitlines())
+    missing = [column for column in _NEEDED if column not in (reader.fieldnames or ())]
+    rows = list(reader)
+    if missing or not rows:
+        found = f"no column {' and '.join(missing)}" if missing else "no points"
+        raise FacemixError(f"{path}: found {found}, expected what `facemix sweep` writes; run the sweep again")
+    for line, row in enumerate(rows, 2):
+        _check_row(f"{path}: line {line}", row)
+    return rows
+
+
+def _check_row(place: str, row: Mapping[str, str]) -> None:
+    if row["strategy"] not in STRATEGIES:
+        raise FacemixError(f"{place}: found strategy {row['strategy']!r}, expected one of {', '.join(STRATEGIES)}")
+    for key, kind, optional in (
+        ("alpha", float, True),
+        ("n_real", int, True),
+        ("seed", int, False),
+        ("val_nme", float, False),
+        ("test_nme", float, False),
+        ("faces_seen", int, True),
+    ):
+        text = row.get(key) or ""
+        try:
+            if text or not optional:
+                kind(text)
+        except ValueError:
+            raise FacemixError(
+                f"{place}: found {key} {text!r}, expected a number; run the sweep again, which writes the file anew"
+            ) from None
+
+
+def _key(row: Mapping[str, Any], keys: Sequence[str]) -> tuple[Any, ...]:
+    """What identifies a point: words of CSV and values of Parquet become the same."""
+
+    def number(value: Any) -> float | str | None:
+        if value is None or value == "":
+            return None
+        return value if value == _ALL else float(value)
+
+    return tuple(row[key] if key == "strategy" else number(row[key]) for key in keys)
+
+
+def _errors(path: Path, rows: Sequence[Mapping[str, str]]) -> tuple[list[Doubles], Names, Names]:
+    """The errors (F,) of the point in each row, and the photographs and subsets (F,) of the faces."""
+    import pyarrow
+    import pyarrow.parquet as parquet
+
+    again = "run the same sweep again, which trains nothing anew and writes it"
+    if not path.exists():
+        raise FacemixError(f"{path}: not found, expected the errors of each test face; {again}")
+    try:
+        table = parquet.read_table(path)
+        swept = table.column_names[: table.column_names.index("face")]
+        faces, photos, subsets = (
+            np.array(table[key].to_pylist(), dtype=np.str_) for key in ("face", "photo", "subset")
+        )
+        nme = table["nme"].to_numpy().astype(np.float64)
+        shared = [key for key in _KEYS if key in swept and key in rows[0]]
+        places: dict[tuple[Any, ...], list[int]] = {}
+        for i, row in enumerate(table.select(shared).to_pylist()):
+            places.setdefault(_key(row, shared), []).append(i)
+    except (pyarrow.ArrowInvalid, KeyError, ValueError) as error:
+        raise FacemixError(f"{path}: not what a sweep writes ({error}); {again}") from None
+    others = [key for key in swept if key not in _KEYS and len(set(table[key].to_pylist()) - {None}) > 1]
+    if others:
+        raise FacemixError(
+            f"{path}: found several values of {' and '.join(others)}, expected one: advice is about mixes of faces; "
+            "sweep alpha, n_real, n_synthetic, strategies and seeds alone"
+        )
+    first = next(iter(places.values()))
+    found = []
+    for row in rows:
+        own = places.get(_key(row, shared), [])
+        if not own:
+            raise FacemixError(f"{path}: found no errors of {_said(row)}, which {POINTS} has; {again}")
+        if not np.array_equal(faces[own], faces[first]):
+            raise FacemixError(f"{path}: found other test faces for {_said(row)} than for the first point; {again}")
+        found.append(nme[own])
+    test_nme = np.array([float(row["test_nme"]) for row in rows])
+    judged = _judged(np.stack(found), subsets[first], test_nme)
+    if judged is None:
+        raise FacemixError(f"{path}: found other errors than those of which {POINTS} holds the mean; {again}")
+    if len(set(photos[first][judged].tolist())) < 2:
+        raise FacemixError(
+            f"{path}: found test faces of one photograph, expected two photographs or more; test on more"
+        )
+    return [errors[judged] for errors in found], photos[first][judged], subsets[first][judged]
+
+
+def _judged(nme: Doubles, subsets: Names, test_nme: Doubles) -> npt.NDArray[np.bool_] | None:
+    """Which faces (F,) have errors (p, F) whose mean is the `test_nme` (p,) of points.csv; None where no subsets fit.
+
+    The errors of other subsets, such as Challenging, stand in the same file.
+    """
+    names = sorted(set(subsets.tolist()))
+    for size in range(len(names), 0, -1):
+        for chosen in combinations(names, size):
+            inside = np.isin(subsets, chosen)
+            if np.allclose(nme[:, inside].mean(axis=1), test_nme, rtol=1e-3, atol=0):
+                return inside
+    return None
+
+
+def _said(row: Mapping[str, str]) -> str:
+    return ", ".join(f"{key} {row[key]}" for key in _KEYS if row.get(key))
+
+
+def _common_seeds(path: Path, groups: Sequence[Sequence[Mapping[str, str]]]) -> tuple[int, ...]:
+    """The seeds that every mix has, two at least."""
+    of_groups = [{int(row["seed"]) for row in rows} for rows in groups]
+    common = sorted(set.intersection(*of_groups)) if of_groups else []
+    if len(common) < 2:
+        fewest = f" (fewest: {_said({**min(groups, key=len)[0], 'seed': ''})})" if groups else ""
+        raise FacemixError(
+            f"{path}: found {len(common)} seed(s) that all mixes share{fewest}, expected 2 or more, since one seed "
+            "decides nothing; run the sweep again with seeds=3"
+        )
+    return tuple(common)
+
+
+def _synthetic_count(path: Path, row: Mapping[str, str], otherwise: int | None) -> int:
+    if not renders_are_used(row["strategy"]):
+        return 0
+    text = row.get("n_synthetic") or ""
+    if text and text != _ALL:
+        try:
+            return int(text)
+        except ValueError:
+            raise FacemixError(f"{path}: found n_synthetic {text!r}, expected a number of faces, or {_ALL}") from None
+    if otherwise is None:
+        raise FacemixError(
+            f"{path}: found no number of synthetic faces for {_said({**row, 'n_synthetic': ''})}, expected one in the "
+            "column n_synthetic, in params.yaml, or a pack of synthetic faces in data/packs/synthetic; set n_synthetic "
+            "in params.yaml to the number that the sweep used"
+        )
+    return otherwise

@@ -1,0 +1,101 @@
+"""`facemix advise` on a made-up sweep: what it writes, and what it says of bad input."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+import toy_sweep
+from facemix import cli
+from facemix.reporting import advice_figure
+from facemix.verdict import advice
+
+PARAMS = Path(__file__).parents[2] / "params.yaml"
+TARGET = ("--target-nme", "4.0", "--price-label", "2", "--price-render", "0.02")
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(advice, "RESAMPLES", 200)
+    (tmp_path / "params.yaml").write_bytes(PARAMS.read_bytes())
+    toy_sweep.write(tmp_path / "reports/sweep", toy_sweep.grid())
+    return tmp_path
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No figure, which takes longest."""
+    monkeypatch.setattr(advice_figure, "draw", lambda path, _: path.write_bytes(b""))
+
+
+def test_every_question_is_answered_in_three_files(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cli.main(["advise", *TARGET, "--labels", "200"])
+    said = capsys.readouterr().out
+    assert said == (project / "reports/advice.md").read_text(encoding="utf-8")
+    for part in (
+        "mixing at alpha = 0.5 with 100 real and 3,000 synthetic faces (NME ",
+        "by real_only, which saw fewer faces): the synthetic ones are worth ",
+        "- mixing with 100 real faces and 3,000 synthetic ones, NME ",
+        "- real_only: from 200 to 300 labels the NME falls from ",
+        "## The cheapest mix for NME 4\n\nmixing at alpha = 0.5 with ",
+        "intervals hold what was measured.",
+    ):
+        assert part in said
+    assert "extrapolates." not in said and "refused" not in said
+    found = json.loads((project / "reports/advice.json").read_text(encoding="utf-8"))
+    best = found["offers"][0]
+    assert best["cost"] == pytest.approx(2 * best["n_real"] + 0.02 * best["n_synthetic"])
+    assert [len(law["held_out"]) for law in found["laws"]] == [6, 6, 4]
+    assert (project / "reports/advice.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_what_lies_beyond_the_sweep_is_called_extrapolated_or_refused(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cli.main(["advise"])
+    said = capsys.readouterr().out
+    assert said.count("from 1,709 to 1,809 labels") == 2 and said.count("; this extrapolates.") == 2
+    assert "cheapest" not in said
+    cli.main(["advise", "--labels", "3400"])
+    assert capsys.readouterr().out.count("refused: 3,400 to 3,500 labels is too far from the 25 to 1,709") == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--labels", "0"], "--labels: found 0, expected a number of faces, at least 1"),
+        (["--more-labels", "-5"], "--more-labels: found -5, expected"),
+        ([*TARGET, "--chance", "1"], "--chance: found 1, expected a share above 0 and below 1"),
+        (["--price-label", "2"], "--price-label: found a price without --target-nme"),
+        (TARGET[:4], "--price-render: not given, expected the price of one face"),
+        (["--target-nme", "nan", *TARGET[2:]], "--target-nme: found nan, expected an NME in %"),
+        ([*TARGET[:-1], "-1"], "--price-render: found -1, expected a price, 0 or more"),
+        (["--target-nme", "9", *TARGET[2:]], "--target-nme: found 9, which every mix of the sweep reaches"),
+        (["--target-nme", "1", *TARGET[2:]], "--target-nme: found 1, which no mix reaches"),
+    ],
+)
+def test_options_that_make_no_sense_are_said(project: Path, options: list[str], message: str) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["advise", *options])
+    assert str(stopped.value.code).startswith(f"facemix advise: {message}")
+    assert not (project / "reports/advice.json").exists()
+
+
+def test_too_few_numbers_of_faces_are_said_with_what_to_run(project: Path) -> None:
+    toy_sweep.write(project / "reports/sweep", [toy_sweep.point("real_only", n) for n in (50, 100)])
+    with pytest.raises(
+        SystemExit, match=r"found n_real 50, 100 and n_synthetic none, expected 3 numbers .* run `facemix"
+    ):
+        cli.main(["advise"])
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_what_was_not_swept_is_not_answered(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    toy_sweep.write(project / "reports/sweep", [toy_sweep.point("mixing", n, 3000) for n in (50, 100, 200)])
+    cli.main(["advise"])
+    said = capsys.readouterr().out
+    assert "Not answered: it needs real_only at two numbers of real faces" in said
+    assert "Not answered: it needs 3 numbers of synthetic faces" in said
+    assert "Not checked: a line needs 4 numbers" in said

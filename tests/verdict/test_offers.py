@@ -1,0 +1,93 @@
+"""The cheapest mix by sweeps whose true curves are known."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import toy_sweep
+from facemix.errors import FacemixError
+from facemix.verdict import advice, curve, offers
+from facemix.verdict.advice import Laid
+
+PRICES = (2.0, 0.02)
+
+
+@pytest.fixture(scope="module")
+def exact() -> Laid:
+    """The grid, measured without any noise."""
+    return advice.lay_out(toy_sweep.swept(toy_sweep.grid(), noise=0), resamples=50)
+
+
+@pytest.fixture(scope="module")
+def laid() -> Laid:
+    return advice.lay_out(toy_sweep.swept(toy_sweep.grid()), resamples=200)
+
+
+@given(d=st.floats(0.1, 50), a=st.floats(0.05, 2), c=st.floats(0, 5), room=st.floats(0.01, 10))
+def test_what_a_target_needs_reaches_it(d: float, a: float, c: float, room: float) -> None:
+    parameters = np.array([[d, a, c]])
+    (n,) = offers.needed(parameters, c + room)
+    assert curve.law(n, parameters[0]) == pytest.approx(c + room, rel=1e-6)
+    assert offers.needed(parameters, c).tolist() == [np.inf]  # the floor is never reached
+
+
+def test_a_flat_curve_needs_none_or_never_reaches() -> None:
+    flat = np.array([[0.0, np.nan, 4.0]])
+    assert [offers.needed(flat, target).item() for target in (4.1, 4.0, 3.9)] == [0, 0, np.inf]
+
+
+@pytest.mark.parametrize("prices", [(2.0, 0.02), (2.0, 1.0), (0.0, 1.0), (0.1, 0.0)])
+def test_the_cheapest_mix_is_that_of_the_true_curves(exact: Laid, prices: tuple[float, float]) -> None:
+    target = 3.6
+    alone = (8 / (target - 3)) ** (1 / 0.45)
+    labels = (3 / (target - 3 - 3 * 3000**-0.4)) ** (1 / 0.4)
+    renders = (3 / (target - 3 - 3 * 100**-0.4)) ** (1 / 0.4)
+    ways = {(alone, 0.0), (labels, 3000.0), (100.0, renders)}
+    cost, n_real, n_synthetic = min((float(np.dot(way, prices)), *way) for way in ways)
+    best, *others = offers.offers(exact, target, prices, 0.5)
+    assert (best.n_real, best.n_synthetic) == pytest.approx((n_real, n_synthetic), rel=0.05)
+    assert best.cost == pytest.approx(cost, rel=0.05)
+    assert best.nme.value == pytest.approx(target, rel=5e-3)
+    assert len(others) == 2 and best.cost <= others[0].cost <= others[1].cost
+
+
+def test_more_chance_costs_more_and_what_is_offered_has_the_chance(laid: Laid) -> None:
+    costs = []
+    for chance in (0.5, 0.7, 0.9):
+        (best, *others) = offers.offers(laid, 3.6, PRICES, chance)
+        assert min(one.chance for one in (best, *others)) >= chance
+        costs.append(best.cost)
+    assert costs == sorted(costs) and costs[0] < costs[-1]
+
+
+def test_of_many_equal_ways_each_is_asked_for_more_than_the_chance() -> None:
+    names = ("mixing", "fine_tuning", "label_adaptation", "data_adaptation")
+    points = [toy_sweep.point(name, n, 3000) for name in names for n in toy_sweep.REAL]
+    (one, *_) = offers.offers(advice.lay_out(toy_sweep.swept(points[:6], noise=3), resamples=300), 3.6, PRICES, 0.8)
+    best, *others = offers.offers(advice.lay_out(toy_sweep.swept(points, noise=3), resamples=300), 3.6, PRICES, 0.8)
+    assert 0.8 <= one.chance < 0.82
+    assert min(other.chance for other in others) > one.chance + 0.02
+    assert best.chance >= 0.8
+
+
+def test_faces_that_were_not_measured_are_not_offered(exact: Laid) -> None:
+    least = [one for one in offers.offers(exact, 4.5, PRICES, 0.5) if one.strategy == "mixing"]
+    assert {(one.n_real, one.n_synthetic) for one in least} == {(25, 3000), (100, 100)}  # fewer might do as well
+    beyond = toy_sweep.real(3000), toy_sweep.real(4000)
+    alone = [[one for one in offers.offers(exact, nme, (1, 1), 0.5) if one.strategy == "real_only"] for nme in beyond]
+    assert [one.extrapolated for one in alone[0]] == [True]
+    assert alone[1] == []
+
+
+def test_synthetic_faces_alone_are_offered_where_they_do() -> None:
+    grid = [*toy_sweep.grid(), toy_sweep.point("synthetic_only", 0, 3000)]
+    best, *_ = offers.offers(advice.lay_out(toy_sweep.swept(grid), resamples=100), 6.0, (3.0, 0.02), 0.8)
+    assert (best.strategy, best.n_real, best.n_synthetic, best.cost, best.over) == ("synthetic_only", 0, 3000, 60, None)
+
+
+def test_a_target_that_is_reached_or_out_of_reach_is_said(laid: Laid) -> None:
+    with pytest.raises(FacemixError, match=r"found 9, which every mix .* \(the worst, real_only with 25 real faces"):
+        offers.cheapest(laid, 9.0, PRICES, 0.8)
+    with pytest.raises(FacemixError, match=r"found 2, which no mix reaches .* no resample reaches it; expected"):
+        offers.cheapest(laid, 2.0, PRICES, 0.8)

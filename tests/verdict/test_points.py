@@ -1,0 +1,127 @@
+"""A finished sweep's files, read; whatever is wrong with them is said."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as parquet
+import pytest
+
+import toy_sweep
+from facemix.errors import FacemixError
+from facemix.verdict import points
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    mixes = [
+        toy_sweep.point("synthetic_only", 0, 300),
+        *(toy_sweep.point("real_only", n) for n in (50, 100)),
+        toy_sweep.point("mixing", 100, 300, alpha=0.0),
+        toy_sweep.point("mixing", 100, 300, alpha=0.5),
+    ]
+    toy_sweep.write(tmp_path, mixes)
+    return tmp_path
+
+
+def change(path: Path, old: str, new: str, count: int = -1) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new, count), encoding="utf-8")
+
+
+def test_mixes_have_their_numbers_of_faces_and_the_errors_behind_their_test_nme(folder: Path) -> None:
+    swept = points.read(folder, None)
+    found = [(one.strategy, one.alpha, one.n_real, one.n_synthetic) for one in swept.mixes]
+    assert found == [
+        ("synthetic_only", None, 0, 300),
+        ("real_only", None, 50, 0),
+        ("real_only", None, 100, 0),
+        ("mixing", 0.5, 100, 300),  # at alpha = 0 it is real_only
+    ]
+    assert swept.seeds == (0, 1, 2)
+    for one in swept.mixes:
+        assert one.errors.shape == (3, len(swept.photos))
+        assert one.val_nme == pytest.approx(one.test_nme + 0.5, abs=1e-4)
+    assert "other" not in swept.photos  # faces of another subset stand in the file and count in no NME
+
+
+def test_seeds_that_not_all_mixes_have_are_left_out(folder: Path) -> None:
+    lines = (folder / "points.csv").read_text(encoding="utf-8").splitlines()
+    (folder / "points.csv").write_text("\n".join(lines[:-1]), encoding="utf-8")
+    swept = points.read(folder, None)
+    assert swept.seeds == (0, 1)
+    assert {len(one.errors) for one in swept.mixes} == {2}
+
+
+def test_a_number_of_synthetic_faces_that_was_not_swept_is_what_the_caller_says(folder: Path) -> None:
+    change(folder / "points.csv", ",300,", ",,")
+    table = parquet.read_table(folder / "errors.parquet").drop_columns("n_synthetic")
+    parquet.write_table(table, folder / "errors.parquet")
+    assert [one.n_synthetic for one in points.read(folder, 1300).mixes] == [1300, 0, 0, 1300]
+    with pytest.raises(FacemixError, match=r"found no number of synthetic faces .* set n_synthetic in params.yaml"):
+        points.read(folder, None)
+
+
+def test_a_number_of_synthetic_faces_that_only_the_points_name_is_read(folder: Path) -> None:
+    table = parquet.read_table(folder / "errors.parquet").drop_columns("n_synthetic")
+    parquet.write_table(table, folder / "errors.parquet")
+    assert [one.n_synthetic for one in points.read(folder, None).mixes] == [300, 0, 0, 300]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("val_nme", "nme", r"points.csv: found no column val_nme, expected what `facemix sweep` writes"),
+        ("real_only", "real_alone", "line 5: found strategy 'real_alone', expected one of synthetic_only"),
+        (",100,", ",many,", "line 8: found n_real 'many', expected a number"),
+    ],
+)
+def test_points_that_a_sweep_does_not_write_are_refused(folder: Path, old: str, new: str, message: str) -> None:
+    change(folder / "points.csv", old, new)
+    with pytest.raises(FacemixError, match=message):
+        points.read(folder, None)
+
+
+def test_no_sweep_is_said_with_the_command_that_makes_one(folder: Path) -> None:
+    (folder / "errors.parquet").unlink()
+    with pytest.raises(FacemixError, match=r"errors.parquet: not found, .* run the same sweep again"):
+        points.read(folder, None)
+    (folder / "points.csv").unlink()
+    with pytest.raises(FacemixError, match=r"points.csv: not found, .* run `facemix sweep n_real=25,50"):
+        points.read(folder, None)
+
+
+def test_errors_that_are_not_those_of_the_points_are_refused(folder: Path) -> None:
+    table = parquet.read_table(folder / "errors.parquet")
+    where = table.column_names.index("nme")
+    parquet.write_table(
+        table.set_column(where, "nme", [table["nme"].to_numpy() * np.float32(1.1)]), folder / "errors.parquet"
+    )
+    with pytest.raises(FacemixError, match=r"found other errors than those of which points.csv holds the mean"):
+        points.read(folder, None)
+    parquet.write_table(table.slice(0, len(table) - 41), folder / "errors.parquet")
+    with pytest.raises(FacemixError, match="for strategy mixing, alpha 0.5"):
+        points.read(folder, None)
+    (folder / "errors.parquet").write_bytes(b"nothing")
+    with pytest.raises(FacemixError, match="not what a sweep writes"):
+        points.read(folder, None)
+
+
+def test_one_seed_decides_nothing(tmp_path: Path) -> None:
+    toy_sweep.write(tmp_path, [toy_sweep.point("real_only", n) for n in (50, 100)], seeds=(0,))
+    with pytest.raises(FacemixError, match=r"found 1 seed\(s\) .* expected 2 or more, .* again with seeds=3"):
+        points.read(tmp_path, None)
+
+
+def test_a_sweep_of_more_than_mixes_is_refused(tmp_path: Path) -> None:
+    steps = [toy_sweep.point("real_only", 50) | {"training.steps": n} for n in (100, 200)]
+    toy_sweep.write(tmp_path, steps)
+    with pytest.raises(FacemixError, match=r"found several values of training.steps, expected one"):
+        points.read(tmp_path, None)
+
+
+def test_budgets_are_those_of_all_networks_behind_a_strategy() -> None:
+    found = {name: points.budgets(name) for name in ("real_only", "label_adaptation", "mixing", "fine_tuning")}
+    assert found == {"real_only": 1, "label_adaptation": 1, "mixing": 2, "fine_tuning": 2}
+    assert points.budgets("control") == 2
+    assert [name for name in (*found, "control") if not points.renders_are_used(name)] == ["real_only", "control"]
