@@ -168,18 +168,26 @@ def predicted(project: Path, suffix: str) -> Path:
     from facemix.faces.images import read_image
     from facemix.files import write_table
     from facemix.stages import predict
+    from facemix.use.detector import Faces
 
-    faces = [
-        predict.Prediction(image=Path(name), face=k, box=np.array([0, 0, 9, 9.0]), landmarks=POINTS + k)
-        for name, k in (("data/sources/real/300w/afw/134212_1.jpg", 0), ("data/sources/real/300w/afw/134212_1.jpg", 1),
-                        ("data/sources/real/300w/helen/testset/3_1.jpg", 0))
-    ]  # fmt: skip
-    assert all(read_image(face.image).any() for face in faces)
+    def faces(n: int) -> Faces:
+        points, unknown = np.stack([POINTS + k for k in range(n)]), np.full((n, len(POINTS)), np.nan)
+        boxes = np.tile([0, 0, 9, 9.0], (n, 1))
+        return Faces(boxes=boxes, points=points, errors=unknown, visible=unknown, scores=np.full(n, 0.9))
+
+    found = [
+        predict.Predicted(image=Path(name), faces=faces(n))
+        for name, n in (
+            ("data/sources/real/300w/afw/134212_1.jpg", 2),
+            ("data/sources/real/300w/helen/testset/3_1.jpg", 1),
+        )
+    ]
+    assert all(read_image(one.image).any() for one in found)
     path = project / f"found{suffix}"
     if suffix == ".json":
-        path.write_text(predict.as_json(faces))
+        path.write_text(predict.as_json(found))
     else:
-        write_table(path, predict.rows(faces))
+        write_table(path, predict.rows(found))
     return path
 
 

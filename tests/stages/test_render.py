@@ -170,7 +170,7 @@ def test_rendered_sets_become_packs_and_the_stand_in_is_called_so(
     assert real.ids[0] == "stand_in/000000"
     assert set(real.subsets) == {STAND_IN}
     assert set(real.splits) == {"train", "validation", "test"}
-    assert capsys.readouterr().out.rstrip().endswith("validation; stand-in (rendered, not real photographs)")
+    assert "validation; stand-in (rendered, not real photographs)\n" in capsys.readouterr().out
 
 
 def test_a_set_that_is_not_rendered_yet_is_answered_with_how_to() -> None:

@@ -21,10 +21,11 @@ import numpy as np
 import pytest
 import sqlalchemy
 
-import facemix
 from facemix import tracking
 from facemix.tracking import delivery, store
 from facemix.tracking import run as run_module
+from facemix.use import detector
+from facemix.use.detector import Faces
 from toy_mlflow import mlflow_server
 
 TRAINING = """
@@ -357,17 +358,19 @@ def test_equal_datasets_with_two_contexts_are_told_apart_by_name() -> None:
 
 
 def test_the_logged_model_predicts(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class FakeLandmarker:
+    class FakeDetector:
         @classmethod
-        def load(cls, folder: str) -> "FakeLandmarker":
+        def load(cls, folder: str) -> "FakeDetector":
             assert json.loads((Path(folder) / "model.json").read_text()) == {"points": 68}
             return cls()
 
-        def predict(self, image: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+        def predict(self, image: np.ndarray, boxes: np.ndarray) -> Faces:
             assert image.dtype == np.uint8 and image.shape == (64, 64, 3)
-            return np.repeat(boxes[:, None, :2], 68, axis=1)
+            points = np.repeat(boxes[:, None, :2], 68, axis=1)
+            unknown = np.full(points.shape[:2], np.nan)
+            return Faces(boxes=boxes, points=points, errors=unknown, visible=unknown, scores=unknown[:, 0])
 
-    monkeypatch.setitem(facemix.__dict__, "Landmarker", FakeLandmarker)
+    monkeypatch.setattr(detector, "Detector", FakeDetector)
     monkeypatch.setattr(sys, "path", list(sys.path))  # MLflow puts the model's copy of the package there
     with track() as run:
         run.model(checkpoint(root))

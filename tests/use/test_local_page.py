@@ -297,9 +297,9 @@ def test_a_host_that_others_reach_is_warned_of(
 
 COMMAND = """
 import sys
-import test_page
+import test_local_page
 from facemix import cli
-sys.modules["facemix.use.detector"] = test_page.SimpleNamespace(Detector=test_page.Loader)
+sys.modules["facemix.use.detector"] = test_local_page.SimpleNamespace(Detector=test_local_page.Loader)
 try:
     cli.main(["serve", "models/mixing/seed-0", "--port", "0"])
 finally:
