@@ -166,13 +166,7 @@ def reliability(path: Path, shares: Mapping[str, Sequence[tuple[float, float]]],
     axes.set_ylim(0, 100)
     axes.set_xlabel("points said to lie within a radius, %")
     axes.set_ylabel("test points that do, %")
-    if test_faces:
-        axes.set_title(f"test: {test_faces}", fontsize="medium")
-    axes.grid(alpha=0.3)
-    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
-    axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=DPI, format="png")
-    plt.close(figure)
+    _with_legend_beside(path, figure, axes, test_faces)
 
 
 def label_gap(
@@ -239,6 +233,10 @@ def finish(path: Path, figure: Figure, axes: Axes, normalizer: str, test_faces: 
         test_faces: what they are called where they are no photographs, else empty.
     """
     axes.set_ylabel(f"NME on test, % of the {face_size(normalizer)}")
+    _with_legend_beside(path, figure, axes, test_faces)
+
+
+def _with_legend_beside(path: Path, figure: Figure, axes: Axes, test_faces: str) -> None:
     if test_faces:
         axes.set_title(f"test: {test_faces}", fontsize="medium")
     axes.grid(alpha=0.3)
