@@ -27,13 +27,18 @@ def by_locale(tree: ast.AST) -> Iterator[int]:
             continue
         if name in OF_TEXT and len(call.args) == OF_TEXT[name]:
             yield call.lineno
-        elif name == "open":
+        elif name == "open" and not _is_of_tarfile(call.func):
             place = 1 if isinstance(call.func, ast.Name) else 0
             mode = keywords.get("mode") or (call.args[place] if len(call.args) > place else ast.Constant("r"))
             if isinstance(mode, ast.Constant) and isinstance(mode.value, str) and "b" not in mode.value:
                 yield call.lineno
         elif any(getattr(keywords.get(key), "value", None) is True for key in ("text", "universal_newlines")):
             yield call.lineno
+
+
+def _is_of_tarfile(function: ast.expr) -> bool:
+    """Archives are bytes, whatever the mode."""
+    return isinstance(function, ast.Attribute) and getattr(function.value, "id", "") == "tarfile"
 
 
 @pytest.mark.parametrize("file", SOURCES, ids=lambda file: str(file.relative_to(REPOSITORY)))
