@@ -36,7 +36,7 @@ def reliability(found: Found) -> list[Piece]:
             path,
             alt=f"Share of test points within the radius that is said to hold a share of them. Of 90 %: {said}.",
             caption=f"Of the points of {found.test_faces} that are said to lie within a radius with the probability "
-            "below, those that do. On the dashed line what is said is true; above it the detector is surer than it "
+            "below, those that do. On the dashed line what is said is true; above it the detector is better than it "
             "says.",
         ),
         Table(
