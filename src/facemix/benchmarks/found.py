@@ -16,11 +16,10 @@ import numpy.typing as npt
 import torch
 from tqdm import tqdm
 
-from facemix import config
-from facemix.benchmarks.realism import Folder
+from facemix.benchmarks.realism import Folder, of_split
 from facemix.errors import FacemixError
 from facemix.evaluation import metrics
-from facemix.faces import geometry, packing, sources
+from facemix.faces import geometry
 from facemix.faces.face import Face
 from facemix.faces.images import read_image
 from facemix.finding import finders, fit
@@ -66,7 +65,7 @@ def found(real: Folder, model: Path, split: str = "test") -> Measured:
     torch.set_num_threads(1)
     detector = Detector.load(model)
     finder = detector.require_finder()
-    faces = _faces(real, split)
+    faces = of_split(real, split)
     if faces[0].scheme.as_dict() != detector.scheme.as_dict():
         raise FacemixError(
             f"{model}: finds points of the scheme {detector.scheme.name}, expected {faces[0].scheme.name}, that of "
@@ -75,16 +74,6 @@ def found(real: Folder, model: Path, split: str = "test") -> Measured:
     result = measured(detector, finder, faces)
     print(f"{model}: {len(faces)} {split} faces of {real.name}, one thread\n{said(result, detector)}")
     return result
-
-
-def _faces(real: Folder, split: str) -> list[Face]:
-    source = config.Source(name=real.name, format=real.format)
-    faces, broken = sources.read(source, real.path, "real")
-    packing.raise_broken(broken, len(faces) + len(broken))
-    chosen = [face for face, own in zip(faces, sources.assign(source, faces), strict=True) if own == split]
-    if not chosen:
-        raise FacemixError(f"--real: {real.path}: found no {split} faces among {len(faces)}, expected some")
-    return chosen
 
 
 def measured(detector: Detector, finder: Mapping[str, Any], faces: Sequence[Face]) -> Measured:

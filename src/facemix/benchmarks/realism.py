@@ -108,7 +108,7 @@ def realism(
     finished: list[Finished] = []
     faces: dict[str, list[Face]] = {}
     for folder in sets:
-        faces.setdefault(folder.name, []).extend(_read("--set", folder))
+        faces.setdefault(folder.name, []).extend(read("--set", folder))
     with tempfile.TemporaryDirectory() as temporary:
         place = Path(temporary)
         real_pack = _pack_real(place / "real", real, params)
@@ -171,8 +171,12 @@ def _check_schemes(name: str, synthetic: Pack, real: Pack) -> None:
         )
 
 
-def _read(argument: str, folder: Folder) -> list[Face]:
-    """The faces of a folder; photographs of real ones are known by their content too, as `facemix prepare` does."""
+def read(argument: str, folder: Folder) -> list[Face]:
+    """The faces of a folder; photographs of real ones are known by their content too, as `facemix prepare` does.
+
+    Raises:
+        FacemixError: a face is broken; the message begins with the argument that named the folder.
+    """
     source = config.Source(name=folder.name, format=folder.format)
     try:
         faces, broken = sources.read(source, folder.path, "real" if argument == "--real" else "synthetic")
@@ -182,9 +186,23 @@ def _read(argument: str, folder: Folder) -> list[Face]:
     return faces
 
 
+def of_split(real: Folder, split: str) -> list[Face]:
+    """The real faces of one split.
+
+    Raises:
+        FacemixError: there is none, or a face is broken.
+    """
+    faces = read("--real", real)
+    assigned = sources.assign(config.Source(name=real.name, format=real.format), faces)
+    chosen = [face for face, own in zip(faces, assigned, strict=True) if own == split]
+    if not chosen:
+        raise FacemixError(f"--real: {real.path}: found no {split} faces among {len(faces)}, expected some")
+    return chosen
+
+
 def _pack_real(place: Path, real: Folder, params: Params) -> Pack:
     """A pack of the real training and validation faces; says how many there are, what decided which, and the halves."""
-    faces = _read("--real", real)
+    faces = read("--real", real)
     source = config.Source(name=real.name, format=real.format)
     assigned = sources.assign(source, faces)
     for split in ("train", "validation"):

@@ -12,10 +12,9 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from facemix import config
-from facemix.benchmarks.realism import Folder
+from facemix.benchmarks.realism import Folder, of_split, read
 from facemix.errors import FacemixError
-from facemix.faces import geometry, packing, schemes, sources
+from facemix.faces import geometry, schemes
 from facemix.faces.face import Face
 from facemix.faces.images import read_image
 from facemix.reporting.figures import DPI
@@ -51,24 +50,13 @@ def reliability(
     detector = Detector.load(model)
     if not detector.radius:
         raise FacemixError(f"{model}: is not calibrated; train it again, with validation faces")
-    chosen = [] if real is None else [(f"{real.name} test", _faces(real, "real", "test"))]
-    chosen += [(folder.name, _faces(folder, "synthetic", None)) for folder in sets]
+    chosen = [] if real is None else [(f"{real.name} test", of_split(real, "test"))]
+    chosen += [(folder.name, read("--set", folder)) for folder in sets]
     found = {name: shares(detector, faces, name) for name, faces in chosen}
     print(said(found))
     if picture:
         draw(picture, found)
     return found
-
-
-def _faces(folder: Folder, role: str, split: str | None) -> list[Face]:
-    source = config.Source(name=folder.name, format=folder.format)
-    faces, broken = sources.read(source, folder.path, role)
-    packing.raise_broken(broken, len(faces) + len(broken))
-    if split is not None:
-        faces = [face for face, own in zip(faces, sources.assign(source, faces), strict=True) if own == split]
-    if not faces:
-        raise FacemixError(f"{folder.path}: found no {split or ''} faces, expected some".replace("  ", " "))
-    return faces
 
 
 def shares(detector: Detector, faces: Sequence[Face], name: str) -> Shares:

@@ -26,11 +26,6 @@ class Frame:
     scale: float = 1.0
     """Ratio of their longer sides."""
 
-    @property
-    def inverse(self) -> "Frame":
-        """How the given boxes lie to the expected ones."""
-        return Frame(-self.down / self.scale, 1 / self.scale)
-
     def of(self, boxes: Floats) -> npt.NDArray[np.float64]:
         """The expected boxes (n, 4) xyxy for given ones."""
         if self == AS_GIVEN:

@@ -5,6 +5,7 @@ import numpy.typing as npt
 
 from facemix.faces.geometry import landmark_box, square_side
 from facemix.faces.images import LARGEST_BOX
+from facemix.finding.found import areas, intersections
 
 Doubles = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
@@ -22,15 +23,9 @@ DOUBLE = 0.6
 
 def overlaps(a: Doubles, b: Doubles) -> Doubles:
     """Intersection / union (n, m) of boxes (n, 4) and (m, 4) xyxy; 0 of boxes without extent or with a NaN."""
-    low = np.maximum(a[:, None, :2], b[None, :, :2])
-    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
-    shared = np.clip(high - low, 0, None).prod(axis=-1)
-    union = _area(a)[:, None] + _area(b)[None] - shared
+    shared = intersections(a[:, None], b[None])
+    union = areas(a)[:, None] + areas(b)[None] - shared
     return np.asarray(np.divide(shared, union, out=np.zeros_like(shared), where=union > 0))
-
-
-def _area(boxes: Doubles) -> Doubles:
-    return np.asarray(np.clip(boxes[:, 2:] - boxes[:, :2], 0, None).prod(axis=-1))
 
 
 def doubled(boxes: Doubles) -> Mask:

@@ -108,7 +108,7 @@ class Detector:
         check_inside(Path("image"), image, boxes)
         transforms = geometry.crop_transform(self.frame.of(boxes), self.input_size, self.context)
         seen = look_each(self.look, (image for _ in boxes), transforms, self.input_size, len(self.scheme))
-        return _faces(boxes, seen, np.full(len(boxes), np.nan), is_calibrated=bool(self.radius))
+        return _faces(boxes, seen, is_calibrated=bool(self.radius))
 
     def find(self, image: npt.NDArray[np.uint8]) -> Faces:
         """The faces of one picture (H, W, 3) uint8 RGB, the surest first, and their landmarks.
@@ -164,14 +164,14 @@ def _inside(image: npt.NDArray[np.uint8], boxes: Boxes, otherwise: Boxes) -> Box
     return np.where(good.all(axis=1, keepdims=True), boxes, otherwise)
 
 
-def _faces(boxes: Boxes, seen: Seen, scores: Floats, is_calibrated: bool) -> Faces:
+def _faces(boxes: Boxes, seen: Seen, is_calibrated: bool) -> Faces:
     errors = seen.errors.astype(np.float64)
     return Faces(
         boxes=boxes,
         points=seen.points.astype(np.float64),
         errors=errors if is_calibrated else np.full_like(errors, np.nan),
         visible=seen.visible.astype(np.float64),
-        scores=scores,
+        scores=np.full(len(boxes), np.nan),
     )
 
 
