@@ -47,11 +47,12 @@ def add(commands: Any) -> None:
     command.add_argument("--n", type=int, default=40, help="pictures (default: 40)")
     command.add_argument("--backend", choices=("auto", "cuda", "llvm", "scalar"), default="auto", help="default: auto")
     command.set_defaults(run=_bench)
-    _of_detectors_and_sets(benches)
+    _of_detectors(benches)
+    _of_sets(benches)
 
 
-def _of_detectors_and_sets(benches: Any) -> None:
-    """Of trained detectors, and of synthetic sets."""
+def _of_detectors(benches: Any) -> None:
+    """Of trained detectors."""
     command = benches.add_parser(
         "clip",
         help="how near and how steady points are in a rendered video",
@@ -94,6 +95,10 @@ def _of_detectors_and_sets(benches: Any) -> None:
     command.add_argument("--set", action="append", default=[], metavar="NAME=FORMAT:PATH", help="may be repeated")
     command.add_argument("--picture", type=Path, metavar="PNG", help="draw the shares of all levels")
     command.set_defaults(run=_reliability)
+
+
+def _of_sets(benches: Any) -> None:
+    """Of synthetic sets."""
     command = benches.add_parser(
         "realism",
         help="train on equally many faces of several synthetic sets and compare them on real validation faces",
