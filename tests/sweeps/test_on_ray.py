@@ -14,27 +14,19 @@ from typing import Any
 import pytest
 
 from facemix import cli, config, tracking
+from facemix.cluster import Node
 from facemix.config import Params
 from facemix.errors import FacemixError
 from facemix.stages.train import checkpoint_of
 from facemix.strategies import STRATEGIES
 from facemix.sweeps import errand, on_ray, storage, worker
 from facemix.sweeps.grid import Point
-from facemix.sweeps.on_ray import Node, Wanted
 from facemix.sweeps.repository import Repository
 from facemix.sweeps.work import Progress, Work
 from facemix.tracking.journal import Journal
 from facemix.tracking.run import _context_tags
 
-HERE = {"torch": "2.13.0", "timm": "1.0.20", "opencv-python": "5.0.0.93"}
-NODE = Node(
-    name="a1",
-    resources={"CPU": 8.0, "GPU": 2.0},
-    host="one",
-    python="3.11",
-    packages=HERE | {"dvc": "3.67.1", "ray": "2.60.0"},
-    sees=[True, True],
-)
+NODE = Node(name="a1", resources={"CPU": 8.0, "GPU": 2.0}, host="one")
 
 
 # --- Before anything starts ---
@@ -68,25 +60,11 @@ def test_a_training_that_no_machine_has_room_for_is_refused() -> None:
         on_ray.check_resources(nodes, 1, 12)
 
 
-@pytest.mark.parametrize(
-    ("other", "message"),
-    [
-        ({"python": "3.12"}, "Python: found 3.11 on one, 3.12 on two; install the same version"),
-        ({"packages": {**NODE.packages, "ray": "2.55.0"}}, "Ray: found 2.60.0 on one, 2.55.0 on two"),
-        ({"packages": {**NODE.packages, "torch": "2.12.0"}}, r"two: found torch 2.12.0 \(here: 2.13.0\)"),
-        ({"packages": HERE}, "two: dvc not installed"),
-    ],
-)
-def test_machines_of_other_versions_are_refused(other: dict[str, Any], message: str) -> None:
-    on_ray.check_versions([NODE, replace(NODE, host="two")], HERE)
-    with pytest.raises(FacemixError, match=message):
-        on_ray.check_versions([NODE, replace(NODE, host="two", **other)], HERE)
-
-
 def test_a_folder_that_a_machine_does_not_see_is_refused() -> None:
-    on_ray.check_folders([NODE, replace(NODE, sees=[False, True])], ["/mnt/team"])
+    nodes = [NODE, replace(NODE, host="two")]
+    on_ray.check_folder(nodes, Path("/mnt/team"), [True, True])
     with pytest.raises(FacemixError, match="^/mnt/team: not seen by two, but all machines share it"):
-        on_ray.check_folders([NODE, replace(NODE, host="two", sees=[True, False])], ["/mnt/team"])
+        on_ray.check_folder(nodes, Path("/mnt/team"), [True, False])
 
 
 @pytest.mark.parametrize("store", ["sqlite:////home/me/facemix/mlflow.db", "sqlite+pysqlite:///m.db", "file:///m", "m"])
@@ -109,30 +87,6 @@ def work_in(root: Path, params: Params) -> Work:
         names={one: f"sweep-{one.seed}" for one in points},
         missing=points,
     )
-
-
-def test_without_ray_the_message_names_what_to_install(
-    tmp_path: Path, params: Params, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "ray", None)
-    with (
-        pytest.raises(FacemixError, match=r"Ray is not installed; run `pip install .*'\.\[ray\]'"),
-        on_ray.joined(Wanted(), work_in(tmp_path, params)),
-    ):
-        pass
-
-
-@pytest.mark.parametrize(
-    ("address", "message"),
-    [
-        ("ray://head:10001", "the address of a Ray client, but a sweep runs on one of the cluster's machines"),
-        ("127.0.0.1:9", "^Ray at 127.0.0.1:9: no answer .*Connection refused.*; start it there"),
-    ],
-)
-def test_a_cluster_that_cannot_be_joined_is_named(address: str, message: str) -> None:
-    on_ray._check_answer("local")
-    with pytest.raises(FacemixError, match=message):
-        on_ray._check_answer(address)
 
 
 def dvc_project(root: Path, config_text: str) -> Path:

@@ -1,7 +1,6 @@
-"""What a machine of a Ray cluster does for a sweep; Ray sends this module's functions there by value.
+"""What a machine of a Ray cluster does for a sweep: it unpacks the project's commit.
 
-So the machine needs no facemix of its own, and this module nothing but Python: it unpacks the project's commit, and
-the commit's own code (`facemix.sweeps.worker`) does the work, in a process that ends when this one does.
+The commit's own code (`facemix.sweeps.worker`) does the work, in a process that ends when this one does.
 """
 
 import contextlib
@@ -17,26 +16,11 @@ import sys
 import tarfile
 import tempfile
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 LOG_END = 20_000  # bytes of a log that come home
 PATIENCE = 60.0  # seconds for a training that is stopped to write its checkpoint
-
-
-def look(files: list[str], packages: list[str]) -> dict[str, Any]:
-    """What a machine has: versions, and which files it sees."""
-    versions = {}
-    for name in packages:
-        with contextlib.suppress(PackageNotFoundError):
-            versions[name] = version(name).partition("+")[0]
-    return {
-        "host": socket.gethostname(),
-        "python": ".".join(map(str, sys.version_info[:2])),
-        "packages": versions,
-        "sees": [os.path.exists(file) for file in files],  # noqa: PTH110
-    }
 
 
 def carry_out(job: dict[str, Any], node: str, project: bytes, *needs: dict[str, Any]) -> dict[str, Any]:

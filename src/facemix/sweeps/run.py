@@ -87,7 +87,7 @@ def run_sweep(arguments: Sequence[str], params: Params, *, jobs: int, yes: bool,
     results.write_curves(points_found, total)
 
 
-def _train(machines: local.Machine | on_ray.Cluster, work: Work) -> dict[Point, str]:
+def _train(machines: local.Machine | on_ray.Machines, work: Work) -> dict[Point, str]:
     """Trains the points as children of a run of MLflow's; returns those that failed, with the reason."""
     grid_asked = {key: ",".join(map(str, values)) for key, values in work.axes.items()}
     experiment = work.params.tracking.experiment
