@@ -67,13 +67,18 @@ class Cluster:
             options = {"num_cpus": 0, "scheduling_strategy": placed} | options
         return self.ray.remote(function).options(**options)
 
-    def everywhere(self, function: Callable[..., Result], *arguments: object) -> list[Result]:
+    def everywhere(self, function: Callable[..., Result], *arguments: object, gpus: float = 0) -> list[Result]:
         """What a quick function gives on each machine.
+
+        Args:
+            gpus: that it sees where there are some: Ray hides all others.
 
         Raises:
             FacemixError: one does not answer, or the function raised it there; names the machine.
         """
-        asked = [self.task(function, node=node).remote(*arguments) for node in self.nodes]
+        shares = [min(gpus, node.resources.get("GPU", 0)) for node in self.nodes]
+        tasks = [self.task(function, node=node, num_gpus=share) for node, share in zip(self.nodes, shares, strict=True)]
+        asked = [task.remote(*arguments) for task in tasks]
         return [self._answer(node, task) for node, task in zip(self.nodes, asked, strict=True)]
 
     def _answer(self, node: Node, task: Any) -> Any:
