@@ -25,8 +25,7 @@ from facemix.sweeps.point import Place, Running
 from facemix.sweeps.repository import git
 from facemix.sweeps.storage import Remote
 from facemix.sweeps.work import Progress, Work, experiments, interrupted_by_sigterm, on_stop
-
-CHECKPOINTS = "FACEMIX_CHECKPOINTS"
+from facemix.training import checkpoint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,10 +85,12 @@ def _checked(found: Cluster, wanted: Wanted, work: Work, remote: Remote) -> Mach
     cluster.check_versions(nodes, workspace.installed_packages(), ["dvc"])
     root = work.project.root
     one_machine = len({node.host for node in nodes}) == 1 and all(found.sees(root / ".dvc/tmp"))
-    for folder in [Path(path) for path in (os.environ.get(CHECKPOINTS), remote.folder) if path]:
+    checkpoints = os.environ.get(checkpoint.SHARED, "")
+    in_folder = "" if checkpoint.is_remote(checkpoints) else checkpoints
+    for folder in [Path(path) for path in (in_folder, remote.folder) if path]:
         check_folder(nodes, folder, found.sees(folder))
     check_store(nodes, tracking.store_uri(), one_machine)
-    home = str(root) if one_machine else os.environ.get(CHECKPOINTS, "")
+    home = str(root) if one_machine else in_folder
     return Machines(cluster=found, gpus=gpus, cpus=wanted.cpus, jobs=jobs, remote=remote, home=home)
 
 
@@ -119,7 +120,7 @@ def check_folder(nodes: Sequence[Node], folder: Path, sees: Sequence[bool]) -> N
     if without := [node.host for node, seen in zip(nodes, sees, strict=True) if not seen]:
         raise FacemixError(
             f"{folder}: not seen by {', '.join(without)}, but all machines share it; mount it there, or use a DVC "
-            f"remote on a server (s3://) and a folder for {CHECKPOINTS} that all of them see"
+            f"remote on a server (s3://) and a folder for {checkpoint.SHARED} that all of them see"
         )
 
 
@@ -188,7 +189,7 @@ def _make_ready(machines: Machines, work: Work, place: Place, sweep: str) -> tup
     log = work.folder / "logs/prepare.log"
     stages = local.prepare(work, place)
     place.dvc("push", "--quiet", *stages, log=log)
-    forwarded = (CHECKPOINTS, "MLFLOW_TRACKING_URI")
+    forwarded = (checkpoint.SHARED, "MLFLOW_TRACKING_URI")
     common = {
         "sweep": sweep,
         "inside": str(project.inside),

@@ -72,6 +72,9 @@ def carry_out(job: Mapping[str, Any], folder: Path, running: Running) -> dict[st
     storage.configure(clone, Path(job["cache"]), Remote(**job["remote"]))
     place = Place(clone=clone, home=home, running=running)
     if job["point"] is None:
+        from facemix.training.checkpoint import check_shared  # loads torch
+
+        check_shared()
         write_lock(clone, job["lock"])
         place.dvc("fetch", *job["stages"], log=log)
         return {}
