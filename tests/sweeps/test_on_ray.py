@@ -223,6 +223,8 @@ def test_one_process_does_jobs_one_after_the_other_and_a_new_one_follows_one_tha
     third = do("c")
     assert third["pid"] != first["pid"] and len(list(scratch.glob("facemix-*/task-*"))) == 1
     errand._dismiss()
+    for held in errand._locks.values():
+        held.close()
     assert not list(scratch.glob("facemix-*/task-*"))
 
 
