@@ -65,9 +65,9 @@ def _numbers(out: Path) -> list[int]:
     return sorted(int(match[1]) for match in names if match)
 
 
-def of(number: int, count: int = FACES) -> range:
-    """The faces of a shard that holds so many."""
-    return range(number * FACES, number * FACES + count)
+def of(number: int, count: int | None = None) -> range:
+    """The faces of a shard that holds so many; by default it is whole."""
+    return range(number * FACES, number * FACES + (FACES if count is None else count))
 
 
 def files(path: Path, number: int) -> list[Files]:
