@@ -134,7 +134,7 @@ def readable(table: Path) -> Iterator[Sequence[str]]:
         yield parquet.read_schema(table).names
     except FacemixError:
         raise
-    except (KeyError, TypeError, ValueError, OSError, pyarrow.ArrowException) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, OSError, pyarrow.ArrowException) as error:
         raise FacemixError(
             f"{table}: damaged ({' '.join(str(error).split())}), expected the table that `facemix render` writes; "
             "restore it, or render the set again"
