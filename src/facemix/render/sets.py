@@ -315,18 +315,21 @@ class _Rendering:
 def _write_face(out: Path, index: int, face: RenderedFace, settings: Settings) -> None:
     name, picture = folder.name(index), IMAGES[settings.image]
     row = {"index": index, "file": f"{name}{picture}"} | face.record
-    files = {f"{name}{folder.SEGMENTS}": _encoded(face.segmentation, "png")} if settings.segmentation else {}
+    files = {f"{name}{folder.SEGMENTS}": encoded(face.segmentation, "png")} if settings.segmentation else {}
     files[f"{folder.ROWS}/{name}.json"] = json.dumps(row, default=_plain).encode()
     # Last: it says that the face is complete.
-    files[f"{name}{picture}"] = _encoded(face.image[..., ::-1], settings.image, settings.quality)
+    files[f"{name}{picture}"] = encoded(face.image[..., ::-1], settings.image, settings.quality)
     folder.write_points(out / f"{name}{folder.POINTS}", face.landmarks)
     for file, content in files.items():
         with whole_file(out / file) as beside:
             beside.write_bytes(content)
 
 
-def _encoded(image: NDArray[np.uint8], kind: str, quality: int | None = None) -> bytes:
-    """Encoded here, not by `cv2.imwrite`, which does not say why it failed."""
+def encoded(image: NDArray[np.uint8], kind: str, quality: int | None = None) -> bytes:
+    """The file of a picture (H, W, 3) BGR or (H, W), of a kind of `IMAGES`.
+
+    Not by `cv2.imwrite`, which does not say why it failed.
+    """
     _, data = cv2.imencode(IMAGES[kind], image, [] if quality is None else [_QUALITY_OF[kind], quality])
     return data.tobytes()
 
