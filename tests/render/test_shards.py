@@ -221,6 +221,15 @@ def test_an_extension_that_was_stopped_is_not_read_and_goes_on(
     assert tree(copy) == tree(render(tmp_path / "again", 13, segmentation=True))
 
 
+def test_a_set_without_a_whole_shard_is_not_read_either(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stop_after(9, monkeypatch, "replace")
+    with pytest.raises(KeyboardInterrupt):
+        render(tmp_path / "set")
+    assert not list((tmp_path / "set").glob("*.tar"))
+    with pytest.raises(FacemixError, match="set: its rendering was stopped"):
+        formats.read("facesynthetics", tmp_path / "set")
+
+
 def test_a_complete_set_is_not_written_again(copy: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in copy.iterdir()}
     render(copy, segmentation=True)

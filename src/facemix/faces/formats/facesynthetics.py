@@ -45,6 +45,8 @@ def read(root: Path, scheme: Scheme | None = None) -> Iterator[Face | BrokenFace
     paths = visible(root)
     shards = [path for path in paths if path.suffix == tars.SUFFIX]
     is_loose = any(path.name.endswith((_LANDMARKS, webdataset.POINTS)) for path in paths)
+    if not is_loose and (root / webdataset.WORK).exists():
+        raise FacemixError(f"{root}: its rendering was stopped; run the same `facemix render` to its end first")
     if not is_loose and not shards:
         if packed := next((path for path in paths if path.name.endswith(_COMPRESSED)), None):
             raise FacemixError(f"{packed}: compressed, so no face of it can be read in place; decompress it")

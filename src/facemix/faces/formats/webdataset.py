@@ -74,8 +74,6 @@ def in_shards(root: Path, shards: Sequence[Path]) -> Iterator[Parts | BrokenFace
     Raises:
         FacemixError: a shard or the index is damaged, or they do not belong together.
     """
-    if (root / WORK).exists():
-        raise FacemixError(f"{root}: its rendering was stopped; run the same `facemix render` to its end first")
     if (root / TABLE).exists():
         with readable(root / TABLE) as columns:
             is_index = "shard" in columns
