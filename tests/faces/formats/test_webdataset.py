@@ -206,3 +206,9 @@ def test_files_in_the_folder_go_first(root: Path) -> None:
     faces, _ = read(root)
     assert [face.id for face in faces] == ["000007"]
     assert not isinstance(faces[0].image, Member)
+
+
+def test_shards_that_were_unpacked_in_place_are_not_taken_for_a_part_of_them(root: Path) -> None:
+    subprocess.run(["tar", "xf", "part-0.tar"], cwd=root, check=True)
+    with pytest.raises(FacemixError, match=r"found 000000\.ldmks\.txt beside part-0\.tar; unpack shards into another"):
+        read(root)

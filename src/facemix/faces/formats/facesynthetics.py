@@ -25,7 +25,7 @@ from facemix.faces.formats.webdataset import Parts, Said
 from facemix.faces.schemes import Scheme
 
 _LANDMARKS = "_ldmks.txt"
-_NUMBER = re.compile(r"[a-z]?[0-9]+")
+_NUMBER = re.compile(r"[0-9]+|[a-z][0-9]{7,}")
 """What `facemix render` and FaceSynthetics call a face."""
 _OWN, _PUPILS = "ibug68", 2
 """The scheme of the set that the format is named after, and what may follow its points."""
@@ -44,7 +44,10 @@ def read(root: Path, scheme: Scheme | None = None) -> Iterator[Face | BrokenFace
     """
     paths = visible(root)
     shards = [path for path in paths if path.suffix == tars.SUFFIX]
-    is_loose = any(path.name.endswith((_LANDMARKS, webdataset.POINTS)) for path in paths)
+    unpacked = next((path for path in paths if path.name.endswith(webdataset.POINTS)), None)
+    if shards and unpacked:
+        raise FacemixError(f"{root}: found {unpacked.name} beside {shards[0].name}; unpack shards into another folder")
+    is_loose = unpacked is not None or any(path.name.endswith(_LANDMARKS) for path in paths)
     if not is_loose and (root / webdataset.WORK).exists():
         raise FacemixError(f"{root}: its rendering was stopped; run the same `facemix render` to its end first")
     if not is_loose and not shards:
