@@ -194,7 +194,7 @@ def carry_out(job, folder, running):
     if job["name"] == "dies": os._exit(7)
     if job["name"] == "fails": raise FacemixError(f"no faces (the whole log: {folder / 'log'})")
     (folder / "home").mkdir(); (folder / "home/bundle").write_bytes(b"b")
-    return {"val_nme": 4.5, "pid": os.getpid(), "gpu": job["environment"].get("CUDA_VISIBLE_DEVICES")}
+    return {"val_nme": 4.5, "pid": os.getpid(), "gpu": (os.environ | job["environment"])["CUDA_VISIBLE_DEVICES"]}
 worker.carry_out = carry_out; worker.main()
 """
 
