@@ -100,6 +100,15 @@ def _of_detectors(benches: Any) -> None:
 def _of_sets(benches: Any) -> None:
     """Of synthetic sets."""
     command = benches.add_parser(
+        "shards",
+        help="what PNG, JPEG and WebP take, and how long large sets in shards take to read",
+        description="Encodes the first 100 pictures of a rendered set in several ways: bytes, time and error of each. "
+        "Then fills shards with these pictures, and measures how long they take to write, to index and to read.",
+    )
+    command.add_argument("--set", required=True, metavar="FORMAT:PATH", help="a rendered set, as PNG")
+    command.add_argument("--faces", type=int, default=20000, metavar="N", help="in the shards (default: 20000)")
+    command.set_defaults(run=_bench_shards)
+    command = benches.add_parser(
         "realism",
         help="train on equally many faces of several synthetic sets and compare them on real validation faces",
         description="Trains on n faces of each set and of the real ones, and measures the error on real validation "
@@ -168,6 +177,13 @@ def _bench_results(options: argparse.Namespace) -> None:
     from facemix.benchmarks.results import results
 
     results(options.points, options.faces)
+
+
+def _bench_shards(options: argparse.Namespace) -> None:
+    from facemix.benchmarks import shards
+    from facemix.benchmarks.realism import parse_set
+
+    shards.compare(parse_set(f"renders={options.set}"), options.faces)
 
 
 def _clip(options: argparse.Namespace) -> None:

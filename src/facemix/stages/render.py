@@ -17,7 +17,7 @@ from facemix.render.population import POPULATIONS, Population, changed
 from facemix.render.relabel import relabel
 from facemix.stages import former
 
-_PICTURE = re.compile(r"[0-9]{6}\.png")
+_PICTURE = re.compile(rf"{folder.NAME}\.png")
 
 
 def render_folder(
@@ -30,6 +30,9 @@ def render_folder(
     scheme: str = tables.ANNOTATED,
     population: Path | None = None,
     seg: bool = False,
+    image: str = "png",
+    quality: int | None = None,
+    shards: bool = False,
     processes: int | None = None,
     backend: str = "auto",
 ) -> None:
@@ -45,6 +48,9 @@ def render_folder(
         scheme: which points are labelled.
         population: a YAML file with distributions to replace.
         seg: write the class of each pixel too.
+        image: how pictures are compressed, `png`, `jpeg` or `webp`.
+        quality: of JPEG and WebP; by default `sets.QUALITY`.
+        shards: write tars of many faces.
         processes: by default one for each core.
         backend: of the renderer.
 
@@ -62,9 +68,11 @@ def render_folder(
         scheme=scheme,
         population=_changed(domain, population) if population else POPULATIONS[domain],
         segmentation=seg,
+        image=image,
+        quality=sets.QUALITY if quality is None and image != "png" else quality,
         backend=backend,
     )
-    sets.render_set(out, n, settings, processes)
+    sets.render_set(out, n, settings, processes, sharded=shards)
     print(f"{out}: {n} faces")
 
 
