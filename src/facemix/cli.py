@@ -6,12 +6,15 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from facemix import config, workspace
 from facemix.benchmarks import commands as bench
 from facemix.errors import FacemixError
 from facemix.strategies import STRATEGIES
+
+if TYPE_CHECKING:
+    from facemix.sweeps.run import How
 
 RECORDED = ("prepare", "train", "leaks", "compare", "report", "sweep")
 """Commands whose results are recorded with the workspace's code and packages."""
@@ -258,18 +261,14 @@ def _experiment_commands(commands: Any) -> None:
         help="alpha, n_real, n_synthetic, seeds, strategies, or a key of model, augmentation, training, "
         "fine_tuning or adaptation, such as training.steps",
     )
-    command.add_argument("-j", "--jobs", type=int, help="trainings at the same time (default: 1)")
     command.add_argument("--yes", action="store_true", help="start more than a thousand trainings without asking")
-    command.add_argument("--on", choices=("ray",), help="train on a Ray cluster (docs/scaling.md; default: here)")
     command.add_argument(
-        "--address",
-        metavar="HOST:PORT",
-        help="of the Ray cluster (default: as RAY_ADDRESS says; without it, one is started here)",
+        "--known",
+        type=Path,
+        metavar="FILE.csv",
+        help="points.csv of another sweep: points of equal digest count as trained (docs/experiments.md)",
     )
-    command.add_argument(
-        "--gpus-per-training", type=float, metavar="G", help="on Ray, also parts of one, such as 0.5 (default: 1)"
-    )
-    command.add_argument("--cpus-per-training", type=float, metavar="C", help="on Ray (default: 1)")
+    _runner_options(command)
     command.set_defaults(run=_sweep)
 
     command = commands.add_parser(
@@ -288,6 +287,21 @@ def _experiment_commands(commands: Any) -> None:
         "--chance", type=float, default=0.8, metavar="SHARE", help="with which to reach the target (default: 0.8)"
     )
     command.set_defaults(run=_advise)
+
+
+def _runner_options(command: argparse.ArgumentParser) -> None:
+    """Where and how many at a time a sweep's points are trained."""
+    command.add_argument("-j", "--jobs", type=int, help="trainings at the same time (default: 1)")
+    command.add_argument("--on", choices=("ray",), help="train on a Ray cluster (docs/scaling.md; default: here)")
+    command.add_argument(
+        "--address",
+        metavar="HOST:PORT",
+        help="of the Ray cluster (default: as RAY_ADDRESS says; without it, one is started here)",
+    )
+    command.add_argument(
+        "--gpus-per-training", type=float, metavar="G", help="on Ray, also parts of one, such as 0.5 (default: 1)"
+    )
+    command.add_argument("--cpus-per-training", type=float, metavar="C", help="on Ray (default: 1)")
 
 
 def _tracking_commands(commands: Any) -> None:
@@ -487,8 +501,16 @@ def _experiment(options: argparse.Namespace) -> None:
 
 
 def _sweep(options: argparse.Namespace) -> None:
-    from facemix.sweeps.on_ray import Wanted
     from facemix.sweeps.run import run_sweep
+
+    how = _how(options, yes=options.yes, known=options.known)
+    run_sweep([axis for axis in options.axes if not axis.endswith("=")], config.load(), how)
+
+
+def _how(options: argparse.Namespace, **more: Any) -> "How":
+    """How missing points are trained."""
+    from facemix.sweeps.on_ray import Wanted
+    from facemix.sweeps.run import How
 
     given = {"address": options.address, "gpus": options.gpus_per_training, "cpus": options.cpus_per_training}
     given = {key: value for key, value in given.items() if value is not None}
@@ -496,13 +518,8 @@ def _sweep(options: argparse.Namespace) -> None:
         raise FacemixError("--jobs: Ray decides how many trainings run at a time; leave it out, or --on ray")
     if given and not options.on:
         raise FacemixError("--address, --gpus-per-training and --cpus-per-training are Ray's; add --on ray")
-    run_sweep(
-        [axis for axis in options.axes if not axis.endswith("=")],
-        config.load(),
-        jobs=1 if options.jobs is None else options.jobs,
-        yes=options.yes,
-        ray=Wanted(**given) if options.on else None,
-    )
+    jobs = 1 if options.jobs is None else options.jobs
+    return How(jobs=jobs, ray=Wanted(**given) if options.on else None, **more)
 
 
 def _advise(options: argparse.Namespace) -> None:

@@ -1,6 +1,6 @@
 """`facemix train STRATEGY --seed K`: one strategy, one seed, from packs to `models/STRATEGY/seed-K`."""
 
-import os
+import math
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from facemix import tracking
+from facemix import clock, tracking
 from facemix.config import Params
 from facemix.errors import FacemixError
 from facemix.evaluation import metrics
@@ -19,6 +19,7 @@ from facemix.files import file_lock, whole_folder
 from facemix.strategies import ADAPTER_FROM, MODELS, Strategy
 from facemix.training import loop, processes, tasks
 from facemix.training.checkpoint import adopt_checkpoint, checkpoint_path
+from facemix.training.interruption import Stopped
 from facemix.training.tasks import Rows, Task
 from facemix.verdict import results
 
@@ -57,17 +58,34 @@ def train(strategy: Strategy, seed: int, params: Params, resume: Path | None = N
     ):
         if resume:
             adopt_checkpoint(resume, checkpoint, identity)
-        outcome = tasks.carry_out(task, checkpoint, lambda row: _report(row, run))
+        outcome, seconds = _timed(task, checkpoint, run)
         with whole_folder(folder) as beside:
             tasks.write(beside, task, outcome)
         figures = results.load(folder, task.real, params.evaluation.normalizer).figures  # as `facemix compare`
-        run.metrics(_numbers(figures))
+        run.metrics(_numbers(figures) | ({"seconds": seconds} if math.isfinite(seconds) else {}))
         for file in sorted(folder.iterdir()):
             if not file.name.startswith("model."):
                 run.artifact(file)
         run.model(folder)
     checkpoint.unlink(missing_ok=True)
     print(f"{folder}: {_said(figures, task)}")
+
+
+def _timed(task: Task, checkpoint: Path, run: tracking.Run) -> tuple[tasks.Outcome, float]:
+    """Carries a task out; says how many seconds that took, with those of former processes."""
+    timer = clock.Clock.start(checkpoint)
+
+    def report(row: loop.Row) -> None:
+        _report(row, run)
+        timer.keep()  # as of the checkpoint, which was written just before
+
+    try:
+        outcome = tasks.carry_out(task, checkpoint, report)
+    except Stopped:
+        timer.keep()
+        raise
+    timer.keep()
+    return outcome, timer.seconds
 
 
 def _check_sizes(real: Pack, normalizer: str) -> None:
@@ -149,5 +167,6 @@ def _numbers(figures: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
 
 def checkpoint_of(task: Task) -> Path:
     """Where this very training keeps its checkpoint: in FACEMIX_CHECKPOINTS, where machines share such a folder."""
-    folder = Path(os.environ.get("FACEMIX_CHECKPOINTS") or tracking.workspace() / "checkpoints")
-    return checkpoint_path(folder, f"{task.strategy.name}-seed-{task.seed}", task.identity())
+    return checkpoint_path(
+        clock.checkpoints(tracking.workspace()), f"{task.strategy.name}-seed-{task.seed}", task.identity()
+    )

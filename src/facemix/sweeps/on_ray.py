@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from facemix import tracking, workspace
+from facemix.clock import CHECKPOINTS
 from facemix.errors import FacemixError
 from facemix.sweeps import errand, grid, local, repository, storage, worker
 from facemix.sweeps.grid import Point
@@ -26,7 +27,6 @@ from facemix.sweeps.repository import git
 from facemix.sweeps.storage import Remote
 from facemix.sweeps.work import Progress, Work, experiments, interrupted_by_sigterm, on_stop
 
-CHECKPOINTS = "FACEMIX_CHECKPOINTS"
 RETRIES = 3  # of a training whose machine died
 CONNECT = 10.0  # seconds for a cluster to take a connection
 ANSWER = 60.0  # seconds for a machine to say what it has
@@ -350,7 +350,7 @@ def _pushed_before(work: Work, place: Place, log: Path) -> dict[Point, Any]:
     needs = {need for one in work.missing for need in grid.needed(one, work.inputs)} - missing
     entries = {}
     for need in sorted(needs, key=lambda need: work.names[need]):
-        revision = found[work.names[need]]
+        revision = found[work.names[need]].revision
         git(place.clone, "checkout", "--quiet", "--force", "--detach", revision)
         place.dvc("push", "--quiet", need.stage, log=log)
         entries[need] = worker.read_lock(place.clone)[need.stage]

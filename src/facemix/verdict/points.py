@@ -192,30 +192,33 @@ def _errors(path: Path, rows: Sequence[Mapping[str, str]]) -> tuple[list[Doubles
     for row in rows:
         own = places.get(_key(row, shared), [])
         if not own:
-            raise FacemixError(f"{path}: found no errors of {_said(row)}, which {POINTS} has; {again}")
+            raise FacemixError(
+                f"{path}: found no errors of {_said(row)}, which {POINTS} has; {again}, or, where the point is known "
+                f"from a file (--known), put its {ERRORS} beside that"
+            )
         if not np.array_equal(faces[own], faces[first]):
             raise FacemixError(f"{path}: found other test faces for {_said(row)} than for the first point; {again}")
         found.append(nme[own])
     test_nme = np.array([float(row["test_nme"]) for row in rows])
-    judged = _judged(np.stack(found), subsets[first], test_nme)
-    if judged is None:
+    chosen = judged(np.stack(found), subsets[first], test_nme)
+    if chosen is None:
         raise FacemixError(f"{path}: found other errors than those of which {POINTS} holds the mean; {again}")
-    if len(set(photos[first][judged].tolist())) < 2:
+    if len(set(photos[first][chosen].tolist())) < 2:
         raise FacemixError(
             f"{path}: found test faces of one photograph, expected two photographs or more; test on more"
         )
-    return [errors[judged] for errors in found], photos[first][judged], subsets[first][judged]
+    return [errors[chosen] for errors in found], photos[first][chosen], subsets[first][chosen]
 
 
-def _judged(nme: Doubles, subsets: Names, test_nme: Doubles) -> npt.NDArray[np.bool_] | None:
+def judged(nme: Doubles, subsets: Names, test_nme: Doubles) -> npt.NDArray[np.bool_] | None:
     """Which faces (F,) have errors (p, F) whose mean is the `test_nme` (p,) of points.csv; None where no subsets fit.
 
     The errors of other subsets, such as Challenging, stand in the same file.
     """
     names = sorted(set(subsets.tolist()))
     for size in range(len(names), 0, -1):
-        for chosen in combinations(names, size):
-            inside = np.isin(subsets, chosen)
+        for some in combinations(names, size):
+            inside = np.isin(subsets, some)
             if np.allclose(nme[:, inside].mean(axis=1), test_nme, rtol=1e-3, atol=0):
                 return inside
     return None
