@@ -6,7 +6,7 @@ No output of a stage holds it: outputs are equal bit for bit, whatever the machi
 import math
 import os
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from facemix.files import whole_file
@@ -27,7 +27,8 @@ class Clock:
     file: Path
     before: float
     """Seconds until the checkpoint was written; NaN where that is not known."""
-    began: float = field(default_factory=time.monotonic)
+    began: float
+    """By the monotonic clock."""
 
     @classmethod
     def start(cls, checkpoint: Path) -> "Clock":
@@ -35,7 +36,7 @@ class Clock:
         so_far = read(checkpoint) if checkpoint.exists() else 0.0
         file = _file(checkpoint)
         file.unlink(missing_ok=True)
-        return cls(file=file, before=math.nan if so_far is None else so_far)
+        return cls(file=file, before=math.nan if so_far is None else so_far, began=time.monotonic())
 
     @property
     def seconds(self) -> float:
