@@ -1,4 +1,4 @@
-"""Advice from a sweep in sentences, and as plain data for `reports/advice.json`."""
+"""Advice from a sweep in sentences, and as plain data for `reports/answers/advice.json`."""
 
 import dataclasses
 import math
@@ -11,7 +11,7 @@ from facemix.verdict import advice, offers, worth
 from facemix.verdict.advice import HeldOut, Laid, Left, Line, Worth
 from facemix.verdict.comparison import BASELINE
 from facemix.verdict.curve import LEAST_COUNTS, Parameter
-from facemix.verdict.offers import Offer
+from facemix.verdict.offers import FREE, Offer, Prices
 
 KINDS = {"n_real": "labels", "n_synthetic": "renders"}
 
@@ -26,8 +26,7 @@ class Question:
     """How many more it may buy."""
     target: float | None = None
     """NME on test, %."""
-    prices: tuple[float, float] = (0.0, 0.0)
-    """Of a label and of a render."""
+    prices: Prices = FREE
     chance: float = 0.8
     """Of reaching the target."""
 
@@ -187,18 +186,31 @@ def _said_gains(found: Advice) -> str:
 def _said_offers(found: Advice) -> str:
     question, (best, *_) = found.question, found.offers
     beyond = " It extrapolates beyond what was swept." if best.extrapolated else ""
+    hours = f", {best.hours:.2f} hours of training among it" if question.prices.hour else ""
     sentence = (
-        f"{offers.say_mix(best)}: it costs {best.cost:,.2f}, its NME is expected at {_number(best.nme)}, and it "
+        f"{offers.say_mix(best)}: it costs {best.cost:,.2f}{hours}, its NME is expected at {_number(best.nme)}, and it "
         f"reaches {question.target:g} with a chance of {100 * best.chance:.0f} % (asked for: "
         f"{100 * question.chance:.0f} %).{beyond}"
     )
+    priced = bool(question.prices.hour)
     rows = [
-        f"| {one.strategy} | {'' if one.alpha is None else f'{one.alpha:g}'} | {one.n_real:,} | {one.n_synthetic:,} | "
-        f"{one.cost:,.2f} | {100 * one.chance:.0f} % | {_number(one.nme)} | {'yes' if one.extrapolated else ''} |"
+        [
+            one.strategy,
+            "" if one.alpha is None else f"{one.alpha:g}",
+            f"{one.n_real:,}",
+            f"{one.n_synthetic:,}",
+            *([f"{one.hours:.2f}"] if priced else []),
+            f"{one.cost:,.2f}",
+            f"{100 * one.chance:.0f} %",
+            _number(one.nme),
+            "yes" if one.extrapolated else "",
+        ]
         for one in found.offers
     ]
-    header = "| strategy | alpha | labels | renders | cost | chance | NME | extrapolates |"
-    return "\n".join([sentence, "", header, "|---|---|---|---|---|---|---|---|", *rows])
+    names = ["strategy", "alpha", "labels", "renders", *(["hours"] if priced else []), "cost", "chance", "NME"]
+    names.append("extrapolates")
+    table = [names, ["---"] * len(names), *rows]
+    return "\n".join([sentence, "", *(f"| {' | '.join(cells)} |" for cells in table)])
 
 
 def _said_laws(found: Advice) -> str:
@@ -230,7 +242,7 @@ def _rough(one: Parameter) -> str:
 def record(found: Advice) -> dict[str, Any]:
     """All answers as what JSON holds; what is infinite or not determined is null."""
     plain = {
-        "question": dataclasses.asdict(found.question),
+        "question": dataclasses.asdict(found.question) | {"prices": found.question.prices._asdict()},
         "seeds": list(found.laid.swept.seeds),
         "worth": [
             {
