@@ -36,16 +36,10 @@ class Team:
 
     def result(self, strategy: str, seed: int, axes: Axes) -> Result:
         photo_of = simulation.photographs(np.random.default_rng(0), 50)
-        true = 4.0 * (1.0 if strategy in ("control", "real_only") else 1 - self.gain)
-        (nme,) = simulation.errors(
-            np.random.default_rng([seed, len(strategy)]),
-            np.array([true]),
-            1,
-            photo_of,
-            seed_sd=self.spread,
-            photo_sd=0.01,
-            rest_sd=0.02,
-        )[0]
+        true = 4.0 * np.array([1 - self.gain, 1.0])
+        spreads = {"seed_sd": self.spread, "photo_sd": 0.01, "rest_sd": 0.02}
+        both = simulation.errors(np.random.default_rng(seed), true, 1, photo_of, **spreads)
+        nme = both[int(strategy in ("control", "real_only")), 0]
         settings = {"n_real": axes["n_real"][0], "alpha": axes["alpha"][0]}
         own = {key: value for key, value in settings.items() if key == "n_real" or strategy == "mixing"}
         return Result(
