@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import toy_sweep
-from facemix import cli
+from facemix import cli, tracking
 from facemix.reporting import advice_figure
 from facemix.verdict import advice
 
@@ -18,6 +18,9 @@ TARGET = ("--target-nme", "4.0", "--price-label", "2", "--price-render", "0.02")
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(advice, "RESAMPLES", 200)
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")  # nobody listens
+    monkeypatch.setattr(tracking, "LONG_PATIENCE", 0.0)
     (tmp_path / "params.yaml").write_bytes(PARAMS.read_bytes())
     toy_sweep.write(tmp_path / "reports/sweep", toy_sweep.grid())
     return tmp_path

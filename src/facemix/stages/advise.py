@@ -1,11 +1,13 @@
 """`facemix advise`: what a finished sweep says of more faces, and of the cheapest mix for a target."""
 
+import dataclasses
 import json
 import math
 
 import numpy as np
 
-from facemix.config import REPORTS, Params
+from facemix import tracking
+from facemix.config import ANSWERS, REPORTS, Params
 from facemix.errors import FacemixError
 from facemix.faces import packs
 from facemix.files import whole_file
@@ -18,7 +20,6 @@ from facemix.verdict.offers import FREE, Prices
 from facemix.verdict.points import Swept
 
 FOLDER = REPORTS / "sweep"
-ANSWERS = REPORTS / "answers"
 
 
 def advise(
@@ -66,6 +67,16 @@ def advise(
     with whole_file(ANSWERS / "advice.png") as beside:
         advice_figure.draw(beside, found)
     print(text, end="")
+    with tracking.start(
+        name="advise",
+        experiment=params.tracking.experiment,
+        tags={"strategy": "advise"},
+        description=text,
+        params=dataclasses.asdict(question) | {"prices": question.prices._asdict()},
+        patience=tracking.LONG_PATIENCE,
+    ) as run:
+        for file in sorted(ANSWERS.glob("advice.*")):
+            run.artifact(file)
 
 
 def _checked(

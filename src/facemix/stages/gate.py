@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from facemix import tracking
-from facemix.config import REPORTS, Params
+from facemix.config import ANSWERS, Params
 from facemix.errors import FacemixError
 from facemix.faces.face import STAND_IN, STAND_IN_SHOWN
 from facemix.files import whole_file
@@ -24,7 +24,7 @@ from facemix.verdict.comparison import BASELINE, CONTROL
 from facemix.verdict.gate import Gain, Look
 from facemix.verdict.points import budgets
 
-FILE = REPORTS / "answers/gate.json"
+FILE = ANSWERS / "gate.json"
 STATUS = {"supported": 0, "refuted": 1, "undecided": 2}
 """Exit status of each verdict."""
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from facemix.config import PARAMS_FILE, REPORTS
+from facemix.config import ANSWERS, PARAMS_FILE, REPORTS
 from facemix.errors import FacemixError
 from facemix.evaluation import metrics
 from facemix.faces import packs, pose
@@ -196,8 +196,8 @@ def write_tables(found: Sequence[Result], total: int) -> None:
             f"{len(found) - len(whole)} points are known by their means alone, as no errors.parquet with them lay "
             "beside the file: they stand in points.csv and curves.csv, and in no interval and no worth"
         )
-    for name in CURVES:  # those of another grid
-        (FOLDER / name).unlink(missing_ok=True)
+    for former in (*(FOLDER / name for name in CURVES), *ANSWERS.glob("advice.*")):  # of another grid
+        former.unlink(missing_ok=True)
     print(f"{FOLDER / 'points.csv'}: {len(rows)} points")
 
 
