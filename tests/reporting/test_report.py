@@ -77,7 +77,7 @@ def write_answers() -> None:
     found = advice.answer(laid, question)
     (ANSWERS / "advice.json").write_text(json.dumps(advice.record(found)), encoding="utf-8")
     advice_figure.draw(ANSWERS / "advice.png", found)
-    sentence = "undecided: the NME of mixing at alpha = 0.5 is 2.1 % lower than that of control"
+    sentence = "undecided: the gain of mixing over control is 2.1 %"
     (ANSWERS / "gate.json").write_text(json.dumps({"sentence": sentence}), encoding="utf-8")
 
 
@@ -183,7 +183,7 @@ def test_advice_and_gate_are_shown_where_they_were_asked(
 ) -> None:
     text = (finished[0] / stage.PAGE).read_text(encoding="utf-8")
     for part in (
-        "<code>facemix gate</code>: undecided: the NME of mixing",
+        "<code>facemix gate</code>: undecided: the gain of mixing",
         '<th scope="row">What 50 more labels bring</th><td>real_only: from 100 to 150 labels',
         "The cheapest mix for NME 4",
         "The laws behind it",

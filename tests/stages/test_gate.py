@@ -104,7 +104,10 @@ def test_it_stops_when_the_interval_decides_and_its_status_says_how(
     team = Team(gain)
     assert run(monkeypatch, team, "--min-gain", "2%", "alpha=0.3", "n_real=50") == status
     said = capsys.readouterr()
-    assert said.out.startswith(f"{verdict}: the NME of mixing at alpha = 0.3 is ") and said.out.count("\n") == 1
+    assert (
+        said.out.startswith(f"{verdict}: the gain of mixing at alpha = 0.3 over control, ")
+        and said.out.count("\n") == 1
+    )
     assert "trains" in said.err
     content = found(project)
     assert content["verdict"] == verdict and content["sentence"] == said.out.strip()

@@ -146,8 +146,8 @@ def _said(seen: Seen) -> str:
     name = own.point.strategy + ("" if alpha is None else f" at alpha = {alpha:g}")
     shown = f", {STAND_IN_SHOWN}" if STAND_IN in own.subsets else ""
     return (
-        f"the NME of {name} is {_per_cent(gain.value)} lower than that of {seen.other[0].point.strategy} "
-        f"({_per_cent(gain.low)} to {_per_cent(gain.high)} by the {100 * seen.look.confidence:.1f} % interval of "
+        f"the gain of {name} over {seen.other[0].point.strategy}, the share by which its NME is lower, is "
+        f"{_per_cent(gain.value)} ({_per_cent(gain.low)} to {_per_cent(gain.high)} by the {100 * seen.look.confidence:.1f} % interval of "
         f"{seen.look.seeds} seeds and {len(own.tested().faces)} test faces{shown})"
     )
 
