@@ -145,9 +145,10 @@ def _said(seen: Seen) -> str:
     alpha = dict(own.point.settings).get("alpha")
     name = own.point.strategy + ("" if alpha is None else f" at alpha = {alpha:g}")
     shown = f", {STAND_IN_SHOWN}" if STAND_IN in own.subsets else ""
+    ends = f"{_per_cent(gain.low)} to {_per_cent(gain.high)}"
     return (
         f"the gain of {name} over {seen.other[0].point.strategy}, the share by which its NME is lower, is "
-        f"{_per_cent(gain.value)} ({_per_cent(gain.low)} to {_per_cent(gain.high)} by the {100 * seen.look.confidence:.1f} % interval of "
+        f"{_per_cent(gain.value)} ({ends} by the {100 * seen.look.confidence:.1f} % interval of "
         f"{seen.look.seeds} seeds and {len(own.tested().faces)} test faces{shown})"
     )
 
