@@ -25,11 +25,10 @@ from facemix.faces.face import HIDDEN, UNLABELLED, VISIBLE
 from facemix.faces.order import nested_order
 from facemix.faces.packs import Pack
 from facemix.faces.schemes import Scheme
-from facemix.files import write_table
+from facemix.files import File, write_table
 from facemix.training import adaptation, augment, frame, judging, loop, predictions, preflight, processes
 from facemix.training.adaptation import LabelAdapter
 from facemix.training.batches import MixedBatches, TrainingSet
-from facemix.training.checkpoint import File
 from facemix.training.landmarker import Landmarker
 from facemix.training.model import LandmarkNet
 from facemix.training.predictions import predict_pack
