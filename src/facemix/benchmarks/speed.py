@@ -20,6 +20,7 @@ from facemix.faces import packing, packs
 from facemix.faces.face import VISIBLE, Face
 from facemix.faces.parallel import available_cores
 from facemix.faces.schemes import ibug68
+from facemix.faces.shards import Shards
 from facemix.strategies import STRATEGIES
 from facemix.training import augment, batches, loop
 from facemix.training.batches import MixedBatches, TrainingSet
@@ -42,7 +43,7 @@ def step(params: Params) -> None:
     """Prints images/s of the bare step and of real training, taken in turn, and their ratio.
 
     The bare step is forward, backward and optimiser on one constant batch; real training also loads the batch from a
-    memory-mapped pack, augments it and keeps the moving average. Faces are noise: speed does not depend on them.
+    pack on disk, augments it and keeps the moving average. Faces are noise: speed does not depend on them.
     On a GPU also what share of its bfloat16 rate real training achieves.
     """
     model, settings = params.model, params.training
@@ -167,8 +168,8 @@ def recipe_of(faces: MixedBatches, params: Params) -> loop.Recipe:
 def _noise_batches(folder: Path, params: Params) -> MixedBatches:
     size = params.pack.crop_size
     rng = np.random.default_rng(0)
-    images = np.lib.format.open_memmap(folder / "images.npy", mode="w+", dtype=np.uint8, shape=(FACES, size, size, 3))
-    images[:] = rng.integers(0, 256, images.shape, dtype=np.uint8)
+    np.save(folder / "images.npy", rng.integers(0, 256, (FACES, size, size, 3), dtype=np.uint8))
+    images = Shards([folder / "images.npy"], [FACES], size)
     landmarks = (rng.random((FACES, len(ibug68()), 2)) * size).astype(np.float32)
     rows = np.arange(FACES)
     faces = TrainingSet(images=images, landmarks=landmarks, ids=rows.astype(np.str_), rows=rows)

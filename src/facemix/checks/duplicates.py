@@ -23,9 +23,11 @@ import numpy.typing as npt
 from facemix.checks import candidates
 from facemix.checks.candidates import local_contrast, units
 from facemix.errors import FacemixError
-from facemix.faces import geometry, packs
+from facemix.faces import geometry
+from facemix.faces.mapped import release
 from facemix.faces.parallel import on_all_cores, single_threaded_opencv
 from facemix.faces.schemes import Scheme
+from facemix.faces.shards import Images
 
 SIDE = 72
 """Of a patch, pixels."""
@@ -81,7 +83,7 @@ def on_disk(n: int) -> Patches:
         return np.memmap(file, np.uint8, "r+", shape=(n, SIDE, SIDE))
 
 
-def cut(images: npt.NDArray[np.uint8], landmarks: Floats, scheme: Scheme, out: Patches | None = None) -> Patches:
+def cut(images: Images, landmarks: Floats, scheme: Scheme, out: Patches | None = None) -> Patches:
     """Upright grey patches (n, SIDE, SIDE) of equal face size, in the frames of `frames`.
 
     Args:
@@ -95,8 +97,7 @@ def cut(images: npt.NDArray[np.uint8], landmarks: Floats, scheme: Scheme, out: P
         chosen = slice(start, start + _AT_ONCE)
         for i, transform in enumerate(frames(landmarks[chosen], scheme), start):
             patches[i] = geometry.warp(cv2.cvtColor(images[i], cv2.COLOR_RGB2GRAY), transform, SIDE)
-        packs.release(images)
-        packs.release(patches)
+        release(patches)
 
     with single_threaded_opencv():
         on_all_cores(some, range(0, len(images), _AT_ONCE), "cutting faces", unit=f"{_AT_ONCE} faces")
@@ -139,7 +140,7 @@ def confirmed(patches: Patches, rows: npt.NDArray[np.int32]) -> list[Pair]:
 
     def some(start: int) -> list[Pair]:
         found = [_registered(patches, *candidate) for candidate in rows[start : start + _AT_ONCE].tolist()]
-        packs.release(patches)
+        release(patches)
         return [pair for pair in found if pair]
 
     with single_threaded_opencv():

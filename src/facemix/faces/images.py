@@ -1,5 +1,6 @@
 """Image files: decoded to RGB, or refused with a reason."""
 
+import hashlib
 from pathlib import Path
 
 import cv2
@@ -39,6 +40,20 @@ def read_bytes(path: Path) -> bytes:
     if not data:
         raise BrokenFace(path, "0 bytes, expected an image; copy the file again")
     return data
+
+
+def contents(path: Path) -> bytes:
+    """A digest of an image file's bytes: equal where the same image would be decoded.
+
+    Raises:
+        BrokenFace: as `read_bytes` does.
+    """
+    return digest(read_bytes(path))
+
+
+def digest(data: bytes) -> bytes:
+    """The digest that `contents` gives of a file with these bytes."""
+    return hashlib.sha256(data).digest()
 
 
 def decode(path: Path, data: bytes) -> npt.NDArray[np.uint8]:

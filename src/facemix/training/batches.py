@@ -15,8 +15,10 @@ import torch
 from torch import Tensor
 
 from facemix.errors import FacemixError
-from facemix.faces import packs
+from facemix.faces import shards
 from facemix.faces.geometry import landmark_box
+from facemix.faces.mapped import release
+from facemix.faces.shards import Images
 
 REAL, SYNTHETIC = 0, 1
 
@@ -34,8 +36,8 @@ Of a pack: crops (n, S, S, 3) uint8, landmarks on the CPU. Augmented: images (n,
 class TrainingSet:
     """Faces to train on."""
 
-    images: npt.NDArray[np.uint8]
-    """(N, S, S, 3) RGB crops of a pack, usually a memory map."""
+    images: Images
+    """(N, S, S, 3) RGB crops, usually the shards of a pack."""
     landmarks: npt.NDArray[np.float32]
     """(N, K, 2) pixels of the crops; (N, K, 3) where a network learns which points are hidden: 1 seen, 0 hidden, NaN
     unknown."""
@@ -139,7 +141,7 @@ class MixedBatches:
     def load(
         self, step: int, start: int = 0, stop: int | None = None
     ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
-        """Crops (n, S, S, 3) uint8 and their landmarks (n, K, 2 or 3), read from the memory maps.
+        """Crops (n, S, S, 3) uint8 and their landmarks (n, K, 2 or 3), read from disk.
 
         Args:
             step: number of the batch.
@@ -154,11 +156,9 @@ class MixedBatches:
             chosen = rows[domain == d]
             if faces is not None and len(chosen):
                 part = slice(first, first + len(chosen))
-                # Straight into the batch: indexing would copy the crops twice.
-                np.take(faces.images, chosen, axis=0, out=images[part], mode="clip")
-                packs.release(faces.images)
+                shards.take(faces.images, chosen, images[part])
                 landmarks[part] = faces.landmarks[chosen]
-                packs.release(faces.landmarks)
+                release(faces.landmarks)
                 first += len(chosen)
         return images, landmarks
 
@@ -194,7 +194,6 @@ def resident(batches: MixedBatches, device: torch.device, start: int, stop: int,
         for rows in np.array_split(faces.rows, max(1, -(-len(faces.rows) // chunk))):
             part = slice(first, first + len(rows))
             crops[part] = torch.from_numpy(faces.images[rows])
-            packs.release(faces.images)
             landmarks[part] = faces.landmarks[rows]
             first += len(rows)
 
@@ -207,7 +206,7 @@ def resident(batches: MixedBatches, device: torch.device, start: int, stop: int,
 
 
 def streamed(batches: MixedBatches, device: torch.device, start: int, stop: int) -> Load:
-    """Reads each batch from the memory maps in a thread, while the device works on the one before."""
+    """Reads each batch from disk in a thread, while the device works on the one before."""
 
     def read(step: int) -> tuple[Tensor, Tensor]:
         crops, landmarks = _tensors(batches, step, start, stop)

@@ -40,9 +40,11 @@ CODE = (
     "faces/face.py",
     "faces/geometry.py",
     "faces/looking.py",
+    "faces/mapped.py",
     "faces/order.py",
     "faces/packs.py",
     "faces/schemes.py",
+    "faces/shards.py",
 )
 """What of the package decides weights and predictions: what the training stages of dvc.yaml depend on."""
 
@@ -216,7 +218,6 @@ def choose(pack: Pack, count: int | str, seed: int, key: str) -> Rows:
             f"params.yaml: {key}: found {wanted}, but there are {len(rows)} training faces; lower it, or use all"
         )
     order = nested_order(pack.ids, seed, rows)
-    packs.release(pack.ids)
     return np.sort(rows[order[:wanted]])
 
 
