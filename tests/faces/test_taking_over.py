@@ -320,13 +320,13 @@ def test_a_pack_takes_over_what_it_replaces(packed: Packed, entries: list[Entry]
 FACES = st.lists(
     st.tuples(st.integers(0, 9), st.integers(0, 1), st.sampled_from([0.0, 0.5]), st.sampled_from(["train", "test"])),
     min_size=1,
-    max_size=10,
+    max_size=8,
     unique_by=lambda one: one[0],
 ).map(sorted)
 
 
 @given(before=FACES, after=FACES, margins=st.tuples(st.sampled_from([1.5, 2.0]), st.just(2.0)))
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_pack_is_the_same_with_a_former_one_and_without(
     before: list[tuple[int, int, float, str]],
     after: list[tuple[int, int, float, str]],
