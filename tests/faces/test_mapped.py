@@ -14,6 +14,15 @@ def test_memory_that_is_given_back_can_be_read_again(tmp_path: Path) -> None:
     np.testing.assert_array_equal(numbers, np.arange(5000))
 
 
+def test_some_rows_are_copied(tmp_path: Path) -> None:
+    np.save(tmp_path / "numbers.npy", np.arange(200).reshape(100, 2))
+    numbers = np.load(tmp_path / "numbers.npy", mmap_mode="r")
+    for rows in (np.arange(99, 0, -2), np.zeros(0, np.int64)):
+        found = mapped.take(numbers, rows)
+        assert type(found) is np.ndarray
+        np.testing.assert_array_equal(found, numbers[rows])
+
+
 @pytest.mark.parametrize(
     "values",
     [

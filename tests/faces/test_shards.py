@@ -69,7 +69,14 @@ def test_more_shards_than_may_be_open_are_read(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(shards, "OPEN", 2)
     few = in_files(tmp_path)
     np.testing.assert_array_equal(few[np.arange(N)[::-1]], ONE[::-1])
-    assert few._mapped.cache_info().currsize == 2
+    assert few._opened.cache_info().currsize == 2
+
+
+def test_a_file_that_was_cut_off_since_is_said(several: Shards, tmp_path: Path) -> None:
+    with (tmp_path / "0.npy").open("r+b") as file:
+        file.truncate(150)
+    with pytest.raises(OSError, match="0.npy: ended early"):
+        several[2]
 
 
 def test_not_all_crops_are_read_by_mistake(several: Shards) -> None:

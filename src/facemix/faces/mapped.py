@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+_AT_ONCE = 16  # rows; the system may map a megabyte around each
+
 
 def write_columns(file: Path, columns: Mapping[str, npt.NDArray[Any]]) -> None:
     """Writes arrays of equal length, of any type whose values have one size, to be mapped by `read_columns`.
@@ -48,6 +50,16 @@ def reserve(path: Path) -> None:
     """Takes a file's space now: a memory map on a full disk would end the process by a bus error, not a message."""
     with path.open("r+b") as file:
         os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
+
+
+def take(array: npt.NDArray[Any], rows: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+    """A copy of some rows (n, ...) of a memory map; few of them are in memory at a time, as each brings many others."""
+    found = np.empty((len(rows), *array.shape[1:]), array.dtype)
+    for start in range(0, len(rows), _AT_ONCE):
+        part = slice(start, start + _AT_ONCE)
+        found[part] = array[rows[part]]
+        release(array)
+    return found
 
 
 def release(array: npt.NDArray[Any]) -> None:

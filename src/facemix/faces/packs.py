@@ -24,7 +24,7 @@ import numpy.typing as npt
 
 from facemix.errors import FacemixError
 from facemix.faces import schemes
-from facemix.faces.mapped import read_columns
+from facemix.faces.mapped import read_columns, release, take
 from facemix.faces.order import hashes
 from facemix.faces.schemes import Scheme
 from facemix.faces.shards import SHARDS, Images, Shards
@@ -83,8 +83,10 @@ class Pack:
             if len(found) < len(left):
                 raise KeyError(str(names[np.setdiff1d(left, found)[0]]))
             rows[left] = known_rows[places[left]]
-            left = left[self.ids[rows[left]] != names[left]]
+            left = left[take(self.ids, rows[left]) != names[left]]
             places[left] += 1
+        release(known)
+        release(known_rows)
         return rows
 
 

@@ -7,7 +7,7 @@ from scipy.spatial import Delaunay
 
 from facemix.faces import geometry
 from facemix.faces.drawing import contact_sheet, draw_lines, draw_points
-from facemix.faces.mapped import release
+from facemix.faces.mapped import take
 from facemix.faces.shards import Images
 
 Image = npt.NDArray[np.uint8]
@@ -66,8 +66,7 @@ def sheet(images: Images, landmarks: Floats, rows: Rows, columns: int = 10, line
     chosen = _evenly(rows, columns * lines)
     scale = CELL / images.shape[1]
     cells = [cv2.resize(image, (CELL, CELL), interpolation=cv2.INTER_AREA) for image in images[chosen]]
-    release(landmarks)
-    return contact_sheet(np.array(cells), (landmarks[chosen] + 0.5) * scale - 0.5, columns, lines)
+    return contact_sheet(np.array(cells), (take(landmarks, chosen) + 0.5) * scale - 0.5, columns, lines)
 
 
 def filled(points: Floats) -> npt.NDArray[np.float64]:
@@ -99,8 +98,7 @@ def mean_face(images: Images, landmarks: Floats, rows: Rows, size: int = 420) ->
         the picture, and the mean points (K, 2) in its pixels, as they are labelled.
     """
     chosen = _evenly(rows, AVERAGED)
-    points = filled(landmarks[chosen].astype(np.float64))
-    release(landmarks)
+    points = filled(take(landmarks, chosen).astype(np.float64))
     shape = points.mean(axis=0)
     shape = geometry.apply(geometry.crop_transform(geometry.landmark_box(shape), size, FRAME), shape)
     edge = np.array([[x, y] for x in (-1, size / 2, size) for y in (-1, size / 2, size) if (x, y) != (size / 2,) * 2])

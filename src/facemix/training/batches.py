@@ -15,9 +15,8 @@ import torch
 from torch import Tensor
 
 from facemix.errors import FacemixError
-from facemix.faces import shards
+from facemix.faces import mapped, shards
 from facemix.faces.geometry import landmark_box
-from facemix.faces.mapped import release
 from facemix.faces.shards import Images
 
 REAL, SYNTHETIC = 0, 1
@@ -119,10 +118,9 @@ class MixedBatches:
 
     def boxes(self, step: int) -> npt.NDArray[np.float32]:
         """The tight boxes (batch_size, 4) xyxy around the landmarks of one batch, pixels of the crops."""
-        points = [
-            faces.landmarks[row, :, :2] for d, row in zip(*self.draw(step), strict=True) if (faces := self.sets[d])
-        ]
-        return landmark_box(np.stack(points)).astype(np.float32)
+        domain, rows = self.draw(step)
+        points = [mapped.take(faces.landmarks, rows[domain == d]) for d, faces in enumerate(self.sets) if faces]
+        return landmark_box(np.concatenate(points)[:, :, :2]).astype(np.float32)
 
     def names(self, step: int) -> list[str]:
         """What the faces of one batch are called."""
@@ -157,8 +155,7 @@ class MixedBatches:
             if faces is not None and len(chosen):
                 part = slice(first, first + len(chosen))
                 shards.take(faces.images, chosen, images[part])
-                landmarks[part] = faces.landmarks[chosen]
-                release(faces.landmarks)
+                landmarks[part] = mapped.take(faces.landmarks, chosen)
                 first += len(chosen)
         return images, landmarks
 
