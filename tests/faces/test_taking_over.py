@@ -3,8 +3,8 @@
 import dataclasses
 import json
 import os
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -84,9 +84,9 @@ class Packed:
         made = []
         cut = cropping.cut
 
-        def watched(crops: cropping.Crops, folder: Path, progress: Callable[[int], object]) -> cropping.Cropped:
+        def watched(crops: cropping.Crops, *others: Any) -> cropping.Cropped:
             made.append(crops.faces[0].id)
-            return cut(crops, folder, progress)
+            return cut(crops, *others)
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(cropping, "cut", watched)

@@ -1,5 +1,7 @@
 """`facemix bench`: speed that a user can measure on any machine, as ratios within one process."""
 
+import dataclasses
+import hashlib
 import itertools
 import tempfile
 import time
@@ -18,6 +20,7 @@ from facemix.config import Params
 from facemix.errors import FacemixError
 from facemix.faces import packing, packs
 from facemix.faces.face import VISIBLE, Face
+from facemix.faces.packing import Written
 from facemix.faces.parallel import available_cores
 from facemix.faces.schemes import ibug68
 from facemix.faces.shards import Shards
@@ -35,6 +38,7 @@ STEPS = 2  # few: the two take turns often, so that a drift of the machine's spe
 GPU_STEPS = 20  # more: the host runs ahead of a GPU, which it cannot in the first of them
 FACES = 512
 LOADER_ROUNDS = 10
+SOURCES = 10  # of the faces that are packed
 RENDER_WARM_UP = 3
 RENDER_STAGES = ("head", "skin", "eyes and teeth", "hair", "clothing", "light", "render", "develop")
 
@@ -185,18 +189,53 @@ def _seconds(work: Callable[[], object], device: torch.device, times: int) -> fl
     return time.perf_counter() - start
 
 
-def prepare(params: Params) -> None:
-    """Prints faces/s of decoding and cropping JPEG photographs of 400 x 400 pixels into a pack, on all cores."""
+def prepare(params: Params, faces: int = FACES) -> None:
+    """Prints faces/s of decoding JPEG photographs of 400 x 400 pixels into a pack, and what one source more costs.
+
+    There are `SOURCES` of them, of equal size. All but one become a pack, then all: by taking over what is there, and
+    anew.
+    """
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        entries = _photographs(root, FACES)
-        start = time.perf_counter()
-        packing.write(root / "pack", entries, size=params.pack.crop_size, margin=params.pack.margin)
-        seconds = time.perf_counter() - start
+        entries = [
+            dataclasses.replace(entry, source=f"source-{i * SOURCES // faces}")
+            for i, entry in enumerate(_photographs(root, faces))
+        ]
+        before = [entry for entry in entries if entry.source != entries[-1].source]
+
+        def timed(name: str, some: list[packing.Entry], former: packing.Former | None = None) -> tuple[float, Written]:
+            start = time.perf_counter()
+            size, margin = params.pack.crop_size, params.pack.margin
+            written = packing.write(root / name, some, size=size, margin=margin, former=former)
+            return time.perf_counter() - start, written
+
+        _, first = timed("before", before)
+        added, taken = timed("added", entries, packing.Former(files=_files(root / "before"), shards=first.shards))
+        anew, _ = timed("anew", entries)
+        there, sizes = _contents(root / "before"), _contents(root / "anew")
+    new = sum(size for digest, size in sizes.items() if digest not in there)
     print(
-        f"{FACES} JPEG photographs of 400 px into crops of {params.pack.crop_size} px, {_machine(torch.device('cpu'))}"
+        f"{faces} JPEG photographs of 400 px into crops of {params.pack.crop_size} px, {_machine(torch.device('cpu'))}"
     )
-    print(f"{FACES / seconds:.0f} faces/s")
+    print(f"{faces / anew:.0f} faces/s")
+    print(f"a pack of {SOURCES} sources  {anew:8.1f} s, {sum(sizes.values()) / 1e6:10.1f} MB of new files")
+    print(
+        f"one of them added      {added:8.1f} s, {new / 1e6:10.1f} MB of new files; {taken.taken} of "
+        f"{len(taken.shards)} shards taken over"
+    )
+
+
+def _files(folder: Path) -> dict[str, Path]:
+    return {file.relative_to(folder).as_posix(): file for file in folder.rglob("*") if file.is_file()}
+
+
+def _contents(folder: Path) -> dict[bytes, int]:
+    """Digest and size of each file below a folder."""
+    found = {}
+    for path in _files(folder).values():
+        with path.open("rb") as file:
+            found[hashlib.file_digest(file, "sha256").digest()] = path.stat().st_size
+    return found
 
 
 def _photographs(folder: Path, n: int) -> list[packing.Entry]:

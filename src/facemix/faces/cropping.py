@@ -2,10 +2,11 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -79,6 +80,22 @@ class Cropped:
     """If there are any, there is no file."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CutOut:
+    """A face that was cut out."""
+
+    crop: npt.NDArray[np.uint8]
+    """(S, S, 3) RGB."""
+    size: tuple[int, int]
+    """Height and width of the image."""
+    digest: bytes
+    """Of the image file, as `images.contents`."""
+
+
+CutAll = Callable[[Crops], Iterable[tuple[int, CutOut | BrokenFace]]]
+"""Cuts out each face, in any order: its number, and what came of it."""
+
+
 @cache
 def code() -> str:
     """A digest of the code that may decide a crop."""
@@ -88,46 +105,68 @@ def code() -> str:
     return found.hexdigest()
 
 
-def cut(crops: Crops, folder: Path, progress: Progress) -> Cropped:
-    """Decodes images and writes crops to a file of `folder`, on all cores; the memory is given back on the way.
+def cut(crops: Crops, folder: Path, progress: Progress, cut_all: CutAll) -> Cropped:
+    """Decodes images and writes crops to a file of `folder`; the memory is given back on the way.
+
+    Args:
+        crops: what to cut out.
+        folder: where the file goes.
+        progress: told of each face.
+        cut_all: what cuts the faces out, such as `here`.
 
     Raises:
         OSError: the disk is full or read-only.
     """
     n = len(crops.faces)
     beside, shape = folder / f"{crops.source}.npy", (n, crops.size, crops.size, 3)
-    written: np.memmap[tuple[int, ...], np.dtype[np.uint8]] = np.lib.format.open_memmap(
-        beside, mode="w+", dtype=np.uint8, shape=shape
-    )
+    written: np.memmap[Any, Any] = np.lib.format.open_memmap(beside, mode="w+", dtype=np.uint8, shape=shape)
     reserve(beside)
-    sizes = np.zeros((n, 2), np.int64)
-
-    def cut_one(i: int) -> bytes | BrokenFace:
-        face = crops.faces[i]
-        try:
-            data = read_bytes(face.image)
-            image = decode(face.image, data)
-        except BrokenFace as broken:
-            return broken
-        sizes[i] = image.shape[:2]
-        written[i] = geometry.warp(image, crops.transforms[i], crops.size)
-        if i % _RELEASED == 0:
+    sizes, digests, broken = np.zeros((n, 2), np.int64), [b""] * n, {}
+    for done, (i, one) in enumerate(cut_all(crops)):
+        if isinstance(one, BrokenFace):
+            broken[i] = one
+        else:
+            written[i], sizes[i], digests[i] = one.crop, one.size, one.digest
+        if done % _RELEASED == 0:
             release(written)
-        return digest(data)
-
-    found = []
-    for one in in_turn(cut_one, range(n)):
-        found.append(one)
         progress(1)
-    broken = [one for one in found if isinstance(one, BrokenFace)]
     if broken:
         beside.unlink()
-        return Cropped(name="", images="", sizes=sizes, broken=broken)
-    images = hashlib.sha256(b"".join(one for one in found if isinstance(one, bytes))).hexdigest()
+        return Cropped(name="", images="", sizes=sizes, broken=[broken[i] for i in sorted(broken)])
     written.flush()
     name = f"{crops.source}-{_digest(written)}.npy"
     beside.replace(folder / name)
-    return Cropped(name=name, images=images, sizes=sizes, broken=[])
+    return Cropped(name=name, images=hashlib.sha256(b"".join(digests)).hexdigest(), sizes=sizes, broken=[])
+
+
+def here(crops: Crops) -> Iterator[tuple[int, CutOut | BrokenFace]]:
+    """Cuts faces out on all cores of this machine."""
+
+    def cut_one(i: int) -> CutOut | BrokenFace:
+        image = crops.faces[i].image
+        try:
+            return cut_out(image, read_bytes(image), crops.transforms[i], crops.size)
+        except BrokenFace as broken:
+            return broken
+
+    yield from enumerate(in_turn(cut_one, range(len(crops.faces))))
+
+
+def cut_out(image: Path, data: bytes, transform: npt.NDArray[np.float64], size: int) -> CutOut:
+    """A face cut out of an image file's bytes.
+
+    Args:
+        image: what messages call it.
+        data: its bytes.
+        transform: (2, 3) image-to-crop.
+        size: of the crop, pixels.
+
+    Raises:
+        BrokenFace: as `images.decode`.
+    """
+    picture = decode(image, data)
+    height, width = picture.shape[:2]
+    return CutOut(crop=geometry.warp(picture, transform, size), size=(height, width), digest=digest(data))
 
 
 def _digest(crops: npt.NDArray[np.uint8]) -> str:

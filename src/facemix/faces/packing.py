@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from facemix.errors import FacemixError
 from facemix.faces import cropping, geometry
-from facemix.faces.cropping import Crops
+from facemix.faces.cropping import Crops, CutAll
 from facemix.faces.face import BrokenFace, Face
 from facemix.faces.mapped import release, reserve, write_columns
 from facemix.faces.order import by_hash, fraction, nested_order
@@ -79,8 +79,9 @@ def write(
     margin: float,
     fit_finder: FitFinder | None = None,
     former: Former | None = None,
+    cut_all: CutAll = cropping.here,
 ) -> Written:
-    """Decodes and crops every face into a new pack, on all cores; an older pack in `folder` is replaced at the end.
+    """Decodes and crops every face into a new pack; an older pack in `folder` is replaced at the end.
 
     Crops and points are written straight to memory maps, whose memory is given back on the way. A shard is taken over
     from a former pack where its faces, their points, the contents of their images, and all else that decides a crop
@@ -92,6 +93,7 @@ def write(
         margin: side of a crop / longer side of the landmark box.
         fit_finder: what it returns for training faces becomes the pack's `finder`.
         former: what may be taken over.
+        cut_all: what cuts faces out, if not all cores of this machine.
 
     Raises:
         FacemixError: no faces, or broken ones: all of them are listed, and nothing is written.
@@ -100,7 +102,7 @@ def write(
     if not entries:
         raise FacemixError(f"{folder}: no faces to pack")
     with whole_folder(folder) as beside:
-        return _write(beside, entries, size, margin, fit_finder, former)
+        return _write(beside, entries, size, margin, fit_finder, former, cut_all)
 
 
 def _write(
@@ -110,6 +112,7 @@ def _write(
     margin: float,
     fit_finder: FitFinder | None,
     former: Former | None,
+    cut_all: CutAll,
 ) -> Written:
     n, scheme = len(entries), _scheme(entries)
 
@@ -128,7 +131,7 @@ def _write(
         states[i] = entry.face.states
 
     parts = list(parted(entries, capacity(size)))
-    sizes, shards, taken = _pack_images(folder / SHARDS, entries, parts, transforms, size, _usable(former))
+    sizes, shards, taken = _pack_images(folder / SHARDS, entries, parts, transforms, size, _usable(former), cut_all)
     for array in (landmarks, states):
         array.flush()
     write_tables(folder, entries, {"size": sizes, "box": boxes, "transform": transforms.reshape(n, 6)})
@@ -175,6 +178,7 @@ def _pack_images(
     transforms: npt.NDArray[np.float64],
     size: int,
     former: Mapping[str, "_Former"],
+    cut_all: CutAll,
 ) -> tuple[npt.NDArray[np.int64], list[Shard], int]:
     """Fills the folder with shards; returns the sizes (n, 2) of the images, the shards, and how many were taken over.
 
@@ -201,7 +205,7 @@ def _pack_images(
                 taken += 1
                 bar.update(len(part))
                 continue
-            cropped = cropping.cut(crops, folder, bar.update)
+            cropped = cropping.cut(crops, folder, bar.update, cut_all)
             broken += cropped.broken
             sizes[part.start : part.stop] = cropped.sizes
             shards.append(Shard(name=cropped.name, recipe=recipe, images=cropped.images))
