@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent
-POINTS = ("labels.py", "tables.py", "data/annotator_noise.csv")
+POINTS = ("labels.py", "tables.py", "data/annotator_noise.csv", "data/annotator_habits.csv")
 """Decide where labels lie, and no pixel."""
 SHARED = ("contours.py", "schemes.py", "schemes_data/ibug68.yaml")
 """So do these of `facemix.faces`."""
