@@ -25,6 +25,7 @@ from facemix.faces.schemes import ibug68
 from facemix.faces.shards import Shards
 from facemix.training import loop, processes
 from facemix.training.batches import MixedBatches, TrainingSet
+from facemix.training.checkpoint import File
 from facemix.training.loop import Result
 from facemix.training.model import LandmarkNet
 from facemix.training.processes import Group
@@ -44,7 +45,7 @@ FACES = TrainingSet(
 
 
 def run(
-    checkpoint: Path,
+    checkpoint: File,
     *,
     settings: config.Training = SETTINGS,
     seed: int = 0,

@@ -18,6 +18,8 @@ RECORDED = ("prepare", "train", "leaks", "compare", "report", "sweep")
 LABELS = ("mesh", "annotator", "steady")
 """As `facemix.render.labels.CONVENTIONS`, which takes too long to import for a help text."""
 
+ADDRESS = "of the Ray cluster (default: as RAY_ADDRESS says; without it, one is started here)"
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs one command; a mistake of the user's ends in one clear message and exit status 1."""
@@ -150,6 +152,8 @@ def _render_command(commands: Any) -> None:
     command.add_argument(
         "--backend", choices=("auto", "cuda", "llvm", "scalar"), help="of the renderer (default: auto)"
     )
+    command.add_argument("--on", choices=("ray",), help="render on a Ray cluster (docs/scaling.md; default: here)")
+    command.add_argument("--address", metavar="HOST:PORT", help=ADDRESS)
     command.add_argument(
         "--stage",
         choices=("synthetic", "stand_in"),
@@ -261,11 +265,7 @@ def _experiment_commands(commands: Any) -> None:
     command.add_argument("-j", "--jobs", type=int, help="trainings at the same time (default: 1)")
     command.add_argument("--yes", action="store_true", help="start more than a thousand trainings without asking")
     command.add_argument("--on", choices=("ray",), help="train on a Ray cluster (docs/scaling.md; default: here)")
-    command.add_argument(
-        "--address",
-        metavar="HOST:PORT",
-        help="of the Ray cluster (default: as RAY_ADDRESS says; without it, one is started here)",
-    )
+    command.add_argument("--address", metavar="HOST:PORT", help=ADDRESS)
     command.add_argument(
         "--gpus-per-training", type=float, metavar="G", help="on Ray, also parts of one, such as 0.5 (default: 1)"
     )

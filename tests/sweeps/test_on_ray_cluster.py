@@ -5,16 +5,14 @@ import subprocess
 import sys
 import tempfile
 import time
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 from ruamel.yaml import YAML
 
 import toy_project
+from toy_cluster import cluster, kill  # noqa: F401
 from toy_project import Shell
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install -e '.[ray]'")
@@ -36,32 +34,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A cluster of one node with one CPU."""
-    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from ray.cluster_utils import Cluster
-
-        made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-        yield made
-        made.shutdown()
-
-
 def tasks(node: Any) -> list[Path]:
     """The folders of the tasks that run on a node."""
     return list(Path(tempfile.gettempdir()).glob(f"facemix-*-{node.node_id[:12]}/task-*"))
-
-
-def kill(node: Any) -> None:
-    """Ends all processes of a node at once, as a power cut does."""
-    raylet = psutil.Process(node.all_processes["raylet"][0].process.pid)
-    processes = [raylet, *raylet.children(recursive=True)]
-    for process in processes:
-        process.suspend()  # so that nobody tidies up after another
-    for process in processes:
-        process.kill()
 
 
 def trained(shell: Shell) -> dict[str, dict[str, Any]]:

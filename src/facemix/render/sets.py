@@ -28,11 +28,12 @@ from tqdm import tqdm
 
 from facemix.errors import FacemixError
 from facemix.files import whole_file
-from facemix.render import fingerprints, folder, tables, workers
+from facemix.render import fingerprints, folder, on_ray, tables, workers
 from facemix.render.backends import BACKENDS, usual_processes
 from facemix.render.labels import CONVENTIONS
 
 if TYPE_CHECKING:
+    from facemix.cluster import Cluster
     from facemix.render.population import Population
     from facemix.render.studio import RenderedFace
 
@@ -87,7 +88,9 @@ def _require(condition: bool, key: str, found: object, expected: str) -> None:
         raise FacemixError(f"{key}: found {found!r}, expected {expected}")
 
 
-def render_set(out: Path, n: int, settings: Settings, processes: int | None = None) -> None:
+def render_set(
+    out: Path, n: int, settings: Settings, processes: int | None = None, cluster: Cluster | None = None
+) -> None:
     """Renders the faces 0 to n - 1 of a set into a folder; those that are there stay, so a larger n extends a set.
 
     Args:
@@ -95,16 +98,24 @@ def render_set(out: Path, n: int, settings: Settings, processes: int | None = No
         n: number of faces.
         settings: what decides pictures and labels.
         processes: by default one for each core that this process may use, at most GPU_PROCESSES on a GPU.
+        cluster: whose machines take the pictures instead.
 
     Raises:
+        FacemixError: the machines of the cluster cannot render, or not alike.
         FacemixError: n or processes out of range; the folder holds something else, another set, other labels, or more
             than n faces.
         OSError: the disk is full or read-only; the faces that were finished stay.
         FacemixError: the generator failed or a process died, or another process writes into the folder.
     """
     _require(1 <= n <= _MOST, "n", n, f"1 to {_MOST} faces")
+    sentence = None
+    if cluster:
+        cluster, backend = on_ray.examined(cluster, settings.backend)
+    else:
+        backend, sentence = _choose_backend(settings.backend)
+    settings = dataclasses.replace(settings, backend=backend)
     about = manifest(settings)
-    processes = usual_processes(about["backend"]) if processes is None else processes
+    processes = usual_processes(backend) if processes is None else processes
     _require(processes >= 1, "processes", processes, "at least 1")
     with folder.sole_user(out), workers.stopped_by_sigterm():
         _take_over(out, about)
@@ -115,12 +126,16 @@ def render_set(out: Path, n: int, settings: Settings, processes: int | None = No
                 "or more, or use another folder"
             )
         missing = [index for index in range(n) if index not in there]
-        _, sentence = _choose_backend(settings.backend)
         if missing and sentence:
             print(sentence, file=sys.stderr)
-        job = _Rendering(out=out, settings=dataclasses.replace(settings, backend=about["backend"]), studio=STUDIO)
+        job = _Rendering(out=out, settings=settings, studio=STUDIO)
         with shown(out, n, len(there), "rendering") as count:
-            with contextlib.closing(workers.finished(job, missing, processes)) as faces:
+            taken = (
+                on_ray.finished(job, missing, cluster, backend)
+                if cluster
+                else workers.finished(job, missing, processes)
+            )
+            with contextlib.closing(taken) as faces:
                 for _ in faces:
                     count()
             if (rows := folder.rows(out)).keys() != set(range(n)) or (out / folder.ROWS).exists():
@@ -164,7 +179,7 @@ def manifest(settings: Settings) -> dict[str, Any]:
         "size": settings.size,
         **labelling(settings),
         "segmentation": settings.segmentation,
-        "backend": _choose_backend(settings.backend)[0],
+        "backend": settings.backend if settings.backend != "auto" else _choose_backend("auto")[0],
         "population": dataclasses.asdict(settings.population),
         "pixels": fingerprints.pixels(),
         "mitsuba": version("mitsuba"),
@@ -243,28 +258,36 @@ class _Rendering:
     done: str = "rendered"
 
     def begin(self) -> Callable[[int], None]:
+        take = self.begin_taking()
+        return lambda index: self.write(take(index))
+
+    def begin_taking(self) -> Callable[[int], on_ray.Files]:
         settings = self.settings
         studio = importlib.import_module(self.studio).Studio(
             settings.size, settings.backend, tables.load(settings.scheme)
         )
 
-        def render(index: int) -> None:
+        def take(index: int) -> on_ray.Files:
             face = studio.shoot(settings.population, settings.seed, index, settings.labels)
-            _write_face(self.out, index, face, settings.segmentation)
+            return _files(index, face, settings.segmentation)
 
-        return render
+        return take
+
+    def write(self, files: on_ray.Files) -> None:
+        for name, content in files.items():
+            with whole_file(self.out / name) as beside:
+                beside.write_bytes(content)
 
 
-def _write_face(out: Path, index: int, face: RenderedFace, segmentation: bool) -> None:
+def _files(index: int, face: RenderedFace, segmentation: bool) -> on_ray.Files:
     name = f"{index:06d}"
     row = {"index": index, "file": f"{name}.png"} | face.record
-    files = {f"{name}{folder.SEGMENTS}": _png(face.segmentation)} if segmentation else {}
-    files[f"{folder.ROWS}/{name}.json"] = json.dumps(row, default=_plain).encode()
-    files[f"{name}.png"] = _png(face.image[..., ::-1])  # last: it says that the face is complete
-    folder.write_points(out / f"{name}{folder.POINTS}", face.landmarks)
-    for file, content in files.items():
-        with whole_file(out / file) as beside:
-            beside.write_bytes(content)
+    return {
+        f"{name}{folder.POINTS}": folder.points_text(face.landmarks),
+        **({f"{name}{folder.SEGMENTS}": _png(face.segmentation)} if segmentation else {}),
+        f"{folder.ROWS}/{name}.json": json.dumps(row, default=_plain).encode(),
+        f"{name}.png": _png(face.image[..., ::-1]),  # last: it says that the face is complete
+    }
 
 
 def _png(image: NDArray[np.uint8]) -> bytes:

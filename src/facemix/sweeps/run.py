@@ -24,7 +24,7 @@ from facemix.sweeps.grid import Inputs, Point
 from facemix.sweeps.on_ray import Wanted
 from facemix.sweeps.repository import git
 from facemix.sweeps.work import FOLDER, Stopped, Work, experiments
-from facemix.training import preflight
+from facemix.training import checkpoint, preflight
 
 
 def run_sweep(arguments: Sequence[str], params: Params, *, jobs: int, yes: bool, ray: Wanted | None = None) -> None:
@@ -38,7 +38,7 @@ def run_sweep(arguments: Sequence[str], params: Params, *, jobs: int, yes: bool,
 
     Raises:
         FacemixError: a grid that cannot be run, no git commit or DVC repository, changes that are not committed.
-        FacemixError: a cluster that cannot train it.
+        FacemixError: a cluster that cannot train it, or checkpoints that cannot be kept where they shall be.
         FacemixError: a point failed; the others are kept, and the tables hold them.
     """
     if jobs < 1:
@@ -54,6 +54,7 @@ def run_sweep(arguments: Sequence[str], params: Params, *, jobs: int, yes: bool,
     with file_lock(root / FOLDER):
         missing = [point for point in trainings if names[point] not in experiments(root)]
         _check_settings(missing, params)
+        checkpoint.check_shared()
         failed: Mapping[Point, str] = {}
         if missing:
             work = Work(project=project, params=params, axes=axes, inputs=inputs, names=names, missing=missing)
@@ -87,7 +88,7 @@ def run_sweep(arguments: Sequence[str], params: Params, *, jobs: int, yes: bool,
     results.write_curves(points_found, total)
 
 
-def _train(machines: local.Machine | on_ray.Cluster, work: Work) -> dict[Point, str]:
+def _train(machines: local.Machine | on_ray.Machines, work: Work) -> dict[Point, str]:
     """Trains the points as children of a run of MLflow's; returns those that failed, with the reason."""
     grid_asked = {key: ",".join(map(str, values)) for key, values in work.axes.items()}
     experiment = work.params.tracking.experiment
