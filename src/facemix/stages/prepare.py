@@ -4,15 +4,16 @@ import dataclasses
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from facemix import config
+from facemix import cluster, config
 from facemix.errors import FacemixError
-from facemix.faces import offset, packing, packs, sources
+from facemix.faces import cropping, offset, on_ray, packing, packs, sources
 from facemix.faces.drawing import contact_sheet
 from facemix.faces.face import STAND_IN, STAND_IN_SHOWN
 from facemix.files import whole_file
@@ -23,12 +24,19 @@ SHEETS = Path("reports/packs")
 """Of each pack: a picture of some faces with their points, and the offset of each source's points."""
 
 
-def prepare(role: str, params: config.Params) -> None:
+def prepare(role: str, params: config.Params, on: str | None = None, address: str | None = None) -> None:
     """Reads every source of a role and what is rendered for it, splits the real faces, and writes `data/packs/ROLE`.
 
     Says which sources have points that lie beside what they mark; they are moved by a source's own `offset` only.
 
+    Args:
+        role: real or synthetic.
+        params: of the project.
+        on: `ray`: the machines of a cluster decode.
+        address: of that cluster.
+
     Raises:
+        FacemixError: Ray's cluster cannot be joined, or its machines would decode otherwise.
         FacemixError: no sources, broken faces (all are listed), or no validation or test faces.
     """
     entries = sources.entries(role, params)
@@ -36,14 +44,18 @@ def prepare(role: str, params: config.Params) -> None:
     if role == "real":
         _check_splits(entries, counts)
     folder, made_of = packs.FOLDER / role, packs.FOLDER / f"{role}.made_of.json"
-    written = packing.write(
-        folder,
-        entries,
-        size=params.pack.crop_size,
-        margin=params.pack.margin,
-        fit_finder=fit_frame if role == "real" else None,
-        former=_former(folder, made_of),
-    )
+    if address and not on:
+        raise FacemixError("--address is Ray's; add --on ray")
+    with cluster.joined(address, on_ray.PACKAGES) if on else nullcontext() as machines:
+        written = packing.write(
+            folder,
+            entries,
+            size=params.pack.crop_size,
+            margin=params.pack.margin,
+            fit_finder=fit_frame if role == "real" else None,
+            former=_former(folder, made_of),
+            cut_all=on_ray.machines(machines) if machines else cropping.here,
+        )
     with whole_file(made_of) as beside:
         shards = [dataclasses.asdict(shard) for shard in written.shards]
         beside.write_text(json.dumps({"shards": shards}, indent=2) + "\n", encoding="utf-8")
