@@ -45,6 +45,6 @@ def test_the_memory_of_training_is_measured_on_each_pack(
     )
     memory.memory(small, faces=4, steps=1)
     printed = capsys.readouterr().out
-    measured = re.findall(r"^ *(\d+) +0\.0 +(\d+) +(\d+)$", printed, re.MULTILINE)
-    assert [int(n) for n, _, _ in measured] == [8]
-    assert all(0 < int(reading) <= int(training) for _, reading, training in measured)
+    measured = re.findall(r"^ *(\d+) +0\.0 +(\d+) +(\d+) +(\d+)$", printed, re.MULTILINE)
+    assert [int(n) for n, *_ in measured] == [8]
+    assert all(0 < int(reading) <= int(adapting) <= int(training) for _, reading, adapting, training in measured)

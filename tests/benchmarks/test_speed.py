@@ -133,7 +133,7 @@ def test_the_other_benchmarks_print_their_figures(
     printed = capsys.readouterr().out
     assert re.search(r"^ratio +\d\.\d{3}$", printed, re.MULTILINE)
     assert re.search(r"^\d+ faces/s$", printed, re.MULTILINE)
-    assert re.search(r"; 9 of 10 shards taken over$", printed, re.MULTILINE)
+    assert re.search(r"^with one more, 9 of 10 shards taken over$", printed, re.MULTILINE)
     assert re.search(r"^rank, with intervals +\d+\.\d\d s$", printed, re.MULTILINE)
 
 

@@ -203,26 +203,28 @@ def prepare(params: Params, faces: int = FACES) -> None:
         ]
         before = [entry for entry in entries if entry.source != entries[-1].source]
 
-        def timed(name: str, some: list[packing.Entry], former: packing.Former | None = None) -> tuple[float, Written]:
-            start = time.perf_counter()
+        def timed(
+            name: str, some: list[packing.Entry], former: packing.Former | None = None
+        ) -> tuple[float, float, Written]:
+            clock, cpu = time.perf_counter(), time.process_time()
             size, margin = params.pack.crop_size, params.pack.margin
             written = packing.write(root / name, some, size=size, margin=margin, former=former)
-            return time.perf_counter() - start, written
+            return time.perf_counter() - clock, time.process_time() - cpu, written
 
-        _, first = timed("before", before)
-        added, taken = timed("added", entries, packing.Former(files=_files(root / "before"), shards=first.shards))
-        anew, _ = timed("anew", entries)
+        _, _, first = timed("before", before)
+        former = packing.Former(files=_files(root / "before"), shards=first.shards)
+        *added, taken = timed("added", entries, former)
+        *anew, _ = timed("anew", entries)
         there, sizes = _contents(root / "before"), _contents(root / "anew")
     new = sum(size for digest, size in sizes.items() if digest not in there)
     print(
         f"{faces} JPEG photographs of 400 px into crops of {params.pack.crop_size} px, {_machine(torch.device('cpu'))}"
     )
-    print(f"{faces / anew:.0f} faces/s")
-    print(f"a pack of {SOURCES} sources  {anew:8.1f} s, {sum(sizes.values()) / 1e6:10.1f} MB of new files")
-    print(
-        f"one of them added      {added:8.1f} s, {new / 1e6:10.1f} MB of new files; {taken.taken} of "
-        f"{len(taken.shards)} shards taken over"
-    )
+    print(f"{faces / anew[0]:.0f} faces/s")
+    print("                        seconds by the clock (and of CPU time)  MB of new files")
+    for what, (clock, cpu), size in ((f"{SOURCES} sources", anew, sum(sizes.values())), ("one more", added, new)):
+        print(f"{what:22s} {clock:21.1f} {f'({cpu:.1f})':17s} {size / 1e6:15.1f}")
+    print(f"with one more, {taken.taken} of {len(taken.shards)} shards taken over")
 
 
 def _files(folder: Path) -> dict[str, Path]:

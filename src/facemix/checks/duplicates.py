@@ -12,8 +12,6 @@ copies, reach 0.78 in 3.3 million pairs. Of 300 faces copied on purpose, 99 % or
 stretched by 10 %, annotated anew, in JPEG quality 20 or at a third of the resolution, and 61 % at a quarter of it.
 """
 
-import os
-import tempfile
 from dataclasses import dataclass
 
 import cv2
@@ -22,8 +20,7 @@ import numpy.typing as npt
 
 from facemix.checks import candidates
 from facemix.checks.candidates import local_contrast, units
-from facemix.errors import FacemixError
-from facemix.faces import geometry
+from facemix.faces import geometry, mapped
 from facemix.faces.mapped import release
 from facemix.faces.parallel import on_all_cores, single_threaded_opencv
 from facemix.faces.schemes import Scheme
@@ -69,18 +66,7 @@ def on_disk(n: int) -> Patches:
     Raises:
         FacemixError: the folder of temporary files has no room for them.
     """
-    if not n:
-        return np.zeros((0, SIDE, SIDE), np.uint8)
-    size = n * SIDE**2
-    with tempfile.TemporaryFile() as file:
-        try:
-            os.posix_fallocate(file.fileno(), 0, size)  # on a full disk the map would end the process
-        except OSError as error:
-            raise FacemixError(
-                f"{tempfile.gettempdir()}: no room for patches of {n} faces ({error.strerror}), expected "
-                f"{size / 2**30:.1f} GiB; set TMPDIR to a folder that has it"
-            ) from None
-        return np.memmap(file, np.uint8, "r+", shape=(n, SIDE, SIDE))
+    return mapped.on_disk(f"patches of {n} faces", (n, SIDE, SIDE), np.uint8)
 
 
 def cut(images: Images, landmarks: Floats, scheme: Scheme, out: Patches | None = None) -> Patches:

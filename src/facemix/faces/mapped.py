@@ -1,13 +1,17 @@
 """Arrays that stay on disk: tables of columns that are memory-mapped, and memory that is given back."""
 
+import math
 import mmap
 import os
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from facemix.errors import FacemixError
 
 _AT_ONCE = 16  # rows; the system may map a megabyte around each
 
@@ -52,11 +56,38 @@ def reserve(path: Path) -> None:
         os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
 
 
+def on_disk(what: str, shape: tuple[int, ...], dtype: type[np.generic]) -> npt.NDArray[Any]:
+    """Room for an array in a file that goes with it, so that it takes no memory.
+
+    Args:
+        what: is to go there, for messages.
+
+    Raises:
+        FacemixError: the folder of temporary files has no room for it.
+    """
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    if not size:
+        return np.zeros(shape, dtype)
+    with tempfile.TemporaryFile() as file:
+        try:
+            os.posix_fallocate(file.fileno(), 0, size)  # on a full disk the map would end the process
+        except OSError as error:
+            raise FacemixError(
+                f"{tempfile.gettempdir()}: no room for {what} ({error.strerror}), expected {size / 2**30:.1f} GiB; set "
+                "TMPDIR to a folder that has it"
+            ) from None
+        return np.memmap(file, dtype, "r+", shape=shape)
+
+
+def parts(n: int, at_once: int) -> Iterator[slice]:
+    """The rows 0 to n - 1, some at once."""
+    return (slice(start, min(start + at_once, n)) for start in range(0, n, at_once))
+
+
 def take(array: npt.NDArray[Any], rows: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
     """A copy of some rows (n, ...) of a memory map; few of them are in memory at a time, as each brings many others."""
     found = np.empty((len(rows), *array.shape[1:]), array.dtype)
-    for start in range(0, len(rows), _AT_ONCE):
-        part = slice(start, start + _AT_ONCE)
+    for part in parts(len(rows), _AT_ONCE):
         found[part] = array[rows[part]]
         release(array)
     return found

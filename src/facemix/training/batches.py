@@ -8,6 +8,7 @@ processes that share a batch need not talk about it: each draws the whole and lo
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -79,6 +80,8 @@ class MixedBatches:
         self.sets = (real, synthetic)
         self.alpha, self.batch_size, self.seed = alpha, batch_size, seed
         self._start = float(np.random.default_rng([seed, 2]).random())
+        # Two of each set, as a batch may begin another; to shuffle a million faces takes as long as a step.
+        self._order = lru_cache(4)(self._shuffled)
 
     def _synthetic_before(self, step: int) -> int:
         """How many synthetic faces the batches before `step` hold.
@@ -111,10 +114,13 @@ class MixedBatches:
         epochs = positions // n
         drawn = np.empty(count, dtype=np.int64)
         for epoch in np.unique(epochs):
-            order = np.random.default_rng([self.seed, domain, int(epoch)]).permutation(n)
+            order = self._order(domain, int(epoch), n)
             here = epochs == epoch
             drawn[here] = order[positions[here] % n]
         return faces.rows[drawn]
+
+    def _shuffled(self, domain: int, epoch: int, n: int) -> npt.NDArray[np.int32]:
+        return np.random.default_rng([self.seed, domain, epoch]).permutation(n).astype(np.int32)
 
     def boxes(self, step: int) -> npt.NDArray[np.float32]:
         """The tight boxes (batch_size, 4) xyxy around the landmarks of one batch, pixels of the crops."""
