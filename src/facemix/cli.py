@@ -108,7 +108,7 @@ def _data_commands(commands: Any) -> None:
         "some to reports/packs/ROLE.png. `dvc repro` runs it.",
     )
     command.add_argument("role", choices=("real", "synthetic"))
-    command.add_argument("--on", choices=("ray",), help="decode on a Ray cluster (docs/scaling.md; default: here)")
+    command.add_argument("--on", choices=("ray",), help="decode on a Ray cluster (docs/scaling_checks.md; default: here)")
     command.add_argument("--address", metavar="HOST:PORT", help=ADDRESS)
     command.set_defaults(run=_prepare)
 
