@@ -17,6 +17,8 @@ RECORDED = ("prepare", "train", "leaks", "compare", "report", "sweep")
 """Commands whose results are recorded with the workspace's code and packages."""
 LABELS = ("mesh", "annotator", "steady")
 """As `facemix.render.labels.CONVENTIONS`, which takes too long to import for a help text."""
+IMAGES = ("png", "jpeg", "webp")
+"""As `facemix.render.sets.IMAGES`, likewise."""
 
 ADDRESS = "of the Ray cluster (default: as RAY_ADDRESS says; without it, one is started here)"
 
@@ -108,7 +110,7 @@ def _data_commands(commands: Any) -> None:
         "some to reports/packs/ROLE.png. `dvc repro` runs it.",
     )
     command.add_argument("role", choices=("real", "synthetic"))
-    command.add_argument("--on", choices=("ray",), help="decode on a Ray cluster (docs/scaling_checks.md; default: here)")
+    command.add_argument("--on", choices=("ray",), help="decode on Ray (docs/scaling_checks.md; default: here)")
     command.add_argument("--address", metavar="HOST:PORT", help=ADDRESS)
     command.set_defaults(run=_prepare)
 
@@ -149,6 +151,14 @@ def _render_command(commands: Any) -> None:
     )
     command.add_argument(
         "--seg", action="store_true", default=None, help="write NNNNNN_seg.png, a class for each pixel"
+    )
+    command.add_argument("--image", choices=IMAGES, help="how pictures are compressed (default: png, without loss)")
+    command.add_argument("--quality", type=int, metavar="Q", help="of JPEG and WebP, 1 to 100 (default: 90)")
+    command.add_argument(
+        "--shards",
+        action="store_true",
+        default=None,
+        help="write tars of 1,000 faces, as WebDataset has them, and an index, instead of a file for each face",
     )
     command.add_argument("--processes", type=int, help="default: one for each core, at most 4 on a GPU")
     command.add_argument(

@@ -150,8 +150,7 @@ def joined(address: str | None = None, packages: Iterable[str] = ()) -> Iterator
     Raises:
         FacemixError: Ray is not installed or of another version, or the cluster does not answer.
     """
-    for name, value in SETTINGS.items():
-        os.environ.setdefault(name, value)
+    be_quiet()
     try:
         import ray
     except ImportError:
@@ -181,6 +180,12 @@ def joined(address: str | None = None, packages: Iterable[str] = ()) -> Iterator
         yield Cluster(ray=ray, nodes=nodes)
     finally:
         ray.shutdown()
+
+
+def be_quiet() -> None:
+    """Sets what a Ray of this machine shall do from its start on; what the user has set stays."""
+    for name, value in SETTINGS.items():
+        os.environ.setdefault(name, value)
 
 
 def check_answer(address: str) -> None:

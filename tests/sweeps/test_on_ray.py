@@ -194,7 +194,7 @@ def carry_out(job, folder, running):
     if job["name"] == "dies": os._exit(7)
     if job["name"] == "fails": raise FacemixError(f"no faces (the whole log: {folder / 'log'})")
     (folder / "home").mkdir(); (folder / "home/bundle").write_bytes(b"b")
-    return {"val_nme": 4.5, "pid": os.getpid(), "gpu": job["environment"].get("CUDA_VISIBLE_DEVICES")}
+    return {"val_nme": 4.5, "pid": os.getpid(), "gpu": (os.environ | job["environment"])["CUDA_VISIBLE_DEVICES"]}
 worker.carry_out = carry_out; worker.main()
 """
 
@@ -223,6 +223,8 @@ def test_one_process_does_jobs_one_after_the_other_and_a_new_one_follows_one_tha
     third = do("c")
     assert third["pid"] != first["pid"] and len(list(scratch.glob("facemix-*/task-*"))) == 1
     errand._dismiss()
+    for held in errand._locks.values():
+        held.close()
     assert not list(scratch.glob("facemix-*/task-*"))
 
 

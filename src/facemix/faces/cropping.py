@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from facemix.faces import geometry
-from facemix.faces.face import BrokenFace, Face
+from facemix.faces.face import BrokenFace, Face, File
 from facemix.faces.images import contents, decode, digest, read_bytes
 from facemix.faces.mapped import release, reserve
 from facemix.faces.parallel import in_turn
@@ -152,7 +152,7 @@ def here(crops: Crops) -> Iterator[tuple[int, CutOut | BrokenFace]]:
     yield from enumerate(in_turn(cut_one, range(len(crops.faces))))
 
 
-def cut_out(image: Path, data: bytes, transform: npt.NDArray[np.float64], size: int) -> CutOut:
+def cut_out(image: File, data: bytes, transform: npt.NDArray[np.float64], size: int) -> CutOut:
     """A face cut out of an image file's bytes.
 
     Args:

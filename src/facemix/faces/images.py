@@ -1,20 +1,19 @@
 """Image files: decoded to RGB, or refused with a reason."""
 
 import hashlib
-from pathlib import Path
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from facemix.faces import integrity
-from facemix.faces.face import BrokenFace
+from facemix.faces.face import BrokenFace, File
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
 """What the formats' readers take for an image, in lower case."""
 
 
-def read_image(path: Path) -> npt.NDArray[np.uint8]:
+def read_image(path: File) -> npt.NDArray[np.uint8]:
     """The image (H, W, 3) uint8 RGB as a viewer displays it: points refer to the displayed image.
 
     The orientation in EXIF is applied, grey is repeated, 16 bits are rounded to 8. Alpha is dropped: the renders that
@@ -26,7 +25,7 @@ def read_image(path: Path) -> npt.NDArray[np.uint8]:
     return decode(path, read_bytes(path))
 
 
-def read_bytes(path: Path) -> bytes:
+def read_bytes(path: File) -> bytes:
     """The content of an image file.
 
     Raises:
@@ -42,7 +41,7 @@ def read_bytes(path: Path) -> bytes:
     return data
 
 
-def contents(path: Path) -> bytes:
+def contents(path: File) -> bytes:
     """A digest of an image file's bytes: equal where the same image would be decoded.
 
     Raises:
@@ -56,7 +55,7 @@ def digest(data: bytes) -> bytes:
     return hashlib.sha256(data).digest()
 
 
-def decode(path: Path, data: bytes) -> npt.NDArray[np.uint8]:
+def decode(path: File, data: bytes) -> npt.NDArray[np.uint8]:
     """The image that an image file's bytes hold, as `read_image` returns it; `path` is for messages only."""
     if reason := integrity.flaw(data):
         raise BrokenFace(path, f"{reason}; copy the file again")
@@ -78,7 +77,7 @@ LARGEST_BOX = 100
 """Side of a box / side of the picture."""
 
 
-def check_inside(path: Path, image: npt.NDArray[np.uint8], boxes: npt.NDArray[np.float64]) -> None:
+def check_inside(path: File, image: npt.NDArray[np.uint8], boxes: npt.NDArray[np.float64]) -> None:
     """Raises BrokenFace for a box (xyxy) without a pixel of the image, or so large that no face is to be seen in it.
 
     Parts of a face may lie outside.

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from itertools import islice
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -17,7 +16,7 @@ import numpy.typing as npt
 from facemix.cluster import Cluster, check_versions
 from facemix.errors import FacemixError
 from facemix.faces.cropping import Crops, CutAll, CutOut, cut_out
-from facemix.faces.face import BrokenFace
+from facemix.faces.face import BrokenFace, File
 from facemix.faces.images import read_bytes
 from facemix.faces.parallel import in_turn
 
@@ -32,7 +31,7 @@ class _Range:
     """Some faces for a machine."""
 
     numbers: list[int]
-    images: list[Path]
+    images: list[File]
     """What messages call them."""
     contents: list[bytes]
     transforms: npt.NDArray[np.float64]

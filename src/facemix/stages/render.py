@@ -18,7 +18,7 @@ from facemix.render.population import POPULATIONS, Population, changed
 from facemix.render.relabel import relabel
 from facemix.stages import former
 
-_PICTURE = re.compile(r"[0-9]{6}\.png")
+_PICTURE = re.compile(rf"{folder.NAME}\.png")
 
 
 def render_folder(
@@ -31,6 +31,9 @@ def render_folder(
     scheme: str = tables.ANNOTATED,
     population: Path | None = None,
     seg: bool = False,
+    image: str = "png",
+    quality: int | None = None,
+    shards: bool = False,
     processes: int | None = None,
     backend: str = "auto",
     on: str | None = None,
@@ -48,6 +51,9 @@ def render_folder(
         scheme: which points are labelled.
         population: a YAML file with distributions to replace.
         seg: write the class of each pixel too.
+        image: how pictures are compressed, `png`, `jpeg` or `webp`.
+        quality: of JPEG and WebP; by default `sets.QUALITY`.
+        shards: write tars of many faces.
         processes: by default one for each core.
         backend: of the renderer.
         on: `ray`: the machines of a cluster take the pictures.
@@ -68,6 +74,8 @@ def render_folder(
         scheme=scheme,
         population=_changed(domain, population) if population else POPULATIONS[domain],
         segmentation=seg,
+        image=image,
+        quality=sets.QUALITY if quality is None and image != "png" else quality,
         backend=backend,
     )
     if on and processes is not None:
@@ -75,7 +83,7 @@ def render_folder(
     if address and not on:
         raise FacemixError("--address is Ray's; add --on ray")
     with cluster.joined(address, on_ray.PACKAGES) if on else nullcontext() as machines:
-        sets.render_set(out, n, settings, processes, machines)
+        sets.render_set(out, n, settings, processes, machines, sharded=shards)
     print(f"{out}: {n} faces")
 
 

@@ -75,6 +75,8 @@ def _held_folder(sweep: str, node: str) -> Path:
             fcntl.flock(held, fcntl.LOCK_SH)
             if os.path.samestat(os.fstat(held.fileno()), (folder / "lock").stat()):
                 _locks[folder] = held
+            else:
+                held.close()
     return folder
 
 
@@ -99,13 +101,15 @@ class _Worker:
     process: subprocess.Popen[bytes]
     folder: Path
     """Where it works."""
+    environment: dict[str, str]
+    """Its own."""
 
 
 _workers: list[_Worker] = []
 """The one of this process, once it is there."""
 
 
-def _worker(job: dict[str, Any], folder: Path) -> _Worker:
+def _worker(folder: Path, environment: dict[str, str]) -> _Worker:
     if not _workers or _workers[0].process.poll() is not None or _workers[0].folder.parent != folder:
         _dismiss()
         task = Path(tempfile.mkdtemp(prefix="task-", dir=folder))
@@ -113,13 +117,13 @@ def _worker(job: dict[str, Any], folder: Path) -> _Worker:
             process = subprocess.Popen(
                 [sys.executable, "-m", "facemix.sweeps.worker"],
                 cwd=task,
-                env=job["environment"],
+                env=environment,
                 stdin=subprocess.PIPE,  # it lives as long as this end is open
                 stdout=subprocess.PIPE,  # a line for each job that is done
                 stderr=log,
                 start_new_session=True,
             )
-        _workers.append(_Worker(process, task))
+        _workers.append(_Worker(process, task, environment))
     return _workers[0]
 
 
@@ -144,8 +148,10 @@ def _done(job: dict[str, Any], folder: Path) -> dict[str, Any]:
         "DVC_SITE_CACHE_DIR": str(folder / "site"),
         **job["variables"],
     }
-    job |= {"home": job["home"] or str(folder / "home"), "environment": environment}
-    worker = _worker(job, folder)
+    worker = _worker(folder, environment)
+    # Ray may have given another GPU to this task. What is secret in an environment is not written to a file.
+    other = {name: value for name, value in environment.items() if worker.environment.get(name) != value}
+    job |= {"home": job["home"] or str(folder / "home"), "environment": other}
     process, task = worker.process, worker.folder
     assert process.stdin is not None and process.stdout is not None
     for left in (task / "result.json", task / "log"):

@@ -11,7 +11,7 @@ import shutil
 import signal
 import tempfile
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -151,17 +151,14 @@ def _train(machines: Machines, work: Work) -> dict[Point, str]:
             carry_out = machines.cluster.task(
                 errand.carry_out, num_cpus=machines.cpus, num_gpus=machines.gpus, max_retries=RETRIES
             )
-            graph, before = work.graph(), _pushed_before(work, place, logs / "prepare.log")
-            for one in _own_order(work, graph, sweep):
+            before = _pushed_before(work, place, logs / "prepare.log")
+
+            def begin(one: Point, needs: list[Any]) -> Any:
                 there = {need.stage: before[need] for need in grid.needed(one, work.inputs) if need in before}
                 job = common | _job(work, one) | {"lock": common["lock"] | there}
-                tasks[one] = carry_out.remote(job, "", project, *(tasks[need] for need in graph[one]))
-            points = {task: one for one, task in tasks.items()}
-            waiting = dict.fromkeys(work.missing)
-            while waiting:
-                done, _ = ray.wait([tasks[one] for one in waiting])
-                for one in _in_order([points[task] for task in done], graph, waiting):
-                    _end(machines, work, progress, one, tasks[one], logs)
+                return carry_out.remote(job, "", project, *needs)
+
+            schedule(machines, work, progress, sweep, begin, tasks)
         except BaseException as error:
             on_stop(lambda *_: None)  # as in a local sweep
             running.stop()
@@ -178,6 +175,31 @@ def _train(machines: Machines, work: Work) -> dict[Point, str]:
     if not progress.failed:
         shutil.rmtree(work.folder, ignore_errors=True)
     return progress.failed
+
+
+def schedule(
+    machines: Machines,
+    work: Work,
+    progress: Progress,
+    sweep: str,
+    begin: Callable[[Point, list[Any]], Any],
+    tasks: dict[Point, Any],
+) -> None:
+    """Begins the tasks of all points, and brings home what each comes to as soon as it is there.
+
+    Args:
+        begin: begins the task of a point, which waits for those of the points that it needs.
+        tasks: for those that have begun.
+    """
+    graph = work.graph()
+    for one in _own_order(work, graph, sweep):
+        tasks[one] = begin(one, [tasks[need] for need in graph[one]])
+    points = {task: one for one, task in tasks.items()}
+    waiting = dict.fromkeys(work.missing)
+    while waiting:
+        done, _ = machines.cluster.ray.wait([tasks[one] for one in waiting])
+        for one in _in_order([points[task] for task in done], graph, waiting):
+            _end(machines, work, progress, one, tasks[one])
 
 
 def _make_ready(machines: Machines, work: Work, place: Place, sweep: str) -> tuple[dict[str, Any], Any]:
@@ -265,7 +287,7 @@ def _in_order(
             yield one
 
 
-def _end(machines: Machines, work: Work, progress: Progress, one: Point, task: Any, logs: Path) -> None:
+def _end(machines: Machines, work: Work, progress: Progress, one: Point, task: Any) -> None:
     """Brings home what a task came to, and says so."""
     where = ""
     try:
@@ -278,7 +300,7 @@ def _end(machines: Machines, work: Work, progress: Progress, one: Point, task: A
         progress.check_needs(one)
         name = work.names[one]
         if "log" in result:
-            (logs / f"{name}.log").write_text(result["log"], encoding="utf-8")
+            (work.folder / "logs" / f"{name}.log").write_text(result["log"], encoding="utf-8")
         if "failed" in result:
             raise FacemixError(result["failed"])
         if "runs" in result:

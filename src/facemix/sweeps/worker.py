@@ -91,8 +91,8 @@ def carry_out(job: Mapping[str, Any], folder: Path, running: Running) -> dict[st
 
     Args:
         job: `top`, `inside`, `commit`, `signer` and `email` of the project; `cache` and `remote` of DVC; `home` of
-            checkpoints and runs; `environment` of commands; `lock`, what dvc.lock says of all that comes before;
-            `stages` to fetch; `point`, its `name` and the `normalizer` of its figures.
+            checkpoints and runs; `environment`, as far as it is of this job alone; `lock`, what dvc.lock says of all
+            that comes before; `stages` to fetch; `point`, its `name` and the `normalizer` of its figures.
         folder: of this process alone.
 
     Returns:
