@@ -251,7 +251,7 @@ def _pushed_before(work: Work, place: Place, log: Path) -> dict[Point, Any]:
     needs = {need for one in work.missing for need in grid.needed(one, work.inputs)} - missing
     entries = {}
     for need in sorted(needs, key=lambda need: work.names[need]):
-        revision = found[work.names[need]]
+        revision = found[work.names[need]].revision
         git(place.clone, "checkout", "--quiet", "--force", "--detach", revision)
         place.dvc("push", need.stage, log=log)
         entries[need] = worker.read_lock(place.clone)[need.stage]
