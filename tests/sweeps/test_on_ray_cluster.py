@@ -97,7 +97,7 @@ def test_two_sweeps_on_ray_end_as_one_here_though_a_node_is_killed(
 
     shells = [toy_project.shell_in(root) for root in (there, other)]
     assert len({shell("git for-each-ref refs/exps") for shell in shells}) == 1  # neither lost nor twice
-    here = toy_project.facemix_in(project, **AWAY)
+    here = toy_project.facemix_in(project, **AWAY, FACEMIX_CHECKPOINTS="")
     here(ARGUMENTS)
     on_ray, local = trained(shells[0]), trained(toy_project.shell_in(project))
     assert on_ray.keys() == local.keys() and len(local) == 3
