@@ -290,6 +290,10 @@ def borrow_background(rng: np.random.Generator, face: Face, image: Image, *, rea
     )
 
 
+def _points(face: Face) -> Path:
+    return face.image.with_name(f"{face.id}{folder.POINTS}")
+
+
 def _segmentation(face: Face) -> Path:
     return face.image.with_name(f"{face.id}{folder.SEGMENTS}")
 
@@ -330,7 +334,7 @@ def borrow(
         for face in tqdm(faces, str(note["how"]), unit="face", disable=None):
             rng = np.random.default_rng([seed, *face.id.encode()])
             is_changed = rng.random() < share
-            for file in (face.image, face.image.with_name(face.id + folder.POINTS), _segmentation(face)):
+            for file in (face.image, _points(face), _segmentation(face)):
                 if file.exists() and not (is_changed and file == face.image):
                     shutil.copyfile(file, beside / file.name)
             if is_changed:
@@ -359,6 +363,8 @@ def rendered_faces(rendered: Path, needs_segmentation: bool) -> list[Face]:
     """
     faces, broken = formats.read("facesynthetics", rendered)
     packing.raise_broken(broken, len(faces) + len(broken))
+    if not all(isinstance(face.image, Path) and _points(face).exists() for face in faces):
+        raise FacemixError(f"{rendered}: found shards, or what was in them; expected a set rendered without --shards")
     missing = [file for file in map(_segmentation, faces) if not file.exists()] if needs_segmentation else []
     if missing:
         raise FacemixError(

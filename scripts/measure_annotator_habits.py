@@ -14,7 +14,9 @@ by 15 to 35 degrees (turned to one side, as if all looked to their left):
   did not see, each of them matched with renders of like pose. Habits and the shapes of faces both count.
 - `spacing`: where people set the points along the curves of a face: `labels.SPACING` and `labels.LIPS`.
 
-`--detector` may be repeated: points are the mean of all.
+`--detector` may be repeated: points are the mean of all. `--table src/facemix/render/data/annotator_habits.csv` writes
+what is left between `steady` labels and the detector, point by point and by how far heads are turned: together with
+what the table held before. `labels.habits` reads it.
 """
 
 import argparse
@@ -25,11 +27,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 from scipy.spatial import cKDTree
+from sklearn.linear_model import QuantileRegressor
 from tqdm import tqdm
 
 from facemix.config import RENDERED
 from facemix.faces import packs, pose
 from facemix.faces.schemes import ibug68
+from facemix.files import whole_file
 from facemix.render import labels
 from facemix.render.folder import MANIFEST
 from facemix.render.head import Head
@@ -45,6 +49,7 @@ RENDERS = Path("data/renders/synthetic")
 CONVENTIONS = ("mesh", "steady")
 BINS = ((0, 8), (8, 15), (15, 35))  # degrees of yaw
 NEIGHBOURS, NEAREST = 8, 6.0  # renders to a photograph; degrees that their poses may differ by
+KNOTS = (0.0, 12.0, 25.0, 35.0)  # degrees of yaw between which `labels.habits` interpolates
 SHOWN = 1.5  # smaller offsets than this everywhere are not shown
 CURVES = {
     "jaw": range(9),
@@ -107,6 +112,35 @@ def off_photographs(convention: Points, photographs: Points) -> list[Points]:
     return [faces.mean(axis=0) for faces in binned(off, np.column_stack([yaw[matched]] * 3))]
 
 
+def fitted(off: Points, yaw: npt.NDArray[np.float64]) -> Points:
+    """The median of offsets (n, 68, 2) at each of KNOTS, (68, k, 2), along straight lines between them.
+
+    Faces that are turned right count as turned left, mirrored. So do those that are turned left, the other way round.
+
+    Args:
+        off: upright, of faces as they look.
+        yaw: (n,) degrees that they are turned to their left.
+    """
+    off, yaw = np.concatenate([off, mirrored(off)]), np.concatenate([yaw, -yaw])
+    knots = np.unique([*KNOTS, *(-knot for knot in KNOTS)])
+    weights = np.stack([np.interp(yaw, knots, one) for one in np.eye(len(knots))], axis=1)
+    median = QuantileRegressor(quantile=0.5, alpha=0, fit_intercept=False)
+    columns = tqdm(off.reshape(len(off), -1).T, "medians", unit="number", disable=None)
+    found = np.array([median.fit(weights, column).coef_ for column in columns]).reshape(68, 2, len(knots))
+    by_knot = found.transpose(2, 0, 1)
+    both = (by_knot + mirrored(by_knot[::-1])) / 2  # equal but for rounding
+    return np.asarray(both[len(knots) // 2 :].transpose(1, 0, 2))
+
+
+def write_habits(path: Path, off: Points) -> None:
+    """Writes the table anew, with offsets (68, k, 2) at KNOTS taken off."""
+    _, former = labels.habit_table()
+    with whole_file(path) as beside, beside.open("w", encoding="utf-8") as file:
+        file.write("point,yaw,left,down\n")
+        for point, by_yaw in enumerate((former - off).tolist()):
+            file.writelines(f"{point},{yaw:g},{x:.5f},{y:.5f}\n" for yaw, (x, y) in zip(KNOTS, by_yaw, strict=True))
+
+
 def say(title: str, offsets: dict[str, list[Points]]) -> None:
     """Prints the offsets (68, 2) of each convention and bin, those that are large, and their means."""
     names = [f"{name} {low}-{high}" for low, high in BINS for name in offsets]
@@ -132,26 +166,29 @@ def say_spacing(photographs: Points) -> None:
         )
 
 
-def drawn_again(pack: packs.Pack, rows: npt.NDArray[np.int64]) -> dict[str, Points]:
-    """The points (n, 68, 2) of each convention on the crops of rendered faces (n,)."""
+def drawn_again(pack: packs.Pack, rows: npt.NDArray[np.int64]) -> tuple[dict[str, Points], npt.NDArray[np.float64]]:
+    """The points (n, 68, 2) of each convention on the crops of rendered faces (n,), and their yaw (n,), degrees."""
     manifest = json.loads((RENDERS / MANIFEST).read_text(encoding="utf-8"))
     population = changed(POPULATIONS["synthetic"], manifest["population"])
     head = Head()
     outline = labels.Outline(head)
     found: dict[str, list[Points]] = {name: [] for name in CONVENTIONS}
+    yaw = []
     for row in tqdm(rows, "people", unit="face", disable=None):
         sitting = sit(head, person(population, manifest["seed"], int(pack.ids[row].split("/")[1])), manifest["size"])
         known = landmarks(sitting, manifest["labels"], outline)
+        yaw.append(sitting.pose.yaw)
         scale = np.ptp(pack.landmarks[row], axis=0).max() / np.ptp(known, axis=0).max()
         for name in CONVENTIONS:
             points = landmarks(sitting, name, outline)
             found[name].append((points - known.mean(axis=0)) * scale + pack.landmarks[row].mean(axis=0))
-    return {name: np.array(points) for name, points in found.items()}
+    return {name: np.array(points) for name, points in found.items()}, np.array(yaw)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--detector", type=Path, action="append", required=True, help="a model folder; may be repeated")
+    parser.add_argument("--table", type=Path, help="write what is left of `steady` labels to this file")
     options = parser.parse_args()
     real, synthetic = (packs.read(packs.FOLDER / role) for role in ("real", "synthetic"))
     photographs = np.char.find(real.ids, f"{RENDERED['real']}/") != 0
@@ -161,7 +198,7 @@ def main() -> None:
         if not len(rows):
             raise SystemExit(f"{packs.FOLDER / role}: no photographs or no rendered faces; see --help")
     detectors = [Landmarker.load(folder) for folder in options.detector]
-    conventions = drawn_again(synthetic, rendered)
+    conventions, yaw = drawn_again(synthetic, rendered)
 
     def seen(pack: packs.Pack, rows: npt.NDArray[np.int64]) -> Points:
         return np.mean([predict_pack(detector, pack, rows) for detector in detectors], axis=0).astype(float)
@@ -173,6 +210,9 @@ def main() -> None:
     say("the detector on photographs", {"people": off_the_detector(held_out, on_photographs)})
     say("against photographs", {name: off_photographs(points, held_out) for name, points in conventions.items()})
     say_spacing(np.asarray(real.landmarks[training], float))
+    if options.table:
+        steady = conventions["steady"]
+        write_habits(options.table, fitted(upright(steady, steady) - upright(on_renders, steady), yaw))
 
 
 if __name__ == "__main__":

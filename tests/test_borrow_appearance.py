@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 import toy
 from facemix import config
 from facemix.errors import FacemixError
-from facemix.faces import formats, geometry
+from facemix.faces import formats, geometry, tars
 from facemix.faces.face import STAND_IN
 from facemix.faces.packing import Entry
 from facemix.render import folder
@@ -373,3 +373,11 @@ def test_a_folder_that_is_no_set_ends_in_a_message(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(sys, "argv", ["borrow", "nowhere", "--how", "colour", "--out", str(tmp_path / "out")])
     with pytest.raises(SystemExit, match="borrow_appearance.py: nowhere: no such folder, expected files NNNNNN.png"):
         borrowing.main()
+
+
+def test_shards_are_refused(tmp_path: Path) -> None:
+    loose = write_rendered(tmp_path / "loose", n=1)
+    files = [(path.name.replace("_", "."), path.read_bytes()) for path in sorted(loose.glob("0*"))]
+    tars.write(tmp_path / "shards/000000.tar", files)
+    with pytest.raises(FacemixError, match="shards: found shards, .*; expected a set rendered without --shards"):
+        borrowing.rendered_faces(tmp_path / "shards", needs_segmentation=False)

@@ -37,6 +37,7 @@ STALE = {
     "faces/packing.py": PACKS | {"leaks"} | TRAININGS | FIGURES,
     "faces/sources.py": PACKS | {"leaks"} | TRAININGS | FIGURES,
     "faces/splits.py": PACKS | {"leaks"} | TRAININGS | FIGURES,
+    "faces/tars.py": PACKS | {"leaks"} | TRAININGS | FIGURES,
     "faces/looking.py": TRAININGS | FIGURES,
     "faces/*": {"report"},
     "render/*": {"render", "leaks"} | PACKS | TRAININGS | FIGURES,

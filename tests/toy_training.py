@@ -24,6 +24,7 @@ from facemix import config
 from facemix.faces.schemes import ibug68
 from facemix.training import loop, processes
 from facemix.training.batches import MixedBatches, TrainingSet
+from facemix.training.checkpoint import File
 from facemix.training.loop import Result
 from facemix.training.model import LandmarkNet
 from facemix.training.processes import Group
@@ -43,7 +44,7 @@ FACES = TrainingSet(
 
 
 def run(
-    checkpoint: Path,
+    checkpoint: File,
     *,
     settings: config.Training = SETTINGS,
     seed: int = 0,

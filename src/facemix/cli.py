@@ -23,6 +23,10 @@ GATE_FAILED = 3
 """Exit status of `facemix gate` without a verdict: 0, 1 and 2 are verdicts."""
 LABELS = ("mesh", "annotator", "steady")
 """As `facemix.render.labels.CONVENTIONS`, which takes too long to import for a help text."""
+IMAGES = ("png", "jpeg", "webp")
+"""As `facemix.render.sets.IMAGES`, likewise."""
+
+ADDRESS = "of the Ray cluster (default: as RAY_ADDRESS says; without it, one is started here)"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -159,10 +163,20 @@ def _render_command(commands: Any) -> None:
     command.add_argument(
         "--seg", action="store_true", default=None, help="write NNNNNN_seg.png, a class for each pixel"
     )
+    command.add_argument("--image", choices=IMAGES, help="how pictures are compressed (default: png, without loss)")
+    command.add_argument("--quality", type=int, metavar="Q", help="of JPEG and WebP, 1 to 100 (default: 90)")
+    command.add_argument(
+        "--shards",
+        action="store_true",
+        default=None,
+        help="write tars of 1,000 faces, as WebDataset has them, and an index, instead of a file for each face",
+    )
     command.add_argument("--processes", type=int, help="default: one for each core, at most 4 on a GPU")
     command.add_argument(
         "--backend", choices=("auto", "cuda", "llvm", "scalar"), help="of the renderer (default: auto)"
     )
+    command.add_argument("--on", choices=("ray",), help="render on a Ray cluster (docs/scaling.md; default: here)")
+    command.add_argument("--address", metavar="HOST:PORT", help=ADDRESS)
     command.add_argument(
         "--stage",
         choices=("synthetic", "stand_in"),
@@ -328,11 +342,7 @@ def _runner_options(command: argparse.ArgumentParser) -> None:
     """Where and how many at a time a sweep's points are trained."""
     command.add_argument("-j", "--jobs", type=int, help="trainings at the same time (default: 1)")
     command.add_argument("--on", choices=("ray",), help="train on a Ray cluster (docs/scaling.md; default: here)")
-    command.add_argument(
-        "--address",
-        metavar="HOST:PORT",
-        help="of the Ray cluster (default: as RAY_ADDRESS says; without it, one is started here)",
-    )
+    command.add_argument("--address", metavar="HOST:PORT", help=ADDRESS)
     command.add_argument(
         "--gpus-per-training", type=float, metavar="G", help="on Ray, also parts of one, such as 0.5 (default: 1)"
     )

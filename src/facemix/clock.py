@@ -4,34 +4,27 @@ No output of a stage holds it: outputs are equal bit for bit, whatever the machi
 """
 
 import math
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from facemix.files import whole_file
+from facemix.files import RemoteFile, whole_file
 
-CHECKPOINTS = "FACEMIX_CHECKPOINTS"
-"""The variable that names a folder of checkpoints which machines share."""
-
-
-def checkpoints(root: Path) -> Path:
-    """Where trainings keep their checkpoints and times: in the folder that machines share, or else below a root."""
-    return Path(os.environ.get(CHECKPOINTS) or root / "checkpoints")
+File = Path | RemoteFile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clock:
     """The time of one training; a training that goes on from its checkpoint adds to it."""
 
-    file: Path
+    file: File
     before: float
     """Seconds until the checkpoint was written; NaN where that is not known."""
     began: float
     """By the monotonic clock."""
 
     @classmethod
-    def start(cls, checkpoint: Path) -> "Clock":
+    def start(cls, checkpoint: File) -> "Clock":
         """Starts where the checkpoint left it, or at zero where there is no checkpoint."""
         so_far = read(checkpoint) if checkpoint.exists() else 0.0
         file = _file(checkpoint)
@@ -46,18 +39,24 @@ class Clock:
     def keep(self) -> None:
         """Writes the seconds so far, if they are known."""
         if math.isfinite(self.seconds):
+            content = f"{self.seconds:.3f}\n".encode()
+            if isinstance(self.file, RemoteFile):
+                self.file.write_bytes(content)
+                return
             with whole_file(self.file) as beside:
-                beside.write_text(f"{self.seconds:.3f}\n", encoding="utf-8")
+                beside.write_bytes(content)
 
 
-def read(checkpoint: Path) -> float | None:
+def read(checkpoint: File) -> float | None:
     """Seconds of the training that had this checkpoint; None where they are not known."""
     try:
-        seconds = float(_file(checkpoint).read_text(encoding="utf-8"))
+        seconds = float(_file(checkpoint).read_bytes())
     except (OSError, ValueError):
         return None
     return seconds if math.isfinite(seconds) else None
 
 
-def _file(checkpoint: Path) -> Path:
+def _file(checkpoint: File) -> File:
+    if isinstance(checkpoint, RemoteFile):
+        return RemoteFile(f"{checkpoint.url.removesuffix('.pt')}.seconds")
     return checkpoint.with_suffix(".seconds")

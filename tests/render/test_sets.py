@@ -347,7 +347,9 @@ def test_a_setting_out_of_range_is_refused(key: str, value: Any, expected: str) 
         replace(SETTINGS, **{key: value})
 
 
-@pytest.mark.parametrize(("n", "processes", "message"), [(0, 1, "n: found 0, expected 1 to"), (1, 0, "processes: fo")])
+@pytest.mark.parametrize(
+    ("n", "processes", "message"), [(0, 1, "n: found 0, expected at least 1"), (1, 0, "processes: fo")]
+)
 def test_no_faces_or_no_processes_are_refused(n: int, processes: int, message: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=message):
         sets.render_set(tmp_path / "set", n, SETTINGS, processes)

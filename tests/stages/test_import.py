@@ -12,6 +12,7 @@ import pytest
 import toy
 from facemix import config
 from facemix.errors import FacemixError
+from facemix.faces import tars
 from facemix.faces.formats import read
 from facemix.stages import import_source as stage
 from facemix.stages.import_source import import_source, summary
@@ -361,3 +362,37 @@ def test_what_is_imported_is_shown_before(tracked, source, capsys):
     assert printed.index("look at numbered.png") < printed.index("imported 3 faces")
     assert (tracked / "reports/import/300w/faces.png").exists()
     assert "reports" not in run("git", "status", "--short", "--untracked-files=all", cwd=tracked).split()
+
+
+def write_shards(folder: Path, n: int) -> Path:
+    """A set of the pictures that `toy` draws, in shards of WebDataset."""
+    loose = toy.write_facesynthetics(folder / "loose", n)
+    for path in sorted(loose.iterdir()):
+        path.rename(path.with_name(path.name.replace("_ldmks", ".ldmks")))
+    (folder / "shards").mkdir()
+    for k in range(2):
+        members = [(path.name, path.read_bytes()) for path in sorted(loose.iterdir()) if int(path.name[:6]) % 2 == k]
+        tars.write(folder / f"shards/{k:06d}.tar", members)
+    return folder / "shards"
+
+
+@pytest.mark.parametrize("link", [False, True])
+def test_shards_are_imported_as_they_are(tracked, tmp_path, link):
+    shards = write_shards(tmp_path, 4)
+    folder = import_source("facesynthetics", shards, name="large", link=link, root=tracked)
+    assert tree(folder) == tree(shards)
+    assert [path.is_symlink() for path in folder.iterdir()] == [link] * 2
+    faces, broken = read("facesynthetics", folder)
+    assert [face.id for face in faces] == [f"{k:06d}" for k in range(4)] and not broken
+    assert "up to date" in dvc("status", cwd=tracked)
+
+
+def test_a_damaged_picture_in_a_shard_cannot_be_left_out(project, tmp_path):
+    shards = write_shards(tmp_path, 4)
+    members = [(one.member, one.read_bytes()) for one in tars.members(shards / "000001.tar")]
+    tars.write(shards / "000001.tar", [(name, data[:-40] if name.endswith(".png") else data) for name, data in members])
+    with pytest.raises(FacemixError, match=r"--skip-broken: .*000001\.tar: 00000\d\.png: .* only be imported whole"):
+        import_source("facesynthetics", shards, name="large", skip_broken=True, root=project)
+    with pytest.raises(FacemixError, match=r"broken faces, nothing was imported(.|\n)*000001\.tar: 000003\."):
+        import_source("facesynthetics", shards, name="large", root=project)
+    assert not (project / "data").exists()

@@ -195,7 +195,7 @@ def test_a_trained_strategy_writes_all_its_files(project: Path, params: config.P
     assert not list((project / "checkpoints").glob("*.pt"))
     for name in ("synthetic_only", "label_adaptation", "fine_tuning"):  # found by what model.json says
         made_of = json.loads((project / f"models/{name}/seed-0/model.json").read_text())["made_of"]
-        seconds = clock.read(checkpoint_path(clock.checkpoints(project), f"{name}-seed-0", made_of))
+        seconds = clock.read(checkpoint_path(project / "checkpoints", f"{name}-seed-0", made_of))
         assert seconds is not None and 0 < seconds < 600
 
 

@@ -42,6 +42,17 @@ def add(commands: Any) -> None:
     command.add_argument("--points", type=int, default=500, help="a multiple of 50 (default: 500)")
     command.add_argument("--faces", type=int, default=1000, help="test faces (default: 1000)")
     command.set_defaults(run=_bench_results)
+    command = benches.add_parser(
+        "scheduling",
+        help="how busy a sweep on Ray keeps its machines",
+        description="Runs a sweep on a Ray cluster on this machine, whose points sleep instead of training, and prints "
+        "the share of the time of all CPUs in which they did.",
+    )
+    command.add_argument("--points", type=int, default=500, help="default: 500")
+    command.add_argument("--seconds", type=float, default=20, help="that a point sleeps (default: 20)")
+    command.add_argument("--nodes", type=int, default=2, help="default: 2")
+    command.add_argument("--cpus", type=int, default=8, help="of a node, as Ray counts them (default: 8)")
+    command.set_defaults(run=_bench_scheduling)
     command = benches.add_parser("render", help="speed of rendering, by stage")
     command.add_argument("--size", type=int, default=256, help="side of a picture in pixels (default: 256)")
     command.add_argument("--n", type=int, default=40, help="pictures (default: 40)")
@@ -99,6 +110,15 @@ def _of_detectors(benches: Any) -> None:
 
 def _of_sets(benches: Any) -> None:
     """Of synthetic sets."""
+    command = benches.add_parser(
+        "shards",
+        help="what PNG, JPEG and WebP take, and how long large sets in shards take to read",
+        description="Encodes the first 100 pictures of a rendered set in several ways: bytes, time and error of each. "
+        "Then fills shards with these pictures, and measures how long they take to write, to index and to read.",
+    )
+    command.add_argument("--set", required=True, metavar="FORMAT:PATH", help="a rendered set, as PNG")
+    command.add_argument("--faces", type=int, default=20000, metavar="N", help="in the shards (default: 20000)")
+    command.set_defaults(run=_bench_shards)
     command = benches.add_parser(
         "realism",
         help="train on equally many faces of several synthetic sets and compare them on real validation faces",
@@ -168,6 +188,19 @@ def _bench_results(options: argparse.Namespace) -> None:
     from facemix.benchmarks.results import results
 
     results(options.points, options.faces)
+
+
+def _bench_scheduling(options: argparse.Namespace) -> None:
+    from facemix.benchmarks.scheduling import scheduling
+
+    scheduling(options.points, options.seconds, options.nodes, options.cpus)
+
+
+def _bench_shards(options: argparse.Namespace) -> None:
+    from facemix.benchmarks import shards
+    from facemix.benchmarks.realism import parse_set
+
+    shards.compare(parse_set(f"renders={options.set}"), options.faces)
 
 
 def _clip(options: argparse.Namespace) -> None:

@@ -118,7 +118,7 @@ def loader(params: Params, faces: int = FACES) -> None:
         recipe = recipe_of(MixedBatches(everything, None, alpha=0, batch_size=batch_size, seed=0), params)
         load = batches.loader(recipe.batches, device, 0, batch_size)
         photographs = usual_loader.Photographs(
-            [entry.face.image for entry in entries],
+            [Path(folder) / entry.face.image.name for entry in entries],
             np.stack([entry.face.landmarks for entry in entries]),
             size=size,
             context=model.context,

@@ -1,19 +1,17 @@
 """Image files: decoded to RGB, or refused with a reason."""
 
-from pathlib import Path
-
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from facemix.faces import integrity
-from facemix.faces.face import BrokenFace
+from facemix.faces.face import BrokenFace, File
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
 """What the formats' readers take for an image, in lower case."""
 
 
-def read_image(path: Path) -> npt.NDArray[np.uint8]:
+def read_image(path: File) -> npt.NDArray[np.uint8]:
     """The image (H, W, 3) uint8 RGB as a viewer displays it: points refer to the displayed image.
 
     The orientation in EXIF is applied, grey is repeated, 16 bits are rounded to 8. Alpha is dropped: the renders that
@@ -25,7 +23,7 @@ def read_image(path: Path) -> npt.NDArray[np.uint8]:
     return decode(path, read_bytes(path))
 
 
-def read_bytes(path: Path) -> bytes:
+def read_bytes(path: File) -> bytes:
     """The content of an image file.
 
     Raises:
@@ -41,7 +39,7 @@ def read_bytes(path: Path) -> bytes:
     return data
 
 
-def decode(path: Path, data: bytes) -> npt.NDArray[np.uint8]:
+def decode(path: File, data: bytes) -> npt.NDArray[np.uint8]:
     """The image that an image file's bytes hold, as `read_image` returns it; `path` is for messages only."""
     if reason := integrity.flaw(data):
         raise BrokenFace(path, f"{reason}; copy the file again")
@@ -63,7 +61,7 @@ LARGEST_BOX = 100
 """Side of a box / side of the picture."""
 
 
-def check_inside(path: Path, image: npt.NDArray[np.uint8], boxes: npt.NDArray[np.float64]) -> None:
+def check_inside(path: File, image: npt.NDArray[np.uint8], boxes: npt.NDArray[np.float64]) -> None:
     """Raises BrokenFace for a box (xyxy) without a pixel of the image, or so large that no face is to be seen in it.
 
     Parts of a face may lie outside.

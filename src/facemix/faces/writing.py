@@ -6,12 +6,12 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 import numpy as np
 import numpy.typing as npt
 
-from facemix.faces.face import HIDDEN, UNLABELLED, VISIBLE, BrokenFace, Face
+from facemix.faces.face import HIDDEN, UNLABELLED, VISIBLE, BrokenFace, Face, File
 from facemix.faces.geometry import landmark_box
 from facemix.faces.picture_size import picture_size
 from facemix.faces.schemes import Scheme
@@ -36,7 +36,7 @@ class Written:
     """What is to be written below a folder."""
 
     texts: Mapping[PurePosixPath, str]
-    images: Mapping[PurePosixPath, Path]
+    images: Mapping[PurePosixPath, File]
     """Place -> the original."""
     lost: Sequence[str]
     """What the format cannot say, in words."""

@@ -9,13 +9,14 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent
-POINTS = ("labels.py", "tables.py", "data/annotator_noise.csv")
+POINTS = ("labels.py", "tables.py", "data/annotator_noise.csv", "data/annotator_habits.csv")
 """Decide where labels lie, and no pixel."""
 SHARED = ("contours.py", "schemes.py", "schemes_data/ibug68.yaml")
 """So do these of `facemix.faces`."""
 NEITHER = (
     "data/labels/*",  # the digest of the table in use tells
-    *("__init__.py", "fingerprints.py", "folder.py", "relabel.py", "sets.py", "workers.py"),  # bring faces to disk
+    *("__init__.py", "fingerprints.py", "folder.py", "relabel.py", "sets.py", "shards.py"),  # bring faces to disk
+    *("on_ray.py", "workers.py"),
     "data/NOTICE.md",
 )
 

@@ -1,11 +1,13 @@
 """The folder of a rendered set: what lies in it, who may write there, and what of it is complete.
 
-000000.png          the picture
+000000.png          the picture; .jpg or .webp where asked for
 000000_ldmks.txt    a line `x y` a point of the scheme, pixels, 0-based pixel centres
 000000_seg.png      where asked for: the class of each pixel, an index into `facemix.render.studio.SEGMENTS`
 faces.parquet       a row a face: index, file, what was drawn for it, `visible`: which points can be seen, and `seen`:
                     which of the head's vertices (`facemix.render.visibility`)
 render.json         every setting that decides a picture or its labels
+
+From a million faces on, a letter before the number keeps names in the order of the faces: 999999, a1000000.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import contextlib
 import fcntl
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,8 @@ TABLE = "faces.parquet"
 MANIFEST = "render.json"
 POINTS = "_ldmks.txt"
 SEGMENTS = "_seg.png"
+NAME = r"[a-z]?\d{6,}"
+"""What names look like, as a regular expression."""
 ROWS = ".rows"
 """A file a face until the table is written."""
 UNFINISHED = "unfinished"
@@ -49,12 +53,17 @@ def sole_user(out: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def finished(out: Path, segmentation: bool) -> dict[int, Row]:
-    """The faces that are complete, each with its row."""
-    endings = (".png", POINTS, *((SEGMENTS,) if segmentation else ()))
+def name(index: int) -> str:
+    """The name of a face: six digits, or a letter that counts them, and more."""
+    digits = f"{index:06d}"
+    return digits if len(digits) == 6 else chr(ord("a") + len(digits) - 7) + digits
+
+
+def finished(out: Path, endings: Collection[str]) -> dict[int, Row]:
+    """The faces that are complete, which have all files of these endings, each with its row."""
 
     def is_whole(index: int) -> bool:
-        files = [out / f"{index:06d}{ending}" for ending in endings]
+        files = [out / f"{name(index)}{ending}" for ending in endings]
         return all(file.exists() and file.stat().st_size for file in files)
 
     return {index: row for index, row in rows(out).items() if is_whole(index)}
@@ -87,7 +96,12 @@ def write_table(path: Path, rows: Sequence[Row]) -> None:
 def write_points(path: Path, points: Array) -> None:
     """Writes points (K, 2), whole."""
     with whole_file(path) as beside:
-        beside.write_text("".join(f"{x:.5f} {y:.5f}\n" for x, y in points.tolist()), encoding="utf-8")
+        beside.write_bytes(points_text(points))
+
+
+def points_text(points: Array) -> bytes:
+    """What the file of points (K, 2) holds."""
+    return "".join(f"{x:.5f} {y:.5f}\n" for x, y in points.tolist()).encode()
 
 
 def write_manifest(path: Path, content: Mapping[str, Any]) -> None:

@@ -6,7 +6,8 @@
 
 People cannot see the true contour of a turned jaw: they mark the visible outline, set points along a curve at even
 distances, put the points of closed lips on one line, follow the upper edge of a brow, and their hands are not steady.
-The difference between `mesh` and `annotator` is the label gap, here known exactly.
+What such rules leave was measured, point by point and by how far the head is turned (`habits`). The difference between
+`mesh` and `annotator` is the label gap, here known exactly.
 """
 
 from __future__ import annotations
@@ -152,7 +153,7 @@ def annotator_labels(
     points = camera.pixels(pose.applied(shape.landmarks + moved(pose.yaw), shape.head.landmark_rest))
     rise = camera.pixels(pose.applied(np.array([[0, 8.0, 0], [0, 7.0, 0]]), np.array([[0, 8.0, 0], [0, 8.0, 0]])))
     points[:17] = outline.visible(points[:17], rise[0] - rise[1], shape, pose, camera)
-    points = _closed_lips(_spaced(points))
+    points = _closed_lips(_spaced(points) + habits(pose.yaw) @ _upright_axes(points))
     return points if steady else points + tremor(points, person.rng("annotator"))
 
 
@@ -179,6 +180,31 @@ def _moved() -> Array:
         offsets[point] = -outwards, up, forward
         offsets[mirror[point]] = outwards if mirror[point] != point else 0, up, forward
     return offsets
+
+
+def habits(yaw: float) -> Array:
+    """How far beside what the rules above say people set the points (68, 2) of a head that is turned by `yaw`, degrees.
+
+    In outer-eye distances, to the left of the person and down, along the line of the eyes and across it.
+    """
+    turned, offsets = habit_table()
+    left = np.array([[np.interp(abs(yaw), turned, column) for column in point.T] for point in offsets])
+    return left if yaw >= 0 else left[ibug68().mirror] * [-1, 1]
+
+
+@cache
+def habit_table() -> tuple[Array, Array]:
+    """Yaws (k,) of heads that are turned to their left, degrees, and what `habits` says of the points, (68, k, 2)."""
+    text = (files("facemix.render") / "data" / "annotator_habits.csv").read_text(encoding="utf-8")
+    rows = np.array([[float(value) for value in line.split(",")] for line in text.split()[1:]])
+    turned = np.unique(rows[:, 1])
+    return turned, rows[:, 2:].reshape(68, len(turned), 2)
+
+
+def _upright_axes(points: Array) -> Array:
+    """From the outer corner of the right eye to that of the left, and as far across, downwards: (2, 2), pixels."""
+    x = points[45] - points[36]
+    return np.array([x, [-x[1], x[0]]])
 
 
 def along(points: Array, shares: Array) -> Array:

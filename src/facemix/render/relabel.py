@@ -6,22 +6,26 @@ Which of them can be seen follows from the vertices that the picture was found t
 What comes out is what a rendering with these labels would have written, byte for byte.
 
 New files are made in `.labels` and take the place of the old ones when all are there. While they do so, `render.json`
-says `unfinished`. A stop at any point leaves a folder that the same command completes.
+says `unfinished`. A stop at any point leaves a folder that the same command completes. Of a set in shards, `.labels`
+holds shards of labels alone, and one after the other is joined with its pictures.
 """
 
 from __future__ import annotations
 
 import contextlib
 import importlib
+import itertools
+import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from facemix.errors import FacemixError
+from facemix.faces import tars
 from facemix.faces.parallel import available_cores
-from facemix.render import fingerprints, folder, sets, tables, visibility, workers
+from facemix.render import fingerprints, folder, sets, shards, tables, visibility, workers
 from facemix.render.population import Population, changed
 
 STAGED = ".labels"
@@ -56,13 +60,21 @@ def relabel(
         settings = _settings(out / folder.MANIFEST, found, labels, scheme)
         wanted = found | sets.labelling(settings)
         wanted.pop(folder.UNFINISHED, None)
-        faces = folder.finished(out, settings.segmentation)
+        sharded = shards.KEY in found
+        if sharded and (out / shards.WORK).exists():
+            raise FacemixError(f"{out}: its rendering was stopped; run the same `facemix render` to its end first")
+        held = shards.held(out) if sharded else {}
+        faces = {} if sharded else folder.finished(out, settings.endings)
         if wanted != found:
-            _stage(out / STAGED, faces, settings, wanted, processes)
+            _begin(out / STAGED, wanted)
+            if sharded:
+                _stage_shards(out, held, settings, processes)
+            else:
+                _stage(out / STAGED, faces, settings, processes)
             folder.write_manifest(out / folder.MANIFEST, wanted | {folder.UNFINISHED: "relabel"})
-            _put_in_place(out)
+            _put_in_place(out, sharded)
         shutil.rmtree(out / STAGED, ignore_errors=True)
-    return settings.labels, settings.scheme, len(faces)
+    return settings.labels, settings.scheme, sum(map(len, held.values())) if sharded else len(faces)
 
 
 def _completed(out: Path) -> dict[str, Any]:
@@ -72,7 +84,7 @@ def _completed(out: Path) -> dict[str, Any]:
     """
     found = folder.read_json(out / folder.MANIFEST)
     if folder.UNFINISHED in found and (out / STAGED / folder.MANIFEST).exists():
-        _put_in_place(out)
+        _put_in_place(out, shards.KEY in found)
         found = folder.read_json(out / folder.MANIFEST)
     return found
 
@@ -97,49 +109,107 @@ def _settings(path: Path, found: Mapping[str, Any], labels: str | None, scheme: 
             population=changed(Population(), found["population"]),
             scheme=scheme or found["scheme"],
             segmentation=found["segmentation"],
+            image=found.get("image", "png"),
+            quality=found.get("quality"),
         )
     except (KeyError, TypeError) as error:
         raise FacemixError(f"{path}: damaged ({error!r}); remove the folder and render it again") from None
 
 
-def _stage(
-    staged: Path, faces: Mapping[int, folder.Row], settings: sets.Settings, wanted: Mapping[str, Any], processes: int
-) -> None:
-    """Makes new points for all faces, their table and the manifest; goes on with what is there of these very labels."""
+def _begin(staged: Path, wanted: Mapping[str, Any]) -> None:
+    """Makes the folder for new labels, or goes on with what is there of these very labels."""
     if staged.exists() and (
         not (staged / folder.MANIFEST).exists() or folder.read_json(staged / folder.MANIFEST) != wanted
     ):
         shutil.rmtree(staged)
     folder.write_manifest(staged / folder.MANIFEST, wanted)
-    missing = [index for index in sorted(faces) if not (staged / f"{index:06d}{folder.POINTS}").exists()]
-    job = _Labelling(staged=staged, settings=settings, studio=sets.STUDIO)
+
+
+def _stage(staged: Path, faces: Mapping[int, folder.Row], settings: sets.Settings, processes: int) -> None:
+    """Makes new points for all faces, and their table."""
+    missing = [index for index in sorted(faces) if not _points(staged, index).exists()]
     table = tables.load(settings.scheme)
     with sets.shown(staged.parent, len(faces), len(faces) - len(missing), "labelling") as count:
-        with contextlib.closing(workers.finished(job, missing, processes)) as labelled:
+        with contextlib.closing(_labelled(staged, missing, settings, processes)) as labelled:
             for _ in labelled:
                 count()
-        rows = [row | {"visible": _visible(staged.parent, row, table)} for _, row in sorted(faces.items())]
+        rows = [
+            row | {"visible": _visible(staged.parent / folder.TABLE, row, table)} for _, row in sorted(faces.items())
+        ]
         folder.write_table(staged / folder.TABLE, rows)
 
 
-def _visible(out: Path, row: folder.Row, table: tables.Table) -> list[bool]:
+def _stage_shards(out: Path, held: Mapping[int, range], settings: sets.Settings, processes: int) -> None:
+    """Makes shards of new points and records."""
+    staged, table = out / STAGED, tables.load(settings.scheme)
+    done = {number for number in held if shards.tar(staged, number).exists()}
+    waiting = {
+        number: {index for index in faces if not _points(staged, index).exists()}
+        for number, faces in held.items()
+        if number not in done
+    }
+
+    def write(number: int) -> None:
+        content = []
+        for index, files in zip(held[number], shards.files(path := shards.tar(out, number), number), strict=True):
+            row = shards.read_record(files[shards.RECORD])
+            record = json.dumps(row | {"visible": _visible(path, row, table)}).encode()
+            content.append((files[shards.RECORD].member, record))
+            content.append((files[shards.POINTS].member, _points(staged, index).read_bytes()))
+        tars.write(shards.tar(staged, number), content)
+        for index in held[number]:
+            _points(staged, index).unlink()
+
+    missing = sorted(itertools.chain.from_iterable(waiting.values()))
+    n = sum(map(len, held.values()))
+    with (
+        sets.shown(out, n, n - len(missing), "labelling") as count,
+        contextlib.closing(_labelled(staged, missing, settings, processes)) as labelled,
+    ):
+        for _ in shards.each(waiting, labelled, write):
+            count()
+
+
+def _points(staged: Path, index: int) -> Path:
+    return staged / f"{folder.name(index)}{folder.POINTS}"
+
+
+def _labelled(
+    staged: Path, missing: Sequence[int], settings: sets.Settings, processes: int
+) -> Generator[int, None, None]:
+    return workers.finished(_Labelling(staged=staged, settings=settings, studio=sets.STUDIO), missing, processes)
+
+
+def _visible(path: Path, row: folder.Row, table: tables.Table) -> list[bool]:
     try:
         return table.visible(visibility.unpacked(row["seen"]))
     except (KeyError, TypeError, ValueError) as error:
         raise FacemixError(
-            f"{out / folder.TABLE}: face {row['index']}: seen: damaged ({error}); remove the folder and render it again"
+            f"{path}: face {row['index']}: seen: damaged ({error}); remove the folder and render it again"
         ) from None
 
 
-def _put_in_place(out: Path) -> None:
+def _put_in_place(out: Path, sharded: bool) -> None:
     """Moves what is staged to where it belongs, the manifest last; after a stop, what is left of it."""
     staged = out / STAGED
-    for file in sorted(staged.glob(f"[0-9]*{folder.POINTS}")):
-        file.replace(out / file.name)
-    if (staged / folder.TABLE).exists():
-        (staged / folder.TABLE).replace(out / folder.TABLE)
-    shutil.rmtree(out / folder.ROWS, ignore_errors=True)  # the table has them all
+    if sharded:
+        for number in shards.held(staged):
+            _join(shards.tar(out, number), shards.tar(staged, number), number)
+        shards.write_index(out)
+    else:
+        for file in sorted(staged.glob(f"[0-9a-z]*{folder.POINTS}")):
+            file.replace(out / file.name)
+        if (staged / folder.TABLE).exists():
+            (staged / folder.TABLE).replace(out / folder.TABLE)
+        shutil.rmtree(out / folder.ROWS, ignore_errors=True)  # the table has them all
     (staged / folder.MANIFEST).replace(out / folder.MANIFEST)
+
+
+def _join(shard: Path, labels: Path, number: int) -> None:
+    """Writes a shard anew, its pictures with other labels, which are deleted then."""
+    faces = [old | new for old, new in zip(shards.files(shard, number), shards.files(labels, number), strict=True)]
+    tars.write(shard, ((file.member, file.read_bytes()) for face in faces for file in face.values()))
+    labels.unlink()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,6 +227,6 @@ class _Labelling:
 
         def label(index: int) -> None:
             found = points(settings.population, settings.seed, index, settings.labels)
-            folder.write_points(self.staged / f"{index:06d}{folder.POINTS}", found)
+            folder.write_points(_points(self.staged, index), found)
 
         return label

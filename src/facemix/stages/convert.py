@@ -16,10 +16,11 @@ import numpy.typing as npt
 from facemix import config
 from facemix.errors import FacemixError
 from facemix.faces import reduction, schemes, sources, writing
-from facemix.faces.face import UNLABELLED, VISIBLE, BrokenFace, Face
+from facemix.faces.face import UNLABELLED, VISIBLE, BrokenFace, Face, File
 from facemix.faces.formats import FORMATS, fitting
 from facemix.faces.parallel import on_all_cores
 from facemix.faces.schemes import Scheme
+from facemix.faces.tars import Member
 from facemix.faces.writing import WRITERS, Item
 from facemix.files import whole_folder
 
@@ -79,6 +80,8 @@ def convert(
     if not items:
         raise FacemixError(f"{source}: no face is left to write")
     written = _written(items, to)
+    if link and (inside := next((image for image in written.images.values() if isinstance(image, Member)), None)):
+        raise FacemixError(f"--link: {inside}: this picture is inside of a tar; leave it out")
     with whole_folder(out) as beside:
         for place, text in written.texts.items():
             (beside / place).parent.mkdir(parents=True, exist_ok=True)
@@ -94,13 +97,15 @@ def _written(items: Sequence[Item], to: str) -> writing.Written:
         raise FacemixError(str(error)) from None
 
 
-def _take_images(pairs: Sequence[tuple[Path, Path]], link: bool) -> None:
+def _take_images(pairs: Sequence[tuple[File, Path]], link: bool) -> None:
     for folder in {target.parent for _, target in pairs}:
         folder.mkdir(parents=True, exist_ok=True)
 
-    def take(pair: tuple[Path, Path]) -> None:
+    def take(pair: tuple[File, Path]) -> None:
         image, target = pair
-        if link:
+        if not isinstance(image, Path):
+            target.write_bytes(image.read_bytes())
+        elif link:
             target.symlink_to(image.resolve())  # the original, though the source may be of links and go away
         else:
             shutil.copyfile(image, target)
@@ -196,7 +201,10 @@ def _of_folder(own: config.Source, folder: Path, role: str) -> tuple[list[Item],
     return [Item(face=face, place=_below(face.image, folder)) for face in faces], broken
 
 
-def _below(image: Path, folder: Path) -> PurePosixPath:
+def _below(image: File, folder: Path) -> PurePosixPath:
+    if isinstance(image, Member):
+        return image.place
+    assert isinstance(image, Path)
     return PurePosixPath(image.relative_to(folder).as_posix())
 
 

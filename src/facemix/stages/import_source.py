@@ -20,6 +20,7 @@ from facemix.faces.face import HIDDEN, UNLABELLED, BrokenFace, Face
 from facemix.faces.formats import ARCHIVES, FORMATS, OFFICIAL_300W, check, photos
 from facemix.faces.formats.listing import visible
 from facemix.faces.parallel import on_all_cores
+from facemix.faces.tars import Member
 from facemix.files import file_lock, whole_folder
 from facemix.reporting import imported
 
@@ -102,7 +103,7 @@ def import_source(
         source = dataclasses.replace(source, scheme=faces[0].scheme.name)
     shown = root / imported.FOLDER / name
     if check_only:
-        broken += check(faces)
+        broken += _damaged(faces, skip_broken)
         if usable := _usable(faces, broken):
             _show(format, shown, usable, role)
         _refuse(path, broken, skip_broken)
@@ -111,7 +112,7 @@ def import_source(
     folder = root / sources.SOURCES / role / name
     with file_lock(root / "checkpoints" / "import"):  # each adds to the sources that params.yaml names
         changes = _changes(root / config.PARAMS_FILE, folder, source, role)
-        broken += check(faces)
+        broken += _damaged(faces, skip_broken)
         _refuse(path, broken, skip_broken)
         faces = _usable(faces, broken)
         if not faces:
@@ -177,6 +178,20 @@ def _written_out(
             )
         except FacemixError as error:
             raise FacemixError(str(error).replace(str(folder), str(path))) from None
+
+
+def _damaged(faces: Sequence[Face], skip_broken: bool) -> list[BrokenFace]:
+    """What is broken in the pictures.
+
+    Raises:
+        FacemixError: it is to be left out, and lies in a tar, which is imported as it is.
+    """
+    broken = check(faces)
+    if skip_broken and (inside := next((face for face in broken if isinstance(face.path, Member)), None)):
+        raise FacemixError(
+            f"--skip-broken: {inside}: this face is inside of a tar, which can only be imported whole; remove it there"
+        )
+    return broken
 
 
 def _usable(faces: Sequence[Face], broken: Sequence[BrokenFace]) -> list[Face]:

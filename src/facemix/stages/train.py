@@ -1,6 +1,7 @@
 """`facemix train STRATEGY --seed K`: one strategy, one seed, from packs to `models/STRATEGY/seed-K`."""
 
 import math
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,7 +19,7 @@ from facemix.faces.packs import Pack
 from facemix.files import file_lock, whole_folder
 from facemix.strategies import ADAPTER_FROM, MODELS, Strategy
 from facemix.training import loop, processes, tasks
-from facemix.training.checkpoint import adopt_checkpoint, checkpoint_path
+from facemix.training.checkpoint import SHARED, File, adopt_checkpoint, check_shared, checkpoint_path
 from facemix.training.interruption import Stopped
 from facemix.training.tasks import Rows, Task
 from facemix.verdict import results
@@ -37,20 +38,23 @@ def train(strategy: Strategy, seed: int, params: Params, resume: Path | None = N
         FacemixError: a setting or an input that cannot be used, or `resume` is a checkpoint of another configuration.
         OSError: an output cannot be written.
     """
+    check_shared()
     task = tasks.gather(strategy, seed, params)
     _check_sizes(task.real, params.evaluation.normalizer)
     if processes.rank() > 0:
         if strategy.trains:
             tasks.train_network(task, checkpoint_of(task), lambda _row: None)
         return
-    identity = task.identity()
+    identity, checkpoint = task.identity(), checkpoint_of(task)
     folder = MODELS / strategy.name / f"seed-{seed}"
+    # On a server nothing can be locked: there only this machine's processes are kept apart.
+    own = checkpoint if isinstance(checkpoint, Path) else _own_checkpoints() / checkpoint.name
     with (
-        file_lock(checkpoint_of(task)) as checkpoint,
+        file_lock(own),
         tracking.start(
             name=f"{strategy.name} seed {seed}",
             experiment=params.tracking.experiment,
-            identity=checkpoint.stem,
+            identity=own.stem,
             tags={"strategy": strategy.name} | ({"test_faces": STAND_IN_SHOWN} if _is_stand_in(task) else {}),
             params=identity,
             datasets=_datasets(task),
@@ -71,7 +75,7 @@ def train(strategy: Strategy, seed: int, params: Params, resume: Path | None = N
     print(f"{folder}: {_said(figures, task)}")
 
 
-def _timed(task: Task, checkpoint: Path, run: tracking.Run) -> tuple[tasks.Outcome, float]:
+def _timed(task: Task, checkpoint: File, run: tracking.Run) -> tuple[tasks.Outcome, float]:
     """Carries a task out; says how many seconds that took, with those of former processes."""
     timer = clock.Clock.start(checkpoint)
 
@@ -165,8 +169,11 @@ def _numbers(figures: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
 # Checkpoints lie at the main workspace's root: what a temporary experiment's own folder holds is deleted with it.
 
 
-def checkpoint_of(task: Task) -> Path:
-    """Where this very training keeps its checkpoint: in FACEMIX_CHECKPOINTS, where machines share such a folder."""
-    return checkpoint_path(
-        clock.checkpoints(tracking.workspace()), f"{task.strategy.name}-seed-{task.seed}", task.identity()
-    )
+def checkpoint_of(task: Task) -> File:
+    """Where this very training keeps its checkpoint: where FACEMIX_CHECKPOINTS says, if machines share such a place."""
+    folder = os.environ.get(SHARED) or _own_checkpoints()
+    return checkpoint_path(folder, f"{task.strategy.name}-seed-{task.seed}", task.identity())
+
+
+def _own_checkpoints() -> Path:
+    return tracking.workspace() / "checkpoints"

@@ -25,7 +25,7 @@ from facemix.sweeps.grid import Axes, Inputs, Point, Result
 from facemix.sweeps.on_ray import Wanted
 from facemix.sweeps.repository import git
 from facemix.sweeps.work import FOLDER, Stopped, Work, experiments
-from facemix.training import preflight
+from facemix.training import checkpoint, preflight
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +91,8 @@ def bring(axes: Axes, params: Params, how: How) -> Brought:
 
     Raises:
         FacemixError: a grid that cannot be run, no git commit or DVC repository, changes that are not committed.
-        FacemixError: a cluster that cannot train it, or a file of known points that cannot be used.
+        FacemixError: a cluster that cannot train it, a file of known points that cannot be used, or checkpoints that
+            cannot be kept where they shall be.
     """
     if how.jobs < 1:
         raise FacemixError(f"--jobs: found {how.jobs}, expected at least 1")
@@ -111,6 +112,7 @@ def bring(axes: Axes, params: Params, how: How) -> Brought:
         foreign -= needed
         missing = [point for point in trainings if point not in trained | foreign]
         _check_settings(missing, params)
+        checkpoint.check_shared()
         if how.known:
             _say_known(how.known, len(there), len(foreign), [names[point] for point in trainings if point in needed])
         failed: Mapping[Point, str] = {}
@@ -164,7 +166,7 @@ def _say_known(path: Path, n: int, used: int, needed: Sequence[str]) -> None:
         print(f"trained though known, because others start from their models: {', '.join(needed)}", flush=True)
 
 
-def _train(machines: local.Machine | on_ray.Cluster, work: Work, name: str) -> dict[Point, str]:
+def _train(machines: local.Machine | on_ray.Machines, work: Work, name: str) -> dict[Point, str]:
     """Trains the points as children of a run of MLflow's; returns those that failed, with the reason."""
     grid_asked = {key: ",".join(map(str, values)) for key, values in work.axes.items()}
     experiment = work.params.tracking.experiment

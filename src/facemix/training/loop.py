@@ -9,7 +9,6 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,7 +18,7 @@ from tqdm import tqdm
 from facemix.faces.parallel import available_cores
 from facemix.training import augment
 from facemix.training.batches import Load, loader, prefetch
-from facemix.training.checkpoint import restore, write_checkpoint
+from facemix.training.checkpoint import File, restore, write_checkpoint
 from facemix.training.failures import explained_failures, explained_shortage, require_finite
 from facemix.training.interruption import Stopped, stop_signals
 from facemix.training.model import LandmarkNet
@@ -46,7 +45,7 @@ def train(
     recipe: Recipe,
     *,
     validate: Callable[[LandmarkNet], float],
-    checkpoint: Path,
+    checkpoint: File,
     identity: Mapping[str, Any],
     report: Callable[[Row], None],
     group: Group,

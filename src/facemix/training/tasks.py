@@ -29,6 +29,7 @@ from facemix.files import write_table
 from facemix.training import adaptation, augment, frame, judging, loop, predictions, preflight, processes
 from facemix.training.adaptation import LabelAdapter
 from facemix.training.batches import MixedBatches, TrainingSet
+from facemix.training.checkpoint import File
 from facemix.training.landmarker import Landmarker
 from facemix.training.model import LandmarkNet
 from facemix.training.predictions import predict_pack
@@ -220,7 +221,7 @@ def choose(pack: Pack, count: int | str, seed: int, key: str) -> Rows:
     return np.sort(rows[order[:wanted]])
 
 
-def carry_out(task: Task, checkpoint: Path, report: Callable[[loop.Row], None]) -> Outcome:
+def carry_out(task: Task, checkpoint: File, report: Callable[[loop.Row], None]) -> Outcome:
     """Trains what the strategy says: a network, a label adapter, or both one after the other."""
     outcome = train_network(task, checkpoint, report) if task.strategy.trains else None
     if task.strategy.adapts_predictions:
@@ -243,7 +244,7 @@ def write(folder: Path, task: Task, outcome: Outcome) -> None:
 
 def train_network(
     task: Task,
-    checkpoint: Path,
+    checkpoint: File,
     report: Callable[[loop.Row], None],
     judge: Callable[[Landmarker], float] | None = None,
 ) -> Outcome:

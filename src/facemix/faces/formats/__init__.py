@@ -96,7 +96,7 @@ FORMATS: Mapping[str, Format] = {
         scheme="ibug68",
         detect=facesynthetics.detect,
         role="synthetic",
-        expected="files NNNNNN.png (or .jpg) and NNNNNN_ldmks.txt",
+        expected="files NNNNNN.png (or .jpg) and NNNNNN_ldmks.txt, or tars of them as WebDataset has them",
     ),
     "label_studio": Format(
         read=label_studio.read, detect=label_studio.detect, expected="JSON exports of Label Studio, and their images"

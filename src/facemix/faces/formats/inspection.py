@@ -2,13 +2,12 @@
 
 import hashlib
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
 from facemix.faces import integrity
-from facemix.faces.face import BrokenFace, Face
+from facemix.faces.face import BrokenFace, Face, File
 from facemix.faces.geometry import landmark_box, square_side
 from facemix.faces.images import decode, read_bytes
 from facemix.faces.parallel import on_all_cores
@@ -37,7 +36,7 @@ def check(faces: Sequence[Face]) -> list[BrokenFace]:
     return broken
 
 
-def _damaged(images: Sequence[Path]) -> dict[Path, BrokenFace]:
+def _damaged(images: Sequence[File]) -> dict[File, BrokenFace]:
     """The pictures of which libjpeg complains; one after the other, as its complaints do not say which they are of."""
     found = {}
     for path in tqdm(dict.fromkeys(images), "checking pictures", unit="picture", disable=None):

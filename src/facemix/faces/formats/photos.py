@@ -13,7 +13,8 @@ from pathlib import Path
 
 from facemix.config import COLUMN
 from facemix.errors import FacemixError
-from facemix.faces.face import UNLABELLED, Face
+from facemix.faces.face import UNLABELLED, Face, File
+from facemix.faces.tars import Member
 
 _NUMBERED = re.compile(r"(.*[0-9])[_-]([0-9])")
 """`PHOTO_K`: a name that ends in a number, and the number of a face in it."""
@@ -152,15 +153,15 @@ def _united(groups: Iterable[Sequence[str]]) -> dict[str, str]:
     return {name: root(name) for name in first}
 
 
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else -1  # what is missing is found broken elsewhere
+def _size(image: File) -> int:
+    if isinstance(image, Member):
+        return image.size
+    assert isinstance(image, Path)
+    return image.stat().st_size if image.exists() else -1  # what is missing is found broken elsewhere
 
 
-def _digest(path: Path) -> bytes:
-    if not path.exists():
-        return str(path).encode()
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").digest()
+def _digest(image: File) -> bytes:
+    return hashlib.sha256(image.read_bytes()).digest() if image.exists() else str(image).encode()
 
 
 def described(faces: Sequence[Face]) -> str:

@@ -3,12 +3,11 @@
 import functools
 import re
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from facemix.faces.face import UNLABELLED, VISIBLE, BrokenFace
+from facemix.faces.face import UNLABELLED, VISIBLE, BrokenFace, File
 from facemix.faces.schemes import BOX_SIZES, Scheme
 
 Array = npt.NDArray[np.float64]
@@ -39,7 +38,7 @@ DENSE = 60
 _ADVICE = "label every point where it is or would be seen, or remove the face"
 
 
-def read_text(path: Path) -> str:
+def read_text(path: File) -> str:
     """A small text file.
 
     Raises:
@@ -54,7 +53,7 @@ def read_text(path: Path) -> str:
         raise BrokenFace(path, "not a text file, expected the points of a face; replace the file") from None
 
 
-def parse_rows(path: Path, lines: Sequence[str]) -> Array:
+def parse_rows(path: File, lines: Sequence[str]) -> Array:
     """Points (n, 2) from lines `x y`, as far as their meaning is certain.
 
     Numbers may be divided by commas or semicolons. Empty lines and what follows `#` or `//` do not count, nor does a
@@ -97,7 +96,7 @@ def parse_rows(path: Path, lines: Sequence[str]) -> Array:
 
 
 def checked(
-    path: Path, stated: Array, scheme: Scheme, states: npt.NDArray[np.uint8] | None = None, origin: float = 0.0
+    path: File, stated: Array, scheme: Scheme, states: npt.NDArray[np.uint8] | None = None, origin: float = 0.0
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8]]:
     """Points and states of a face that can be cropped, in pixels from 0.
 
