@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LAWS, STATE, AUGMENT = "tests/training/test_laws.py", "tests/training/test_state.py", "tests/training/test_augment.py"
 PROCESSES = "tests/training/test_processes.py"
 TRANSLATION = "tests/training/test_translation.py"
+TAKING_OVER = "tests/faces/test_taking_over.py"
 PERSON = "tests/render/test_person.py"
 METRICS, RANKING = "tests/evaluation/test_metrics.py", "tests/verdict/test_ranking.py"
 
@@ -412,6 +413,41 @@ MUTATIONS = (
         old="again = self.predict(image, _inside(image, geometry.landmark_box(first.points), expected))",
         new="again = first",
         tests="tests/stages/test_predict.py",
+    ),
+    Mutation(
+        what="a shard is taken over though an image is another",
+        file="faces/packing.py",
+        old="if there and there.shard.images == crops.images():",
+        new="if there and crops.images():",
+        tests=TAKING_OVER,
+    ),
+    Mutation(
+        what="a shard is taken over though a label has moved",
+        file="faces/cropping.py",
+        old="face.landmarks.tobytes() + transform.tobytes()",
+        new="transform.tobytes()",
+        tests=TAKING_OVER,
+    ),
+    Mutation(
+        what="a shard is taken over though the margin is another",
+        file="faces/cropping.py",
+        old="face.landmarks.tobytes() + transform.tobytes()",
+        new="face.landmarks.tobytes()",
+        tests=TAKING_OVER,
+    ),
+    Mutation(
+        what="a shard is taken over from a pack that other code made",
+        file="faces/cropping.py",
+        old="json.dumps([code(), cv2",
+        new="json.dumps([cv2",
+        tests=TAKING_OVER,
+    ),
+    Mutation(
+        what="a crop of the shard before",
+        file="faces/shards.py",
+        old='np.searchsorted(self._starts, rows, side="right") - 1',
+        new='np.searchsorted(self._starts, rows, side="left") - 1',
+        tests="tests/faces/test_shards.py",
     ),
     Mutation(
         what="an exported file of other weights is used",

@@ -17,11 +17,14 @@ def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return told
 
 
-def test_a_training_that_goes_on_adds_to_the_time_of_its_checkpoint(tmp_path: Path, now: list[float]) -> None:
-    checkpoint = tmp_path / "mixing.pt"
+@pytest.mark.parametrize("remote", [False, True])
+def test_a_training_that_goes_on_adds_to_the_time_of_its_checkpoint(
+    tmp_path: Path, now: list[float], remote: bool
+) -> None:
+    checkpoint = RemoteFile(f"memory://{tmp_path.name}/mixing.pt") if remote else tmp_path / "mixing.pt"
     first = Clock.start(checkpoint)
     now[0] += 20
-    checkpoint.touch()
+    checkpoint.write_bytes(b"")
     first.keep()
     now[0] += 500  # lost: no checkpoint holds it
     again = Clock.start(checkpoint)

@@ -123,6 +123,8 @@ def _data_commands(commands: Any) -> None:
         "some to reports/packs/ROLE.png. `dvc repro` runs it.",
     )
     command.add_argument("role", choices=("real", "synthetic"))
+    command.add_argument("--on", choices=("ray",), help="decode on Ray (docs/scaling_checks.md; default: here)")
+    command.add_argument("--address", metavar="HOST:PORT", help=ADDRESS)
     command.set_defaults(run=_prepare)
 
     command = commands.add_parser(
@@ -502,7 +504,7 @@ def _scheme(options: argparse.Namespace) -> None:
 def _prepare(options: argparse.Namespace) -> None:
     from facemix.stages.prepare import prepare
 
-    prepare(options.role, config.load())
+    prepare(options.role, config.load(), options.on, options.address)
 
 
 def _leaks(options: argparse.Namespace) -> None:

@@ -6,11 +6,8 @@ No output of a stage holds it: outputs are equal bit for bit, whatever the machi
 import math
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
-from facemix.files import RemoteFile, whole_file
-
-File = Path | RemoteFile
+from facemix.files import File, write_bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,12 +36,7 @@ class Clock:
     def keep(self) -> None:
         """Writes the seconds so far, if they are known."""
         if math.isfinite(self.seconds):
-            content = f"{self.seconds:.3f}\n".encode()
-            if isinstance(self.file, RemoteFile):
-                self.file.write_bytes(content)
-                return
-            with whole_file(self.file) as beside:
-                beside.write_bytes(content)
+            write_bytes(self.file, f"{self.seconds:.3f}\n".encode())
 
 
 def read(checkpoint: File) -> float | None:
@@ -57,6 +49,4 @@ def read(checkpoint: File) -> float | None:
 
 
 def _file(checkpoint: File) -> File:
-    if isinstance(checkpoint, RemoteFile):
-        return RemoteFile(f"{checkpoint.url.removesuffix('.pt')}.seconds")
     return checkpoint.with_suffix(".seconds")

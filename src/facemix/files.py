@@ -72,6 +72,10 @@ class RemoteFile:
     def name(self) -> str:
         return self.url.rpartition("/")[2]
 
+    def with_suffix(self, suffix: str) -> "RemoteFile":
+        folder, _, name = self.url.rpartition("/")
+        return RemoteFile(f"{folder}/{Path(name).with_suffix(suffix)}")
+
     def exists(self) -> bool:
         filesystem, path = self._place()
         return bool(filesystem.exists(path))
@@ -108,6 +112,22 @@ class RemoteFile:
         # Others write there too: what was listed once says nothing.
         filesystem, path = fsspec.core.url_to_fs(self.url, use_listings_cache=False)
         return filesystem, path
+
+
+File = Path | RemoteFile
+
+
+def write_bytes(path: File, content: bytes) -> None:
+    """Writes a file, whole.
+
+    Raises:
+        OSError: it could not be written; a former file is untouched.
+    """
+    if isinstance(path, RemoteFile):
+        path.write_bytes(content)
+        return
+    with whole_file(path) as beside:
+        beside.write_bytes(content)
 
 
 def check_remote_folder(url: str, key: str) -> None:

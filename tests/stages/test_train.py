@@ -29,7 +29,7 @@ from facemix.stages.prepare import prepare
 from facemix.strategies import STRATEGIES
 from facemix.training import predictions, tasks
 from facemix.training.adaptation import LabelAdapter
-from facemix.training.checkpoint import checkpoint_path
+from facemix.training.checkpoint import checkpoint_path, checkpoints
 from facemix.training.landmarker import Landmarker
 from facemix.training.model import LandmarkNet
 from facemix.verdict import results
@@ -195,7 +195,7 @@ def test_a_trained_strategy_writes_all_its_files(project: Path, params: config.P
     assert not list((project / "checkpoints").glob("*.pt"))
     for name in ("synthetic_only", "label_adaptation", "fine_tuning"):  # found by what model.json says
         made_of = json.loads((project / f"models/{name}/seed-0/model.json").read_text())["made_of"]
-        seconds = clock.read(checkpoint_path(project / "checkpoints", f"{name}-seed-0", made_of))
+        seconds = clock.read(checkpoint_path(checkpoints(project), f"{name}-seed-0", made_of))
         assert seconds is not None and 0 < seconds < 600
 
 

@@ -139,7 +139,7 @@ def _files(pack: Pack, rng: np.random.Generator) -> Files:
 
 
 def _read(folder: Path) -> Files:
-    return {file.name: file.read_bytes() for file in sorted(folder.iterdir())}
+    return {file.name: file.read_bytes() for file in sorted(folder.iterdir()) if file.is_file()}
 
 
 def _put(folder: Path, files: Files) -> None:
@@ -158,9 +158,7 @@ def _experiments(points: list[Point], contents: list[Files]) -> dict[str, str]:
         Repo.init(".").close()
     subprocess.run([*git, "config", "user.name", "bench"], env=environment(), check=True)
     subprocess.run([*git, "config", "user.email", "bench@localhost"], env=environment(), check=True)
-    faces = _folder_in_cache(
-        {name: data for name, data in _read(packs.FOLDER / "real").items() if name != "images.npy"}
-    )
+    faces = _folder_in_cache(_read(packs.FOLDER / "real"))
     hashes = [_folder_in_cache(files) for files in contents]
     commands = []
     for i, point in enumerate(points):

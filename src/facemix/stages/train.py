@@ -1,7 +1,6 @@
 """`facemix train STRATEGY --seed K`: one strategy, one seed, from packs to `models/STRATEGY/seed-K`."""
 
 import math
-import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,10 +15,10 @@ from facemix.evaluation import metrics
 from facemix.faces import packs
 from facemix.faces.face import STAND_IN, STAND_IN_SHOWN
 from facemix.faces.packs import Pack
-from facemix.files import file_lock, whole_folder
+from facemix.files import File, file_lock, whole_folder
 from facemix.strategies import ADAPTER_FROM, MODELS, Strategy
 from facemix.training import loop, processes, tasks
-from facemix.training.checkpoint import SHARED, File, adopt_checkpoint, check_shared, checkpoint_path
+from facemix.training.checkpoint import adopt_checkpoint, check_shared, checkpoint_path, checkpoints
 from facemix.training.interruption import Stopped
 from facemix.training.tasks import Rows, Task
 from facemix.verdict import results
@@ -48,7 +47,7 @@ def train(strategy: Strategy, seed: int, params: Params, resume: Path | None = N
     identity, checkpoint = task.identity(), checkpoint_of(task)
     folder = MODELS / strategy.name / f"seed-{seed}"
     # On a server nothing can be locked: there only this machine's processes are kept apart.
-    own = checkpoint if isinstance(checkpoint, Path) else _own_checkpoints() / checkpoint.name
+    own = checkpoint if isinstance(checkpoint, Path) else tracking.workspace() / "checkpoints" / checkpoint.name
     with (
         file_lock(own),
         tracking.start(
@@ -170,10 +169,6 @@ def _numbers(figures: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
 
 
 def checkpoint_of(task: Task) -> File:
-    """Where this very training keeps its checkpoint: where FACEMIX_CHECKPOINTS says, if machines share such a place."""
-    folder = os.environ.get(SHARED) or _own_checkpoints()
-    return checkpoint_path(folder, f"{task.strategy.name}-seed-{task.seed}", task.identity())
-
-
-def _own_checkpoints() -> Path:
-    return tracking.workspace() / "checkpoints"
+    """Where this very training keeps its checkpoint."""
+    name = f"{task.strategy.name}-seed-{task.seed}"
+    return checkpoint_path(checkpoints(tracking.workspace()), name, task.identity())

@@ -18,6 +18,7 @@ from facemix.strategies import MODELS
 from facemix.sweeps import repository
 from facemix.sweeps.grid import Point
 from facemix.sweeps.repository import git
+from facemix.training.checkpoint import checkpoint_path, checkpoints
 from facemix.verdict.results import load
 
 SUMMARY = REPORTS / "metrics.json"
@@ -121,10 +122,7 @@ def train(place: Place, commit: str, point: Point, name: str, log: Path, normali
     folder = MODELS / point.strategy / f"seed-{point.seed}"
     trained = load(place.clone / folder, pack, normalizer)
     figures = trained.figures
-    from facemix.training.checkpoint import SHARED, checkpoint_path  # loads torch
-
-    checkpoints = os.environ.get(SHARED) or place.home / "checkpoints"
-    kept = checkpoint_path(checkpoints, f"{point.strategy}-seed-{point.seed}", trained.about["made_of"])
+    kept = checkpoint_path(checkpoints(place.home), f"{point.strategy}-seed-{point.seed}", trained.about["made_of"])
     summary = summarize(point.strategy, figures, clock.read(kept))
     with whole_file(place.clone / SUMMARY) as beside:
         beside.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")

@@ -63,7 +63,9 @@ def read_results(
     with Outputs(project, revisions.values()) as outputs:
         first = next(iter(names.values()))  # the faces are the same for all
         pack = _read(outputs, first, revisions[first], "prepare@real", packs.FOLDER / "real", PACK_FILES, _points_of)
-        yaws = dict(zip(pack.ids.tolist(), pose.estimate(pack.landmarks, pack.scheme)[:, 0].tolist(), strict=True))
+        rows = np.flatnonzero(np.isin(pack.splits, predictions.JUDGING))
+        yaw = pose.estimate(pack.landmarks[rows], pack.scheme)[:, 0]
+        yaws = dict(zip(pack.ids[rows].tolist(), yaw.tolist(), strict=True))
 
         def read(point: Point) -> Result:
             name, folder = names[point], MODELS / point.strategy / f"seed-{point.seed}"

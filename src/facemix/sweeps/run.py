@@ -92,8 +92,8 @@ def bring(axes: Axes, params: Params, how: How) -> Brought:
 
     Raises:
         FacemixError: a grid that cannot be run, no git commit or DVC repository, changes that are not committed.
-        FacemixError: a cluster that cannot train it, a file of known points that cannot be used, or checkpoints that
-            cannot be kept where they shall be.
+        FacemixError: a cluster that cannot train it, checkpoints that cannot be kept where they shall be, or a file of
+            known points that cannot be used.
     """
     if how.jobs < 1:
         raise FacemixError(f"--jobs: found {how.jobs}, expected at least 1")

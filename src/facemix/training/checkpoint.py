@@ -12,13 +12,11 @@ from typing import Any
 import torch
 
 from facemix.errors import FacemixError
-from facemix.files import RemoteFile, check_remote_folder, whole_file
+from facemix.files import File, RemoteFile, check_remote_folder, whole_file
 from facemix.training.state import State
 
 SHARED = "FACEMIX_CHECKPOINTS"
 """The variable that names where machines share their checkpoints: a folder, or a URL such as s3://BUCKET/PATH."""
-
-File = Path | RemoteFile
 
 
 class CheckpointError(FacemixError):
@@ -28,6 +26,11 @@ class CheckpointError(FacemixError):
 def is_remote(folder: str | Path) -> bool:
     """Whether checkpoints lie on a server, and not in a folder."""
     return "://" in str(folder)
+
+
+def checkpoints(root: Path) -> str | Path:
+    """Where trainings keep their checkpoints: where machines share them, or else below a root."""
+    return os.environ.get(SHARED) or root / "checkpoints"
 
 
 def check_shared() -> None:

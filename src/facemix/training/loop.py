@@ -16,9 +16,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from facemix.faces.parallel import available_cores
+from facemix.files import File
 from facemix.training import augment
 from facemix.training.batches import Load, loader, prefetch
-from facemix.training.checkpoint import File, restore, write_checkpoint
+from facemix.training.checkpoint import restore, write_checkpoint
 from facemix.training.failures import explained_failures, explained_shortage, require_finite
 from facemix.training.interruption import Stopped, stop_signals
 from facemix.training.model import LandmarkNet
