@@ -39,7 +39,7 @@ def offsets(
     size = pack.images.shape[2]
     opposite = ibug68().mirrored(true, size)
     turned = detector.look_each(
-        (np.ascontiguousarray(pack.images[row, :, ::-1]) for row in rows), geometry.landmark_box(opposite)
+        (np.ascontiguousarray(pack.images[row][:, ::-1]) for row in rows), geometry.landmark_box(opposite)
     )
     right = ((true - found) - (opposite - turned))[..., 0].mean(axis=1) / 2
     pixels: npt.NDArray[np.float64] = right / pack.transforms[rows, 0, 0]

@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LAWS, STATE, AUGMENT = "tests/training/test_laws.py", "tests/training/test_state.py", "tests/training/test_augment.py"
 PROCESSES = "tests/training/test_processes.py"
 TRANSLATION = "tests/training/test_translation.py"
+TAKING_OVER = "tests/faces/test_taking_over.py"
 PERSON = "tests/render/test_person.py"
 METRICS, RANKING = "tests/evaluation/test_metrics.py", "tests/verdict/test_ranking.py"
 
@@ -274,6 +275,48 @@ MUTATIONS = (
         tests=RANKING,
     ),
     Mutation(
+        what="a gate looks again at no cost",
+        file="verdict/gate.py",
+        old="Look(seeds=n, confidence=1 - share)",
+        new="Look(seeds=n, confidence=0.95 + 0 * share)",
+        tests="tests/verdict/test_gain.py",
+    ),
+    Mutation(
+        what="a gate is passed by more faces seen",
+        file="stages/gate.py",
+        old='(advantage > 0 and found.verdict == "supported")',
+        new="False",
+        tests="tests/stages/test_gate.py",
+    ),
+    Mutation(
+        what="a gate's fault is a refutation",
+        file="cli.py",
+        old="GATE_FAILED = 3",
+        new="GATE_FAILED = 1",
+        tests="tests/stages/test_gate.py",
+    ),
+    Mutation(
+        what="hours of the network behind cost nothing",
+        file="verdict/points.py",
+        old="    return (*(behind(first) if first else ()), strategy)",
+        new="    return (strategy,)",
+        tests="tests/stages/test_advise.py",
+    ),
+    Mutation(
+        what="a training that goes on forgets its time",
+        file="clock.py",
+        old="return self.before + time.monotonic() - self.began",
+        new="return time.monotonic() - self.began",
+        tests="tests/test_clock.py",
+    ),
+    Mutation(
+        what="one of two figures of a known point is taken",
+        file="sweeps/known.py",
+        old="if digest in found and _figures(found[digest]) != _figures(one):",
+        new="if False:",
+        tests="tests/sweeps/test_known.py",
+    ),
+    Mutation(
         what="faces that choose the step train too",
         file="training/judging.py",
         old="return rows[~holds], rows[holds]",
@@ -370,6 +413,41 @@ MUTATIONS = (
         old="again = self.predict(image, _inside(image, geometry.landmark_box(first.points), expected))",
         new="again = first",
         tests="tests/stages/test_predict.py",
+    ),
+    Mutation(
+        what="a shard is taken over though an image is another",
+        file="faces/packing.py",
+        old="if there and there.shard.images == crops.images():",
+        new="if there and crops.images():",
+        tests=TAKING_OVER,
+    ),
+    Mutation(
+        what="a shard is taken over though a label has moved",
+        file="faces/cropping.py",
+        old="face.landmarks.tobytes() + transform.tobytes()",
+        new="transform.tobytes()",
+        tests=TAKING_OVER,
+    ),
+    Mutation(
+        what="a shard is taken over though the margin is another",
+        file="faces/cropping.py",
+        old="face.landmarks.tobytes() + transform.tobytes()",
+        new="face.landmarks.tobytes()",
+        tests=TAKING_OVER,
+    ),
+    Mutation(
+        what="a shard is taken over from a pack that other code made",
+        file="faces/cropping.py",
+        old="json.dumps([code(), cv2",
+        new="json.dumps([cv2",
+        tests=TAKING_OVER,
+    ),
+    Mutation(
+        what="a crop of the shard before",
+        file="faces/shards.py",
+        old='np.searchsorted(self._starts, rows, side="right") - 1',
+        new='np.searchsorted(self._starts, rows, side="left") - 1',
+        tests="tests/faces/test_shards.py",
     ),
     Mutation(
         what="an exported file of other weights is used",

@@ -40,7 +40,7 @@ AT = 100
 """Real faces where synthetic ones vary."""
 PHOTOS = 150
 RESAMPLES = 400
-PRICES = (2.0, 0.02)
+PRICES = offers.Prices(label=2.0, render=0.02)
 CHANCE = 0.8
 CHECKED = 4
 """Of so many sweeps one has its numbers left out, which takes longest and gives 17 answers."""

@@ -9,6 +9,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from facemix import workspace
+from facemix.faces import cropping
 from facemix.training import tasks
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -25,6 +26,9 @@ STALE = {
     "training/*": TRAININGS | FIGURES,
     "finding/*": PACKS | {"leaks"} | TRAININGS | FIGURES,
     "faces/order.py": PACKS | {"leaks"} | TRAININGS | FIGURES,
+    "faces/cropping.py": PACKS | {"leaks"} | TRAININGS | FIGURES,
+    "faces/mapped.py": PACKS | {"leaks"} | TRAININGS | FIGURES,
+    "faces/shards.py": PACKS | {"leaks"} | TRAININGS | FIGURES,
     "faces/packs.py": TRAININGS | {"leaks"} | FIGURES,
     "faces/geometry.py": PACKS | {"leaks"} | TRAININGS | FIGURES,
     "faces/schemes.py": {"render", "leaks"} | PACKS | TRAININGS | FIGURES,
@@ -159,6 +163,12 @@ def test_a_stage_depends_on_all_code_that_decides_its_result(stage: str, entry: 
         if not any(file.is_relative_to(REPOSITORY / path) for path in listed)
     }
     assert unknown - {f"stages/{stage}.py"} == set()
+
+
+def test_a_shard_is_taken_over_only_from_the_same_code_that_decides_crops() -> None:
+    assert {file.relative_to(PACKAGE / "faces").as_posix() for file in reached(PACKAGE / "faces/cropping.py")} == {
+        *cropping.CODE
+    }
 
 
 @pytest.mark.parametrize("name", sorted(TRAININGS))

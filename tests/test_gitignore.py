@@ -49,7 +49,7 @@ def test_what_dvc_keeps_is_ignored_and_what_git_keeps_is_not(bare: Path, path: s
         "data/sources/real/300w/helen/1.jpg",
         "data/sources/synthetic/mine.v2/000000.png",
         "data/sources/real/.300w.4711/helen/1.jpg",
-        "data/packs/.real.4711/images.npy",
+        "data/packs/.real.4711/images/300w.npy",
         "data/renders/stand_in/000000.png",
         "models/mixing/.seed-0.4711/model.json",
         "reports/.report.html.4711",

@@ -303,6 +303,21 @@ def test_importing_synthetic_faces_leaves_the_real_pack(workspace: Path, facemix
     shutil.rmtree(workspace / "data/sources/synthetic/more")
 
 
+def test_another_source_leaves_the_shards_of_the_others(
+    trained_workspace: Path, facemix: Shell, shell: Shell, tmp_path: Path
+) -> None:
+    shards = trained_workspace / "data/packs/synthetic/images"
+    before = {file.name: file.read_bytes() for file in shards.iterdir()}
+    facemix(f"import facesynthetics {toy.write_facesynthetics(tmp_path / 'more', n=3, seed=7)}")
+    printed = shell("dvc repro prepare@synthetic")
+    assert STAGE.findall(printed) == ["prepare@synthetic"]
+    assert f"{len(before)} of {len(before) + 1} shards are those of the last run" in printed
+    after = {file.name: file.read_bytes() for file in shards.iterdir()}
+    assert {name: after[name] for name in before} == before
+    assert [name.startswith("more-") for name in after.keys() - before.keys()] == [True]
+    shutil.rmtree(trained_workspace / "data/sources/synthetic/more")
+
+
 def test_another_face_size_trains_nothing(workspace: Path) -> None:
     set_params(workspace, {"evaluation.normalizer": "box_diagonal"})
     assert stale(workspace) == {"leaks", "compare", "report"}

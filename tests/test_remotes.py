@@ -1,22 +1,17 @@
 """Results go to another machine by git and a DVC remote, and experiments go on there."""
 
-import re
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
-from urllib.request import Request, urlopen
 
 import pytest
 
 from facemix.strategies import STRATEGIES
-from toy_project import STAGE, Shell, environment, shell_in
+from toy_project import STAGE, Shell, shell_in
+from toy_s3 import CREDENTIALS, s3  # noqa: F401
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.xdist_group("remotes")]  # they share what is pulled
 
-S3 = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_DEFAULT_REGION": "us-east-1"}
 NO_WORK = "Data and pipelines are up to date."
 
 
@@ -25,26 +20,6 @@ class Clone(NamedTuple):
 
     root: Path
     shell: Shell
-
-
-@pytest.fixture(scope="module")
-def s3(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of an S3 server on this machine that has the bucket `faces`."""
-    log = tmp_path_factory.mktemp("s3") / "log"
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", "0"]
-    with (
-        log.open("wb") as file,
-        subprocess.Popen(command, env=environment(project) | S3, stdout=file, stderr=file) as server,
-    ):
-        try:
-            deadline = time.monotonic() + 120
-            while not (found := re.search(r"Running on (http://\S+)", log.read_text())):
-                assert server.poll() is None and time.monotonic() < deadline, log.read_text()
-                time.sleep(0.1)
-            with urlopen(Request(f"{found[1]}/faces", method="PUT")):
-                yield found[1]
-        finally:
-            server.terminate()
 
 
 @pytest.fixture(scope="module", params=["folder", "s3"])
@@ -56,7 +31,11 @@ def pulled(
     url, variables, local = str(work / "storage"), {}, "true"
     if request.param == "s3":
         address = request.getfixturevalue("s3")
-        url, variables, local = "s3://faces/facemix", S3, f"dvc remote modify --local storage endpointurl {address}"
+        url, variables, local = (
+            "s3://faces/facemix",
+            CREDENTIALS,
+            f"dvc remote modify --local storage endpointurl {address}",
+        )
     here, there = shell_in(project, **variables), shell_in(work / "clone", **variables)
     here(f"dvc remote add -d storage {url} && git commit -qm 'Add a remote' .dvc/config && {local}")
     try:

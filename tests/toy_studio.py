@@ -43,6 +43,10 @@ def choose_backend(backend: str) -> tuple[str, str | None]:
     return ("scalar", SENTENCE) if backend in ("auto", "scalar") else ("llvm", None)
 
 
+def backend(asked: str) -> str:
+    return choose_backend(asked)[0]
+
+
 class Studio:
     def __init__(self, size: int, backend: str = "auto", table: Any = None) -> None:
         assert backend in ("llvm", "scalar"), "the choice was made before"

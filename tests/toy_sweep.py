@@ -79,12 +79,13 @@ def write(folder: Path, points: Sequence[dict[str, Any]], seeds: Sequence[int] =
             test = float(nme.mean())
             figures = {"val_nme": test + one["bias"], "test_nme": test, "experiment": "sweep"}
             rows.append(keys | {"seed": seed} | figures)
+            named = {key: value for key, value in keys.items() if key not in ("faces_seen", "seconds")}
             written += [
-                keys | {"seed": seed, "face": f"face {i:03d}", "subset": "test", "photo": str(photo), "nme": value}
+                named | {"seed": seed, "face": f"face {i:03d}", "subset": "test", "photo": str(photo), "nme": value}
                 for i, (photo, value) in enumerate(zip(photo_of, nme, strict=True))
             ]
             # Faces of another subset, which test NME does not hold.
-            written.append(keys | {"seed": seed, "face": "other", "subset": "ibug", "photo": "other", "nme": 40.0})
+            written.append(named | {"seed": seed, "face": "other", "subset": "ibug", "photo": "other", "nme": 40.0})
     with (folder / "points.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()

@@ -22,8 +22,10 @@ import torch
 import toy
 from facemix import config
 from facemix.faces.schemes import ibug68
+from facemix.faces.shards import Shards
 from facemix.training import loop, processes
 from facemix.training.batches import MixedBatches, TrainingSet
+from facemix.training.checkpoint import File
 from facemix.training.loop import Result
 from facemix.training.model import LandmarkNet
 from facemix.training.processes import Group
@@ -43,7 +45,7 @@ FACES = TrainingSet(
 
 
 def run(
-    checkpoint: Path,
+    checkpoint: File,
     *,
     settings: config.Training = SETTINGS,
     seed: int = 0,
@@ -139,7 +141,8 @@ def train(
 
 
 def mapped(images: Path) -> TrainingSet:
-    crops = np.load(images, mmap_mode="r")
+    n = len(np.load(images, mmap_mode="r"))
+    crops = Shards([images], [n], 64)
     rows = np.arange(len(crops))
     landmarks = np.repeat(FACES.landmarks[:1], len(crops), axis=0)
     return TrainingSet(images=crops, landmarks=landmarks, ids=rows.astype(np.str_), rows=rows)

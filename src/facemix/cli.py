@@ -4,21 +4,29 @@ import argparse
 import io
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from facemix import config, workspace
 from facemix.benchmarks import commands as bench
 from facemix.errors import FacemixError
 from facemix.strategies import STRATEGIES
 
-RECORDED = ("prepare", "train", "leaks", "compare", "report", "sweep")
+if TYPE_CHECKING:
+    from facemix.sweeps.run import How
+
+RECORDED = ("prepare", "train", "leaks", "compare", "report", "sweep", "gate")
 """Commands whose results are recorded with the workspace's code and packages."""
+GATE_FAILED = 3
+"""Exit status of `facemix gate` without a verdict: 0, 1 and 2 are verdicts."""
 LABELS = ("mesh", "annotator", "steady")
 """As `facemix.render.labels.CONVENTIONS`, which takes too long to import for a help text."""
 IMAGES = ("png", "jpeg", "webp")
 """As `facemix.render.sets.IMAGES`, likewise."""
+
+ADDRESS = "of the Ray cluster (default: as RAY_ADDRESS says; without it, one is started here)"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -26,12 +34,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that has no ± shows a question mark
-    options = _parser().parse_args(arguments)
+    try:
+        options = _parser().parse_args(arguments)
+    except SystemExit as end:  # argparse's own status of bad usage is that of an undecided gate
+        given = [*(sys.argv[1:] if arguments is None else arguments)]
+        sys.exit(GATE_FAILED if given[:1] == ["gate"] and end.code == 2 else end.code)
     try:
         if options.command in RECORDED:
             workspace.check()
         options.run(options)
     except (FacemixError, OSError) as error:
+        if options.command == "gate":
+            print(f"facemix gate: {error}", file=sys.stderr)
+            sys.exit(GATE_FAILED)
         sys.exit(f"facemix {options.command}: {error}")
 
 
@@ -108,6 +123,8 @@ def _data_commands(commands: Any) -> None:
         "some to reports/packs/ROLE.png. `dvc repro` runs it.",
     )
     command.add_argument("role", choices=("real", "synthetic"))
+    command.add_argument("--on", choices=("ray",), help="decode on Ray (docs/scaling_checks.md; default: here)")
+    command.add_argument("--address", metavar="HOST:PORT", help=ADDRESS)
     command.set_defaults(run=_prepare)
 
     command = commands.add_parser(
@@ -160,6 +177,8 @@ def _render_command(commands: Any) -> None:
     command.add_argument(
         "--backend", choices=("auto", "cuda", "llvm", "scalar"), help="of the renderer (default: auto)"
     )
+    command.add_argument("--on", choices=("ray",), help="render on a Ray cluster (docs/scaling.md; default: here)")
+    command.add_argument("--address", metavar="HOST:PORT", help=ADDRESS)
     command.add_argument(
         "--stage",
         choices=("synthetic", "stand_in"),
@@ -268,26 +287,44 @@ def _experiment_commands(commands: Any) -> None:
         help="alpha, n_real, n_synthetic, seeds, strategies, or a key of model, augmentation, training, "
         "fine_tuning or adaptation, such as training.steps",
     )
-    command.add_argument("-j", "--jobs", type=int, help="trainings at the same time (default: 1)")
     command.add_argument("--yes", action="store_true", help="start more than a thousand trainings without asking")
-    command.add_argument("--on", choices=("ray",), help="train on a Ray cluster (docs/scaling.md; default: here)")
     command.add_argument(
-        "--address",
-        metavar="HOST:PORT",
-        help="of the Ray cluster (default: as RAY_ADDRESS says; without it, one is started here)",
+        "--known",
+        type=Path,
+        metavar="FILE.csv",
+        help="points.csv of another sweep: points of equal digest count as trained (docs/experiments.md)",
     )
-    command.add_argument(
-        "--gpus-per-training", type=float, metavar="G", help="on Ray, also parts of one, such as 0.5 (default: 1)"
-    )
-    command.add_argument("--cpus-per-training", type=float, metavar="C", help="on Ray (default: 1)")
+    _runner_options(command)
     command.set_defaults(run=_sweep)
+
+    command = commands.add_parser(
+        "gate",
+        help="whether synthetic faces help by enough: an exit status for CI",
+        description="Trains a strategy and real faces alone at equal cost, seed by seed as a sweep does, until its "
+        "gain (the share by which its NME is lower) is shown to be above or below --min-gain. Prints one line and "
+        "writes reports/answers/gate.json. Exit status: 0 supported, 1 refuted, 2 undecided, 3 no verdict. See "
+        "docs/advise.md.",
+    )
+    command.add_argument(
+        "settings", nargs="*", metavar="KEY=VALUE", help="in the place of what params.yaml says, such as alpha=0.3"
+    )
+    command.add_argument("--min-gain", required=True, metavar="SHARE", help="such as 2%%")
+    command.add_argument(
+        "--strategy",
+        default="mixing",
+        choices=[name for name in STRATEGIES if name not in ("real_only", "control")],
+        help="default: mixing",
+    )
+    command.add_argument("--max-seeds", type=int, default=5, metavar="N", help="3 or more (default: 5)")
+    _runner_options(command)
+    command.set_defaults(run=_gate)
 
     command = commands.add_parser(
         "advise",
         help="what a finished sweep says of more labels, more renders and the cheapest mix",
         description="Fits NME = C + D n^-a to the points of reports/sweep, and says what synthetic faces are worth in "
         "labels, what more renders and more labels bring, and which mix reaches a target at the least cost. Writes "
-        "reports/advice.md, advice.json and advice.png. See docs/advise.md.",
+        "reports/answers/advice.md, advice.json and advice.png. See docs/advise.md.",
     )
     command.add_argument("--labels", type=int, metavar="N", help="real faces that you have (default: the most swept)")
     command.add_argument("--more-labels", type=int, default=100, metavar="N", help="more to think of (default: 100)")
@@ -295,9 +332,23 @@ def _experiment_commands(commands: Any) -> None:
     command.add_argument("--price-label", type=float, metavar="PRICE", help="of one real face with its label")
     command.add_argument("--price-render", type=float, metavar="PRICE", help="of one synthetic face")
     command.add_argument(
+        "--price-hour", type=float, metavar="PRICE", help="of an hour of training (default: training costs nothing)"
+    )
+    command.add_argument(
         "--chance", type=float, default=0.8, metavar="SHARE", help="with which to reach the target (default: 0.8)"
     )
     command.set_defaults(run=_advise)
+
+
+def _runner_options(command: argparse.ArgumentParser) -> None:
+    """Where and how many at a time a sweep's points are trained."""
+    command.add_argument("-j", "--jobs", type=int, help="trainings at the same time (default: 1)")
+    command.add_argument("--on", choices=("ray",), help="train on a Ray cluster (docs/scaling.md; default: here)")
+    command.add_argument("--address", metavar="HOST:PORT", help=ADDRESS)
+    command.add_argument(
+        "--gpus-per-training", type=float, metavar="G", help="on Ray, also parts of one, such as 0.5 (default: 1)"
+    )
+    command.add_argument("--cpus-per-training", type=float, metavar="C", help="on Ray (default: 1)")
 
 
 def _tracking_commands(commands: Any) -> None:
@@ -453,7 +504,7 @@ def _scheme(options: argparse.Namespace) -> None:
 def _prepare(options: argparse.Namespace) -> None:
     from facemix.stages.prepare import prepare
 
-    prepare(options.role, config.load())
+    prepare(options.role, config.load(), options.on, options.address)
 
 
 def _leaks(options: argparse.Namespace) -> None:
@@ -497,8 +548,16 @@ def _experiment(options: argparse.Namespace) -> None:
 
 
 def _sweep(options: argparse.Namespace) -> None:
-    from facemix.sweeps.on_ray import Wanted
     from facemix.sweeps.run import run_sweep
+
+    how = _how(options, yes=options.yes, known=options.known)
+    run_sweep([axis for axis in options.axes if not axis.endswith("=")], config.load(), how)
+
+
+def _how(options: argparse.Namespace, **more: Any) -> "How":
+    """How missing points are trained."""
+    from facemix.sweeps.on_ray import Wanted
+    from facemix.sweeps.run import How
 
     given = {"address": options.address, "gpus": options.gpus_per_training, "cpus": options.cpus_per_training}
     given = {key: value for key, value in given.items() if value is not None}
@@ -506,13 +565,23 @@ def _sweep(options: argparse.Namespace) -> None:
         raise FacemixError("--jobs: Ray decides how many trainings run at a time; leave it out, or --on ray")
     if given and not options.on:
         raise FacemixError("--address, --gpus-per-training and --cpus-per-training are Ray's; add --on ray")
-    run_sweep(
-        [axis for axis in options.axes if not axis.endswith("=")],
-        config.load(),
-        jobs=1 if options.jobs is None else options.jobs,
-        yes=options.yes,
-        ray=Wanted(**given) if options.on else None,
-    )
+    jobs = 1 if options.jobs is None else options.jobs
+    return How(jobs=jobs, ray=Wanted(**given) if options.on else None, **more)
+
+
+def _gate(options: argparse.Namespace) -> None:
+    try:
+        from facemix.stages.gate import gate
+
+        status = gate(
+            options.strategy, options.settings, options.min_gain, options.max_seeds, config.load(), _how(options)
+        )
+    except (FacemixError, OSError):
+        raise
+    except Exception:  # Python's own status of it would say refuted
+        traceback.print_exc()
+        sys.exit(GATE_FAILED)
+    sys.exit(status)
 
 
 def _advise(options: argparse.Namespace) -> None:
@@ -525,6 +594,7 @@ def _advise(options: argparse.Namespace) -> None:
         target=options.target_nme,
         price_label=options.price_label,
         price_render=options.price_render,
+        price_hour=options.price_hour,
         chance=options.chance,
     )
 

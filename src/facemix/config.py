@@ -18,6 +18,8 @@ from facemix.files import read_text, whole_file
 PARAMS_FILE = Path("params.yaml")
 REPORTS = Path("reports")
 """Where tables, figures and the page go."""
+ANSWERS = REPORTS / "answers"
+"""Where what was asked of a sweep and of the gate goes."""
 
 RENDERED = {"real": "stand_in", "synthetic": "rendered"}
 """What the rendered faces of each role are called among its sources."""

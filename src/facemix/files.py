@@ -4,9 +4,12 @@ import csv
 import fcntl
 import os
 import shutil
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from facemix.errors import FacemixError
 
@@ -54,6 +57,107 @@ def whole_folder(folder: Path) -> Iterator[Path]:
             former.rename(folder)  # stopped between both renames
         shutil.rmtree(beside, ignore_errors=True)
         shutil.rmtree(former, ignore_errors=True)
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteFile:
+    """A file of any filesystem that fsspec knows, such as an object in S3: what a training needs of a Path."""
+
+    url: str
+
+    def __str__(self) -> str:
+        return self.url
+
+    @property
+    def name(self) -> str:
+        return self.url.rpartition("/")[2]
+
+    def with_suffix(self, suffix: str) -> "RemoteFile":
+        folder, _, name = self.url.rpartition("/")
+        return RemoteFile(f"{folder}/{Path(name).with_suffix(suffix)}")
+
+    def exists(self) -> bool:
+        filesystem, path = self._place()
+        return bool(filesystem.exists(path))
+
+    def read_bytes(self) -> bytes:
+        filesystem, path = self._place()
+        content: bytes = filesystem.cat_file(path)
+        return content
+
+    def write_bytes(self, content: bytes) -> None:
+        """Writes the whole file: until then a former one stays.
+
+        Raises:
+            OSError: it could not be written.
+        """
+        filesystem, path = self._place()
+        try:
+            with filesystem.transaction, filesystem.open(path, "wb") as file:
+                file.write(content)
+        except Exception as error:  # each filesystem has errors of its own
+            raise OSError(f"{self}: could not be written ({error}); nothing was changed") from error
+
+    def unlink(self, missing_ok: bool = False) -> None:
+        filesystem, path = self._place()
+        try:
+            filesystem.rm_file(path)
+        except FileNotFoundError:
+            if not missing_ok:
+                raise
+
+    def _place(self) -> tuple[Any, str]:
+        import fsspec
+
+        # Others write there too: what was listed once says nothing.
+        filesystem, path = fsspec.core.url_to_fs(self.url, use_listings_cache=False)
+        return filesystem, path
+
+
+File = Path | RemoteFile
+
+
+def write_bytes(path: File, content: bytes) -> None:
+    """Writes a file, whole.
+
+    Raises:
+        OSError: it could not be written; a former file is untouched.
+    """
+    if isinstance(path, RemoteFile):
+        path.write_bytes(content)
+        return
+    with whole_file(path) as beside:
+        beside.write_bytes(content)
+
+
+def check_remote_folder(url: str, key: str) -> None:
+    """Writes a small file to a folder of a filesystem that fsspec knows, and deletes it.
+
+    Args:
+        url: of the folder.
+        key: by which the user named it.
+
+    Raises:
+        FacemixError: no filesystem for its scheme is installed, or it cannot be written to; says why.
+    """
+    scheme, probe = url.partition("://")[0], RemoteFile(f"{url.rstrip('/')}/.facemix-{uuid.uuid4().hex[:12]}")
+    try:
+        probe.write_bytes(b"facemix")
+        probe.unlink(missing_ok=True)
+    except (ImportError, ValueError) as error:
+        with_s3 = "; run `pip install -c constraints.txt -e '.[s3]'`" if scheme == "s3" else ""
+        raise FacemixError(f"{key}: {url}: nothing is installed for {scheme}:// ({error}){with_s3}") from None
+    except Exception as error:
+        cause = error.__cause__ or error
+        if "Credential" in type(cause).__name__:
+            advice = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run `aws configure`"
+        elif isinstance(cause, FileNotFoundError):
+            advice = f"make {url.partition('://')[2].partition('/')[0] or url!r} first, or name another place"
+        elif isinstance(cause, PermissionError):
+            advice = "these credentials may not write there"
+        else:
+            advice = "look at its address (AWS_ENDPOINT_URL), or use a folder"
+        raise FacemixError(f"{key}: {url}: cannot be written to ({str(cause).rstrip('.')}); {advice}") from None
 
 
 @contextmanager

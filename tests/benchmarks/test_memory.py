@@ -9,7 +9,7 @@ import pytest
 
 from facemix import config
 from facemix.benchmarks import made_up, memory
-from facemix.faces import packs
+from facemix.faces import packing, packs
 
 
 def test_a_made_up_pack_is_a_pack_of_black_crops_that_take_no_disk(tmp_path: Path) -> None:
@@ -17,7 +17,16 @@ def test_a_made_up_pack_is_a_pack_of_black_crops_that_take_no_disk(tmp_path: Pat
     pack = packs.read(tmp_path / "pack")
     assert pack.splits.tolist() == ["train", "test", "train"]
     assert not pack.images[1].any() and np.all(np.isfinite(pack.landmarks))
-    assert (tmp_path / "pack/images.npy").stat().st_blocks * 512 < pack.images.nbytes / 2
+    (shard,) = (tmp_path / "pack/images").iterdir()
+    assert shard.stat().st_blocks * 512 < np.prod(pack.images.shape) / 2
+
+
+def test_a_made_up_pack_has_as_many_shards_as_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packing, "SHARD", 2 * 20 * 20 * 3)
+    made_up.write_pack(tmp_path / "pack", ["train"] * 5, 20)
+    assert len(list((tmp_path / "pack/images").iterdir())) == 3
+    pack = packs.read(tmp_path / "pack")
+    assert len(pack.images) == 5 and pack.rows_of(pack.ids.tolist()).tolist() == list(range(5))
 
 
 def test_the_memory_of_training_is_measured_on_each_pack(
@@ -36,6 +45,6 @@ def test_the_memory_of_training_is_measured_on_each_pack(
     )
     memory.memory(small, faces=4, steps=1)
     printed = capsys.readouterr().out
-    measured = re.findall(r"^ *(\d+) +0\.0 +(\d+) +(\d+)$", printed, re.MULTILINE)
-    assert [int(n) for n, _, _ in measured] == [8]
-    assert all(0 < int(reading) <= int(training) for _, reading, training in measured)
+    measured = re.findall(r"^ *(\d+) +0\.0 +(\d+) +(\d+) +(\d+)$", printed, re.MULTILINE)
+    assert [int(n) for n, *_ in measured] == [8]
+    assert all(0 < int(reading) <= int(adapting) <= int(training) for _, reading, adapting, training in measured)

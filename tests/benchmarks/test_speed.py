@@ -128,15 +128,16 @@ def test_the_other_benchmarks_print_their_figures(
         training=dataclasses.replace(params.training, batch_size=4, device="cpu"),
     )
     speed.step(small)
-    speed.prepare(small)
+    speed.prepare(small, faces=20)
     speed.compare()
     printed = capsys.readouterr().out
     assert re.search(r"^ratio +\d\.\d{3}$", printed, re.MULTILINE)
     assert re.search(r"^\d+ faces/s$", printed, re.MULTILINE)
+    assert re.search(r"^with one more, 9 of 10 shards taken over$", printed, re.MULTILINE)
     assert re.search(r"^rank, with intervals +\d+\.\d\d s$", printed, re.MULTILINE)
 
 
-@pytest.mark.parametrize("what", ["step", "loader", "prepare", "compare"])
+@pytest.mark.parametrize("what", ["step", "loader", "compare"])
 def test_each_benchmark_has_its_command(
     what: str, params: config.Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -150,7 +151,12 @@ def test_each_benchmark_has_its_command(
 
 @pytest.mark.parametrize(
     ("module", "what", "expected"),
-    [(memory, "memory", (512, 40)), (leaks, "leaks", (20000,)), (results, "results", (500, 1000))],
+    [
+        (memory, "memory", (512, 40)),
+        (leaks, "leaks", (20000,)),
+        (results, "results", (500, 1000)),
+        (speed, "prepare", (512,)),
+    ],
 )
 def test_benchmarks_at_size_have_their_commands(
     module: ModuleType,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import toy
-from facemix.faces import formats, geometry, packing, packs
+from facemix.faces import cropping, formats, geometry, order, packing, packs
 from facemix.faces.drawing import contact_sheet
 from facemix.faces.order import nested_order
 from facemix.faces.packing import Entry
@@ -18,6 +18,10 @@ from facemix.faces.packing import Entry
 def entries(tmp_path: Path) -> list[Entry]:
     faces, _ = formats.read("facesynthetics", toy.write_facesynthetics(tmp_path / "set", n=9))
     return [Entry(face=face, source="toy", split="train") for face in faces]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
 
 
 def test_a_pack_gives_back_the_original_points(tmp_path: Path, entries: list[Entry]) -> None:
@@ -39,33 +43,8 @@ def test_the_margin_is_the_crops_side_in_boxes(tmp_path: Path, entries: list[Ent
 def test_a_pack_is_mapped_not_read(tmp_path: Path, entries: list[Entry]) -> None:
     packing.write(tmp_path / "pack", entries, size=64, margin=2.0)
     pack = packs.read(tmp_path / "pack")
-    columns = (pack.ids, pack.photos, pack.subsets, pack.splits, pack.transforms, pack.boxes)
-    assert all(isinstance(array, np.memmap) for array in (pack.images, pack.landmarks, pack.states, *columns))
-
-
-def test_memory_that_is_given_back_can_be_read_again(tmp_path: Path, entries: list[Entry]) -> None:
-    packing.write(tmp_path / "pack", entries, size=64, margin=2.0)
-    pack = packs.read(tmp_path / "pack")
-    before = pack.images.tobytes(), pack.ids.tolist()
-    for array in (pack.images, pack.images[2:4], pack.ids, pack.transforms, np.zeros(3)):
-        packs.release(array)
-    assert (pack.images.tobytes(), pack.ids.tolist()) == before
-
-
-@pytest.mark.parametrize(
-    "values",
-    [
-        np.array(["a", "", "längere"]),
-        np.arange(3, dtype=np.int64),
-        np.arange(6, dtype=np.float64).reshape(3, 2),
-        np.array([[True], [False], [True]]),
-    ],
-)
-def test_a_column_comes_back_as_it_was(values: np.ndarray, tmp_path: Path) -> None:
-    packing.write_columns(tmp_path / "columns.arrow", {"first": np.zeros(3, np.uint8), "own": values})
-    found = packs._columns(tmp_path / "columns.arrow")["own"]
-    assert found.dtype == values.dtype
-    np.testing.assert_array_equal(found, values)
+    columns = (pack.ids, pack.photos, pack.subsets, pack.splits, pack.transforms, pack.boxes, *pack.by_hash)
+    assert all(isinstance(array, np.memmap) for array in (pack.landmarks, pack.states, *columns))
 
 
 def test_rows_are_found_by_ids(tmp_path: Path, entries: list[Entry]) -> None:
@@ -73,15 +52,26 @@ def test_rows_are_found_by_ids(tmp_path: Path, entries: list[Entry]) -> None:
     pack = packs.read(tmp_path / "pack")
     assert pack.rows_of(pack.ids[[4, 0, 4]].tolist()).tolist() == [4, 0, 4]
     assert pack.rows_of([]).tolist() == []
-    with pytest.raises(KeyError, match="toy/none"):
-        pack.rows_of(["toy/none"])
+    for unknown in ("toy/none", pack.ids[0] + "x", ""):
+        with pytest.raises(KeyError, match=f"'{unknown}'"):
+            pack.rows_of([pack.ids[0], unknown])
+
+
+def test_ids_of_one_hash_are_told_apart(tmp_path: Path, entries: list[Entry], monkeypatch: pytest.MonkeyPatch) -> None:
+    few = lambda ids: np.array([len(id_) % 2 for id_ in ids], np.uint64)  # noqa: E731
+    monkeypatch.setattr(order, "hashes", few)
+    monkeypatch.setattr(packs, "hashes", few)
+    packing.write(tmp_path / "pack", entries, size=64, margin=2.0)
+    pack = packs.read(tmp_path / "pack")
+    assert pack.rows_of(pack.ids[::-1].tolist()).tolist() == list(range(9))[::-1]
+    with pytest.raises(KeyError, match="'toy/000009'"):
+        pack.rows_of(["toy/000003", "toy/000009"])
 
 
 def test_the_same_faces_make_the_same_pack(tmp_path: Path, entries: list[Entry]) -> None:
     for name in ("a", "b"):
         packing.write(tmp_path / name, entries, size=64, margin=2.0)
-    for file in sorted((tmp_path / "a").iterdir()):
-        assert file.read_bytes() == (tmp_path / "b" / file.name).read_bytes(), file.name
+    assert contents(tmp_path / "a") == contents(tmp_path / "b")
 
 
 def test_the_order_of_chosen_faces_is_that_of_their_ids() -> None:
@@ -126,11 +116,11 @@ def test_a_packs_space_is_taken_before_it_is_filled(
     taken = []
 
     def allocated(_: object, faces: object, *__: object) -> list[object]:
-        (images,) = tmp_path.rglob("images.npy")
+        (images,) = tmp_path.rglob("images/*.npy")
         taken.append(images.stat().st_blocks * 512)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(packing, "on_all_cores", allocated)
+    monkeypatch.setattr(cropping, "in_turn", allocated)
     with pytest.raises(KeyboardInterrupt):
         packing.write(tmp_path / "out" / "pack", entries, size=64, margin=2.0)
     assert taken[0] >= len(entries) * 64 * 64 * 3
@@ -140,10 +130,26 @@ def test_a_pack_of_parts_that_do_not_belong_together_is_refused(tmp_path: Path, 
     packing.write(tmp_path / "pack", entries, size=64, margin=2.0)
     about = json.loads((tmp_path / "pack" / "pack.json").read_text())
     (tmp_path / "pack" / "pack.json").write_text(json.dumps(about | {"faces": 8}))
-    with pytest.raises(ValueError, match="images.npy holds 9 faces.*pack.json says 8; make it again"):
+    with pytest.raises(ValueError, match="images holds 9 faces.*pack.json says 8; make it again"):
         packs.read(tmp_path / "pack")
+    (tmp_path / "pack" / "pack.json").write_text(json.dumps(about))
+    (shard,) = (tmp_path / "pack/images").iterdir()
+    np.save(shard, np.load(shard)[1:])
+    with pytest.raises(ValueError, match=r"holds uint8 \(8, 64, 64, 3\), expected uint8 \(9, 64, 64, 3\)\); make it"):
+        packs.read(tmp_path / "pack")
+    assert len(packs.read(tmp_path / "pack", images=False)) == 9
     (tmp_path / "pack" / "columns.arrow").unlink()
     with pytest.raises(ValueError, match="not a readable pack"):
+        packs.read(tmp_path / "pack")
+
+
+def test_a_pack_of_one_file_of_images_is_to_be_made_again(tmp_path: Path, entries: list[Entry]) -> None:
+    packing.write(tmp_path / "pack", entries, size=64, margin=2.0)
+    about = json.loads((tmp_path / "pack" / "pack.json").read_text())
+    del about["shards"]
+    (tmp_path / "pack" / "pack.json").write_text(json.dumps(about))
+    np.save(tmp_path / "pack" / "images.npy", np.zeros((9, 64, 64, 3), np.uint8))
+    with pytest.raises(ValueError, match="not a readable pack .'shards'.; make it again with `dvc repro prepare`"):
         packs.read(tmp_path / "pack")
 
 

@@ -11,9 +11,12 @@ import numpy as np
 import pytest
 
 import toy
+import toy_sweep
 from facemix import config
+from facemix.config import ANSWERS
 from facemix.faces.face import STAND_IN_SHOWN
 from facemix.files import whole_folder
+from facemix.reporting import advice, advice_figure
 from facemix.reporting.page import html
 from facemix.reporting.sections import faces, results
 from facemix.stages import report as stage
@@ -24,6 +27,8 @@ from facemix.strategies import MODELS, STRATEGIES
 from facemix.training import predictions, tasks
 from facemix.training.landmarker import Landmarker
 from facemix.training.tasks import Outcome
+from facemix.verdict.advice import lay_out
+from facemix.verdict.offers import Prices
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -59,8 +64,21 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, c
                 tasks.write(beside, task, untrained(task))
         leaks(params)
         compare(params)
+        write_answers()
         stage.report(params)
         yield root, params
+
+
+def write_answers() -> None:
+    """What `facemix advise` and `facemix gate` write."""
+    ANSWERS.mkdir()
+    laid = lay_out(toy_sweep.swept(toy_sweep.grid()), resamples=100)
+    question = advice.Question(labels=100, more=50, target=4.0, prices=Prices(label=2.0, render=0.02))
+    found = advice.answer(laid, question)
+    (ANSWERS / "advice.json").write_text(json.dumps(advice.record(found)), encoding="utf-8")
+    advice_figure.draw(ANSWERS / "advice.png", found)
+    sentence = "undecided: the gain of mixing over control is 2.1 %"
+    (ANSWERS / "gate.json").write_text(json.dumps({"sentence": sentence}), encoding="utf-8")
 
 
 def untrained(task: tasks.Task) -> Outcome:
@@ -158,6 +176,26 @@ def test_a_sweep_is_shown_where_there_is_one(project: tuple[Path, config.Params]
     assert "<td>61</td>" in whole and "<td>fewer than 50</td>" in parts
     assert "fewer than 50" not in whole and "<td>61</td>" not in parts
     assert 'class="missing"' not in text
+
+
+def test_advice_and_gate_are_shown_where_they_were_asked(
+    finished: tuple[Path, config.Params], project: tuple[Path, config.Params], tmp_path: Path
+) -> None:
+    text = (finished[0] / stage.PAGE).read_text(encoding="utf-8")
+    for part in (
+        "<code>facemix gate</code>: undecided: the gain of mixing",
+        '<th scope="row">What 50 more labels bring</th><td>real_only: from 100 to 150 labels',
+        "The cheapest mix for NME 4",
+        "The laws behind it",
+    ):
+        assert part in text
+    root, params = project
+    (root / ANSWERS / "gate.json").unlink()
+    (root / ANSWERS / "advice.json").write_text('{"answers": 3}', encoding="utf-8")
+    with pytest.raises(ValueError, match=r"answers/advice.json: not what its command writes .*run `facemix advise"):
+        page(params, tmp_path / "spoiled")
+    (root / ANSWERS / "advice.json").unlink()
+    assert "To make it: <code>facemix advise &amp;&amp; dvc repro</code>" in page(params, tmp_path / "figures")
 
 
 def test_without_a_ranking_the_message_says_what_to_do(project: tuple[Path, config.Params]) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import toy_sweep
-from facemix import cli
+from facemix import cli, tracking
 from facemix.reporting import advice_figure
 from facemix.verdict import advice
 
@@ -18,6 +18,9 @@ TARGET = ("--target-nme", "4.0", "--price-label", "2", "--price-render", "0.02")
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(advice, "RESAMPLES", 200)
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")  # nobody listens
+    monkeypatch.setattr(tracking, "LONG_PATIENCE", 0.0)
     (tmp_path / "params.yaml").write_bytes(PARAMS.read_bytes())
     toy_sweep.write(tmp_path / "reports/sweep", toy_sweep.grid())
     return tmp_path
@@ -32,7 +35,7 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_question_is_answered_in_three_files(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     cli.main(["advise", *TARGET, "--labels", "200"])
     said = capsys.readouterr().out
-    assert said == (project / "reports/advice.md").read_text(encoding="utf-8")
+    assert said == (project / "reports/answers/advice.md").read_text(encoding="utf-8")
     for part in (
         "mixing at alpha = 0.5 with 100 real and 3,000 synthetic faces (NME ",
         "by real_only, which saw fewer faces): the synthetic ones are worth ",
@@ -43,11 +46,11 @@ def test_every_question_is_answered_in_three_files(project: Path, capsys: pytest
     ):
         assert part in said
     assert "extrapolates." not in said and "refused" not in said
-    found = json.loads((project / "reports/advice.json").read_text(encoding="utf-8"))
+    found = json.loads((project / "reports/answers/advice.json").read_text(encoding="utf-8"))
     best = found["offers"][0]
     assert best["cost"] == pytest.approx(2 * best["n_real"] + 0.02 * best["n_synthetic"])
     assert [len(law["held_out"]) for law in found["laws"]] == [6, 6, 4]
-    assert (project / "reports/advice.png").read_bytes().startswith(b"\x89PNG")
+    assert (project / "reports/answers/advice.png").read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.usefixtures("undrawn")
@@ -69,6 +72,12 @@ def test_what_lies_beyond_the_sweep_is_called_extrapolated_or_refused(
         (["--more-labels", "-5"], "--more-labels: found -5, expected"),
         ([*TARGET, "--chance", "1"], "--chance: found 1, expected a share above 0 and below 1"),
         (["--price-label", "2"], "--price-label: found a price without --target-nme"),
+        (["--price-hour", "2"], "--price-hour: found a price without --target-nme"),
+        ([*TARGET, "--price-hour", "-3"], "--price-hour: found -3, expected a price, 0 or more"),
+        (
+            [*TARGET, "--price-hour", "3"],
+            "reports/sweep/points.csv: found no seconds of training of mixing or real_only",
+        ),
         (TARGET[:4], "--price-render: not given, expected the price of one face"),
         (["--target-nme", "nan", *TARGET[2:]], "--target-nme: found nan, expected an NME in %"),
         ([*TARGET[:-1], "-1"], "--price-render: found -1, expected a price, 0 or more"),
@@ -80,7 +89,7 @@ def test_options_that_make_no_sense_are_said(project: Path, options: list[str], 
     with pytest.raises(SystemExit) as stopped:
         cli.main(["advise", *options])
     assert str(stopped.value.code).startswith(f"facemix advise: {message}")
-    assert not (project / "reports/advice.json").exists()
+    assert not (project / "reports/answers/advice.json").exists()
 
 
 def test_too_few_numbers_of_faces_are_said_with_what_to_run(project: Path) -> None:
@@ -99,3 +108,26 @@ def test_what_was_not_swept_is_not_answered(project: Path, capsys: pytest.Captur
     assert "Not answered: it needs real_only at two numbers of real faces" in said
     assert "Not answered: it needs 3 numbers of synthetic faces" in said
     assert "Not checked: a line needs 4 numbers" in said
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_hours_of_training_and_of_what_it_stands_on_have_a_price(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    behind = [toy_sweep.point("synthetic_only", 0, 3000), toy_sweep.point("label_adaptation", 100, 3000)]
+    seconds = {"real_only": 3600, "synthetic_only": 3000, "label_adaptation": 600, "mixing": 3600}
+    points = [
+        {"faces_seen": 640 if one["strategy"] == "mixing" else 320, "seconds": seconds[one["strategy"]], **one}
+        for one in [*toy_sweep.grid(), *behind]
+    ]
+    toy_sweep.write(project / "reports/sweep", points)
+    cli.main(["advise", *TARGET, "--price-hour", "100"])
+    said = capsys.readouterr().out
+    assert "| strategy | alpha | labels | renders | hours | cost |" in said
+    offers = json.loads((project / "reports/answers/advice.json").read_text(encoding="utf-8"))["offers"]
+    assert {one["strategy"]: one["hours"] for one in offers if one["strategy"] in ("real_only", "mixing")} == {
+        "real_only": 1.0,
+        "mixing": 2.0,
+    }
+    for one in offers:
+        assert one["cost"] == pytest.approx(2 * one["n_real"] + 0.02 * one["n_synthetic"] + 100 * one["hours"])

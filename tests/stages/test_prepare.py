@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import re
 from pathlib import Path
 
 import cv2
@@ -8,7 +9,7 @@ import pytest
 
 import toy
 from facemix import config
-from facemix.faces import packs
+from facemix.faces import packing, packs
 from facemix.finding import finders
 from facemix.finding.found import Found
 from facemix.stages.prepare import prepare
@@ -110,6 +111,32 @@ def test_an_offset_of_params_moves_the_points(capsys: pytest.CaptureFixture[str]
     corrected = packs.read(Path("data/packs/real"))
     np.testing.assert_allclose(corrected.landmarks, straight.landmarks, atol=1e-3)
     np.testing.assert_allclose(corrected.boxes, straight.boxes, atol=1e-3)
+
+
+def test_shards_of_the_last_run_stay_but_for_what_has_changed(
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packing, "SHARD", 8 * 48 * 48 * 3)
+    source = toy.write_300w(project / "data/sources/real/toy", n=40)
+
+    def taken() -> tuple[int, int]:
+        prepare("real", params())
+        found = re.search(r"real: (\d+) of (\d+) shards are those of the last run", capsys.readouterr().out)
+        return (int(found[1]), int(found[2])) if found else (0, 0)
+
+    assert taken() == (0, 0)
+    kept, of = taken()
+    assert kept == of > 5
+    file = source / "helen/trainset/00000_1.pts"
+    toy.write_pts(file, np.array([line.split() for line in file.read_text().split("\n")[3:71]], float))  # by a pixel
+    assert taken() == (of - 1, of)
+    made_of = project / "data/packs/real.made_of.json"
+    for content in ("", "{}", '{"shards": [{"name": "a"}]}'):
+        made_of.write_text(content)
+        assert taken() == (0, 0)
+    made_of.unlink()
+    assert taken() == (0, 0)
+    assert taken() == (of, of)
 
 
 def test_one_photograph_cannot_be_split_and_the_way_out_is_true(project: Path) -> None:

@@ -18,7 +18,7 @@ import torch
 
 import facemix
 import toy
-from facemix import cli, config, workspace
+from facemix import cli, clock, config, workspace
 from facemix.errors import FacemixError
 from facemix.evaluation import measure
 from facemix.faces import packs
@@ -29,6 +29,7 @@ from facemix.stages.prepare import prepare
 from facemix.strategies import STRATEGIES
 from facemix.training import predictions, tasks
 from facemix.training.adaptation import LabelAdapter
+from facemix.training.checkpoint import checkpoint_path, checkpoints
 from facemix.training.landmarker import Landmarker
 from facemix.training.model import LandmarkNet
 from facemix.verdict import results
@@ -192,6 +193,10 @@ def test_a_trained_strategy_writes_all_its_files(project: Path, params: config.P
     assert tuned["made_of"]["packages"] == workspace.installed_packages()
     assert (project / "models/fine_tuning/seed-0/batch.png").exists()
     assert not list((project / "checkpoints").glob("*.pt"))
+    for name in ("synthetic_only", "label_adaptation", "fine_tuning"):  # found by what model.json says
+        made_of = json.loads((project / f"models/{name}/seed-0/model.json").read_text())["made_of"]
+        seconds = clock.read(checkpoint_path(checkpoints(project), f"{name}-seed-0", made_of))
+        assert seconds is not None and 0 < seconds < 600
 
 
 def test_processes_of_two_machines_write_one_detector_and_one_run(
@@ -230,7 +235,7 @@ def test_processes_of_two_machines_write_one_detector_and_one_run(
     assert {path.name for path in folder.iterdir()} == written
     seen = facemix.Landmarker.load(folder).about["training"]["faces_seen"]
     assert seen == {"mixing": 4 * 8, "synthetic_only": 32}
-    assert [path.suffix for path in (project / "checkpoints").iterdir()] == [".lock"]
+    assert sorted(path.suffix for path in (project / "checkpoints").iterdir()) == [".lock", ".seconds"]
     assert len(list((project / ".facemix/outbox").glob("*/journal.jsonl"))) == 1
 
 

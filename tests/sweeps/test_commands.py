@@ -130,15 +130,16 @@ def test_two_sweeps_at_once_train_two_points_at_a_time_and_nothing_twice(
 ) -> None:
     arguments = "sweep alpha=0.35,1 n_real=20 strategies=mixing"
     facemix(arguments)  # one point at a time
-    kept = {name: (project / "reports/sweep" / name).read_bytes() for name in ("points.csv", "errors.parquet")}
-    again = [row["experiment"] for row in points(project)[2:4]]
+    kept = (project / "reports/sweep/errors.parquet").read_bytes()
+    before_rows = points(project)
+    again = [row["experiment"] for row in before_rows[2:4]]
     before = len(runs(project))
     shell(f"dvc exp remove {' '.join(again)}")
     for runs_of_stage in {run.parent for run in (project / ".dvc/cache/runs").glob("*/*/*")}:
         # So that both are trained, not taken from DVC's cache; DVC fails on a folder of a stage without any run.
         if any(re.search("train (data_adaptation|mixing) ", run.read_text()) for run in runs_of_stage.iterdir()):
             shutil.rmtree(runs_of_stage)
-    for path in kept:
+    for path in ("points.csv", "errors.parquet"):
         (project / "reports/sweep" / path).unlink()
     sweeps = [start(f"facemix {arguments} -j 2", project) for _ in range(2)]
     said = "".join(sweep.communicate(timeout=400)[0] for sweep in sweeps)
@@ -150,7 +151,28 @@ def test_two_sweeps_at_once_train_two_points_at_a_time_and_nothing_twice(
     children = [run for run in new if run["tags"].get("mlflow.parentRunId") == parent["id"]]
     assert sorted(run["name"] for run in children) == ["data_adaptation seed 0", "mixing seed 0"]
     assert len(new) == 3 and parent["metrics"].keys() == {"val_nme"}
-    assert {name: (project / "reports/sweep" / name).read_bytes() for name in kept} == kept
+    assert (project / "reports/sweep/errors.parquet").read_bytes() == kept
+    now = points(project)
+    assert all(float(row["seconds"]) > 0 for row in now)  # of these alone the time differs
+    assert [row | {"seconds": ""} for row in now] == [row | {"seconds": ""} for row in before_rows]
+
+
+def test_points_that_others_trained_are_not_trained_again(
+    committed: None, project: Path, shell: Shell, facemix: Shell, tmp_path: Path
+) -> None:
+    arguments = "sweep alpha=0.35,1 n_real=20 strategies=mixing"
+    facemix(arguments)
+    published = {name: (project / "reports/sweep" / name).read_bytes() for name in ("points.csv", "errors.parquet")}
+    for name, content in published.items():
+        (tmp_path / name).write_bytes(content)
+    commit = shell("git rev-parse HEAD").strip()
+    assert {row["commit"] for row in points(project)} == {commit}
+    assert {row["n_synthetic"] for row in points(project)} == {"48"}  # of the network behind, too
+    shell(f"dvc exp remove {points(project)[3]['experiment']}")
+    printed = facemix(f"{arguments} --known {tmp_path / 'points.csv'}")
+    assert "points.csv: 4 points are known; 1 of them take the place of a training" in printed
+    assert "4 trainings: 3 are there, 1 are known, 0 to run" in printed
+    assert {name: (project / "reports/sweep" / name).read_bytes() for name in published} == published
 
 
 def test_a_server_that_goes_down_during_a_sweep_has_every_run_in_the_end(

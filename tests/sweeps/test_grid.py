@@ -42,7 +42,9 @@ CONTENT = {"src/facemix/training": "abc"}
 
 
 def named(params: Params, point: Point, content: dict[str, str] = CONTENT) -> str:
-    return grid.experiment_name(point, config.plain(params), INPUTS[point.strategy], content)
+    digest = grid.digest(point, config.plain(params), INPUTS[point.strategy], content)
+    assert len(digest) == 32
+    return grid.experiment_name(point, digest)
 
 
 # --- The grid ---
@@ -228,9 +230,10 @@ def test_thousands_of_trainings_are_not_started_unasked(
     monkeypatch.setattr("sys.stdin.isatty", lambda: False, raising=False)
     points = grid.plan(grid.parse_axes(["alpha=0.001,0.002,...,1", "strategies=mixing"], params), INPUTS)
     with pytest.raises(ValueError, match="more than 1000 trainings need your consent; add --yes"):
-        stage._announce(points, points, params, 1, False)
+        stage._announce((0, 0), points, params, 1, False)
     assert "1003 trainings: 0 are there, 1003 to run, about 10.0 h" in capsys.readouterr().out
-    stage._announce(points, points, params, 1, True)
+    stage._announce((2, 3), points, params, 1, True)
+    assert "1008 trainings: 2 are there, 3 are known, 1003 to run" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -246,7 +249,7 @@ def test_without_dvc_or_a_commit_it_says_what_to_do(
     monkeypatch.chdir(tmp_path)
     prepare(None)
     with pytest.raises(ValueError, match=message):
-        stage.run_sweep([], params, jobs=1, yes=False)
+        stage.run_sweep([], params, stage.How())
 
 
 def test_changes_that_are_not_committed_are_named(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -14,27 +13,19 @@ from typing import Any
 import pytest
 
 from facemix import cli, config, tracking
+from facemix.cluster import Node
 from facemix.config import Params
 from facemix.errors import FacemixError
 from facemix.stages.train import checkpoint_of
 from facemix.strategies import STRATEGIES
 from facemix.sweeps import errand, on_ray, storage, worker
 from facemix.sweeps.grid import Point
-from facemix.sweeps.on_ray import Node, Wanted
 from facemix.sweeps.repository import Repository
 from facemix.sweeps.work import Progress, Work
 from facemix.tracking.journal import Journal
 from facemix.tracking.run import _context_tags
 
-HERE = {"torch": "2.13.0", "timm": "1.0.20", "opencv-python": "5.0.0.93"}
-NODE = Node(
-    name="a1",
-    resources={"CPU": 8.0, "GPU": 2.0},
-    host="one",
-    python="3.11",
-    packages=HERE | {"dvc": "3.67.1", "ray": "2.60.0"},
-    sees=[True, True],
-)
+NODE = Node(name="a1", resources={"CPU": 8.0, "GPU": 2.0}, host="one")
 
 
 # --- Before anything starts ---
@@ -68,25 +59,11 @@ def test_a_training_that_no_machine_has_room_for_is_refused() -> None:
         on_ray.check_resources(nodes, 1, 12)
 
 
-@pytest.mark.parametrize(
-    ("other", "message"),
-    [
-        ({"python": "3.12"}, "Python: found 3.11 on one, 3.12 on two; install the same version"),
-        ({"packages": {**NODE.packages, "ray": "2.55.0"}}, "Ray: found 2.60.0 on one, 2.55.0 on two"),
-        ({"packages": {**NODE.packages, "torch": "2.12.0"}}, r"two: found torch 2.12.0 \(here: 2.13.0\)"),
-        ({"packages": HERE}, "two: dvc not installed"),
-    ],
-)
-def test_machines_of_other_versions_are_refused(other: dict[str, Any], message: str) -> None:
-    on_ray.check_versions([NODE, replace(NODE, host="two")], HERE)
-    with pytest.raises(FacemixError, match=message):
-        on_ray.check_versions([NODE, replace(NODE, host="two", **other)], HERE)
-
-
 def test_a_folder_that_a_machine_does_not_see_is_refused() -> None:
-    on_ray.check_folders([NODE, replace(NODE, sees=[False, True])], ["/mnt/team"])
+    nodes = [NODE, replace(NODE, host="two")]
+    on_ray.check_folder(nodes, Path("/mnt/team"), [True, True])
     with pytest.raises(FacemixError, match="^/mnt/team: not seen by two, but all machines share it"):
-        on_ray.check_folders([NODE, replace(NODE, host="two", sees=[True, False])], ["/mnt/team"])
+        on_ray.check_folder(nodes, Path("/mnt/team"), [True, False])
 
 
 @pytest.mark.parametrize("store", ["sqlite:////home/me/facemix/mlflow.db", "sqlite+pysqlite:///m.db", "file:///m", "m"])
@@ -109,30 +86,6 @@ def work_in(root: Path, params: Params) -> Work:
         names={one: f"sweep-{one.seed}" for one in points},
         missing=points,
     )
-
-
-def test_without_ray_the_message_names_what_to_install(
-    tmp_path: Path, params: Params, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "ray", None)
-    with (
-        pytest.raises(FacemixError, match=r"Ray is not installed; run `pip install .*'\.\[ray\]'"),
-        on_ray.joined(Wanted(), work_in(tmp_path, params)),
-    ):
-        pass
-
-
-@pytest.mark.parametrize(
-    ("address", "message"),
-    [
-        ("ray://head:10001", "the address of a Ray client, but a sweep runs on one of the cluster's machines"),
-        ("127.0.0.1:9", "^Ray at 127.0.0.1:9: no answer .*Connection refused.*; start it there"),
-    ],
-)
-def test_a_cluster_that_cannot_be_joined_is_named(address: str, message: str) -> None:
-    on_ray._check_answer("local")
-    with pytest.raises(FacemixError, match=message):
-        on_ray._check_answer(address)
 
 
 def dvc_project(root: Path, config_text: str) -> Path:
@@ -191,13 +144,17 @@ def test_a_point_whose_need_failed_is_not_trained(scratch: Path) -> None:
     assert not list(scratch.iterdir())
 
 
-def test_what_a_dead_sweep_left_is_deleted_and_what_a_living_one_uses_is_not(scratch: Path) -> None:
+def test_what_a_dead_sweep_left_is_deleted_and_what_a_living_one_uses_is_not(
+    scratch: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(errand, "_locks", {})
     (scratch / "facemix-sweep-dead-b2").mkdir()
     (scratch / "facemix-sweep-dead-b2/lock").touch()
-    with errand._folder("living", "a1") as first, errand._folder("other", "a1") as second:
-        assert {path.name for path in scratch.iterdir()} == {first.name, second.name}
-        with errand._folder("living", "a1") as again:
-            assert again == first
+    first, second = errand._held_folder("living", "a1"), errand._held_folder("other", "a1")
+    assert {path.name for path in scratch.iterdir()} == {first.name, second.name}
+    assert errand._held_folder("living", "a1") == first
+    for held in errand._locks.values():
+        held.close()
     errand.clean("living", "a1")
     assert [path.name for path in scratch.iterdir()] == [second.name]
 
@@ -211,10 +168,11 @@ def test_a_jobs_process_ends_with_the_task_that_started_it(tmp_path: Path) -> No
         "worker.carry_out = carry_out; worker.main()"
     )
     (tmp_path / "job.json").write_text(json.dumps({"home": str(tmp_path), "log": ""}))
-    with subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, stdin=subprocess.PIPE) as process:
+    with subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, stdin=subprocess.PIPE, bufsize=0) as process:
+        assert process.stdin
+        process.stdin.write(b"\n")
         wait_until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text())
         group = int((tmp_path / "pid").read_text())
-        assert process.stdin
         process.stdin.close()
         assert process.wait(30) == 1
     with pytest.raises(ProcessLookupError):
@@ -228,20 +186,67 @@ def wait_until(condition: Any) -> None:
         time.sleep(0.02)
 
 
-def test_a_job_that_fails_tells_the_place_of_the_log_at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def carry_out(_job: Any, folder: Path, _running: Any) -> dict[str, Any]:
-        raise FacemixError(f"dvc repro: no faces (the whole log: {folder / 'log'})")
+JOB = {"name": "a", "sweep": "1", "commit": "c", "inside": ".", "home": "", "log": "/home/me/logs/a.log", "lock": {}}
+DOES = """
+import os; from facemix.errors import FacemixError; from facemix.sweeps import worker
+def carry_out(job, folder, running):
+    print("on", job["name"], os.getpid())
+    if job["name"] == "dies": os._exit(7)
+    if job["name"] == "fails": raise FacemixError(f"no faces (the whole log: {folder / 'log'})")
+    (folder / "home").mkdir(); (folder / "home/bundle").write_bytes(b"b")
+    return {"val_nme": 4.5, "pid": os.getpid(), "gpu": (os.environ | job["environment"])["CUDA_VISIBLE_DEVICES"]}
+worker.carry_out = carry_out; worker.main()
+"""
 
-    monkeypatch.setattr(worker, "carry_out", carry_out)
-    monkeypatch.setattr(worker, "_end_with_parent", lambda _running: None)
-    monkeypatch.setattr(signal, "signal", lambda *_: None)
-    monkeypatch.setenv("DVC_ROOT", "")
-    monkeypatch.chdir(tmp_path)
-    Path("job.json").write_text(json.dumps({"home": "h", "log": "/home/me/logs/a.log"}))
-    worker.main()
-    assert json.loads(Path("result.json").read_text()) == {
-        "failed": "dvc repro: no faces (the whole log: /home/me/logs/a.log)"
-    }
+
+def test_one_process_does_jobs_one_after_the_other_and_a_new_one_follows_one_that_died(
+    scratch: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(errand, "_locks", {})
+    monkeypatch.setattr(errand, "_unpacked", lambda *_: scratch)
+    (scratch / "does.py").write_text(DOES)
+    (scratch / "python").write_text(f"#!/bin/sh\nexec {sys.executable} {scratch / 'does.py'}\n")
+    (scratch / "python").chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(scratch / "python"))
+
+    def do(name: str, gpu: str = "0") -> dict[str, Any]:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", gpu)
+        return errand.carry_out(JOB | {"name": name, "variables": {}}, "a1", b"")
+
+    first, second = do("a"), do("b", gpu="1")
+    assert first["pid"] == second["pid"] and (first["gpu"], second["gpu"]) == ("0", "1")
+    assert (first["log"], second["log"]) == (f"on a {first['pid']}\n", f"on b {first['pid']}\n")
+    assert second["bundle"] == b"b" and second["val_nme"] == 4.5
+    failed = do("fails")
+    assert failed["failed"] == "no faces (the whole log: /home/me/logs/a.log)" and "bundle" not in failed
+    assert do("dies")["failed"] == "the training's process ended with status 7"
+    third = do("c")
+    assert third["pid"] != first["pid"] and len(list(scratch.glob("facemix-*/task-*"))) == 1
+    errand._dismiss()
+    for held in errand._locks.values():
+        held.close()
+    assert not list(scratch.glob("facemix-*/task-*"))
+
+
+def test_a_finished_point_is_on_the_shelf_for_all_clones_and_the_first_one_stays(tmp_path: Path) -> None:
+    clones = [dvc_project(tmp_path / name, "") for name in "ab"]
+    for clone in clones:
+        storage.configure(clone, clone / "cache", storage.Remote(name="s", settings={"url": str(tmp_path / "s")}))
+    first, second = (storage.Shelf(clone, "c" * 40) for clone in clones)
+    assert first.take("sweep-mixing") is None
+    assert first.offer("sweep-mixing", b"one") == second.offer("sweep-mixing", b"two") == b"one"
+    assert storage.Shelf(clones[0], "d" * 40).take("sweep-mixing") is None  # of another commit
+    assert second.offer("sweep-mixing", b"two", unusable=b"one") == first.take("sweep-mixing") == b"two"
+    assert not first.holds("0" * 32)
+
+
+def test_each_sweep_has_an_order_of_its_own_in_which_needs_come_first(tmp_path: Path, params: Params) -> None:
+    points = [Point(strategy="mixing", seed=seed, settings=()) for seed in range(8)]
+    work = replace(work_in(tmp_path, params), missing=points, names={one: f"sweep-{one.seed}" for one in points})
+    graph = {one: [points[0]] if one.seed else [] for one in points}
+    orders = [on_ray._own_order(work, graph, sweep) for sweep in ("one", "two")]
+    assert orders[0] != orders[1] and all(sorted(order, key=points.index) == points for order in orders)
+    assert all(order[0] == points[0] for order in orders)
 
 
 def test_dvc_lock_is_read_as_it_was_written(tmp_path: Path) -> None:

@@ -1,21 +1,21 @@
-"""`facemix sweep --on ray` by the real command, on a cluster of two nodes on this machine, one of which is killed."""
+"""`facemix sweep --on ray` by the real command, twice at once, on two nodes on this machine, one of which is killed."""
 
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 from ruamel.yaml import YAML
+from s3fs import S3FileSystem
 
 import toy_project
+from toy_cluster import cluster, kill  # noqa: F401
 from toy_project import Shell
+from toy_s3 import CREDENTIALS, s3  # noqa: F401
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install -e '.[ray]'")
 pytestmark = [pytest.mark.end_to_end, pytest.mark.xdist_group("ray")]
@@ -26,42 +26,19 @@ AWAY = {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}  # nobody listens: MLflow's
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two imports, nothing rendered, small trainings, a remote in a folder; all of it committed."""
+    """Two imports, nothing rendered, small trainings, a remote in S3; all of it committed."""
     folder = tmp_path_factory.mktemp("ray")
     root = toy_project.fresh(folder / "facemix")
     toy_project.begin(root, folder / "data")
     changes = {"render.synthetic.n": 0, "training.steps": 40, "training.evaluate_every": 4, "training.device": "cpu"}
     toy_project.set_params(root, changes)
-    toy_project.shell_in(root)(f"dvc remote add -d storage {folder / 'storage'} && git commit -qam smaller")
+    toy_project.shell_in(root)("dvc remote add -d storage s3://faces/dvc && git commit -qam smaller")
     return root
-
-
-@pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A cluster of one node with one CPU."""
-    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from ray.cluster_utils import Cluster
-
-        made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-        yield made
-        made.shutdown()
 
 
 def tasks(node: Any) -> list[Path]:
     """The folders of the tasks that run on a node."""
     return list(Path(tempfile.gettempdir()).glob(f"facemix-*-{node.node_id[:12]}/task-*"))
-
-
-def kill(node: Any) -> None:
-    """Ends all processes of a node at once, as a power cut does."""
-    raylet = psutil.Process(node.all_processes["raylet"][0].process.pid)
-    processes = [raylet, *raylet.children(recursive=True)]
-    for process in processes:
-        process.suspend()  # so that nobody tidies up after another
-    for process in processes:
-        process.kill()
 
 
 def trained(shell: Shell) -> dict[str, dict[str, Any]]:
@@ -71,33 +48,56 @@ def trained(shell: Shell) -> dict[str, dict[str, Any]]:
     return {name.rpartition("/")[2]: load(shell(f"git show {name}:dvc.lock"))["stages"] for name in names}
 
 
-def test_a_sweep_on_ray_ends_as_one_here_though_a_node_is_killed(project: Path, tmp_path: Path, cluster: Any) -> None:
+@pytest.fixture
+def storage(s3: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """What commands need to keep data and checkpoints in S3; the machines of a cluster that begins later have it."""
+    variables = {**CREDENTIALS, "AWS_ENDPOINT_URL": s3, "FACEMIX_CHECKPOINTS": "s3://faces/checkpoints"}
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    return variables
+
+
+def start(root: Path, address: str, variables: dict[str, str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "facemix.cli", *ARGUMENTS.split(), "--on", "ray", "--address", address],
+        cwd=root,
+        env=toy_project.environment(root) | AWAY | variables,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def test_two_sweeps_on_ray_end_as_one_here_though_a_node_is_killed(
+    project: Path, tmp_path: Path, storage: dict[str, str], cluster: Any
+) -> None:
     second = cluster.add_node(num_cpus=1)
     cluster.wait_for_nodes()
-    there = shutil.copytree(project, tmp_path / "facemix", symlinks=True)
-    command = [sys.executable, "-m", "facemix.cli", *ARGUMENTS.split(), "--on", "ray", "--address", cluster.address]
-    environment = toy_project.environment(there) | AWAY
-    with subprocess.Popen(
-        command, cwd=there, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as sweep:
+    there, other = (shutil.copytree(project, tmp_path / name / "facemix", symlinks=True) for name in ("a", "b"))
+    with start(there, cluster.address, storage) as sweep:
         deadline = time.monotonic() + 300
         while not any("step 4:" in (task / "log").read_text() for task in tasks(second) if (task / "log").exists()):
             assert sweep.poll() is None, sweep.communicate()[0]
             assert time.monotonic() < deadline
             time.sleep(0.05)
-        assert list((there / "checkpoints").glob("*.pt"))
-        kill(second)
-        cluster.remove_node(second, allow_graceful=False)
-        said = sweep.communicate(timeout=300)[0]
-    assert sweep.returncode == 0, said
-    assert "3 trainings: 0 are there, 3 to run" in said and "(2 at a time)" in said
-    assert said.count(": validation NME ") == 3 and "test NME" not in said
+        assert S3FileSystem(use_listings_cache=False).find("faces/checkpoints")
+        with start(other, cluster.address, storage) as later:
+            kill(second)
+            cluster.remove_node(second, allow_graceful=False)
+            printed = [one.communicate(timeout=300)[0] for one in (sweep, later)]
+    for one, said in zip((sweep, later), printed, strict=True):
+        assert one.returncode == 0, said
+        assert "3 trainings: 0 are there, 3 to run" in said
+        assert said.count(": validation NME ") == 3 and "test NME" not in said
     for node in (cluster.head_node, second):
         assert not list(Path(tempfile.gettempdir()).glob(f"facemix-*-{node.node_id[:12]}"))
+    assert not S3FileSystem(use_listings_cache=False).find("faces/checkpoints")
 
+    shells = [toy_project.shell_in(root) for root in (there, other)]
+    assert len({shell("git for-each-ref refs/exps") for shell in shells}) == 1  # neither lost nor twice
     here = toy_project.facemix_in(project, **AWAY)
     here(ARGUMENTS)
-    on_ray, local = trained(toy_project.shell_in(there)), trained(toy_project.shell_in(project))
+    on_ray, local = trained(shells[0]), trained(toy_project.shell_in(project))
     assert on_ray.keys() == local.keys() and len(local) == 3
     for name, stages in on_ray.items():
         assert any(f"sweep-{stage.partition('@')[0]}-" in name for stage in stages)
@@ -105,4 +105,4 @@ def test_a_sweep_on_ray_ends_as_one_here_though_a_node_is_killed(project: Path, 
     for name in ("points.csv", "errors.parquet"):
         assert (there / "reports/sweep" / name).read_bytes() == (project / "reports/sweep" / name).read_bytes()
     runs = list((there / ".dvc/tmp/facemix/outbox").glob("*/journal.jsonl"))
-    assert len(runs) == 1 + 3  # the sweep's and one of each training: what was killed goes on with its run
+    assert 1 <= len(runs) <= 1 + 3  # the sweep's and one of each training of its own: a killed one goes on with its run

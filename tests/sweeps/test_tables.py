@@ -1,4 +1,5 @@
 import csv
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,16 +30,22 @@ def result(strategy: str, seed: int, nme: float, val: float | None = None, **set
         nme={"all": np.array([*(nme + 0.1 * (i % 3 - 1) for i in range(6)), 50.0])}
         | dict.fromkeys(ibug68().regions, np.full(7, 2.0)),
     )
-    metrics = {"val": {"nme": nme if val is None else val}, "test": {"nme": nme, "fr8": 1.0, "subsets": {"lfpw": nme}}}
-    metrics |= {
-        "normalizer": "outer_eye",
-        "thresholds": [8, 10],
-        "training": {"faces_seen": {strategy: 640 if strategy == "control" else 320}},
-    }
-    if strategy == "mixing":
-        metrics["training"] = {"faces_seen": {strategy: 320, "synthetic_only": 320}}
-    point = Point(strategy=strategy, seed=seed, settings=tuple(settings.items()))
-    return Result(point=point, experiment=f"{strategy}{settings}{seed}", metrics=metrics, errors=errors)
+    settings_of = tuple(settings.items())
+    return Result(
+        point=Point(strategy=strategy, seed=seed, settings=settings_of),
+        experiment=f"{strategy}{settings}{seed}",
+        commit="c0ffee",
+        digest=hashlib.sha256(repr((strategy, seed, settings_of)).encode()).hexdigest()[:32],
+        val_nme=nme if val is None else val,
+        test_nme=nme,
+        failures=("fr8", 1.0),
+        normalizer="outer_eye",
+        subsets=frozenset({"lfpw"}),
+        faces_seen=640 if strategy in ("control", "mixing") else 320,
+        n_synthetic=0 if strategy in ("control", "real_only") else 24,
+        seconds=12.5,
+        errors=errors,
+    )
 
 
 def swept() -> list[Result]:
@@ -58,7 +65,10 @@ def test_the_table_counts_faces_and_leaves_out_what_does_not_matter() -> None:
     rows = tables.table(swept(), 800)
     assert {row["n_real"] for row in rows} == {None, 50, 200, 800}
     assert {row["alpha"] for row in rows if row["strategy"] != "mixing"} == {None}
-    assert list(rows[0]) == [*tables.COLUMNS[:-1], "fr8", tables.COLUMNS[-1]]
+    before = tables.COLUMNS.index("experiment")
+    assert list(rows[0]) == [*tables.COLUMNS[:before], "fr8", *tables.COLUMNS[before:]]
+    assert {row["n_synthetic"] for row in rows if row["strategy"] == "real_only"} == {None}
+    assert {row["n_synthetic"] for row in rows if row["strategy"] == "mixing"} == {24}
 
 
 def test_the_best_alpha_is_chosen_on_validation() -> None:
@@ -120,7 +130,7 @@ def test_worth_is_said_for_each_use_of_synthetic_faces() -> None:
 def test_what_saw_twice_the_faces_is_read_off_the_curve_of_the_control() -> None:
     controls = [
         replace(
-            result("control", one.point.seed, one.metrics["test"]["nme"] / 2),
+            result("control", one.point.seed, one.test_nme / 2),
             point=replace(one.point, strategy="control"),
         )
         for one in swept()
@@ -142,7 +152,7 @@ def test_what_saw_twice_the_faces_is_read_off_the_curve_of_the_control() -> None
 
 def test_validation_is_shown_first() -> None:
     metrics = {"normalizer": "outer_eye", "thresholds": [8, 10], "test": {"nme": 4.0}, "val": {"nme": 5.0}}
-    assert next(iter(summarize("mixing", metrics).items())) == ("val_nme", {"mixing": 5.0})
+    assert next(iter(summarize("mixing", metrics, None).items())) == ("val_nme", {"mixing": 5.0})
 
 
 def test_tables_and_figures_are_written(
@@ -163,12 +173,14 @@ def test_tables_and_figures_are_written(
         "alpha": None,
         "n_real": None,
         "seed": 0,
+        "n_synthetic": 24,
         "face": "f0",
         "subset": "lfpw",
         "photo": "p0",
         "yaw": 0.0,
         "nme": pytest.approx(8.9),
         **dict.fromkeys(ibug68().regions, 2.0),
+        "digest": swept()[0].digest,
     }
     assert {path.name for path in stage.FOLDER.iterdir()} == {
         "points.csv",
@@ -209,14 +221,40 @@ def test_what_is_given_beside_alpha_and_n_real_is_told_apart(
     assert (stage.FOLDER / "alpha.png").exists()
 
 
-def test_a_count_beside_all_is_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_numbers_of_synthetic_faces_that_vary_are_told_apart_and_draw_no_curve(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.chdir(tmp_path)
     stage.FOLDER.mkdir(parents=True)
-    one = swept()[0]
     given = [
-        replace(one, point=replace(one.point, settings=(*one.point.settings, ("n_synthetic", count))))
-        for count in (100, "all")
+        replace(one, n_synthetic=used, point=replace(one.point, settings=(*one.point.settings, ("n_synthetic", count))))
+        for count, used in ((10, 10), ("all", 24))
+        for one in swept()[:1]
     ]
     stage.write_tables(given, 800)
+    stage.write_curves(given, 800)
     counts = parquet.read_table(stage.FOLDER / "errors.parquet")["n_synthetic"].to_pylist()
-    assert set(counts) == {"100", "all"}
+    assert set(counts) == {10, 24}
+    assert "n_synthetic varies" in capsys.readouterr().out
+
+
+def test_points_known_by_their_means_take_part_in_means_and_in_nothing_paired(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    stage.FOLDER.mkdir(parents=True)
+    known = [replace(one, errors=None, subsets=frozenset()) if one.point.seed else one for one in swept()]
+    of_mixing = [one if one.point.strategy != "mixing" else new for one, new in zip(swept(), known, strict=True)]
+    rows = tables.curves(of_mixing, 800)
+    assert [(row["strategy"], row["test_nme"]) for row in rows] == [
+        (row["strategy"], pytest.approx(row["test_nme"])) for row in tables.curves(swept(), 800)
+    ]
+    assert {row["strategy"] for row in rows if row["low"] is None} == {"mixing"}
+    assert {row["strategy"] for row in tables.worth_table(of_mixing, 800)} == {"synthetic_only"}
+    stage.write_tables(of_mixing, 800)
+    stage.write_curves(of_mixing, 800)
+    assert "9 points are known by their means alone" in capsys.readouterr().out
+    nothing = [replace(one, errors=None, subsets=frozenset()) for one in swept()]
+    stage.write_tables(nothing, 800)
+    stage.write_curves(nothing, 800)
+    assert {path.name for path in stage.FOLDER.iterdir()} == {"points.csv", "curves.csv", "alpha.png", "n_real.png"}

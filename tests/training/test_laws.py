@@ -16,7 +16,7 @@ import toy
 from facemix import config
 from facemix.config import Augmentation, Params
 from facemix.errors import FacemixError
-from facemix.faces import geometry, packs, schemes
+from facemix.faces import geometry, order, packs, schemes
 from facemix.faces.face import HIDDEN, UNLABELLED, VISIBLE
 from facemix.faces.packs import Pack
 from facemix.faces.schemes import Scheme, ibug68
@@ -56,6 +56,7 @@ def pack(splits: list[str], seed: int, jaw: float = 1.0) -> Pack:
         transforms=transforms,
         boxes=boxes,
         digest=f"pack {seed}",
+        by_hash=order.by_hash(ids),
     )
 
 

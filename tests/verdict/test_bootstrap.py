@@ -127,6 +127,20 @@ def test_resampled_means_have_the_interval_of_each_mean(n_seeds: int) -> None:
         assert [low, high] == pytest.approx([one.low, one.high], abs=0.05 * (one.high - one.low))
 
 
+def test_of_differences_what_seeds_and_photographs_do_together_counts_once() -> None:
+    rng, photo_of = np.random.default_rng(0), np.arange(300)
+    values = simulation.errors(rng, np.array([4.0, 3.8, 4.1]), 10, photo_of, seed_sd=0.002, photo_sd=0.01, rest_sd=0.3)
+    expected = bootstrap.compare(values[1:] - values[0], photo_of, resamples=20_000)
+    widths = {}
+    for of_differences in (True, False):
+        drawn = bootstrap.resampled_means(values, photo_of, resamples=20_000, of_differences=of_differences)
+        low, high = np.quantile(drawn[:, 1:] - drawn[:, :1], [0.025, 0.975], axis=0)
+        widths[of_differences] = high - low
+    exact = np.array([one.high - one.low for one in expected])
+    assert widths[True] == pytest.approx(exact, rel=0.05)
+    assert (widths[False] > 1.15 * exact).all()
+
+
 @pytest.mark.parametrize("n_seeds", [1, 3])
 def test_what_photographs_and_seeds_do_to_several_means_alike_they_do_in_each_resample(n_seeds: int) -> None:
     one = normal(n_seeds, 100, seed_sd=0.5)

@@ -1,5 +1,7 @@
 """The cheapest mix by sweeps whose true curves are known."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,8 +11,9 @@ import toy_sweep
 from facemix.errors import FacemixError
 from facemix.verdict import advice, curve, offers
 from facemix.verdict.advice import Laid
+from facemix.verdict.offers import Prices
 
-PRICES = (2.0, 0.02)
+PRICES = Prices(label=2.0, render=0.02)
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +48,7 @@ def test_the_cheapest_mix_is_that_of_the_true_curves(exact: Laid, prices: tuple[
     renders = (3 / (target - 3 - 3 * 100**-0.4)) ** (1 / 0.4)
     ways = {(alone, 0.0), (labels, 3000.0), (100.0, renders)}
     cost, n_real, n_synthetic = min((float(np.dot(way, prices)), *way) for way in ways)
-    best, *others = offers.offers(exact, target, prices, 0.5)
+    best, *others = offers.offers(exact, target, Prices(*prices), 0.5)
     assert (best.n_real, best.n_synthetic) == pytest.approx((n_real, n_synthetic), rel=0.05)
     assert best.cost == pytest.approx(cost, rel=0.05)
     assert best.nme.value == pytest.approx(target, rel=5e-3)
@@ -75,15 +78,30 @@ def test_faces_that_were_not_measured_are_not_offered(exact: Laid) -> None:
     least = [one for one in offers.offers(exact, 4.5, PRICES, 0.5) if one.strategy == "mixing"]
     assert {(one.n_real, one.n_synthetic) for one in least} == {(25, 3000), (100, 100)}  # fewer might do as well
     beyond = toy_sweep.real(3000), toy_sweep.real(4000)
-    alone = [[one for one in offers.offers(exact, nme, (1, 1), 0.5) if one.strategy == "real_only"] for nme in beyond]
+    alone = [
+        [one for one in offers.offers(exact, nme, Prices(1, 1), 0.5) if one.strategy == "real_only"] for nme in beyond
+    ]
     assert [one.extrapolated for one in alone[0]] == [True]
     assert alone[1] == []
 
 
 def test_synthetic_faces_alone_are_offered_where_they_do() -> None:
     grid = [*toy_sweep.grid(), toy_sweep.point("synthetic_only", 0, 3000)]
-    best, *_ = offers.offers(advice.lay_out(toy_sweep.swept(grid), resamples=100), 6.0, (3.0, 0.02), 0.8)
+    best, *_ = offers.offers(advice.lay_out(toy_sweep.swept(grid), resamples=100), 6.0, Prices(3.0, 0.02), 0.8)
     assert (best.strategy, best.n_real, best.n_synthetic, best.cost, best.over) == ("synthetic_only", 0, 3000, 60, None)
+
+
+def test_hours_of_all_networks_behind_a_mix_cost(exact: Laid) -> None:
+    hours = {"real_only": 1.0, "mixing": 3.0}
+    timed = dataclasses.replace(
+        exact, lines=tuple(dataclasses.replace(one, hours=hours[one.strategy]) for one in exact.lines)
+    )
+    free, priced = (offers.offers(timed, 3.6, Prices(2.0, 0.02, hour), 0.5) for hour in (0.0, 10.0))
+    costs = [{(one.strategy, one.over): one.cost for one in found} for found in (free, priced)]
+    assert {key: costs[1][key] - cost for key, cost in costs[0].items()} == {
+        key: pytest.approx(10 * hours[key[0]]) for key in costs[0]
+    }
+    assert offers.offers(timed, 3.6, Prices(2.0, 0.02, 1e4), 0.5)[0].strategy == "real_only"  # one training, not three
 
 
 def test_a_target_that_is_reached_or_out_of_reach_is_said(laid: Laid) -> None:

@@ -125,3 +125,26 @@ def test_budgets_are_those_of_all_networks_behind_a_strategy() -> None:
     assert found == {"real_only": 1, "label_adaptation": 1, "mixing": 2, "fine_tuning": 2}
     assert points.budgets("control") == 2
     assert [name for name in (*found, "control") if not points.renders_are_used(name)] == ["real_only", "control"]
+
+
+def test_hours_are_those_of_all_networks_behind_a_strategy_and_medians_over_its_trainings() -> None:
+    def row(strategy: str, seconds: object, seen: int, alpha: str = "") -> dict[str, str]:
+        return {"strategy": strategy, "alpha": alpha, "seconds": str(seconds), "faces_seen": str(seen)}
+
+    rows = [
+        row("synthetic_only", 3600, 100),
+        row("label_adaptation", 360, 100),
+        *(row("mixing", seconds, 200, "0.5") for seconds in (7000, 7200, 90000)),
+        row("mixing", 1, 100, "0.0"),  # it is real_only, which stands on nothing
+        row("fine_tuning", "", 200),
+        row("real_only", 3600, 100),
+    ]
+    assert points.hours(rows) == pytest.approx(
+        {"synthetic_only": 1.0, "label_adaptation": 1.1, "mixing": 3.1, "real_only": 1.0}
+    )
+    assert points.hours(rows[1:]) == pytest.approx({"real_only": 1.0})
+    assert {name: points.behind(name) for name in ("control", "fine_tuning", "data_adaptation")} == {
+        "control": ("control",),
+        "fine_tuning": ("synthetic_only", "fine_tuning"),
+        "data_adaptation": ("synthetic_only", "label_adaptation", "data_adaptation"),
+    }

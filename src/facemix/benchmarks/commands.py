@@ -15,7 +15,14 @@ def add(commands: Any) -> None:
     benches = command.add_subparsers(dest="what", required=True, metavar="WHAT")
     benches.add_parser("step", help="speed of a training step, as a ratio within one run").set_defaults(run=_bench)
     benches.add_parser("loader", help="batches of facemix against the usual per-sample loader").set_defaults(run=_bench)
-    benches.add_parser("prepare", help="speed of decoding into packs").set_defaults(run=_bench)
+    command = benches.add_parser(
+        "prepare",
+        help="speed of decoding into packs, and what one source more costs",
+        description="Packs ten sources of made-up photographs: all but one, then all, by taking over what is there "
+        "and anew.",
+    )
+    command.add_argument("--faces", type=int, default=512, metavar="N", help="default: 512")
+    command.set_defaults(run=_bench_prepare)
     command = benches.add_parser(
         "memory",
         help="peak memory of reading a pack and training on it, and on ten and a hundred times as many faces",
@@ -42,6 +49,17 @@ def add(commands: Any) -> None:
     command.add_argument("--points", type=int, default=500, help="a multiple of 50 (default: 500)")
     command.add_argument("--faces", type=int, default=1000, help="test faces (default: 1000)")
     command.set_defaults(run=_bench_results)
+    command = benches.add_parser(
+        "scheduling",
+        help="how busy a sweep on Ray keeps its machines",
+        description="Runs a sweep on a Ray cluster on this machine, whose points sleep instead of training, and prints "
+        "the share of the time of all CPUs in which they did.",
+    )
+    command.add_argument("--points", type=int, default=500, help="default: 500")
+    command.add_argument("--seconds", type=float, default=20, help="that a point sleeps (default: 20)")
+    command.add_argument("--nodes", type=int, default=2, help="default: 2")
+    command.add_argument("--cpus", type=int, default=8, help="of a node, as Ray counts them (default: 8)")
+    command.set_defaults(run=_bench_scheduling)
     command = benches.add_parser("render", help="speed of rendering, by stage")
     command.add_argument("--size", type=int, default=256, help="side of a picture in pixels (default: 256)")
     command.add_argument("--n", type=int, default=40, help="pictures (default: 40)")
@@ -157,8 +175,14 @@ def _bench(options: argparse.Namespace) -> None:
     elif options.what == "compare":
         speed.compare()
     else:
-        benches = {"step": speed.step, "loader": speed.loader, "prepare": speed.prepare}
+        benches = {"step": speed.step, "loader": speed.loader}
         benches[options.what](config.load())
+
+
+def _bench_prepare(options: argparse.Namespace) -> None:
+    from facemix.benchmarks import speed
+
+    speed.prepare(config.load(), options.faces)
 
 
 def _bench_memory(options: argparse.Namespace) -> None:
@@ -177,6 +201,12 @@ def _bench_results(options: argparse.Namespace) -> None:
     from facemix.benchmarks.results import results
 
     results(options.points, options.faces)
+
+
+def _bench_scheduling(options: argparse.Namespace) -> None:
+    from facemix.benchmarks.scheduling import scheduling
+
+    scheduling(options.points, options.seconds, options.nodes, options.cpus)
 
 
 def _bench_shards(options: argparse.Namespace) -> None:

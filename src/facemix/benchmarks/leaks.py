@@ -15,9 +15,10 @@ from facemix.benchmarks.memory import peak_memory
 from facemix.checks import candidates, duplicates
 from facemix.config import Params
 from facemix.errors import FacemixError
-from facemix.faces import packs
+from facemix.faces.mapped import release
 from facemix.faces.parallel import available_cores
 from facemix.faces.schemes import ibug68
+from facemix.faces.shards import Shards
 
 REAL, ALL = 100_000, 1_100_000
 """The faces that are extrapolated to: real ones, and with the synthetic ones."""
@@ -131,7 +132,7 @@ def _points(n: int, size: int) -> npt.NDArray[np.float32]:
     return (size * (0.25 + 0.5 * rng.random((n, 2)))).astype(np.float32)
 
 
-def _pictures(file: Path, n: int, size: int) -> npt.NDArray[np.uint8]:
+def _pictures(file: Path, n: int, size: int) -> Shards:
     """Pictures (n, size, size, 3) in a file, each mixed of the same few pictures of soft noise."""
     rng = np.random.default_rng(0)
     noise = rng.standard_normal((_FREEDOM + 1, size, size), dtype=np.float32)
@@ -143,7 +144,6 @@ def _pictures(file: Path, n: int, size: int) -> npt.NDArray[np.uint8]:
         weights /= np.linalg.norm(weights, axis=1, keepdims=True)
         grey = np.sqrt(_SHARED) * shared + np.sqrt(1 - _SHARED) * np.tensordot(weights, np.array(mixed), 1)
         images[start : start + _AT_ONCE] = np.clip(128 + 40 * grey, 0, 255).astype(np.uint8)[..., None]
-        packs.release(images)
+        release(images)
     images.flush()
-    pictures: npt.NDArray[np.uint8] = np.load(file, mmap_mode="r", allow_pickle=False)
-    return pictures
+    return Shards([file], [n], size)

@@ -11,7 +11,7 @@ import numpy as np
 
 from facemix.benchmarks import made_up
 from facemix.config import Params
-from facemix.faces import packs
+from facemix.faces import mapped, packs
 
 TIMES = (1, 10, 100)
 """The sizes of packs, in those of the smallest."""
@@ -23,7 +23,7 @@ def memory(params: Params, faces: int, steps: int) -> None:
     """Prints the peak memory of reading packs of `faces`, ten and a hundred times as many, and of training on them.
 
     Each in a process of its own. Reading is opening a pack, drawing the faces of a training, loading batches of them
-    and drawing the sheet and the mean face of the report.
+    and drawing the sheet and the mean face of the report. Adapting is what strategies with adapted labels do first.
 
     Args:
         steps: of each training; none where 0.
@@ -31,11 +31,11 @@ def memory(params: Params, faces: int, steps: int) -> None:
     size, batch = params.pack.crop_size, params.training.batch_size
     with tempfile.TemporaryDirectory() as folder, get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
         print(f"crops of {size} px, {_BATCHES} batches of {batch} read, {steps} steps trained; peak memory, MiB")
-        print("    faces  GiB on disk  read" + (" trained" if steps else ""))
+        print("    faces  GiB on disk  read adapted" + (" trained" if steps else ""))
         for times in TIMES:
             n, pack = times * faces, Path(folder) / str(times)
             pool.apply(_make, (pack, n, size))
-            found = [pool.apply(read, (pack, batch))]
+            found = [pool.apply(read, (pack, batch)), pool.apply(adapt, (pack, params))]
             if steps:
                 found.append(pool.apply(train, (pack, params, steps)))
             shown = " ".join(f"{value:7.0f}" for value in found)
@@ -60,6 +60,16 @@ def read(folder: Path, batch: int) -> float:
         batches.load(step)
     panels.sheet(pack.images, pack.landmarks, rows)
     panels.mean_face(pack.images, pack.landmarks, rows)
+    return peak_memory()
+
+
+def adapt(folder: Path, params: Params) -> float:
+    """Peak memory of this process, MiB, after adapting the labels of a pack."""
+    from facemix.training import adaptation
+
+    pack = packs.read(folder)
+    adapter = adaptation.LabelAdapter(pack.scheme, pack.scheme, params.adaptation.hidden)
+    adaptation.adapt(adapter, pack.landmarks, out=mapped.on_disk("labels", pack.landmarks.shape, np.float32))
     return peak_memory()
 
 

@@ -25,9 +25,11 @@ from facemix.faces.packs import Pack
 from facemix.faces.parallel import available_cores
 from facemix.files import write_table
 from facemix.strategies import MODELS, STRATEGIES
+from facemix.sweeps import grid
 from facemix.sweeps import results as sweep
 from facemix.sweeps.grid import Point
 from facemix.sweeps.repository import environment, examine
+from facemix.sweeps.work import Experiment
 from facemix.training import predictions
 from facemix.training.predictions import BOX_JITTER, Predictions
 from facemix.verdict import comparison
@@ -78,13 +80,17 @@ def results(points: int, faces: int) -> None:
             for alpha in ALPHAS
         ]
         revisions = _experiments(swept, contents)
-        names = {point: f"point-{i}" for i, point in enumerate(swept)}
+        project = examine(Path.cwd())
+        digests = {point: f"{i:032x}" for i, point in enumerate(swept)}
+        there = {
+            grid.experiment_name(point, digest): Experiment(revision=revisions[f"point-{i}"], commit=project.commit)
+            for i, (point, digest) in enumerate(digests.items())
+        }
         per_strategy = points // len(STRATEGIES)
         for i, (name, seed) in enumerate((name, seed) for name in STRATEGIES for seed in range(per_strategy)):
             _put(MODELS / name / f"seed-{seed}", contents[i % _CONTENTS])
-        project = examine(Path.cwd())
         print(f"{points} points, {faces} test faces, {available_cores()} cores; seconds by the clock (and of CPU time)")
-        found, total = _timed("read the points", lambda: sweep.read_results(project, names, revisions, _NORMALIZER))
+        found, total = _timed("read the points", lambda: sweep.read_results(project, digests, there, _NORMALIZER))
         _timed("their tables", lambda: sweep.write_tables(list(found.values()), total))
         _timed("their curves", lambda: sweep.write_curves(list(found.values()), total))
         n_models = per_strategy * len(STRATEGIES)
@@ -122,7 +128,7 @@ def _files(pack: Pack, rng: np.random.Generator) -> Files:
         "training": {"steps": 10, "faces_seen": {"bench": 320}},
         "adapter": None,
         "scheme": pack.scheme.as_dict(),
-        "made_of": {"inputs": {"real": pack.digest}, "packages": {"torch": "1"}, "code": "bench"},
+        "made_of": {"inputs": {"real": pack.digest}, "n_synthetic": 0, "packages": {"torch": "1"}, "code": "bench"},
     }
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -133,7 +139,7 @@ def _files(pack: Pack, rng: np.random.Generator) -> Files:
 
 
 def _read(folder: Path) -> Files:
-    return {file.name: file.read_bytes() for file in sorted(folder.iterdir())}
+    return {file.name: file.read_bytes() for file in sorted(folder.iterdir()) if file.is_file()}
 
 
 def _put(folder: Path, files: Files) -> None:
@@ -152,9 +158,7 @@ def _experiments(points: list[Point], contents: list[Files]) -> dict[str, str]:
         Repo.init(".").close()
     subprocess.run([*git, "config", "user.name", "bench"], env=environment(), check=True)
     subprocess.run([*git, "config", "user.email", "bench@localhost"], env=environment(), check=True)
-    faces = _folder_in_cache(
-        {name: data for name, data in _read(packs.FOLDER / "real").items() if name != "images.npy"}
-    )
+    faces = _folder_in_cache(_read(packs.FOLDER / "real"))
     hashes = [_folder_in_cache(files) for files in contents]
     commands = []
     for i, point in enumerate(points):

@@ -1,5 +1,7 @@
 """`facemix bench`: speed that a user can measure on any machine, as ratios within one process."""
 
+import dataclasses
+import hashlib
 import itertools
 import tempfile
 import time
@@ -18,8 +20,10 @@ from facemix.config import Params
 from facemix.errors import FacemixError
 from facemix.faces import packing, packs
 from facemix.faces.face import VISIBLE, Face
+from facemix.faces.packing import Written
 from facemix.faces.parallel import available_cores
 from facemix.faces.schemes import ibug68
+from facemix.faces.shards import Shards
 from facemix.strategies import STRATEGIES
 from facemix.training import augment, batches, loop
 from facemix.training.batches import MixedBatches, TrainingSet
@@ -34,6 +38,7 @@ STEPS = 2  # few: the two take turns often, so that a drift of the machine's spe
 GPU_STEPS = 20  # more: the host runs ahead of a GPU, which it cannot in the first of them
 FACES = 512
 LOADER_ROUNDS = 10
+SOURCES = 10  # of the faces that are packed
 RENDER_WARM_UP = 3
 RENDER_STAGES = ("head", "skin", "eyes and teeth", "hair", "clothing", "light", "render", "develop")
 
@@ -42,7 +47,7 @@ def step(params: Params) -> None:
     """Prints images/s of the bare step and of real training, taken in turn, and their ratio.
 
     The bare step is forward, backward and optimiser on one constant batch; real training also loads the batch from a
-    memory-mapped pack, augments it and keeps the moving average. Faces are noise: speed does not depend on them.
+    pack on disk, augments it and keeps the moving average. Faces are noise: speed does not depend on them.
     On a GPU also what share of its bfloat16 rate real training achieves.
     """
     model, settings = params.model, params.training
@@ -167,8 +172,8 @@ def recipe_of(faces: MixedBatches, params: Params) -> loop.Recipe:
 def _noise_batches(folder: Path, params: Params) -> MixedBatches:
     size = params.pack.crop_size
     rng = np.random.default_rng(0)
-    images = np.lib.format.open_memmap(folder / "images.npy", mode="w+", dtype=np.uint8, shape=(FACES, size, size, 3))
-    images[:] = rng.integers(0, 256, images.shape, dtype=np.uint8)
+    np.save(folder / "images.npy", rng.integers(0, 256, (FACES, size, size, 3), dtype=np.uint8))
+    images = Shards([folder / "images.npy"], [FACES], size)
     landmarks = (rng.random((FACES, len(ibug68()), 2)) * size).astype(np.float32)
     rows = np.arange(FACES)
     faces = TrainingSet(images=images, landmarks=landmarks, ids=rows.astype(np.str_), rows=rows)
@@ -184,18 +189,55 @@ def _seconds(work: Callable[[], object], device: torch.device, times: int) -> fl
     return time.perf_counter() - start
 
 
-def prepare(params: Params) -> None:
-    """Prints faces/s of decoding and cropping JPEG photographs of 400 x 400 pixels into a pack, on all cores."""
+def prepare(params: Params, faces: int = FACES) -> None:
+    """Prints faces/s of decoding JPEG photographs of 400 x 400 pixels into a pack, and what one source more costs.
+
+    There are `SOURCES` of them, of equal size. All but one become a pack, then all: by taking over what is there, and
+    anew.
+    """
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        entries = _photographs(root, FACES)
-        start = time.perf_counter()
-        packing.write(root / "pack", entries, size=params.pack.crop_size, margin=params.pack.margin)
-        seconds = time.perf_counter() - start
+        entries = [
+            dataclasses.replace(entry, source=f"source-{i * SOURCES // faces}")
+            for i, entry in enumerate(_photographs(root, faces))
+        ]
+        before = [entry for entry in entries if entry.source != entries[-1].source]
+
+        def timed(
+            name: str, some: list[packing.Entry], former: packing.Former | None = None
+        ) -> tuple[float, float, Written]:
+            clock, cpu = time.perf_counter(), time.process_time()
+            size, margin = params.pack.crop_size, params.pack.margin
+            written = packing.write(root / name, some, size=size, margin=margin, former=former)
+            return time.perf_counter() - clock, time.process_time() - cpu, written
+
+        _, _, first = timed("before", before)
+        former = packing.Former(files=_files(root / "before"), shards=first.shards)
+        *added, taken = timed("added", entries, former)
+        *anew, _ = timed("anew", entries)
+        there, sizes = _contents(root / "before"), _contents(root / "anew")
+    new = sum(size for digest, size in sizes.items() if digest not in there)
     print(
-        f"{FACES} JPEG photographs of 400 px into crops of {params.pack.crop_size} px, {_machine(torch.device('cpu'))}"
+        f"{faces} JPEG photographs of 400 px into crops of {params.pack.crop_size} px, {_machine(torch.device('cpu'))}"
     )
-    print(f"{FACES / seconds:.0f} faces/s")
+    print(f"{faces / anew[0]:.0f} faces/s")
+    print("                        seconds by the clock (and of CPU time)  MB of new files")
+    for what, (clock, cpu), size in ((f"{SOURCES} sources", anew, sum(sizes.values())), ("one more", added, new)):
+        print(f"{what:22s} {clock:21.1f} {f'({cpu:.1f})':17s} {size / 1e6:15.1f}")
+    print(f"with one more, {taken.taken} of {len(taken.shards)} shards taken over")
+
+
+def _files(folder: Path) -> dict[str, Path]:
+    return {file.relative_to(folder).as_posix(): file for file in folder.rglob("*") if file.is_file()}
+
+
+def _contents(folder: Path) -> dict[bytes, int]:
+    """Digest and size of each file below a folder."""
+    found = {}
+    for path in _files(folder).values():
+        with path.open("rb") as file:
+            found[hashlib.file_digest(file, "sha256").digest()] = path.stat().st_size
+    return found
 
 
 def _photographs(folder: Path, n: int) -> list[packing.Entry]:

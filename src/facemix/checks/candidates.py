@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from facemix.faces import packs
+from facemix.faces.mapped import release
 from facemix.faces.parallel import available_cores, single_threaded_opencv
 
 COARSE = 24
@@ -78,7 +78,7 @@ def find(patches: Patches, n: int) -> npt.NDArray[np.int32]:
                 rows, columns = _alike(side, others, directions)
                 pairs = np.stack([rows + i, columns + j, np.full_like(rows, is_mirrored)], axis=1)
                 found.append(pairs[pairs[:, 1] > pairs[:, 0]].astype(np.int32))
-            packs.release(patches)
+            release(patches)
     return np.concatenate(found)
 
 

@@ -12,8 +12,6 @@ copies, reach 0.78 in 3.3 million pairs. Of 300 faces copied on purpose, 99 % or
 stretched by 10 %, annotated anew, in JPEG quality 20 or at a third of the resolution, and 61 % at a quarter of it.
 """
 
-import os
-import tempfile
 from dataclasses import dataclass
 
 import cv2
@@ -22,10 +20,11 @@ import numpy.typing as npt
 
 from facemix.checks import candidates
 from facemix.checks.candidates import local_contrast, units
-from facemix.errors import FacemixError
-from facemix.faces import geometry, packs
+from facemix.faces import geometry, mapped
+from facemix.faces.mapped import release
 from facemix.faces.parallel import on_all_cores, single_threaded_opencv
 from facemix.faces.schemes import Scheme
+from facemix.faces.shards import Images
 
 SIDE = 72
 """Of a patch, pixels."""
@@ -67,21 +66,10 @@ def on_disk(n: int) -> Patches:
     Raises:
         FacemixError: the folder of temporary files has no room for them.
     """
-    if not n:
-        return np.zeros((0, SIDE, SIDE), np.uint8)
-    size = n * SIDE**2
-    with tempfile.TemporaryFile() as file:
-        try:
-            os.posix_fallocate(file.fileno(), 0, size)  # on a full disk the map would end the process
-        except OSError as error:
-            raise FacemixError(
-                f"{tempfile.gettempdir()}: no room for patches of {n} faces ({error.strerror}), expected "
-                f"{size / 2**30:.1f} GiB; set TMPDIR to a folder that has it"
-            ) from None
-        return np.memmap(file, np.uint8, "r+", shape=(n, SIDE, SIDE))
+    return mapped.on_disk(f"patches of {n} faces", (n, SIDE, SIDE), np.uint8)
 
 
-def cut(images: npt.NDArray[np.uint8], landmarks: Floats, scheme: Scheme, out: Patches | None = None) -> Patches:
+def cut(images: Images, landmarks: Floats, scheme: Scheme, out: Patches | None = None) -> Patches:
     """Upright grey patches (n, SIDE, SIDE) of equal face size, in the frames of `frames`.
 
     Args:
@@ -95,8 +83,7 @@ def cut(images: npt.NDArray[np.uint8], landmarks: Floats, scheme: Scheme, out: P
         chosen = slice(start, start + _AT_ONCE)
         for i, transform in enumerate(frames(landmarks[chosen], scheme), start):
             patches[i] = geometry.warp(cv2.cvtColor(images[i], cv2.COLOR_RGB2GRAY), transform, SIDE)
-        packs.release(images)
-        packs.release(patches)
+        release(patches)
 
     with single_threaded_opencv():
         on_all_cores(some, range(0, len(images), _AT_ONCE), "cutting faces", unit=f"{_AT_ONCE} faces")
@@ -139,7 +126,7 @@ def confirmed(patches: Patches, rows: npt.NDArray[np.int32]) -> list[Pair]:
 
     def some(start: int) -> list[Pair]:
         found = [_registered(patches, *candidate) for candidate in rows[start : start + _AT_ONCE].tolist()]
-        packs.release(patches)
+        release(patches)
         return [pair for pair in found if pair]
 
     with single_threaded_opencv():

@@ -4,6 +4,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from facemix.faces.shards import Images
+
 POINT, BOX = (60, 255, 60), (255, 170, 40)  # RGB
 RADIUS = 1.25
 """Of a point, pixels: what is still seen in a crop of a hundred pixels."""
@@ -84,7 +86,7 @@ def _fixed(points: npt.NDArray[np.floating]) -> list[list[int]]:
 
 
 def contact_sheet(
-    images: npt.NDArray[np.uint8], landmarks: npt.NDArray[np.floating], columns: int = 12, rows: int = 6
+    images: Images, landmarks: npt.NDArray[np.floating], columns: int = 12, rows: int = 6
 ) -> npt.NDArray[np.uint8]:
     """A picture (H, W, 3) of up to columns x rows evenly chosen faces with their points.
 

@@ -1,5 +1,7 @@
 """Image files: decoded to RGB, or refused with a reason."""
 
+import hashlib
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +39,20 @@ def read_bytes(path: File) -> bytes:
     if not data:
         raise BrokenFace(path, "0 bytes, expected an image; copy the file again")
     return data
+
+
+def contents(path: File) -> bytes:
+    """A digest of an image file's bytes: equal where the same image would be decoded.
+
+    Raises:
+        BrokenFace: as `read_bytes` does.
+    """
+    return digest(read_bytes(path))
+
+
+def digest(data: bytes) -> bytes:
+    """The digest that `contents` gives of a file with these bytes."""
+    return hashlib.sha256(data).digest()
 
 
 def decode(path: File, data: bytes) -> npt.NDArray[np.uint8]:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from facemix.faces.geometry import landmark_box, square_side
 from facemix.faces.schemes import Scheme
+from facemix.faces.shards import Images
 
 Array = npt.NDArray[np.float64]
 
@@ -48,7 +49,7 @@ class Offset:
 
 
 def measure(
-    images: npt.NDArray[np.uint8],
+    images: Images,
     landmarks: npt.NDArray[np.floating],
     scheme: Scheme,
     scales: Array,

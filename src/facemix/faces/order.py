@@ -4,9 +4,14 @@ It never hangs on the order or the number of files: a face keeps its place when 
 """
 
 import hashlib
+from collections.abc import Iterable
 
 import numpy as np
 import numpy.typing as npt
+
+from facemix.faces.mapped import release
+
+_AT_ONCE = 4096  # names that are in memory
 
 
 def fraction(*key: object) -> float:
@@ -26,7 +31,23 @@ def nested_order(
         rows: (n,) the faces among `ids` that are meant, whose ids are then not copied; None: all. Indices are those of
             `rows`.
     """
-    names = np.asarray(ids)  # of a memory map, single elements are slow
-    chosen = range(len(names)) if rows is None else rows
-    keys = np.fromiter((fraction("subset", seed, names[row]) for row in chosen), np.float64, count=len(chosen))
+    rows = np.arange(len(ids)) if rows is None else rows
+    keys = np.empty(len(rows))
+    for start in range(0, len(rows), _AT_ONCE):
+        names = ids[rows[start : start + _AT_ONCE]].tolist()
+        keys[start : start + _AT_ONCE] = [fraction("subset", seed, name) for name in names]
+        release(ids)
     return np.argsort(keys, kind="stable")
+
+
+def by_hash(ids: npt.NDArray[np.str_]) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64]]:
+    """The sorted hashes (n,) of ids, and the row (n,) of each: by what some ids are found among many on disk."""
+    found = hashes(ids.tolist())
+    rows = np.argsort(found, kind="stable")
+    return found[rows], rows
+
+
+def hashes(ids: Iterable[str]) -> npt.NDArray[np.uint64]:
+    """The hashes (n,) of ids."""
+    digests = (hashlib.sha256(id_.encode()).digest()[:8] for id_ in ids)
+    return np.array([int.from_bytes(digest) for digest in digests], dtype=np.uint64)

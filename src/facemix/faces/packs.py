@@ -3,18 +3,19 @@
 `facemix.faces.packing` writes them. All but pack.json is memory-mapped: the memory that an opened pack takes does not
 depend on its number of faces. `faces.parquet` is for people and other programs.
 
-images.npy       (N, S, S, 3) uint8 RGB
+images/          crops in shards: SOURCE-DIGEST.npy (n, S, S, 3) uint8 RGB, of one source each, up to 1 GiB
 landmarks.npy    (N, K, 2) float32, pixels of the crop, 0-based pixel centres; NaN where unlabelled
 states.npy       (N, K) uint8: 0 unlabelled, 1 hidden, 2 visible
 faces.parquet    a row a face: id, source, subset, split, photo, path, width, height, box, transform
-columns.arrow    what is read of it, each column of values of equal size: id, photo, subset, split, transform, box
-pack.json        size, margin, number of faces, digest of the contents, scheme, and of real faces the face finder
+columns.arrow    what is read of it, each column of values of equal size: id, photo, subset, split, transform, box; and
+                 what ids are found by: hash, the sorted hashes of all ids, and row, the row of each
+pack.json        size, margin, number of faces, digest of the contents, scheme, the shards in their order with the
+                 number of faces of each, and of real faces the face finder
 """
 
 import json
-import mmap
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,10 @@ import numpy.typing as npt
 
 from facemix.errors import FacemixError
 from facemix.faces import schemes
+from facemix.faces.mapped import read_columns, release, take
+from facemix.faces.order import hashes
 from facemix.faces.schemes import Scheme
+from facemix.faces.shards import SHARDS, Images, Shards
 
 FOLDER = Path("data/packs")
 """Where the pipeline keeps its packs, `real` and `synthetic`."""
@@ -33,8 +37,8 @@ FOLDER = Path("data/packs")
 class Pack:
     """An opened pack; its arrays stay on disk until they are indexed."""
 
-    images: npt.NDArray[np.uint8]
-    """(N, S, S, 3) RGB, read-only memory map."""
+    images: Images
+    """(N, S, S, 3) RGB."""
     landmarks: npt.NDArray[np.float32]
     """(N, K, 2) pixels of the crop; NaN where unlabelled."""
     states: npt.NDArray[np.uint8]
@@ -42,6 +46,8 @@ class Pack:
     scheme: Scheme
     ids: npt.NDArray[np.str_]
     """(N,) `source/id`, unique."""
+    by_hash: tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64]]
+    """The sorted hashes (N,) of the ids, and the row (N,) of each."""
     subsets: npt.NDArray[np.str_]
     """(N,) the source's own subset."""
     photos: npt.NDArray[np.str_]
@@ -57,7 +63,6 @@ class Pack:
     finder: dict[str, Any] | None = None
     """How the boxes of the face finder lie to those of landmarks, as `facemix.finding.fit.fit_frame` returns it; None
     in packs of synthetic faces, and in those that older code wrote."""
-    _rows: dict[str, int] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -68,10 +73,21 @@ class Pack:
         Raises:
             KeyError: the pack does not hold one of them.
         """
-        if not self._rows:  # made once, and at once: several threads may ask
-            self._rows.update({id_: row for row, id_ in enumerate(self.ids.tolist())})
-            release(self.ids)
-        return np.array([self._rows[id_] for id_ in ids], dtype=np.int64)
+        names = np.array(list(ids), dtype=np.str_)
+        wanted, rows = hashes(names.tolist()), np.zeros(len(names), np.int64)
+        known, known_rows = self.by_hash
+        places, left = np.searchsorted(known, wanted), np.arange(len(names))
+        while len(left):  # once, but where several ids have one hash
+            found = left[places[left] < len(known)]
+            found = found[known[places[found]] == wanted[found]]
+            if len(found) < len(left):
+                raise KeyError(str(names[np.setdiff1d(left, found)[0]]))
+            rows[left] = known_rows[places[left]]
+            left = left[take(self.ids, rows[left]) != names[left]]
+            places[left] += 1
+        release(known)
+        release(known_rows)
+        return rows
 
 
 def read(folder: Path, images: bool = True) -> Pack:
@@ -86,30 +102,34 @@ def read(folder: Path, images: bool = True) -> Pack:
     """
     try:
         about = json.loads((folder / "pack.json").read_text(encoding="utf-8"))
-        crops = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False) if images else None
+        shards = about["shards"] if images else []
+        files = [folder / SHARDS / shard["file"] for shard in shards]
+        crops = Shards(files, [shard["faces"] for shard in shards], about["size"])
         landmarks = np.load(folder / "landmarks.npy", mmap_mode="r", allow_pickle=False)
         states = np.load(folder / "states.npy", mmap_mode="r", allow_pickle=False)
         scheme = schemes.parse(about["scheme"], str(folder / "pack.json"))
-        columns = _columns(folder / "columns.arrow")
+        columns = read_columns(folder / "columns.arrow")
         ids, transforms, boxes = columns["id"], columns["transform"], columns["box"]
         photos, subsets, splits = columns["photo"], columns["subset"], columns["split"]
-    except (OSError, ValueError, KeyError) as error:
+        by_hash = columns["hash"], columns["row"]
+    except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
         raise FacemixError(
             f"{folder}: not a readable pack ({error}); make it again with `dvc repro prepare`"
         ) from error
     n = len(ids)
-    held = n if crops is None else len(crops)
+    held = len(crops) if images else n
     if not (held == len(landmarks) == len(states) == n == about["faces"]):
         raise FacemixError(
-            f"{folder}: images.npy holds {held} faces, landmarks.npy {len(landmarks)}, states.npy {len(states)}, "
+            f"{folder}: {SHARDS} holds {held} faces, landmarks.npy {len(landmarks)}, states.npy {len(states)}, "
             f"columns.arrow {n}, pack.json says {about['faces']}; make it again with `dvc repro prepare`"
         )
     return Pack(
-        images=np.zeros((0, about["size"], about["size"], 3), np.uint8) if crops is None else crops,
+        images=crops,
         landmarks=landmarks,
         states=states,
         scheme=scheme,
         ids=ids,
+        by_hash=by_hash,
         subsets=subsets,
         photos=photos,
         splits=splits,
@@ -118,31 +138,3 @@ def read(folder: Path, images: bool = True) -> Pack:
         digest=about["digest"],
         finder=about.get("finder"),
     )
-
-
-def _columns(file: Path) -> dict[str, npt.NDArray[Any]]:
-    """What `packing.write_columns` wrote: memory maps (n,) or (n, values), read-only."""
-    import pyarrow
-
-    whole = pyarrow.memory_map(str(file)).read_buffer()
-    batch = pyarrow.ipc.open_file(whole).get_batch(0)
-    found: dict[str, npt.NDArray[Any]] = {}
-    for field_, column in zip(batch.schema, batch.columns, strict=True):
-        values = field_.metadata[b"values"]
-        shape = (len(column), int(values)) if values else (len(column),)
-        offset = column.buffers()[1].address - whole.address
-        found[field_.name] = np.memmap(file, np.dtype(field_.metadata[b"dtype"].decode()), "r", offset, shape)
-    return found
-
-
-def release(array: npt.NDArray[Any]) -> None:
-    """Gives the memory of what was read back to the system, so that what is in use does not grow with the pack.
-
-    The system keeps them as cache while it has room, and reading again brings them back. Arrays that are no memory map
-    stay as they are.
-    """
-    base: object = array
-    while isinstance(base, np.ndarray):  # a part of a memory map is based on the map
-        base = base.base
-    if isinstance(base, mmap.mmap):
-        base.madvise(mmap.MADV_DONTNEED)

@@ -28,22 +28,23 @@ def on_all_cores(work: Callable[[Item], Result], items: Sequence[Item], title: s
     lock. The first exception is raised, and what has not begun by then is never done. Only some items wait for their
     turn at a time, so that a million of them take no memory.
     """
-    with ThreadPoolExecutor(available_cores()) as pool:
-        return list(tqdm(_in_turn(pool, work, items), title, total=len(items), unit=unit, disable=None))
+    return list(tqdm(in_turn(work, items), title, total=len(items), unit=unit, disable=None))
 
 
-def _in_turn(pool: ThreadPoolExecutor, work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+def in_turn(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    """What `on_all_cores` returns, one by one and without a bar."""
     begun: deque[Future[Result]] = deque()
-    try:
-        for item in items:
-            begun.append(pool.submit(work, item))
-            if len(begun) == AHEAD:
+    with ThreadPoolExecutor(available_cores()) as pool:
+        try:
+            for item in items:
+                begun.append(pool.submit(work, item))
+                if len(begun) == AHEAD:
+                    yield begun.popleft().result()
+            while begun:
                 yield begun.popleft().result()
-        while begun:
-            yield begun.popleft().result()
-    finally:
-        for waiting in begun:
-            waiting.cancel()
+        finally:
+            for waiting in begun:
+                waiting.cancel()
 
 
 @contextmanager

@@ -15,15 +15,8 @@ SHARED = ("contours.py", "schemes.py", "schemes_data/ibug68.yaml")
 """So do these of `facemix.faces`."""
 NEITHER = (
     "data/labels/*",  # the digest of the table in use tells
-    *(
-        "__init__.py",
-        "fingerprints.py",
-        "folder.py",
-        "relabel.py",
-        "sets.py",
-        "shards.py",
-        "workers.py",
-    ),  # bring faces to disk
+    *("__init__.py", "fingerprints.py", "folder.py", "relabel.py", "sets.py", "shards.py"),  # bring faces to disk
+    *("on_ray.py", "workers.py"),
     "data/NOTICE.md",
 )
 

@@ -96,7 +96,12 @@ def write_table(path: Path, rows: Sequence[Row]) -> None:
 def write_points(path: Path, points: Array) -> None:
     """Writes points (K, 2), whole."""
     with whole_file(path) as beside:
-        beside.write_text("".join(f"{x:.5f} {y:.5f}\n" for x, y in points.tolist()), encoding="utf-8")
+        beside.write_bytes(points_text(points))
+
+
+def points_text(points: Array) -> bytes:
+    """What the file of points (K, 2) holds."""
+    return "".join(f"{x:.5f} {y:.5f}\n" for x, y in points.tolist()).encode()
 
 
 def write_manifest(path: Path, content: Mapping[str, Any]) -> None:

@@ -29,11 +29,12 @@ from tqdm import tqdm
 
 from facemix.errors import FacemixError
 from facemix.files import whole_file
-from facemix.render import fingerprints, folder, shards, tables, workers
+from facemix.render import fingerprints, folder, on_ray, shards, tables, workers
 from facemix.render.backends import BACKENDS, usual_processes
 from facemix.render.labels import CONVENTIONS
 
 if TYPE_CHECKING:
+    from facemix.cluster import Cluster
     from facemix.render.population import Population
     from facemix.render.studio import RenderedFace
 
@@ -108,7 +109,15 @@ def _require(condition: bool, key: str, found: object, expected: str) -> None:
         raise FacemixError(f"{key}: found {found!r}, expected {expected}")
 
 
-def render_set(out: Path, n: int, settings: Settings, processes: int | None = None, *, sharded: bool = False) -> None:
+def render_set(
+    out: Path,
+    n: int,
+    settings: Settings,
+    processes: int | None = None,
+    cluster: Cluster | None = None,
+    *,
+    sharded: bool = False,
+) -> None:
     """Renders the faces 0 to n - 1 of a set into a folder; those that are there stay, so a larger n extends a set.
 
     Args:
@@ -116,18 +125,25 @@ def render_set(out: Path, n: int, settings: Settings, processes: int | None = No
         n: number of faces.
         settings: what decides pictures and labels.
         processes: by default one for each core that this process may use, at most GPU_PROCESSES on a GPU.
+        cluster: whose machines take the pictures instead.
         sharded: write shards instead of files.
 
     Raises:
+        FacemixError: the machines of the cluster cannot render, or not alike.
         FacemixError: n or processes out of range; the folder holds something else, another set, other labels, or more
             than n faces.
         OSError: the disk is full or read-only; the faces that were finished stay.
         FacemixError: the generator failed or a process died, or another process writes into the folder.
     """
     _require(n >= 1, "n", n, "at least 1 face")
+    sentence = None
+    if cluster:
+        cluster, backend = on_ray.examined(cluster, settings.backend)
+    else:
+        backend, sentence = _choose_backend(settings.backend)
+    settings = dataclasses.replace(settings, backend=backend)
     about = manifest(settings) | ({shards.KEY: shards.FACES} if sharded else {})
-    settings = dataclasses.replace(settings, backend=about["backend"])
-    processes = usual_processes(about["backend"]) if processes is None else processes
+    processes = usual_processes(backend) if processes is None else processes
     _require(processes >= 1, "processes", processes, "at least 1")
     with folder.sole_user(out), workers.stopped_by_sigterm():
         _take_over(out, about)
@@ -141,17 +157,18 @@ def render_set(out: Path, n: int, settings: Settings, processes: int | None = No
                 "or more, or use another folder"
             )
         missing = [index for index in range(n) if index not in there]
-        _, sentence = _choose_backend(settings.backend)
         if missing and sentence:
             print(sentence, file=sys.stderr)
         with shown(out, n, len(there), "rendering") as count:
-            with contextlib.closing(render_faces(place, missing, settings, processes)) as faces:
+            with contextlib.closing(render_faces(place, missing, settings, processes, cluster)) as faces:
                 for _ in shards.filled(out, n, held, {*loose}, faces, settings.endings) if sharded else faces:
                     count()
             shards.finish(out, n) if sharded else _finish(out, n)
 
 
-def render_faces(out: Path, indices: Sequence[int], settings: Settings, processes: int) -> Generator[int, None, None]:
+def render_faces(
+    out: Path, indices: Sequence[int], settings: Settings, processes: int, cluster: Cluster | None = None
+) -> Generator[int, None, None]:
     """Renders some faces of a set into a folder, each a pure function of the settings and its index.
 
     A face has its files there, and its row in `folder.ROWS`. It is complete where its picture is.
@@ -161,6 +178,7 @@ def render_faces(out: Path, indices: Sequence[int], settings: Settings, processe
         indices: of the faces, in the order in which they are begun.
         settings: with the backend that is used, not `auto`.
         processes: that share them.
+        cluster: whose machines share them instead.
 
     Yields:
         The index of each face as soon as it is complete.
@@ -169,7 +187,10 @@ def render_faces(out: Path, indices: Sequence[int], settings: Settings, processe
         FacemixError: the generator failed, or a process died.
         OSError: the disk is full or read-only.
     """
-    return workers.finished(_Rendering(out=out, settings=settings, studio=STUDIO), indices, processes)
+    job = _Rendering(out=out, settings=settings, studio=STUDIO)
+    if cluster:
+        return on_ray.finished(job, indices, cluster, settings.backend)
+    return workers.finished(job, indices, processes)
 
 
 def _finish(out: Path, n: int) -> None:
@@ -217,7 +238,7 @@ def manifest(settings: Settings) -> dict[str, Any]:
         "segmentation": settings.segmentation,
         # Absent for PNG: sets of before there was a choice are the same sets.
         **({} if settings.image == "png" else {"image": settings.image, "quality": settings.quality}),
-        "backend": _choose_backend(settings.backend)[0],
+        "backend": settings.backend if settings.backend != "auto" else _choose_backend("auto")[0],
         "population": dataclasses.asdict(settings.population),
         "pixels": fingerprints.pixels(),
         "mitsuba": version("mitsuba"),
@@ -300,29 +321,38 @@ class _Rendering:
     done: str = "rendered"
 
     def begin(self) -> Callable[[int], None]:
+        take = self.begin_taking()
+        return lambda index: self.write(take(index))
+
+    def begin_taking(self) -> Callable[[int], on_ray.Files]:
         settings = self.settings
         studio = importlib.import_module(self.studio).Studio(
             settings.size, settings.backend, tables.load(settings.scheme)
         )
 
-        def render(index: int) -> None:
+        def take(index: int) -> on_ray.Files:
             face = studio.shoot(settings.population, settings.seed, index, settings.labels)
-            _write_face(self.out, index, face, settings)
+            return _files(index, face, settings)
 
-        return render
+        return take
+
+    def write(self, files: on_ray.Files) -> None:
+        for name, content in files.items():
+            with whole_file(self.out / name) as beside:
+                beside.write_bytes(content)
 
 
-def _write_face(out: Path, index: int, face: RenderedFace, settings: Settings) -> None:
+def _files(index: int, face: RenderedFace, settings: Settings) -> on_ray.Files:
     name, picture = folder.name(index), IMAGES[settings.image]
     row = {"index": index, "file": f"{name}{picture}"} | face.record
-    files = {f"{name}{folder.SEGMENTS}": encoded(face.segmentation, "png")} if settings.segmentation else {}
-    files[f"{folder.ROWS}/{name}.json"] = json.dumps(row, default=_plain).encode()
-    # Last: it says that the face is complete.
-    files[f"{name}{picture}"] = encoded(face.image[..., ::-1], settings.image, settings.quality)
-    folder.write_points(out / f"{name}{folder.POINTS}", face.landmarks)
-    for file, content in files.items():
-        with whole_file(out / file) as beside:
-            beside.write_bytes(content)
+    segments = {f"{name}{folder.SEGMENTS}": encoded(face.segmentation, "png")} if settings.segmentation else {}
+    return {
+        f"{name}{folder.POINTS}": folder.points_text(face.landmarks),
+        **segments,
+        f"{folder.ROWS}/{name}.json": json.dumps(row, default=_plain).encode(),
+        # Last: it says that the face is complete.
+        f"{name}{picture}": encoded(face.image[..., ::-1], settings.image, settings.quality),
+    }
 
 
 def encoded(image: NDArray[np.uint8], kind: str, quality: int | None = None) -> bytes:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 GOES_ON = "the same command goes on where it stopped"
 
-_ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OIDN_NUM_THREADS")
+ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OIDN_NUM_THREADS")
 
 
 class Job(Protocol):
@@ -113,9 +113,9 @@ def _child_environment() -> Iterator[None]:
 
     Both must hold before the child's first line runs, so they cannot be set there.
     """
-    former = {name: os.environ.get(name) for name in _ONE_THREAD}
+    former = {name: os.environ.get(name) for name in ONE_THREAD}
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    os.environ.update(dict.fromkeys(_ONE_THREAD, "1"))
+    os.environ.update(dict.fromkeys(ONE_THREAD, "1"))
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""Advice from a sweep in sentences, and as plain data for `reports/advice.json`."""
+"""Advice from a sweep in sentences, and as plain data for `reports/answers/advice.json`."""
 
 import dataclasses
 import math
@@ -11,9 +11,9 @@ from facemix.verdict import advice, offers, worth
 from facemix.verdict.advice import HeldOut, Laid, Left, Line, Worth
 from facemix.verdict.comparison import BASELINE
 from facemix.verdict.curve import LEAST_COUNTS, Parameter
-from facemix.verdict.offers import Offer
+from facemix.verdict.offers import FREE, Offer, Prices
 
-KINDS = {"n_real": "labels", "n_synthetic": "renders"}
+_NOT = "Not answered:"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,8 +26,7 @@ class Question:
     """How many more it may buy."""
     target: float | None = None
     """NME on test, %."""
-    prices: tuple[float, float] = (0.0, 0.0)
-    """Of a label and of a render."""
+    prices: Prices = FREE
     chance: float = 0.8
     """Of reaching the target."""
 
@@ -75,19 +74,43 @@ def answer(laid: Laid, question: Question) -> Advice:
 # --- In sentences -----------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """One answer in words."""
+
+    title: str
+    sentences: Sequence[str]
+    listed: bool = True
+    """One below the other; else they are one paragraph."""
+    table: Sequence[Sequence[str]] = ()
+    """Header and rows, if any."""
+
+
+def answers(found: Advice) -> list[Answer]:
+    """All answers; the first says what they rest on."""
+    question = found.question
+    offered = [_said_offers(found)] if found.offers else []
+    return [
+        Answer(title="Advice", sentences=[_about(found.laid)], listed=False),
+        Answer(title="What synthetic faces are worth in labels", sentences=_said_worths(found)),
+        Answer(title="More renders, or different ones", sentences=_said_lefts(found)),
+        Answer(title=f"What {question.more:,} more labels bring", sentences=_said_gains(found)),
+        *offered,
+        _said_laws(found),
+    ]
+
+
 def text(found: Advice) -> str:
     """All answers as Markdown."""
-    question = found.question
-    parts = [
-        ("Advice", _about(found.laid)),
-        ("What synthetic faces are worth in labels", _said_worths(found)),
-        ("More renders, or different ones", _said_lefts(found)),
-        (f"What {question.more:,} more labels bring", _said_gains(found)),
-        *([(f"The cheapest mix for NME {question.target:g}", _said_offers(found))] if found.offers else []),
-        ("The laws behind it: NME = C + D n^-a", _said_laws(found)),
-    ]
-    marks = ["#", *["##"] * (len(parts) - 1)]
-    return "\n\n".join(f"{mark} {title}\n\n{body}" for mark, (title, body) in zip(marks, parts, strict=True)) + "\n"
+    parts = []
+    for i, one in enumerate(answers(found)):
+        bullet = "- " if one.listed and not one.sentences[0].startswith(_NOT) else ""
+        said = [("\n" if bullet else " ").join(f"{bullet}{sentence}" for sentence in one.sentences)]
+        if one.table:
+            header, *rows = one.table
+            said.append("\n".join(f"| {' | '.join(cells)} |" for cells in (header, ["---"] * len(header), *rows)))
+        parts.append("\n\n".join([f"{'##' if i else '#'} {one.title}", *said]))
+    return "\n\n".join(parts) + "\n"
 
 
 def _about(laid: Laid) -> str:
@@ -101,19 +124,15 @@ def _about(laid: Laid) -> str:
     )
 
 
-def _bullets(lines: Sequence[str]) -> str:
-    return "\n".join(f"- {line}" for line in lines)
-
-
-def _said_worths(found: Advice) -> str:
+def _said_worths(found: Advice) -> list[str]:
     if not found.worths:
-        return f"Not answered: it needs {BASELINE} at two numbers of real faces or more, and mixes with synthetic ones."
+        return [f"{_NOT} it needs {BASELINE} at two numbers of real faces or more, and mixes with synthetic ones."]
     counts = sorted({one.n_real for one in found.laid.mixes if one.strategy == BASELINE})
     numbers = {one.mix.n_real for one in found.worths}
     best = {(mix.n_real, mix.strategy) for n in numbers if (mix := advice.best_at(found.laid, n))}
     shown = [one for one in found.worths if (one.mix.n_real, one.mix.strategy) in best]
     shown.sort(key=lambda one: (one.mix.n_real, one.mix.n_synthetic))
-    return _bullets([_said_worth(one, counts) for one in shown])
+    return [_said_worth(one, counts) for one in shown]
 
 
 def _said_worth(one: Worth, counts: Sequence[int]) -> str:
@@ -133,13 +152,13 @@ def _said_worth(one: Worth, counts: Sequence[int]) -> str:
     return f"{sentence}: the synthetic ones are {verdict}."
 
 
-def _said_lefts(found: Advice) -> str:
+def _said_lefts(found: Advice) -> list[str]:
     if not found.lefts:
-        return (
-            f"Not answered: it needs {LEAST_COUNTS} numbers of synthetic faces or more at one number of real ones. "
+        return [
+            f"{_NOT} it needs {LEAST_COUNTS} numbers of synthetic faces or more at one number of real ones. "
             "Run `facemix sweep n_synthetic=300,1000,3000,10000 n_real=100 seeds=3`."
-        )
-    return _bullets([_said_left(line, left) for line, left in found.lefts])
+        ]
+    return [_said_left(line, left) for line, left in found.lefts]
 
 
 def _said_left(line: Line, left: Left) -> str:
@@ -161,10 +180,10 @@ def _number(one: Parameter, digits: int = 2) -> str:
     return f"{one.value:.{digits}f} ({one.low:.{digits}f} to {one.high:.{digits}f})"
 
 
-def _said_gains(found: Advice) -> str:
+def _said_gains(found: Advice) -> list[str]:
     question = found.question
     if not found.gains:
-        return f"Not answered: it needs {LEAST_COUNTS} numbers of real faces or more."
+        return [f"{_NOT} it needs {LEAST_COUNTS} numbers of real faces or more."]
     lines = []
     for line, gain in found.gains:
         said = f"{line.strategy}{f' with {line.fixed:,} synthetic faces' if line.fixed else ''}"
@@ -181,33 +200,53 @@ def _said_gains(found: Advice) -> str:
             f"{line.nme(question.labels).value:.2f} by {_number(gain, 3)}"
             f"{'; this extrapolates' if beyond else ''}."
         )
-    return _bullets(lines)
+    return lines
 
 
-def _said_offers(found: Advice) -> str:
+def _said_offers(found: Advice) -> Answer:
     question, (best, *_) = found.question, found.offers
     beyond = " It extrapolates beyond what was swept." if best.extrapolated else ""
+    hours = f", {best.hours:.2f} hours of training among it" if question.prices.hour else ""
     sentence = (
-        f"{offers.say_mix(best)}: it costs {best.cost:,.2f}, its NME is expected at {_number(best.nme)}, and it "
+        f"{offers.say_mix(best)}: it costs {best.cost:,.2f}{hours}, its NME is expected at {_number(best.nme)}, and it "
         f"reaches {question.target:g} with a chance of {100 * best.chance:.0f} % (asked for: "
         f"{100 * question.chance:.0f} %).{beyond}"
     )
+    priced = bool(question.prices.hour)
     rows = [
-        f"| {one.strategy} | {'' if one.alpha is None else f'{one.alpha:g}'} | {one.n_real:,} | {one.n_synthetic:,} | "
-        f"{one.cost:,.2f} | {100 * one.chance:.0f} % | {_number(one.nme)} | {'yes' if one.extrapolated else ''} |"
+        [
+            one.strategy,
+            "" if one.alpha is None else f"{one.alpha:g}",
+            f"{one.n_real:,}",
+            f"{one.n_synthetic:,}",
+            *([f"{one.hours:.2f}"] if priced else []),
+            f"{one.cost:,.2f}",
+            f"{100 * one.chance:.0f} %",
+            _number(one.nme),
+            "yes" if one.extrapolated else "",
+        ]
         for one in found.offers
     ]
-    header = "| strategy | alpha | labels | renders | cost | chance | NME | extrapolates |"
-    return "\n".join([sentence, "", header, "|---|---|---|---|---|---|---|---|", *rows])
+    names = ["strategy", "alpha", "labels", "renders", *(["hours"] if priced else []), "cost", "chance", "NME"]
+    names.append("extrapolates")
+    title = f"The cheapest mix for NME {question.target:g}"
+    return Answer(title=title, sentences=[sentence], listed=False, table=[names, *rows])
 
 
-def _said_laws(found: Advice) -> str:
-    header = "| strategy | over | beside | numbers | C | D | a | left out and held | not determined |"
+def _said_laws(found: Advice) -> Answer:
+    header = ["strategy", "over", "beside", "numbers", "C", "D", "a", "left out and held", "not determined"]
     rows = [
-        f"| {line.strategy} | {line.axis} | {line.fixed:,} | {', '.join(f'{n:,}' for n in line.counts)} | "
-        f"{_number(line.fit.c)} | {_rough(line.fit.d)} | {_rough(line.fit.a)} | "
-        f"{f'{sum(one.covered for one in tests)} of {len(tests)}' if tests else 'too few numbers'} | "
-        f"{'; '.join(line.fit.notes)} |"
+        [
+            line.strategy,
+            line.axis,
+            f"{line.fixed:,}",
+            ", ".join(f"{n:,}" for n in line.counts),
+            _number(line.fit.c),
+            _rough(line.fit.d),
+            _rough(line.fit.a),
+            f"{sum(one.covered for one in tests)} of {len(tests)}" if tests else "too few numbers",
+            "; ".join(line.fit.notes),
+        ]
         for line, tests in found.held_out
     ]
     tests = [one for _, own in found.held_out for one in own]
@@ -217,7 +256,9 @@ def _said_laws(found: Advice) -> str:
         if tests
         else f"Not checked: a line needs {advice.LEAST_TO_CHECK} numbers of faces or more for one to be left out."
     )
-    return "\n".join([checked, "", header, "|---|---|---|---|---|---|---|---|---|", *rows])
+    return Answer(
+        title="The laws behind it: NME = C + D n^-a", sentences=[checked], listed=False, table=[header, *rows]
+    )
 
 
 def _rough(one: Parameter) -> str:
@@ -230,7 +271,8 @@ def _rough(one: Parameter) -> str:
 def record(found: Advice) -> dict[str, Any]:
     """All answers as what JSON holds; what is infinite or not determined is null."""
     plain = {
-        "question": dataclasses.asdict(found.question),
+        "question": dataclasses.asdict(found.question) | {"prices": found.question.prices._asdict()},
+        "answers": [dataclasses.asdict(one) for one in answers(found)],
         "seeds": list(found.laid.swept.seeds),
         "worth": [
             {

@@ -5,8 +5,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy.spatial import Delaunay
 
-from facemix.faces import geometry, packs
+from facemix.faces import geometry
 from facemix.faces.drawing import contact_sheet, draw_lines, draw_points
+from facemix.faces.mapped import take
+from facemix.faces.shards import Images
 
 Image = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.floating]
@@ -53,7 +55,7 @@ def judged(image: Image, truth: Floats, predicted: Floats | None) -> Image:
     return draw_points(draw_points(shown, true, 1.7, TRUTH), found, 1.7, PREDICTION)
 
 
-def sheet(images: Image, landmarks: Floats, rows: Rows, columns: int = 10, lines: int = 2) -> Image:
+def sheet(images: Images, landmarks: Floats, rows: Rows, columns: int = 10, lines: int = 2) -> Image:
     """A picture (H, W, 3) RGB of evenly chosen faces of a set, CELL pixels each, with their points.
 
     Args:
@@ -64,9 +66,7 @@ def sheet(images: Image, landmarks: Floats, rows: Rows, columns: int = 10, lines
     chosen = _evenly(rows, columns * lines)
     scale = CELL / images.shape[1]
     cells = [cv2.resize(image, (CELL, CELL), interpolation=cv2.INTER_AREA) for image in images[chosen]]
-    packs.release(images)
-    packs.release(landmarks)
-    return contact_sheet(np.array(cells), (landmarks[chosen] + 0.5) * scale - 0.5, columns, lines)
+    return contact_sheet(np.array(cells), (take(landmarks, chosen) + 0.5) * scale - 0.5, columns, lines)
 
 
 def filled(points: Floats) -> npt.NDArray[np.float64]:
@@ -86,7 +86,7 @@ def filled(points: Floats) -> npt.NDArray[np.float64]:
     return found
 
 
-def mean_face(images: Image, landmarks: Floats, rows: Rows, size: int = 420) -> tuple[Image, npt.NDArray[np.float64]]:
+def mean_face(images: Images, landmarks: Floats, rows: Rows, size: int = 420) -> tuple[Image, npt.NDArray[np.float64]]:
     """The mean of evenly chosen faces, each warped triangle by triangle to the mean shape: (size, size, 3) RGB.
 
     Args:
@@ -98,8 +98,7 @@ def mean_face(images: Image, landmarks: Floats, rows: Rows, size: int = 420) -> 
         the picture, and the mean points (K, 2) in its pixels, as they are labelled.
     """
     chosen = _evenly(rows, AVERAGED)
-    points = filled(landmarks[chosen].astype(np.float64))
-    packs.release(landmarks)
+    points = filled(take(landmarks, chosen).astype(np.float64))
     shape = points.mean(axis=0)
     shape = geometry.apply(geometry.crop_transform(geometry.landmark_box(shape), size, FRAME), shape)
     edge = np.array([[x, y] for x in (-1, size / 2, size) for y in (-1, size / 2, size) if (x, y) != (size / 2,) * 2])
@@ -116,7 +115,6 @@ def mean_face(images: Image, landmarks: Floats, rows: Rows, size: int = 420) -> 
         total += cv2.remap(
             images[row], seen.astype(np.float32), None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
         )
-        packs.release(images)
     return (total / len(chosen)).round().astype(np.uint8), shape
 
 

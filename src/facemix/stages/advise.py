@@ -1,11 +1,13 @@
 """`facemix advise`: what a finished sweep says of more faces, and of the cheapest mix for a target."""
 
+import dataclasses
 import json
 import math
 
 import numpy as np
 
-from facemix.config import REPORTS, Params
+from facemix import tracking
+from facemix.config import ANSWERS, REPORTS, Params
 from facemix.errors import FacemixError
 from facemix.faces import packs
 from facemix.files import whole_file
@@ -14,6 +16,8 @@ from facemix.reporting.advice import Question
 from facemix.verdict import advice, points
 from facemix.verdict.advice import Laid
 from facemix.verdict.curve import LEAST_COUNTS
+from facemix.verdict.offers import FREE, Prices
+from facemix.verdict.points import Swept
 
 FOLDER = REPORTS / "sweep"
 
@@ -26,9 +30,10 @@ def advise(
     target: float | None,
     price_label: float | None,
     price_render: float | None,
+    price_hour: float | None,
     chance: float,
 ) -> None:
-    """Reads the sweep's points, answers, and writes `reports/advice.json`, `advice.md` and `advice.png`.
+    """Reads the sweep's points, answers, and writes `reports/answers/advice.json`, `advice.md` and `advice.png`.
 
     Args:
         params: says how many synthetic faces trainings use where the sweep has no number.
@@ -36,29 +41,42 @@ def advise(
         more_labels: how many more are thought of.
         target: NME on test, %; None: no mix is looked for.
         price_label, price_render: of one; both are needed where there is a target.
+        price_hour: of training; None: it costs nothing.
         chance: of reaching the target.
 
     Raises:
         FacemixError: there is no sweep that says anything, a number makes no sense, or the target is reached already or
             out of reach.
     """
-    prices = _checked(labels, more_labels, target, price_label, price_render, chance)
+    prices = _checked(labels, more_labels, target, price_label, price_render, price_hour, chance)
     swept = points.read(FOLDER, _n_synthetic(params))
+    if prices.hour:
+        _check_hours(swept)
     laid = advice.lay_out(swept, advice.RESAMPLES)
     _check_lines(laid)
     greatest = max(one.n_real for one in swept.mixes)
     question = Question(labels=labels or greatest, more=more_labels, target=target, prices=prices, chance=chance)
     found = said.answer(laid, question)
     text = said.text(found)
-    with whole_file(REPORTS / "advice.json") as beside:
+    with whole_file(ANSWERS / "advice.json") as beside:
         beside.write_text(json.dumps(said.record(found), indent=2) + "\n", encoding="utf-8")
-    with whole_file(REPORTS / "advice.md") as beside:
+    with whole_file(ANSWERS / "advice.md") as beside:
         beside.write_text(text, encoding="utf-8")
     from facemix.reporting import advice_figure
 
-    with whole_file(REPORTS / "advice.png") as beside:
+    with whole_file(ANSWERS / "advice.png") as beside:
         advice_figure.draw(beside, found)
     print(text, end="")
+    with tracking.start(
+        name="advise",
+        experiment=params.tracking.experiment,
+        tags={"strategy": "advise"},
+        description=text,
+        params=dataclasses.asdict(question) | {"prices": question.prices._asdict()},
+        patience=tracking.LONG_PATIENCE,
+    ) as run:
+        for file in sorted(ANSWERS.glob("advice.*")):
+            run.artifact(file)
 
 
 def _checked(
@@ -67,8 +85,9 @@ def _checked(
     target: float | None,
     price_label: float | None,
     price_render: float | None,
+    price_hour: float | None,
     chance: float,
-) -> tuple[float, float]:
+) -> Prices:
     """The prices, once all numbers make sense."""
     for name, count in (("--labels", labels), ("--more-labels", more_labels)):
         if count is not None and count < 1:
@@ -77,19 +96,30 @@ def _checked(
         raise FacemixError(f"--chance: found {chance:g}, expected a share above 0 and below 1, such as 0.8")
     prices = {"--price-label": price_label, "--price-render": price_render}
     if target is None:
-        given = [name for name, price in prices.items() if price is not None]
+        given = [name for name, price in (prices | {"--price-hour": price_hour}).items() if price is not None]
         if given:
             raise FacemixError(f"{given[0]}: found a price without --target-nme, expected both; add --target-nme 4.0")
-        return 0.0, 0.0
+        return FREE
     if not (math.isfinite(target) and target > 0):
         raise FacemixError(f"--target-nme: found {target:g}, expected an NME in %, above 0")
+    prices["--price-hour"] = price_hour or 0.0
     for name, price in prices.items():
         if price is None:
             raise FacemixError(f"{name}: not given, expected the price of one face beside --target-nme; add {name} 2.0")
         if not (math.isfinite(price) and price >= 0):
             raise FacemixError(f"{name}: found {price:g}, expected a price, 0 or more")
     assert price_label is not None and price_render is not None
-    return price_label, price_render
+    return Prices(label=price_label, render=price_render, hour=price_hour or 0.0)
+
+
+def _check_hours(swept: Swept) -> None:
+    """Raises FacemixError where an hour has a price and the sweep has no hours."""
+    if without := sorted({one.strategy for one in swept.mixes if one.hours is None}):
+        raise FacemixError(
+            f"{FOLDER / points.POINTS}: found no seconds of training of {' or '.join(without)}, or of what they stand "
+            "on, expected some for --price-hour; older code recorded none, and nothing is trained where DVC's cache "
+            "has the model: sweep one more seed, or leave --price-hour out"
+        )
 
 
 def _n_synthetic(params: Params) -> int | None:

@@ -9,7 +9,7 @@ from typing import Any
 from facemix import tracking
 from facemix.checks import human_floor
 from facemix.checks import pairs as leaks
-from facemix.config import REPORTS, Params
+from facemix.config import ANSWERS, REPORTS, Params
 from facemix.files import whole_file, write_table
 from facemix.reporting import figures, ranking
 from facemix.stages import prune
@@ -152,6 +152,9 @@ def _track(found: _Found, params: Params, box_jitter: Sequence[Mapping[str, floa
         for file in sorted(REPORTS.iterdir()):
             if file.suffix in (".csv", ".json", ".png"):
                 run.artifact(file)
+        for file in sorted(ANSWERS.glob("*.*")):
+            if not file.name.startswith("."):
+                run.artifact(file, folder=ANSWERS.name)
         if params.tracking.register:
             champion = comparison.champion(found.trained)
             run.register(model_folder(champion), **registration(champion, found.trained, params))

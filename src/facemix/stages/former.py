@@ -33,7 +33,7 @@ def listed(digest: str, in_cache: Callable[[str], str]) -> Mapping[str, str] | N
 
 
 def files(out: Path) -> Mapping[str, Path]:
-    """The files of an output, path below it -> its place in DVC's cache; none where that does not have them all."""
+    """The files of a folder, path below it -> its place in DVC's cache; none where that does not have them all."""
     if not (digest := recorded().get(out.as_posix(), "")):
         return {}
     from dvc.repo import Repo
@@ -41,3 +41,14 @@ def files(out: Path) -> Mapping[str, Path]:
     with Repo() as repo:
         in_cache = repo.cache.local.oid_to_path
         return {name: Path(in_cache(md5)) for name, md5 in (listed(digest, in_cache) or {}).items()}
+
+
+def file(out: Path) -> Path | None:
+    """The place of an output that is one file in DVC's cache; None where that does not have it."""
+    if not (digest := recorded().get(out.as_posix(), "")):
+        return None
+    from dvc.repo import Repo
+
+    with Repo() as repo:
+        found = Path(repo.cache.local.oid_to_path(digest))
+    return found if found.is_file() else None

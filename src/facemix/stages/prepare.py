@@ -1,62 +1,95 @@
 """`facemix prepare ROLE`: the sources of one role become one pack."""
 
+import dataclasses
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
-from facemix import config
+from facemix import cluster, config
 from facemix.errors import FacemixError
-from facemix.faces import offset, packing, packs, sources
+from facemix.faces import cropping, offset, on_ray, packing, packs, sources
 from facemix.faces.drawing import contact_sheet
 from facemix.faces.face import STAND_IN, STAND_IN_SHOWN
 from facemix.files import whole_file
 from facemix.finding.fit import fit_frame
+from facemix.stages import former
 
 SHEETS = Path("reports/packs")
 """Of each pack: a picture of some faces with their points, and the offset of each source's points."""
 
 
-def prepare(role: str, params: config.Params) -> None:
+def prepare(role: str, params: config.Params, on: str | None = None, address: str | None = None) -> None:
     """Reads every source of a role and what is rendered for it, splits the real faces, and writes `data/packs/ROLE`.
 
     Says which sources have points that lie beside what they mark; they are moved by a source's own `offset` only.
 
+    Args:
+        role: real or synthetic.
+        params: of the project.
+        on: `ray`: the machines of a cluster decode.
+        address: of that cluster.
+
     Raises:
+        FacemixError: Ray's cluster cannot be joined, or its machines would decode otherwise.
         FacemixError: no sources, broken faces (all are listed), or no validation or test faces.
     """
     entries = sources.entries(role, params)
     counts = Counter(entry.split for entry in entries)
     if role == "real":
         _check_splits(entries, counts)
-    folder = packs.FOLDER / role
-    packing.write(
-        folder,
-        entries,
-        size=params.pack.crop_size,
-        margin=params.pack.margin,
-        fit_finder=fit_frame if role == "real" else None,
-    )
+    folder, made_of = packs.FOLDER / role, packs.FOLDER / f"{role}.made_of.json"
+    if address and not on:
+        raise FacemixError("--address is Ray's; add --on ray")
+    with cluster.joined(address, on_ray.PACKAGES) if on else nullcontext() as machines:
+        written = packing.write(
+            folder,
+            entries,
+            size=params.pack.crop_size,
+            margin=params.pack.margin,
+            fit_finder=fit_frame if role == "real" else None,
+            former=_former(folder, made_of),
+            cut_all=on_ray.machines(machines) if machines else cropping.here,
+        )
+    with whole_file(made_of) as beside:
+        shards = [dataclasses.asdict(shard) for shard in written.shards]
+        beside.write_text(json.dumps({"shards": shards}, indent=2) + "\n", encoding="utf-8")
     pack = packs.read(folder)
     _, sheet = cv2.imencode(
         ".png", contact_sheet(pack.images, pack.landmarks)[..., ::-1]
     )  # `imwrite` hides a full disk
     with whole_file(SHEETS / f"{role}.png") as beside:
         beside.write_bytes(sheet.tobytes())
-    report = _offsets(role, params, pack)
+    report = _offsets(role, params, pack, np.array([entry.source for entry in entries]))
     with whole_file(SHEETS / f"{role}.json") as beside:
         beside.write_text(json.dumps({"label_offsets": report}, indent=2) + "\n", encoding="utf-8")
     shown = ", ".join(f"{count} {split}" for split, count in sorted(counts.items()))
     stand_in = any(entry.face.subset == STAND_IN for entry in entries)
     print(f"{folder}: {shown}" + (f"; {STAND_IN_SHOWN}" if stand_in else ""))
+    if written.taken:
+        print(f"{folder}: {written.taken} of {len(written.shards)} shards are those of the last run")
     if pack.finder and pack.finder["scale"] is None:
         print(
             f"{folder}: the face finder tells where {pack.finder['found']} of {pack.finder['of']} training faces are; "
             "expected half of them or more. Detectors that are trained on them need boxes to predict"
         )
+
+
+def _former(folder: Path, made_of: Path) -> packing.Former | None:
+    """The pack that is there, or else the one that DVC took away before this stage; None where neither is whole."""
+    there = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+    place = made_of if made_of.exists() else former.file(made_of)
+    try:
+        content = json.loads(place.read_text(encoding="utf-8")) if place else {}
+        shards = [packing.Shard(**shard) for shard in content["shards"]]
+    except (ValueError, KeyError, TypeError):
+        return None
+    return packing.Former(files=there or former.files(folder), shards=shards)
 
 
 def _check_splits(entries: Sequence[packing.Entry], counts: Mapping[str, int]) -> None:
@@ -75,9 +108,14 @@ def _check_splits(entries: Sequence[packing.Entry], counts: Mapping[str, int]) -
     )
 
 
-def _offsets(role: str, params: config.Params, pack: packs.Pack) -> dict[str, dict[str, object]]:
-    """Measures the offset of each source on its training faces, and prints those that are worth a word."""
-    of_source = np.array([id_.split("/", 1)[0] for id_ in pack.ids.tolist()])
+def _offsets(
+    role: str, params: config.Params, pack: packs.Pack, of_source: npt.NDArray[np.str_]
+) -> dict[str, dict[str, object]]:
+    """Measures the offset of each source on its training faces, and prints those that are worth a word.
+
+    Args:
+        of_source: (N,) the source of each face.
+    """
     report: dict[str, dict[str, object]] = {}
     for source, _ in sources.folders(role, params):
         rows = np.flatnonzero((of_source == source.name) & (pack.splits == "train"))

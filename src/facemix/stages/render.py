@@ -5,14 +5,15 @@ import json
 import re
 import shutil
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from facemix import config, tracking
+from facemix import cluster, config, tracking
 from facemix.errors import FacemixError
 from facemix.faces.sources import RENDERS
 from facemix.files import file_lock, whole_folder
-from facemix.render import folder, sets, tables
+from facemix.render import folder, on_ray, sets, tables
 from facemix.render.population import POPULATIONS, Population, changed
 from facemix.render.relabel import relabel
 from facemix.stages import former
@@ -35,6 +36,8 @@ def render_folder(
     shards: bool = False,
     processes: int | None = None,
     backend: str = "auto",
+    on: str | None = None,
+    address: str | None = None,
 ) -> None:
     """Renders a set into a folder of the user's, or goes on with it.
 
@@ -53,8 +56,11 @@ def render_folder(
         shards: write tars of many faces.
         processes: by default one for each core.
         backend: of the renderer.
+        on: `ray`: the machines of a cluster take the pictures.
+        address: of that cluster.
 
     Raises:
+        FacemixError: Ray's cluster cannot be joined, or its machines cannot render alike.
         FacemixError: what cannot be used, with its name; the folder holds something else.
         OSError: the disk is full or read-only.
         FacemixError: the generator failed, or a process of it died.
@@ -72,7 +78,12 @@ def render_folder(
         quality=sets.QUALITY if quality is None and image != "png" else quality,
         backend=backend,
     )
-    sets.render_set(out, n, settings, processes, sharded=shards)
+    if on and processes is not None:
+        raise FacemixError("--processes: on Ray each CPU of a machine renders a face; leave it out, or --on ray")
+    if address and not on:
+        raise FacemixError("--address is Ray's; add --on ray")
+    with cluster.joined(address, on_ray.PACKAGES) if on else nullcontext() as machines:
+        sets.render_set(out, n, settings, processes, machines, sharded=shards)
     print(f"{out}: {n} faces")
 
 

@@ -1,7 +1,7 @@
 """`facemix report`: all that came out, as one page for somebody who has read nothing else: `reports/report.html`."""
 
 from facemix import tracking
-from facemix.config import REPORTS, Params
+from facemix.config import ANSWERS, REPORTS, Params
 from facemix.faces import formats
 from facemix.faces.face import STAND_IN_SHOWN
 from facemix.files import whole_file, whole_folder
@@ -38,7 +38,7 @@ def report(params: Params) -> None:
         patience=tracking.LONG_PATIENCE,
     ) as run:
         run.artifact(PAGE)
-        for figure in [*sorted(REPORTS.glob("*.png")), *sorted(FIGURES.iterdir())]:
+        for figure in [*sorted(REPORTS.glob("*.png")), *sorted(ANSWERS.glob("*.png")), *sorted(FIGURES.iterdir())]:
             run.artifact(figure, folder="figures")
 
 
@@ -48,6 +48,7 @@ def compose(found: Found) -> Report:
         ("ranking", "Which strategy wins"): results.ranking(found),
         ("errors", "How errors spread"): results.ced(found),
         ("sweep", "How many real faces synthetic ones are worth"): results.sweep(found),
+        ("advice", "What follows: advice, and whether the gain is enough"): results.answers(found),
         ("label-gap", "What the labels of the two worlds mean"): faces.label_gap(found),
         ("faces", "Best, median and worst faces"): faces.best_and_worst(found),
         ("differences", "Faces on which the strategies differ most"): faces.most_different(found),

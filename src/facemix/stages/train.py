@@ -1,6 +1,6 @@
 """`facemix train STRATEGY --seed K`: one strategy, one seed, from packs to `models/STRATEGY/seed-K`."""
 
-import os
+import math
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,17 +8,18 @@ from typing import Any
 
 import numpy as np
 
-from facemix import tracking
+from facemix import clock, tracking
 from facemix.config import Params
 from facemix.errors import FacemixError
 from facemix.evaluation import metrics
 from facemix.faces import packs
 from facemix.faces.face import STAND_IN, STAND_IN_SHOWN
 from facemix.faces.packs import Pack
-from facemix.files import file_lock, whole_folder
+from facemix.files import File, file_lock, whole_folder
 from facemix.strategies import ADAPTER_FROM, MODELS, Strategy
 from facemix.training import loop, processes, tasks
-from facemix.training.checkpoint import adopt_checkpoint, checkpoint_path
+from facemix.training.checkpoint import adopt_checkpoint, check_shared, checkpoint_path, checkpoints
+from facemix.training.interruption import Stopped
 from facemix.training.tasks import Rows, Task
 from facemix.verdict import results
 
@@ -36,20 +37,23 @@ def train(strategy: Strategy, seed: int, params: Params, resume: Path | None = N
         FacemixError: a setting or an input that cannot be used, or `resume` is a checkpoint of another configuration.
         OSError: an output cannot be written.
     """
+    check_shared()
     task = tasks.gather(strategy, seed, params)
     _check_sizes(task.real, params.evaluation.normalizer)
     if processes.rank() > 0:
         if strategy.trains:
             tasks.train_network(task, checkpoint_of(task), lambda _row: None)
         return
-    identity = task.identity()
+    identity, checkpoint = task.identity(), checkpoint_of(task)
     folder = MODELS / strategy.name / f"seed-{seed}"
+    # On a server nothing can be locked: there only this machine's processes are kept apart.
+    own = checkpoint if isinstance(checkpoint, Path) else tracking.workspace() / "checkpoints" / checkpoint.name
     with (
-        file_lock(checkpoint_of(task)) as checkpoint,
+        file_lock(own),
         tracking.start(
             name=f"{strategy.name} seed {seed}",
             experiment=params.tracking.experiment,
-            identity=checkpoint.stem,
+            identity=own.stem,
             tags={"strategy": strategy.name} | ({"test_faces": STAND_IN_SHOWN} if _is_stand_in(task) else {}),
             params=identity,
             datasets=_datasets(task),
@@ -57,17 +61,34 @@ def train(strategy: Strategy, seed: int, params: Params, resume: Path | None = N
     ):
         if resume:
             adopt_checkpoint(resume, checkpoint, identity)
-        outcome = tasks.carry_out(task, checkpoint, lambda row: _report(row, run))
+        outcome, seconds = _timed(task, checkpoint, run)
         with whole_folder(folder) as beside:
             tasks.write(beside, task, outcome)
         figures = results.load(folder, task.real, params.evaluation.normalizer).figures  # as `facemix compare`
-        run.metrics(_numbers(figures))
+        run.metrics(_numbers(figures) | ({"seconds": seconds} if math.isfinite(seconds) else {}))
         for file in sorted(folder.iterdir()):
             if not file.name.startswith("model."):
                 run.artifact(file)
         run.model(folder)
     checkpoint.unlink(missing_ok=True)
     print(f"{folder}: {_said(figures, task)}")
+
+
+def _timed(task: Task, checkpoint: File, run: tracking.Run) -> tuple[tasks.Outcome, float]:
+    """Carries a task out; says how many seconds that took, with those of former processes."""
+    timer = clock.Clock.start(checkpoint)
+
+    def report(row: loop.Row) -> None:
+        _report(row, run)
+        timer.keep()  # as of the checkpoint, which was written just before
+
+    try:
+        outcome = tasks.carry_out(task, checkpoint, report)
+    except Stopped:
+        timer.keep()
+        raise
+    timer.keep()
+    return outcome, timer.seconds
 
 
 def _check_sizes(real: Pack, normalizer: str) -> None:
@@ -147,7 +168,7 @@ def _numbers(figures: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
 # Checkpoints lie at the main workspace's root: what a temporary experiment's own folder holds is deleted with it.
 
 
-def checkpoint_of(task: Task) -> Path:
-    """Where this very training keeps its checkpoint: in FACEMIX_CHECKPOINTS, where machines share such a folder."""
-    folder = Path(os.environ.get("FACEMIX_CHECKPOINTS") or tracking.workspace() / "checkpoints")
-    return checkpoint_path(folder, f"{task.strategy.name}-seed-{task.seed}", task.identity())
+def checkpoint_of(task: Task) -> File:
+    """Where this very training keeps its checkpoint."""
+    name = f"{task.strategy.name}-seed-{task.seed}"
+    return checkpoint_path(checkpoints(tracking.workspace()), name, task.identity())

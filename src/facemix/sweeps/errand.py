@@ -1,7 +1,7 @@
-"""What a machine of a Ray cluster does for a sweep; Ray sends this module's functions there by value.
+"""What a machine of a Ray cluster does for a sweep: it unpacks the project's commit.
 
-So the machine needs no facemix of its own, and this module nothing but Python: it unpacks the project's commit, and
-the commit's own code (`facemix.sweeps.worker`) does the work, in a process that ends when this one does.
+The commit's own code (`facemix.sweeps.worker`) does the work, in a process that waits for the next task when it has
+done one, and ends when this one does.
 """
 
 import contextlib
@@ -9,6 +9,7 @@ import fcntl
 import io
 import json
 import os
+import select
 import shutil
 import signal
 import socket
@@ -16,27 +17,12 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, version
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 LOG_END = 20_000  # bytes of a log that come home
 PATIENCE = 60.0  # seconds for a training that is stopped to write its checkpoint
-
-
-def look(files: list[str], packages: list[str]) -> dict[str, Any]:
-    """What a machine has: versions, and which files it sees."""
-    versions = {}
-    for name in packages:
-        with contextlib.suppress(PackageNotFoundError):
-            versions[name] = version(name).partition("+")[0]
-    return {
-        "host": socket.gethostname(),
-        "python": ".".join(map(str, sys.version_info[:2])),
-        "packages": versions,
-        "sees": [os.path.exists(file) for file in files],  # noqa: PTH110
-    }
 
 
 def carry_out(job: dict[str, Any], node: str, project: bytes, *needs: dict[str, Any]) -> dict[str, Any]:
@@ -56,13 +42,9 @@ def carry_out(job: dict[str, Any], node: str, project: bytes, *needs: dict[str, 
         import ray
 
         node = ray.get_runtime_context().get_node_id()
-    with _folder(job["sweep"], node) as folder:
-        code = _unpacked(project, job["commit"], folder)
-        task = Path(tempfile.mkdtemp(prefix="task-", dir=folder))
-        try:
-            return _run(job | {"top": str(code), "cache": str(folder / "cache")}, folder, task)
-        finally:
-            shutil.rmtree(task, ignore_errors=True)
+    folder = _held_folder(job["sweep"], node)
+    code = _unpacked(project, job["commit"], folder)
+    return _done(job | {"top": str(code), "cache": str(folder / "cache")}, folder)
 
 
 def clean(sweep: str, node: str) -> None:
@@ -74,8 +56,11 @@ def _place(sweep: str, node: str) -> Path:
     return Path(tempfile.gettempdir()) / f"facemix-sweep-{sweep}-{node[:12]}"
 
 
-@contextlib.contextmanager
-def _folder(sweep: str, node: str) -> Iterator[Path]:
+_locks: dict[Path, IO[bytes]] = {}
+"""What this process holds: as long as it lives, no other sweep deletes the folder."""
+
+
+def _held_folder(sweep: str, node: str) -> Path:
     """The sweep's folder on this machine; what other sweeps left there and nobody uses is deleted."""
     folder = _place(sweep, node)
     for other in folder.parent.glob("facemix-sweep-*/lock"):
@@ -83,13 +68,16 @@ def _folder(sweep: str, node: str) -> Iterator[Path]:
             with contextlib.suppress(OSError), other.open("rb") as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 shutil.rmtree(other.parent, ignore_errors=True)
-    while True:
+    while folder not in _locks:
         folder.mkdir(mode=0o700, exist_ok=True)
-        with contextlib.suppress(FileNotFoundError), (folder / "lock").open("ab") as file:
-            fcntl.flock(file, fcntl.LOCK_SH)
-            if os.path.samestat(os.fstat(file.fileno()), (folder / "lock").stat()):
-                yield folder
-                return
+        with contextlib.suppress(FileNotFoundError):
+            held = (folder / "lock").open("ab")
+            fcntl.flock(held, fcntl.LOCK_SH)
+            if os.path.samestat(os.fstat(held.fileno()), (folder / "lock").stat()):
+                _locks[folder] = held
+            else:
+                held.close()
+    return folder
 
 
 def _unpacked(project: bytes, commit: str, folder: Path) -> Path:
@@ -106,8 +94,50 @@ def _unpacked(project: bytes, commit: str, folder: Path) -> Path:
     return code
 
 
-def _run(job: dict[str, Any], folder: Path, task: Path) -> dict[str, Any]:
-    """Has a process of the commit's own code do a job in a folder."""
+@dataclass(frozen=True, slots=True)
+class _Worker:
+    """A process of the commit's own code that does jobs one after the other."""
+
+    process: subprocess.Popen[bytes]
+    folder: Path
+    """Where it works."""
+    environment: dict[str, str]
+    """Its own."""
+
+
+_workers: list[_Worker] = []
+"""The one of this process, once it is there."""
+
+
+def _worker(folder: Path, environment: dict[str, str]) -> _Worker:
+    if not _workers or _workers[0].process.poll() is not None or _workers[0].folder.parent != folder:
+        _dismiss()
+        task = Path(tempfile.mkdtemp(prefix="task-", dir=folder))
+        with (task / "log").open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "facemix.sweeps.worker"],
+                cwd=task,
+                env=environment,
+                stdin=subprocess.PIPE,  # it lives as long as this end is open
+                stdout=subprocess.PIPE,  # a line for each job that is done
+                stderr=log,
+                start_new_session=True,
+            )
+        _workers.append(_Worker(process, task, environment))
+    return _workers[0]
+
+
+def _dismiss() -> None:
+    """Ends the worker of this process."""
+    for worker in _workers:
+        with worker.process:  # closes what it lives by, and waits
+            pass
+        shutil.rmtree(worker.folder, ignore_errors=True)
+    _workers.clear()
+
+
+def _done(job: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Has the worker of this process do a job."""
     paths = {
         "PATH": [str(Path(sys.executable).parent), os.environ.get("PATH")],
         "PYTHONPATH": [str(Path(job["top"], job["inside"], "src")), os.environ.get("PYTHONPATH")],
@@ -118,35 +148,33 @@ def _run(job: dict[str, Any], folder: Path, task: Path) -> dict[str, Any]:
         "DVC_SITE_CACHE_DIR": str(folder / "site"),
         **job["variables"],
     }
-    home = job["home"] or str(folder / "home")
-    (task / "job.json").write_text(json.dumps(job | {"home": home}), encoding="utf-8")
-    with (task / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "facemix.sweeps.worker"],
-            cwd=task,
-            env=environment,
-            stdin=subprocess.PIPE,  # it lives as long as this end is open
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-        try:
-            while True:  # a wait without an end would hear no cancellation
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(0.2)
-                    break
-        except BaseException:
-            process.send_signal(signal.SIGINT)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(PATIENCE)
-            raise
-        finally:
-            assert process.stdin is not None
-            process.stdin.close()
-            process.wait()
-    said = (task / "log").read_bytes()[-LOG_END:].decode(errors="replace")
-    result = {"name": job["name"], "host": socket.gethostname(), "log": said}
-    if not (task / "result.json").exists():
-        return result | {"failed": f"the training's process ended with status {process.returncode}"}
+    worker = _worker(folder, environment)
+    # Ray may have given another GPU to this task. What is secret in an environment is not written to a file.
+    other = {name: value for name, value in environment.items() if worker.environment.get(name) != value}
+    job |= {"home": job["home"] or str(folder / "home"), "environment": other}
+    process, task = worker.process, worker.folder
+    assert process.stdin is not None and process.stdout is not None
+    for left in (task / "result.json", task / "log"):
+        left.write_bytes(b"")
+    shutil.rmtree(task / "home", ignore_errors=True)
+    (task / "job.json").write_text(json.dumps(job), encoding="utf-8")
+    try:
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.write(b"\n")
+            process.stdin.flush()
+        while not select.select([process.stdout], [], [], 0.2)[0]:
+            pass  # a wait without an end would hear no cancellation
+        said = process.stdout.readline()
+    except BaseException:
+        process.send_signal(signal.SIGINT)
+        select.select([process.stdout], [], [], PATIENCE)
+        _dismiss()
+        raise
+    log = (task / "log").read_bytes()[-LOG_END:].decode(errors="replace")
+    result = {"name": job["name"], "host": socket.gethostname(), "log": log}
+    if not said:
+        status = process.wait()
+        _dismiss()
+        return result | {"failed": f"the training's process ended with status {status}"}
     result |= json.loads((task / "result.json").read_text(encoding="utf-8"))
     return result | {file.stem: file.read_bytes() for file in (task / "home").glob("*") if file.is_file()}

@@ -90,12 +90,32 @@ class Result:
 
     point: Point
     experiment: str
-    metrics: Mapping[str, Any]
-    errors: Errors
+    commit: str
+    """That the experiment hangs on."""
+    digest: str
+    """Of all that the training depends on: see `digest`."""
+    val_nme: float
+    test_nme: float
+    """% of the face size."""
+    failures: tuple[str, float]
+    """The name of the failure rate on test, such as fr8, and what it is, %."""
+    normalizer: str
+    """The face size."""
+    subsets: frozenset[str]
+    """Those of the faces that test NME is over."""
+    faces_seen: int
+    """By every network behind it."""
+    n_synthetic: int
+    """Synthetic training faces that were really used, by it or by the network that it stands on."""
+    seconds: float | None
+    """Of its own training, by its own clock; None: not recorded."""
+    errors: Errors | None
+    """None of a point that is known by its means only."""
 
     def tested(self) -> Errors:
         """The errors of test faces (Common) only."""
-        return self.errors.at(np.isin(self.errors.subsets, list(self.metrics["test"]["subsets"])))
+        assert self.errors is not None
+        return self.errors.at(np.isin(self.errors.subsets, sorted(self.subsets)))
 
 
 # --- The grid ---------------------------------------------------------------------------------------------------------
@@ -271,8 +291,8 @@ def needed(point: Point, inputs: Mapping[str, Inputs]) -> list[Point]:
     return [_as(point, name, inputs) for name in inputs[point.strategy].needs]
 
 
-def experiment_name(point: Point, plain: Mapping[str, Any], inputs: Inputs, content: Mapping[str, str]) -> str:
-    """The name of a point's experiment: readable, and of the same inputs always the same.
+def digest(point: Point, plain: Mapping[str, Any], inputs: Inputs, content: Mapping[str, str]) -> str:
+    """A digest of all that a point's training depends on: 128 bits as 32 hexadecimal digits.
 
     Args:
         plain: params.yaml.
@@ -286,13 +306,19 @@ def experiment_name(point: Point, plain: Mapping[str, Any], inputs: Inputs, cont
         "other_params": dict(inputs.other_params),
         "content": {path: content.get(path) for path in inputs.paths},
     }
-    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:7]
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def experiment_name(point: Point, digest: str) -> str:
+    """The name of a point's experiment: readable, and of the same inputs always the same."""
     short = {"alpha": "a", "n_real": "n"}
     settings = [
         f"{short.get(key, f'{key}=')}{f'{value:g}' if isinstance(value, float) else value}"
         for key, value in point.settings
     ]
-    return re.sub(r"[^A-Za-z0-9._=-]", "_", "-".join(["sweep", point.strategy, *settings, f"s{point.seed}", digest]))
+    return re.sub(
+        r"[^A-Za-z0-9._=-]", "_", "-".join(["sweep", point.strategy, *settings, f"s{point.seed}", digest[:7]])
+    )
 
 
 def check_counts(axes: Axes, total: int) -> None:

@@ -5,19 +5,20 @@ through Ray's object store, and faces and models through the DVC remote; experim
 """
 
 import dataclasses
+import hashlib
 import os
 import shutil
 import signal
-import socket
 import tempfile
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from facemix import tracking, workspace
+from facemix import cluster, tracking, workspace
+from facemix.cluster import RETRIES, Cluster, Node
 from facemix.errors import FacemixError
 from facemix.sweeps import errand, grid, local, repository, storage, worker
 from facemix.sweeps.grid import Point
@@ -25,13 +26,7 @@ from facemix.sweeps.point import Place, Running
 from facemix.sweeps.repository import git
 from facemix.sweeps.storage import Remote
 from facemix.sweeps.work import Progress, Work, experiments, interrupted_by_sigterm, on_stop
-
-CHECKPOINTS = "FACEMIX_CHECKPOINTS"
-RETRIES = 3  # of a training whose machine died
-CONNECT = 10.0  # seconds for a cluster to take a connection
-ANSWER = 60.0  # seconds for a machine to say what it has
-LARGEST_STORE = 1 << 30  # bytes of a local cluster's object store: little passes through it
-QUIET = {"RAY_USAGE_STATS_ENABLED": "0"}
+from facemix.training import checkpoint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,30 +42,10 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Node:
-    """A machine of the cluster."""
-
-    name: str
-    """Ray's."""
-    resources: Mapping[str, float]
-    host: str = ""
-    python: str = ""
-    packages: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    sees: Sequence[bool] = ()
-    """Which of the files it was asked for."""
-
-    def slots(self, gpus: float, cpus: float) -> int:
-        """Trainings at a time."""
-        shares = [self.resources.get(kind, 0) / wanted for kind, wanted in (("CPU", cpus), ("GPU", gpus)) if wanted > 0]
-        return int(min(shares, default=1) + 1e-6)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cluster:
+class Machines:
     """A cluster that has all that the sweep needs."""
 
-    ray: Any
-    nodes: Sequence[Node]
+    cluster: Cluster
     gpus: float
     cpus: float
     jobs: int
@@ -88,111 +63,36 @@ class Cluster:
 
 
 @contextmanager
-def joined(wanted: Wanted, work: Work) -> Iterator[Cluster]:
+def joined(wanted: Wanted, work: Work) -> Iterator[Machines]:
     """The cluster, once it is known to have what the sweep needs.
 
     Raises:
-        FacemixError: Ray is not installed or of another version, the cluster does not answer, it has fewer GPUs or
-            CPUs than a training needs, or machines lack packages, the DVC remote, the checkpoints or MLflow's store.
+        FacemixError: it cannot be joined, it has fewer GPUs or CPUs than a training needs, or machines lack packages,
+            the DVC remote, the checkpoints or MLflow's store.
     """
-    for name, value in QUIET.items():
-        os.environ.setdefault(name, value)
-    try:
-        import ray
-    except ImportError:
-        raise FacemixError(
-            "--on ray: Ray is not installed; run `pip install -c constraints.txt -e '.[ray]'`, or leave --on out"
-        ) from None
     remote = storage.default_remote(work.project.root)
-    address = wanted.address or os.environ.get("RAY_ADDRESS") or "local"
-    _check_answer(address)
-    started = {"include_dashboard": False, "object_store_memory": LARGEST_STORE} if address == "local" else {}
-    before = signal.getsignal(signal.SIGTERM)  # Ray puts its own in its place
-    try:
-        ray.init(address=address, log_to_driver=False, logging_level="ERROR", **started)
-    except Exception as error:
-        told = " ".join(str(error).split())
-        if "mismatch" in told:
-            told += "; install the same versions on all machines"
-        raise FacemixError(f"Ray at {address}: {told or type(error).__name__}") from None
-    signal.signal(signal.SIGTERM, before)
-    try:
-        yield _checked(ray, wanted, work, remote)
-    finally:
-        ray.shutdown()
+    with cluster.joined(wanted.address, [*workspace.PACKAGES, "dvc"]) as all_machines:
+        yield _checked(all_machines, wanted, work, remote)
 
 
-def _check_answer(address: str) -> None:
-    """Raises FacemixError where nobody listens: Ray would wait for many minutes."""
-    if address.startswith("ray://"):
-        raise FacemixError(
-            f"{address}: the address of a Ray client, but a sweep runs on one of the cluster's machines; run it "
-            "there, with the address HOST:6379"
-        )
-    host, colon, port = address.rpartition(":")
-    if not colon or not port.isdigit():
-        return  # local, or auto
-    try:
-        socket.create_connection((host, int(port)), timeout=CONNECT).close()
-    except OSError as error:
-        raise FacemixError(
-            f"Ray at {address}: no answer ({error.strerror or error}); start it there (`ray start --head`), or name "
-            "another cluster with --address or RAY_ADDRESS"
-        ) from None
-
-
-def _checked(ray: Any, wanted: Wanted, work: Work, remote: Remote) -> Cluster:
-    nodes = [Node(name=node["NodeID"], resources=node["Resources"]) for node in ray.nodes() if node["Alive"]]
-    largest = max(node.resources.get("GPU", 0) for node in nodes)
+def _checked(found: Cluster, wanted: Wanted, work: Work, remote: Remote) -> Machines:
+    largest = max(node.resources.get("GPU", 0) for node in found.nodes)
     gpus = wanted.gpus
     if gpus is None:
         gpus = 0 if work.params.training.device == "cpu" else min(largest, 1)
-    jobs = check_resources(nodes, gpus, wanted.cpus)
-    nodes = [node for node in nodes if node.slots(gpus, wanted.cpus)]  # those that will train
+    jobs = check_resources(found.nodes, gpus, wanted.cpus)
+    nodes = [node for node in found.nodes if node.slots(gpus, wanted.cpus)]  # those that will train
+    found = dataclasses.replace(found, nodes=nodes)
+    cluster.check_versions(nodes, workspace.installed_packages(), ["dvc"])
     root = work.project.root
-    shared = [path for path in (os.environ.get(CHECKPOINTS), remote.folder) if path]
-    with ExitStack() as stack:  # a file in each folder that machines may or must see
-        files = [_token(stack, Path(folder)) for folder in (root / ".dvc/tmp", *shared)]
-        nodes = _ask(ray, nodes, files)
-    one_machine = len({node.host for node in nodes}) == 1 and all(node.sees[0] for node in nodes)
-    check_versions(nodes, workspace.installed_packages())
-    check_folders(nodes, [str(folder) for folder in shared])
+    one_machine = len({node.host for node in nodes}) == 1 and all(found.sees(root / ".dvc/tmp"))
+    checkpoints = os.environ.get(checkpoint.SHARED, "")
+    in_folder = "" if checkpoint.is_remote(checkpoints) else checkpoints
+    for folder in [Path(path) for path in (in_folder, remote.folder) if path]:
+        check_folder(nodes, folder, found.sees(folder))
     check_store(nodes, tracking.store_uri(), one_machine)
-    home = str(root) if one_machine else os.environ.get(CHECKPOINTS, "")
-    return Cluster(ray=ray, nodes=nodes, gpus=gpus, cpus=wanted.cpus, jobs=jobs, remote=remote, home=home)
-
-
-def _token(stack: ExitStack, folder: Path) -> str:
-    folder.mkdir(parents=True, exist_ok=True)
-    return stack.enter_context(tempfile.NamedTemporaryFile(dir=folder, prefix=".facemix-")).name
-
-
-def _ask(ray: Any, nodes: Sequence[Node], files: Sequence[str]) -> list[Node]:
-    """The machines with what they say of themselves.
-
-    Raises:
-        FacemixError: one does not answer.
-    """
-    packages = [*workspace.PACKAGES, "dvc", "ray"]
-    look = _by_value(ray, errand.look)
-    asked = [look.options(**_on(ray, node)).remote(list(files), packages) for node in nodes]
-    try:
-        answers = ray.get(asked, timeout=ANSWER)
-    except ray.exceptions.RayError as error:
-        raise FacemixError(f"Ray: a machine of the cluster does not answer ({_line(error)})") from None
-    return [dataclasses.replace(node, **answer) for node, answer in zip(nodes, answers, strict=True)]
-
-
-def _by_value(ray: Any, function: Any) -> Any:
-    """A function of `errand` as a Ray task, for machines without this project's code."""
-    ray.cloudpickle.register_pickle_by_value(errand)
-    return ray.remote(function)
-
-
-def _on(ray: Any, node: Node) -> dict[str, Any]:
-    """The options of a task that runs on one machine, beside what it does."""
-    strategy = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node.name, soft=False)
-    return {"num_cpus": 0, "scheduling_strategy": strategy}
+    home = str(root) if one_machine else in_folder
+    return Machines(cluster=found, gpus=gpus, cpus=wanted.cpus, jobs=jobs, remote=remote, home=home)
 
 
 def check_resources(nodes: Sequence[Node], gpus: float, cpus: float) -> int:
@@ -216,34 +116,13 @@ def check_resources(nodes: Sequence[Node], gpus: float, cpus: float) -> int:
     return jobs
 
 
-def check_versions(nodes: Sequence[Node], here: Mapping[str, str]) -> None:
-    """Raises FacemixError where a machine would train by other packages than this one.
-
-    Args:
-        here: the versions of the packages that decide weights.
-    """
-    for node in nodes:
-        lacking = [name for name in (*here, "dvc") if name not in node.packages]
-        if lacking:
-            raise FacemixError(f"{node.host}: {', '.join(lacking)} not installed; install facemix there as here")
-        if different := [name for name in here if node.packages[name] != here[name]]:
-            listed = ", ".join(f"{name} {node.packages[name]} (here: {here[name]})" for name in different)
-            raise FacemixError(f"{node.host}: found {listed}; install what packages.yaml says on all machines")
-    for name, found in (("Python", [node.python for node in nodes]), ("Ray", [n.packages.get("ray") for n in nodes])):
-        if len({*found}) > 1:
-            listed = ", ".join(f"{version} on {node.host}" for node, version in zip(nodes, found, strict=True))
-            raise FacemixError(f"{name}: found {listed}; install the same version on all machines")
-
-
-def check_folders(nodes: Sequence[Node], folders: Sequence[str]) -> None:
-    """Raises FacemixError where a machine does not see a folder that all share: they are the second of `sees` on."""
-    for node in nodes:
-        for folder, seen in zip(folders, node.sees[1:], strict=True):
-            if not seen:
-                raise FacemixError(
-                    f"{folder}: not seen by {node.host}, but all machines share it; mount it there, or use a DVC "
-                    f"remote on a server (s3://) and a folder for {CHECKPOINTS} that all of them see"
-                )
+def check_folder(nodes: Sequence[Node], folder: Path, sees: Sequence[bool]) -> None:
+    """Raises FacemixError where a machine does not see a folder that all share."""
+    if without := [node.host for node, seen in zip(nodes, sees, strict=True) if not seen]:
+        raise FacemixError(
+            f"{folder}: not seen by {', '.join(without)}, but all machines share it; mount it there, or use a DVC "
+            f"remote on a server (s3://) and a folder for {checkpoint.SHARED} that all of them see"
+        )
 
 
 def check_store(nodes: Sequence[Node], store: str, one_machine: bool) -> None:
@@ -260,29 +139,26 @@ def check_store(nodes: Sequence[Node], store: str, one_machine: bool) -> None:
 # --- Training ---------------------------------------------------------------------------------------------------------
 
 
-def _train(cluster: Cluster, work: Work) -> dict[Point, str]:
-    ray, logs = cluster.ray, local.begin(work)
+def _train(machines: Machines, work: Work) -> dict[Point, str]:
+    ray, logs = machines.cluster.ray, local.begin(work)
     progress, running = Progress(work=work), Running()
     sweep = uuid.uuid4().hex[:8]
     tasks: dict[Point, Any] = {}
     with interrupted_by_sigterm():
         try:
-            place = local.clone(work, "0", running, {}, cluster.remote)
-            common, project = _make_ready(cluster, work, place, sweep)
-            carry_out = _by_value(ray, errand.carry_out).options(
-                num_cpus=cluster.cpus, num_gpus=cluster.gpus, max_retries=RETRIES
+            place = local.clone(work, "0", running, {}, machines.remote)
+            common, project = _make_ready(machines, work, place, sweep)
+            carry_out = machines.cluster.task(
+                errand.carry_out, num_cpus=machines.cpus, num_gpus=machines.gpus, max_retries=RETRIES
             )
-            graph, before = work.graph(), _pushed_before(work, place, logs / "prepare.log")
-            for one in work.missing:
+            before = _pushed_before(work, place, logs / "prepare.log")
+
+            def begin(one: Point, needs: list[Any]) -> Any:
                 there = {need.stage: before[need] for need in grid.needed(one, work.inputs) if need in before}
                 job = common | _job(work, one) | {"lock": common["lock"] | there}
-                tasks[one] = carry_out.remote(job, "", project, *(tasks[need] for need in graph[one]))
-            points = {task: one for one, task in tasks.items()}
-            waiting = dict.fromkeys(work.missing)
-            while waiting:
-                done, _ = ray.wait([tasks[one] for one in waiting])
-                for one in _in_order([points[task] for task in done], graph, waiting):
-                    _end(cluster, work, progress, one, tasks[one], logs)
+                return carry_out.remote(job, "", project, *needs)
+
+            schedule(machines, work, progress, sweep, begin, tasks)
         except BaseException as error:
             on_stop(lambda *_: None)  # as in a local sweep
             running.stop()
@@ -295,32 +171,57 @@ def _train(cluster: Cluster, work: Work) -> dict[Point, str]:
                 raise progress.stopped() from None
             raise
         finally:
-            _clean(cluster, sweep)
+            _clean(machines.cluster, sweep)
     if not progress.failed:
         shutil.rmtree(work.folder, ignore_errors=True)
     return progress.failed
 
 
-def _make_ready(cluster: Cluster, work: Work, place: Place, sweep: str) -> tuple[dict[str, Any], Any]:
+def schedule(
+    machines: Machines,
+    work: Work,
+    progress: Progress,
+    sweep: str,
+    begin: Callable[[Point, list[Any]], Any],
+    tasks: dict[Point, Any],
+) -> None:
+    """Begins the tasks of all points, and brings home what each comes to as soon as it is there.
+
+    Args:
+        begin: begins the task of a point, which waits for those of the points that it needs.
+        tasks: for those that have begun.
+    """
+    graph = work.graph()
+    for one in _own_order(work, graph, sweep):
+        tasks[one] = begin(one, [tasks[need] for need in graph[one]])
+    points = {task: one for one, task in tasks.items()}
+    waiting = dict.fromkeys(work.missing)
+    while waiting:
+        done, _ = machines.cluster.ray.wait([tasks[one] for one in waiting])
+        for one in _in_order([points[task] for task in done], graph, waiting):
+            _end(machines, work, progress, one, tasks[one])
+
+
+def _make_ready(machines: Machines, work: Work, place: Place, sweep: str) -> tuple[dict[str, Any], Any]:
     """Makes the packs, brings them to all machines, and returns what all jobs have in common, and the project for Ray.
 
     Raises:
         FacemixError: a machine cannot bring them.
     """
-    ray, project = cluster.ray, work.project
+    ray, project = machines.cluster.ray, work.project
     log = work.folder / "logs/prepare.log"
     stages = local.prepare(work, place)
-    place.dvc("push", "--quiet", *stages, log=log)
-    forwarded = (CHECKPOINTS, "MLFLOW_TRACKING_URI")
+    place.dvc("push", *stages, log=log)
+    forwarded = (checkpoint.SHARED, "MLFLOW_TRACKING_URI")
     common = {
         "sweep": sweep,
         "inside": str(project.inside),
         "commit": project.commit,
         "signer": project.name,
         "email": project.email,
-        "remote": {"name": cluster.remote.name, "settings": dict(cluster.remote.settings)},
-        "home": cluster.home,
-        "private": not cluster.home,
+        "remote": {"name": machines.remote.name, "settings": dict(machines.remote.settings)},
+        "home": machines.home,
+        "private": not machines.home,
         "variables": {**work.variables, **{name: os.environ[name] for name in forwarded if os.environ.get(name)}},
         "normalizer": work.params.evaluation.normalizer,
         "lock": worker.read_lock(place.clone),
@@ -330,13 +231,13 @@ def _make_ready(cluster: Cluster, work: Work, place: Place, sweep: str) -> tuple
         "name": "",
     }
     packed = ray.put(repository.packed(project))
-    carry_out = _by_value(ray, errand.carry_out)
-    ready = [carry_out.options(**_on(ray, node)).remote(common, node.name, packed) for node in cluster.nodes]
-    for node, task in zip(cluster.nodes, ready, strict=True):
+    nodes = machines.cluster.nodes
+    ready = [machines.cluster.task(errand.carry_out, node=node).remote(common, node.name, packed) for node in nodes]
+    for node, task in zip(nodes, ready, strict=True):
         try:
             result = ray.get(task)
         except ray.exceptions.RayError as error:
-            result = {"failed": _line(error)}
+            result = {"failed": cluster.line(error)}
         if "failed" in result:
             with log.open("a", encoding="utf-8") as file:
                 file.write(result.get("log", ""))
@@ -350,9 +251,9 @@ def _pushed_before(work: Work, place: Place, log: Path) -> dict[Point, Any]:
     needs = {need for one in work.missing for need in grid.needed(one, work.inputs)} - missing
     entries = {}
     for need in sorted(needs, key=lambda need: work.names[need]):
-        revision = found[work.names[need]]
+        revision = found[work.names[need]].revision
         git(place.clone, "checkout", "--quiet", "--force", "--detach", revision)
-        place.dvc("push", "--quiet", need.stage, log=log)
+        place.dvc("push", need.stage, log=log)
         entries[need] = worker.read_lock(place.clone)[need.stage]
     return entries
 
@@ -361,6 +262,18 @@ def _job(work: Work, one: Point) -> dict[str, Any]:
     """What is said of one point alone."""
     name = work.names[one]
     return {"point": dataclasses.asdict(one), "name": name, "log": str(work.folder / "logs" / f"{name}.log")}
+
+
+def _own_order(work: Work, graph: Mapping[Point, Sequence[Point]], sweep: str) -> list[Point]:
+    """The points, each after what it needs, else in an order of this sweep's own.
+
+    So of two sweeps of one grid, in two clones, each seldom trains what the other one trains at that time.
+    """
+
+    def place(one: Point) -> bytes:
+        return hashlib.sha256(f"{sweep} {work.names[one]}".encode()).digest()
+
+    return list(_in_order(sorted(work.missing, key=place), graph, dict.fromkeys(work.missing)))
 
 
 def _in_order(
@@ -374,20 +287,20 @@ def _in_order(
             yield one
 
 
-def _end(cluster: Cluster, work: Work, progress: Progress, one: Point, task: Any, logs: Path) -> None:
+def _end(machines: Machines, work: Work, progress: Progress, one: Point, task: Any) -> None:
     """Brings home what a task came to, and says so."""
     where = ""
     try:
-        result = cluster.ray.get(task)
-        where = f" on {result['host']}" if len(cluster.nodes) > 1 and "host" in result else ""
-    except cluster.ray.exceptions.RayError as error:
-        result = {"failed": f"its machine died, {1 + RETRIES} times: {_line(error)}"}
+        result = machines.cluster.ray.get(task)
+        where = f" on {result['host']}" if len(machines.cluster.nodes) > 1 and "host" in result else ""
+    except machines.cluster.ray.exceptions.RayError as error:
+        result = {"failed": f"its machine died, {1 + RETRIES} times: {cluster.line(error)}"}
 
     def outcome() -> float:
         progress.check_needs(one)
         name = work.names[one]
         if "log" in result:
-            (logs / f"{name}.log").write_text(result["log"], encoding="utf-8")
+            (work.folder / "logs" / f"{name}.log").write_text(result["log"], encoding="utf-8")
         if "failed" in result:
             raise FacemixError(result["failed"])
         if "runs" in result:
@@ -401,18 +314,13 @@ def _end(cluster: Cluster, work: Work, progress: Progress, one: Point, task: Any
     progress.ended(one, outcome, where)
 
 
-def _clean(cluster: Cluster, sweep: str) -> None:
+def _clean(found: Cluster, sweep: str) -> None:
     """Deletes the sweep's folders on the machines that are still there."""
-    ray = cluster.ray
-    clean = _by_value(ray, errand.clean)
+    ray = found.ray
     try:
         alive = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
-        nodes = [node for node in cluster.nodes if node.name in alive]
-        ray.get([clean.options(**_on(ray, node)).remote(sweep, node.name) for node in nodes], timeout=ANSWER)
+        left = [node for node in found.nodes if node.name in alive]
+        cleaned = [found.task(errand.clean, node=node).remote(sweep, node.name) for node in left]
+        ray.get(cleaned, timeout=cluster.ANSWER)
     except ray.exceptions.RayError:
         return  # the next sweep there does it
-
-
-def _line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__

@@ -8,7 +8,7 @@ which would take a second each.
 import json
 import re
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -84,7 +84,22 @@ class Outputs:
 
 def _locks(project: Repository, revisions: list[str]) -> dict[str, str]:
     """`dvc.lock` of each revision, as text."""
-    wanted = [f"{revision}:{(project.inside / 'dvc.lock').as_posix()}" for revision in revisions]
+    found = texts(project, revisions, Path("dvc.lock"))
+    locks = {revision: text for revision, text in found.items() if text is not None}
+    for revision in revisions:
+        if revision not in locks:
+            name = f"{revision}:{(project.inside / 'dvc.lock').as_posix()}"
+            raise FacemixError(f"{name}: not found, expected what DVC made in an experiment; remove the experiment")
+    return locks
+
+
+def texts(project: Repository, revisions: Sequence[str], path: Path) -> dict[str, str | None]:
+    """What git has of a file in each revision; None where it has none.
+
+    Args:
+        path: seen from the project's root.
+    """
+    wanted = [f"{revision}:{(project.inside / path).as_posix()}" for revision in revisions]
     told = subprocess.run(
         ["git", "-C", str(project.top), "cat-file", "--batch"],
         input="".join(f"{name}\n" for name in wanted).encode(),
@@ -92,12 +107,14 @@ def _locks(project: Repository, revisions: list[str]) -> dict[str, str]:
         capture_output=True,
         check=True,
     ).stdout
-    found, start = {}, 0
-    for revision, name in zip(revisions, wanted, strict=True):
+    found: dict[str, str | None] = {}
+    start = 0
+    for revision in revisions:
         end = told.index(b"\n", start)
         header = told[start:end].decode().split()
         if header[-1] == "missing":
-            raise FacemixError(f"{name}: not found, expected what DVC made in an experiment; remove the experiment")
+            found[revision], start = None, end + 1
+            continue
         size = int(header[-1])
         found[revision] = told[end + 1 : end + 1 + size].decode()
         start = end + 1 + size + 1  # a line feed follows

@@ -68,9 +68,9 @@ SWEPT = {"alpha": nme_by_alpha, "n_real": nme_by_n_real}
 def _curve(
     axes: Axes, x: Sequence[float], rows: Sequence[Mapping[str, Any]], colour: Any, label: str, style: str = "o-"
 ) -> None:
-    """Mean test NME, and its interval as a band; intervals without ends (one photograph) are not drawn."""
+    """Mean test NME, and its interval as a band; where one is missing or has no ends (one photograph), no band."""
     axes.plot(x, [row["test_nme"] for row in rows], style, color=colour, markersize=4, label=label)
-    if all(np.isfinite(row["low"]) for row in rows):
+    if all(row["low"] is not None and np.isfinite(row["low"]) for row in rows):
         low, high = ([row[end] for row in rows] for end in ("low", "high"))
         axes.fill_between(x, low, high, color=colour, alpha=0.12, linewidth=0)
 

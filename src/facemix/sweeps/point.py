@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from facemix import config
+from facemix import clock, config
 from facemix.config import PARAMS_FILE, REPORTS
 from facemix.errors import FacemixError
 from facemix.faces import packs
@@ -18,6 +18,7 @@ from facemix.strategies import MODELS
 from facemix.sweeps import repository
 from facemix.sweeps.grid import Point
 from facemix.sweeps.repository import git
+from facemix.training.checkpoint import checkpoint_path, checkpoints
 from facemix.verdict.results import load
 
 SUMMARY = REPORTS / "metrics.json"
@@ -119,21 +120,28 @@ def train(place: Place, commit: str, point: Point, name: str, log: Path, normali
     place.dvc("repro", *options, point.stage, log=log, **about)
     pack = packs.read(place.clone / packs.FOLDER / "real", images=False)
     folder = MODELS / point.strategy / f"seed-{point.seed}"
-    figures = load(place.clone / folder, pack, normalizer).figures
+    trained = load(place.clone / folder, pack, normalizer)
+    figures = trained.figures
+    kept = checkpoint_path(checkpoints(place.home), f"{point.strategy}-seed-{point.seed}", trained.about["made_of"])
+    summary = summarize(point.strategy, figures, clock.read(kept))
     with whole_file(place.clone / SUMMARY) as beside:
-        beside.write_text(json.dumps(summarize(point.strategy, figures), indent=2) + "\n", encoding="utf-8")
+        beside.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
     saved = ("--name", name, "--include-untracked", str(SUMMARY), point.stage)
     place.dvc("exp", "save", "--quiet", "--force", *saved, log=log, **about)
     return float(figures["val"]["nme"])
 
 
-def summarize(strategy: str, figures: Mapping[str, Any]) -> dict[str, Any]:
+def summarize(strategy: str, figures: Mapping[str, Any], seconds: float | None) -> dict[str, Any]:
     """What `dvc exp show` shows of a point, in the form of the pipeline's own metrics: of this strategy only.
 
     Validation comes first: it is what points are compared by while a sweep runs.
+
+    Args:
+        seconds: of its training, by its own clock; None: not known, as where DVC's cache had the model already.
     """
     return {
         "val_nme": {strategy: round(figures["val"]["nme"], 4)},
         "test_nme": {strategy: round(figures["test"]["nme"], 4)},
         "normalizer": figures["normalizer"],
+        **({} if seconds is None else {"seconds": {strategy: round(seconds, 1)}}),
     }

@@ -124,7 +124,7 @@ def bundle(repository: Repository, clone: Path, experiment: str, file: Path) -> 
     Args:
         clone: the project's root there.
     """
-    git(clone, "bundle", "create", "--quiet", str(file), _reference(repository, experiment), f"^{repository.commit}")
+    git(clone, "bundle", "create", "--quiet", str(file), reference(repository, experiment), f"^{repository.commit}")
 
 
 def bring_home(repository: Repository, source: Path, experiment: str) -> None:
@@ -134,10 +134,11 @@ def bring_home(repository: Repository, source: Path, experiment: str) -> None:
         source: the project's root there, or a bundle.
     """
     top = git(source, "rev-parse", "--show-toplevel").strip() if source.is_dir() else str(source)
-    reference = _reference(repository, experiment)
+    name = reference(repository, experiment)
     quiet = ("--quiet", "--no-write-fetch-head", "--no-auto-maintenance")
-    git(repository.top, "fetch", *quiet, top, f"+{reference}:{reference}")
+    git(repository.top, "fetch", *quiet, top, f"+{name}:{name}")
 
 
-def _reference(repository: Repository, experiment: str) -> str:
+def reference(repository: Repository, experiment: str) -> str:
+    """Where git keeps an experiment."""
     return f"refs/exps/{repository.commit[:2]}/{repository.commit[2:]}/{experiment}"

@@ -1,5 +1,7 @@
 """What a sweep's points say: read from their experiments, measured, and written as tables and figures."""
 
+import dataclasses
+import json
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -8,7 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from facemix.config import REPORTS
+from facemix.config import ANSWERS, PARAMS_FILE, REPORTS
 from facemix.errors import FacemixError
 from facemix.evaluation import metrics
 from facemix.faces import packs, pose
@@ -17,10 +19,12 @@ from facemix.faces.packs import Pack
 from facemix.faces.parallel import on_all_cores
 from facemix.files import whole_file, write_table
 from facemix.strategies import MODELS
-from facemix.sweeps import plots, tables
-from facemix.sweeps.grid import Errors, Point, Result
-from facemix.sweeps.outputs import Outputs
+from facemix.sweeps import grid, plots, tables
+from facemix.sweeps.grid import Errors, Inputs, Point, Result
+from facemix.sweeps.outputs import Outputs, texts
+from facemix.sweeps.point import SUMMARY
 from facemix.sweeps.repository import Repository
+from facemix.sweeps.work import Experiment
 from facemix.training import predictions
 from facemix.verdict import results, worth
 from facemix.verdict.results import Detector
@@ -35,25 +39,33 @@ Read = TypeVar("Read")
 
 
 def read_results(
-    project: Repository, names: Mapping[Point, str], revisions: Mapping[str, str], normalizer: str
+    project: Repository,
+    digests: Mapping[Point, str],
+    experiments: Mapping[str, Experiment],
+    normalizer: str,
 ) -> tuple[dict[Point, Result], int]:
     """Each training measured, as DVC has it in its experiment, and the number of real training faces.
 
     Args:
         project: where the experiments are.
-        names: the experiment of each training.
-        revisions: the git revision of each experiment.
+        digests: of each training.
+        experiments: that there are.
         normalizer: the face size under the NME.
 
     Raises:
         FacemixError: an experiment's files are no longer in DVC's cache, or are not what a training writes.
     """
-    if not names:
+    if not digests:
         return {}, 0
-    with Outputs(project, [revisions[name] for name in names.values()]) as outputs:
+    names = {point: grid.experiment_name(point, digest) for point, digest in digests.items()}
+    revisions = {name: experiments[name].revision for name in names.values()}
+    summaries = texts(project, list(revisions.values()), SUMMARY)
+    with Outputs(project, revisions.values()) as outputs:
         first = next(iter(names.values()))  # the faces are the same for all
         pack = _read(outputs, first, revisions[first], "prepare@real", packs.FOLDER / "real", PACK_FILES, _points_of)
-        yaws = dict(zip(pack.ids.tolist(), pose.estimate(pack.landmarks, pack.scheme)[:, 0].tolist(), strict=True))
+        rows = np.flatnonzero(np.isin(pack.splits, predictions.JUDGING))
+        yaw = pose.estimate(pack.landmarks[rows], pack.scheme)[:, 0]
+        yaws = dict(zip(pack.ids[rows].tolist(), yaw.tolist(), strict=True))
 
         def read(point: Point) -> Result:
             name, folder = names[point], MODELS / point.strategy / f"seed-{point.seed}"
@@ -66,10 +78,56 @@ def read_results(
                 MODEL_FILES,
                 lambda model: results.load(model, pack, normalizer),
             )
-            return Result(point=point, experiment=name, metrics=detector.figures, errors=tested(detector, yaws))
+            figures = detector.figures
+            failures = metrics.rate_names(figures["thresholds"])[0]
+            return Result(
+                point=point,
+                experiment=name,
+                commit=experiments[name].commit,
+                digest=digests[point],
+                val_nme=figures["val"]["nme"],
+                test_nme=figures["test"]["nme"],
+                failures=(failures, figures["test"][failures]),
+                normalizer=figures["normalizer"],
+                subsets=frozenset(figures["test"]["subsets"]),
+                faces_seen=detector.faces_seen,
+                n_synthetic=detector.about["made_of"]["n_synthetic"],
+                seconds=_seconds(summaries[revisions[name]], point.strategy),
+                errors=tested(detector, yaws),
+            )
 
         read_points = on_all_cores(read, list(names), "reading points", unit="point")
     return dict(zip(names, read_points, strict=True)), int(np.sum(pack.splits == "train"))
+
+
+def _seconds(summary: str | None, strategy: str) -> float | None:
+    """What an experiment's own figures say of the time of its training; those of older code say nothing."""
+    try:
+        return float(json.loads(summary or "")["seconds"][strategy])
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def count_behind(found: Mapping[Point, Result], inputs: Mapping[str, Inputs]) -> dict[Point, Result]:
+    """The same; what trains on no synthetic faces itself has the number that the network behind it was trained on."""
+    counted = {}
+    for point, one in found.items():
+        behind = [found[need].n_synthetic for need in grid.needed(point, inputs) if need in found]
+        counted[point] = dataclasses.replace(one, n_synthetic=one.n_synthetic or max(behind, default=0))
+    return counted
+
+
+def check_alike(found: Sequence[Result], normalizer: str) -> None:
+    """Raises FacemixError where NMEs are in % of different face sizes, or not of the one that params.yaml names."""
+    sizes = {one.normalizer: one.experiment for one in found}
+    if normalizer != metrics.AUTO and (other := next((size for size in sizes if size != normalizer), None)):
+        sizes = {normalizer: f"{PARAMS_FILE}'s evaluation.normalizer", other: sizes[other]}
+    if len(sizes) > 1:
+        (one, where), (other, there), *_ = sizes.items()
+        raise FacemixError(
+            f"{there}: found NME in % of {other}, expected {one} as that of {where}; set evaluation.normalizer in "
+            f"{PARAMS_FILE} to {other}, which trains nothing again, or leave --known out"
+        )
 
 
 def _points_of(pack: Path) -> Pack:
@@ -130,24 +188,29 @@ def write_tables(found: Sequence[Result], total: int) -> None:
     rows = tables.table(found, total)
     with whole_file(FOLDER / "points.csv") as beside:
         write_table(beside, rows)
-    write_errors(FOLDER / "errors.parquet", rows, found)
-    for name in CURVES:  # those of another grid
-        (FOLDER / name).unlink(missing_ok=True)
+    whole = [(row, one) for row, one in zip(rows, found, strict=True) if one.errors is not None]
+    if whole:
+        write_errors(FOLDER / "errors.parquet", *zip(*whole, strict=True))
+    else:
+        (FOLDER / "errors.parquet").unlink(missing_ok=True)
+    if len(whole) < len(found):
+        print(
+            f"{len(found) - len(whole)} points are known by their means alone, as no errors.parquet with them lay "
+            "beside the file: they stand in points.csv and curves.csv, and in no interval and no worth"
+        )
+    for former in (*(FOLDER / name for name in CURVES), *ANSWERS.glob("advice.*")):  # of another grid
+        former.unlink(missing_ok=True)
     print(f"{FOLDER / 'points.csv'}: {len(rows)} points")
 
 
 def write_curves(found: Sequence[Result], total: int) -> None:
     """Draws NME against alpha and n_real and says what synthetic faces are worth in real ones, where these vary."""
     rows = tables.table(found, total)
-    if others := [
-        key
-        for key in rows[0]
-        if key not in tables.COLUMNS and not metrics.is_rate(key) and len({row[key] for row in rows} - {None}) > 1
-    ]:
+    if others := tables.varied_beside(found):
         print(f"no curves are drawn, because they need one value of every other key, and {' and '.join(others)} varies")
         return
-    normalizer = str(found[0].metrics["normalizer"])
-    shown = STAND_IN_SHOWN if STAND_IN in found[0].metrics["test"]["subsets"] else ""
+    normalizer = found[0].normalizer
+    shown = STAND_IN_SHOWN if any(STAND_IN in one.subsets for one in found) else ""
     varied = [key for key in ("alpha", "n_real") if len({row[key] for row in rows} - {None}) > 1]
     if varied:
         curves = tables.curves(found, total)
@@ -166,14 +229,14 @@ def write_curves(found: Sequence[Result], total: int) -> None:
 
 
 def write_errors(path: Path, rows: Sequence[Mapping[str, Any]], found: Sequence[Result]) -> None:
-    """Writes a row a point and tested face: strategy, alpha, n_real, seed, face, subset, photo, yaw, nme, regions.
+    """Writes a row a point and tested face: what names the point, the face, its errors, and the digest of the point.
 
-    What else was given in the grid stands behind the seed.
+    What was given in the grid beside alpha and numbers of faces stands before the face, too.
     """
     import pyarrow
     import pyarrow.parquet as parquet
 
-    errors = [one.errors for one in found]
+    errors = [one.errors for one in found if one.errors is not None]
 
     def repeated(rows: Sequence[Mapping[str, Any]], key: str, kind: Any) -> Any:
         return pyarrow.array(
@@ -194,6 +257,7 @@ def write_errors(path: Path, rows: Sequence[Mapping[str, Any]], found: Sequence[
         "alpha": repeated(rows, "alpha", pyarrow.float64()),
         "n_real": repeated(rows, "n_real", pyarrow.int64()),
         "seed": repeated(rows, "seed", pyarrow.int64()),
+        "n_synthetic": repeated(rows, "n_synthetic", pyarrow.int64()),
         **{key: other(key) for key in rows[0] if key not in tables.COLUMNS and not metrics.is_rate(key)},
         "face": joined((one.faces for one in errors), pyarrow.string()),
         "subset": joined((one.subsets for one in errors), pyarrow.string()),
@@ -203,5 +267,6 @@ def write_errors(path: Path, rows: Sequence[Mapping[str, Any]], found: Sequence[
     }
     for region in [part for part in errors[0].nme if part != worth.ALL]:
         columns[region] = joined((one.nme[region] for one in errors), pyarrow.float32())
+    columns["digest"] = repeated(rows, "digest", pyarrow.string()).dictionary_encode()
     with whole_file(path) as beside:
         parquet.write_table(pyarrow.table(columns), beside, compression="zstd")

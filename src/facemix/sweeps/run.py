@@ -10,8 +10,9 @@ its name says what it depends on, and the workspace stays the user's.
 import dataclasses
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 
 from facemix import config, tracking
@@ -19,79 +20,157 @@ from facemix.config import PARAMS_FILE, Params
 from facemix.errors import FacemixError
 from facemix.files import file_lock
 from facemix.strategies import STRATEGIES
-from facemix.sweeps import grid, local, on_ray, repository, results
-from facemix.sweeps.grid import Inputs, Point
+from facemix.sweeps import grid, known, local, on_ray, repository, results
+from facemix.sweeps.grid import Axes, Inputs, Point, Result
 from facemix.sweeps.on_ray import Wanted
 from facemix.sweeps.repository import git
 from facemix.sweeps.work import FOLDER, Stopped, Work, experiments
-from facemix.training import preflight
+from facemix.training import checkpoint, preflight
 
 
-def run_sweep(arguments: Sequence[str], params: Params, *, jobs: int, yes: bool, ray: Wanted | None = None) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class How:
+    """How missing points are trained."""
+
+    jobs: int = 1
+    """Points at the same time on this machine."""
+    yes: bool = False
+    """Start a grid of thousands without asking."""
+    ray: Wanted | None = None
+    """The cluster that trains instead."""
+    known: Path | None = None
+    """A points.csv of points that were trained elsewhere."""
+    name: str = "sweep"
+    """What MLflow calls the parent of their runs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Brought:
+    """A grid whose points were trained where they were missing."""
+
+    results: Sequence[Result]
+    """Of each point that did not fail."""
+    total: int
+    """Number of real training faces; 0 where no point says."""
+    failed: Mapping[str, str]
+    """Experiments that failed, with the reason."""
+    trainings: int
+    """Points that are no twins of others."""
+
+    def check(self) -> None:
+        """Raises FacemixError where a point failed."""
+        if self.failed:
+            raise FacemixError(
+                f"{len(self.failed)} of {self.trainings} trainings failed; the same command tries them again:\n"
+                + "\n".join(f"{name}: {reason}" for name, reason in self.failed.items())
+            )
+
+
+def run_sweep(arguments: Sequence[str], params: Params, how: How) -> None:
     """Trains what is missing of a grid and writes the tables and figures of all of it.
 
     Args:
         arguments: `KEY=VALUES`, see `facemix.sweeps.grid.parse_axes`.
-        jobs: points trained at the same time on this machine.
-        yes: start a grid of thousands without asking.
-        ray: the cluster that trains instead.
+
+    Raises:
+        FacemixError: as `bring` does.
+        FacemixError: a point failed; the others are kept, and the tables hold them.
+    """
+    brought = bring(grid.parse_axes(arguments, params), params, how)
+    if brought.results:
+        results.write_tables(brought.results, brought.total)
+    brought.check()
+    results.write_curves(brought.results, brought.total)
+
+
+def bring(axes: Axes, params: Params, how: How) -> Brought:
+    """Trains what is missing of a grid, and measures all of it.
+
+    Args:
+        axes: the grid, as `facemix.sweeps.grid.parse_axes` gives it.
 
     Raises:
         FacemixError: a grid that cannot be run, no git commit or DVC repository, changes that are not committed.
-        FacemixError: a cluster that cannot train it.
-        FacemixError: a point failed; the others are kept, and the tables hold them.
+        FacemixError: a cluster that cannot train it, checkpoints that cannot be kept where they shall be, or a file of
+            known points that cannot be used.
     """
-    if jobs < 1:
-        raise FacemixError(f"--jobs: found {jobs}, expected at least 1")
-    axes = grid.parse_axes(arguments, params)
+    if how.jobs < 1:
+        raise FacemixError(f"--jobs: found {how.jobs}, expected at least 1")
     root = Path.cwd()
     project = repository.examine(root)
     inputs = read_inputs(root, params.seeds[0])
     _check_clean(root)
+    there = known.read(how.known) if how.known else {}
     points = {point: grid.trained_as(point, inputs) for point in grid.plan(axes, inputs)}
     trainings = [point for point, training in points.items() if point == training]
-    names = _names(root, trainings, params, inputs)
+    digests = _digests(root, trainings, params, inputs)
+    names = {point: grid.experiment_name(point, digest) for point, digest in digests.items()}
     with file_lock(root / FOLDER):
-        missing = [point for point in trainings if names[point] not in experiments(root)]
+        trained = {point for point in trainings if names[point] in experiments(root)}
+        foreign = {point for point in trainings if point not in trained and digests[point] in there}
+        needed = _needed(set(trainings) - trained - foreign, inputs) & foreign
+        foreign -= needed
+        missing = [point for point in trainings if point not in trained | foreign]
         _check_settings(missing, params)
+        checkpoint.check_shared()
+        if how.known:
+            _say_known(how.known, len(there), len(foreign), [names[point] for point in trainings if point in needed])
         failed: Mapping[Point, str] = {}
+        counts = (len(trained), len(foreign))
         if missing:
             work = Work(project=project, params=params, axes=axes, inputs=inputs, names=names, missing=missing)
             try:
-                with on_ray.joined(ray, work) if ray else nullcontext(local.Machine(jobs=jobs)) as machines:
-                    _announce(trainings, missing, params, machines.jobs, yes)
-                    failed = _train(machines, work)
+                with on_ray.joined(how.ray, work) if how.ray else nullcontext(local.Machine(jobs=how.jobs)) as machines:
+                    _announce(counts, missing, params, machines.jobs, how.yes)
+                    failed = _train(machines, work, how.name)
             except Stopped as stopped:
                 print(stopped.message, flush=True)
                 raise
         else:
-            _announce(trainings, missing, params, jobs, yes)
+            _announce(counts, missing, params, how.jobs, how.yes)
         tracking.deliver()
         found, total = results.read_results(
             project,
-            {point: names[point] for point in trainings if point not in failed},
+            {point: digests[point] for point in trainings if point not in foreign and point not in failed},
             experiments(root),
             params.evaluation.normalizer,
         )
-    points_found = [
-        dataclasses.replace(found[training], point=point) for point, training in points.items() if training in found
-    ]
-    if points_found:
+    own = {point: there[digests[point]] for point in foreign}
+    found |= {point: one.as_point(point) for point, one in own.items()}
+    counted = results.count_behind(found, inputs)
+    results.check_alike(list(found.values()), params.evaluation.normalizer)
+    total = total or next((one.n_real or 0 for point, one in own.items() if ("n_real", "all") in point.settings), 0)
+    if total:
         grid.check_counts(axes, total)
-        results.write_tables(points_found, total)
-    if failed:
-        raise FacemixError(
-            f"{len(failed)} of {len(trainings)} trainings failed; the same command tries them again:\n"
-            + "\n".join(f"{names[point]}: {reason}" for point, reason in failed.items())
-        )
-    results.write_curves(points_found, total)
+    return Brought(
+        results=[
+            dataclasses.replace(counted[training], point=point)
+            for point, training in points.items()
+            if training in counted
+        ],
+        total=total,
+        failed={names[point]: reason for point, reason in failed.items()},
+        trainings=len(trainings),
+    )
 
 
-def _train(machines: local.Machine | on_ray.Cluster, work: Work) -> dict[Point, str]:
+def _needed(points: Iterable[Point], inputs: Mapping[str, Inputs]) -> set[Point]:
+    """The points whose models these read."""
+    return {need for point in points for need in grid.needed(point, inputs)}
+
+
+def _say_known(path: Path, n: int, used: int, needed: Sequence[str]) -> None:
+    """Says how many points of a file count."""
+    print(f"{path}: {n} points are known; {used} of them take the place of a training", flush=True)
+    if needed:
+        print(f"trained though known, because others start from their models: {', '.join(needed)}", flush=True)
+
+
+def _train(machines: local.Machine | on_ray.Machines, work: Work, name: str) -> dict[Point, str]:
     """Trains the points as children of a run of MLflow's; returns those that failed, with the reason."""
     grid_asked = {key: ",".join(map(str, values)) for key, values in work.axes.items()}
     experiment = work.params.tracking.experiment
-    with tracking.start(name="sweep", experiment=experiment, params={"grid": grid_asked}) as run:
+    with tracking.start(name=name, experiment=experiment, params={"grid": grid_asked}) as run:
         return machines.train(dataclasses.replace(work, run=run))
 
 
@@ -156,13 +235,13 @@ def read_inputs(root: Path, seed: int) -> dict[str, Inputs]:
     return found
 
 
-def _names(root: Path, points: Sequence[Point], params: Params, inputs: Mapping[str, Inputs]) -> dict[Point, str]:
-    """The experiment of each point: its name changes with what the point depends on."""
+def _digests(root: Path, points: Sequence[Point], params: Params, inputs: Mapping[str, Inputs]) -> dict[Point, str]:
+    """The digest of each point: it changes with what the point depends on."""
     paths = sorted({path for one in inputs.values() for path in one.paths})
     listed = [line.split("\t") for line in git(root, "ls-tree", "HEAD", "--", *paths).splitlines()]
     content = {path: about.split()[-1] for about, path in listed}
     plain = config.plain(params)
-    return {point: grid.experiment_name(point, plain, inputs[point.strategy], content) for point in points}
+    return {point: grid.digest(point, plain, inputs[point.strategy], content) for point in points}
 
 
 def _check_settings(points: Sequence[Point], params: Params) -> None:
@@ -171,9 +250,15 @@ def _check_settings(points: Sequence[Point], params: Params) -> None:
         preflight.check(config.parse(config.changed(config.plain(params), dict(settings))))
 
 
-def _announce(points: Sequence[Point], missing: Sequence[Point], params: Params, jobs: int, yes: bool) -> None:
-    """Says what is to be done and how long it takes; asks where that is much."""
-    said = f"{len(points)} trainings: {len(points) - len(missing)} are there, {len(missing)} to run"
+def _announce(there: tuple[int, int], missing: Sequence[Point], params: Params, jobs: int, yes: bool) -> None:
+    """Says what is to be done and how long it takes; asks where that is much.
+
+    Args:
+        there: how many points are trained, and how many are known from elsewhere.
+    """
+    trained, foreign = there
+    known_too = f"{foreign} are known, " if foreign else ""
+    said = f"{trained + foreign + len(missing)} trainings: {trained} are there, {known_too}{len(missing)} to run"
     if missing:
         seconds = grid.estimate(missing, _measured(params, missing), jobs)
         said += f", about {grid.shown_time(seconds)}" if seconds else "; how long is known after the first"

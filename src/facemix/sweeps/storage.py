@@ -61,3 +61,49 @@ def configure(clone: Path, cache: Path, remote: Remote | None) -> None:
         if remote:
             settings.setdefault("core", {})["remote"] = remote.name
             settings.setdefault("remote", {})[remote.name] = dict(remote.settings)
+
+
+class Shelf:
+    """Finished points in a clone's DVC remote, for all clones at a commit.
+
+    The name of a point says what it depends on, so whoever finds it there need not train it. DVC knows nothing of
+    these files: they lie beside its own.
+    """
+
+    def __init__(self, clone: Path, commit: str) -> None:
+        from dvc.repo import Repo
+
+        with Repo(str(clone)) as repo:
+            remote = repo.cloud.get_remote()
+            self._data = remote.odb
+            self._fs: Any = remote.fs
+        self._folder = self._fs.join(remote.path, "facemix", "points", commit)
+
+    def take(self, name: str) -> bytes | None:
+        """The bundle of a point, if it is there."""
+        try:
+            content: bytes = self._fs.cat_file(self._file(name))
+        except FileNotFoundError:
+            return None
+        return content
+
+    def offer(self, name: str, bundle: bytes, unusable: bytes | None = None) -> bytes:
+        """Puts the bundle of a point there, whose data is in the remote; returns the one that is there then.
+
+        That is the first one that came, unless it was found to be `unusable`.
+        """
+        from dvc_objects.fs.utils import as_atomic
+
+        if (there := self.take(name)) and there != unusable:
+            return there
+        with as_atomic(self._fs, self._file(name), create_parents=True) as beside:
+            self._fs.pipe_file(beside, bundle)
+        return self.take(name) or bundle
+
+    def holds(self, md5: str) -> bool:
+        """Whether the remote has what DVC calls by this hash."""
+        return bool(self._data.exists(md5))
+
+    def _file(self, name: str) -> str:
+        path: str = self._fs.join(self._folder, f"{name}.bundle")
+        return path

@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 
 from facemix.errors import FacemixError
-from facemix.evaluation import metrics
 from facemix.faces import pose
 from facemix.sweeps.grid import AXES, Result
 from facemix.verdict import bootstrap, comparison, worth
@@ -20,18 +19,31 @@ Names = npt.NDArray[np.str_]
 Key = tuple[str, float | None, int | None]
 """Strategy, alpha and number of real faces; None where they do not matter."""
 
-COLUMNS = ("strategy", "alpha", "n_real", "seed", "val_nme", "test_nme", "experiment")
+COLUMNS = (
+    "strategy",
+    "alpha",
+    "n_real",
+    "seed",
+    "n_synthetic",
+    "val_nme",
+    "test_nme",
+    "experiment",
+    "faces_seen",
+    "seconds",
+    "commit",
+    "digest",
+    "normalizer",
+)
 """The columns of `table`, beside one of the failure rate, such as `fr8`. What else was swept has columns of its own."""
 
 
 def table(results: Sequence[Result], total: int) -> list[dict[str, Any]]:
-    """One row a point; None where a key does not matter. NME in %; `n_real` counts faces.
+    """One row a point; None where a key does not matter. NME in %; `n_real` and `n_synthetic` count faces.
 
     Args:
         total: number of real training faces: what `all` means.
     """
-    extra = [key for key in dict.fromkeys(k for one in results for k, _ in one.point.settings) if key not in AXES[:2]]
-    failures = metrics.rate_names(results[0].metrics["thresholds"])[0]
+    extra = [key for key in dict.fromkeys(k for one in results for k, _ in one.point.settings) if key not in AXES]
     rows = []
     for one in results:
         settings = dict(one.point.settings)
@@ -42,38 +54,66 @@ def table(results: Sequence[Result], total: int) -> list[dict[str, Any]]:
                 "alpha": settings.get("alpha"),
                 "n_real": total if n_real == "all" else n_real,
                 "seed": one.point.seed,
+                "n_synthetic": one.n_synthetic or None,
                 **{key: settings.get(key) for key in extra},
-                "val_nme": one.metrics["val"]["nme"],
-                "test_nme": one.metrics["test"]["nme"],
-                failures: one.metrics["test"][failures],
+                "val_nme": one.val_nme,
+                "test_nme": one.test_nme,
+                one.failures[0]: one.failures[1],
                 "experiment": one.experiment,
+                "faces_seen": one.faces_seen,
+                "seconds": one.seconds,
+                "commit": one.commit,
+                "digest": one.digest,
+                "normalizer": one.normalizer,
             }
         )
     return rows
+
+
+def varied_beside(results: Iterable[Result]) -> list[str]:
+    """The keys beside alpha and `n_real` that a grid has several values of."""
+    values: dict[str, set[object]] = {}
+    for one in results:
+        for key, value in one.point.settings:
+            values.setdefault(key, set()).add(value)
+    return [key for key, own in values.items() if key not in ("alpha", "n_real") and len(own) > 1]
 
 
 def curves(results: Sequence[Result], total: int) -> list[dict[str, Any]]:
     """One row a strategy, alpha and `n_real`: mean NME over seeds, in %, on validation and on test.
 
     From `low` to `high` goes the 95 % interval of the test NME over photographs and seeds: `bootstrap.compare` of the
-    NMEs themselves.
+    NMEs themselves. There is none where points are known by their means alone.
     """
-    groups = _groups(table(results, total))
-    part = parts(results)[ALL]
-    found = bootstrap.compare(_by_group(part.nme, groups), part.photos)
+    groups, (whole, own) = _groups(table(results, total)), _whole(results, total)
+    intervals: dict[Key, bootstrap.Difference] = {}
+    if own:
+        part = parts(whole)[ALL]
+        intervals = dict(zip(own, bootstrap.compare(_by_group(part.nme, own), part.photos), strict=True))
     return [
         {
             "strategy": name,
             "alpha": alpha,
             "n_real": n_real,
             "seeds": len(points),
-            "val_nme": float(np.mean([results[i].metrics["val"]["nme"] for i in points])),
-            "test_nme": one.mean,
-            "low": one.low,
-            "high": one.high,
+            "val_nme": float(np.mean([results[i].val_nme for i in points])),
+            "test_nme": one.mean
+            if (one := intervals.get(key))
+            else float(np.mean([results[i].test_nme for i in points])),
+            "low": one.low if one else None,
+            "high": one.high if one else None,
         }
-        for ((name, alpha, n_real), points), one in zip(groups.items(), found, strict=True)
+        for key, points in groups.items()
+        for name, alpha, n_real in [key]
     ]
+
+
+def _whole(results: Sequence[Result], total: int) -> tuple[list[Result], dict[Key, list[int]]]:
+    """The results of strategies, alphas and `n_real` of which every seed has the errors of single faces; grouped."""
+    lacking = {i for i, one in enumerate(results) if one.errors is None}
+    kept = [i for own in _groups(table(results, total)).values() if not lacking & {*own} for i in own]
+    whole = [results[i] for i in sorted(kept)]
+    return whole, _groups(table(whole, total))
 
 
 def _groups(rows: Sequence[Mapping[str, Any]]) -> dict[Key, list[int]]:
@@ -146,12 +186,13 @@ def worth_table(results: Sequence[Result], total: int) -> list[dict[str, Any]]:
     `compared_faces_seen` say what both saw. Numbers of faces are 0 and infinite as in `worth.faces_worth`; from `low`
     to `high` goes the interval of the row's `confidence`, in %: see `worth.confidence_of`.
     """
+    results, _ = _whole(results, total)
     rows = table(results, total)
     kept, counts = at_best_alpha(rows), real_counts(rows)
     groups: dict[Key, list[int]] = {key: points for key, points in _groups(rows).items() if rows[points[0]] in kept}
     if len(counts) < 2:
         return []
-    seen = {key: _faces_seen(results[points[0]]) for key, points in groups.items()}
+    seen = {key: results[points[0]].faces_seen for key, points in groups.items()}
     alone: dict[str, dict[Key, list[int]]] = {}
     for name in (BASELINE, CONTROL):
         keys: list[Key] = [(name, None, n) for n in counts]
@@ -189,11 +230,6 @@ def worth_table(results: Sequence[Result], total: int) -> list[dict[str, Any]]:
                 }
             )
     return found
-
-
-def _faces_seen(result: Result) -> int:
-    """By every network behind a point's detector."""
-    return sum(result.metrics["training"]["faces_seen"].values())
 
 
 def real_counts(rows: Iterable[Mapping[str, Any]]) -> list[int]:

@@ -104,11 +104,24 @@ class Progress:
         return Stopped(f"stopped; {kept} of {len(names)} new points are kept; the same command continues")
 
 
-def experiments(root: Path) -> dict[str, str]:
-    """The name and git revision of each DVC experiment, whatever commit it hangs on: what `dvc exp list -A` lists."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Experiment:
+    """A DVC experiment as git has it."""
+
+    revision: str
+    commit: str
+    """That it hangs on."""
+
+
+def experiments(root: Path) -> dict[str, Experiment]:
+    """Each DVC experiment by its name, whatever commit it hangs on: what `dvc exp list -A` lists."""
     listed = git(root, "for-each-ref", "--format=%(objectname) %(refname)", "refs/exps")
     references = [(revision, name.split("/")) for revision, name in (line.split(" ") for line in listed.splitlines())]
-    return {parts[4]: revision for revision, parts in references if len(parts) == 5 and len(parts[2]) == 2}
+    return {
+        parts[4]: Experiment(revision=revision, commit=parts[2] + parts[3])
+        for revision, parts in references
+        if len(parts) == 5 and len(parts[2]) == 2
+    }
 
 
 @contextmanager

@@ -17,11 +17,13 @@ from torch import Tensor, nn
 
 from facemix.config import Adaptation
 from facemix.errors import FacemixError
-from facemix.faces import schemes
+from facemix.faces import mapped, schemes
 from facemix.faces.geometry import landmark_box, square_side
 from facemix.faces.schemes import Scheme
 
 Points = npt.NDArray[np.float32]
+
+_AT_ONCE = 1 << 16  # faces whose points are adapted together
 
 PENALTIES = tuple(10.0**power for power in range(-5, 4))
 """Of the ridge regression between two schemes; each point has the one that is best by generalised cross-validation."""
@@ -73,22 +75,43 @@ def normalize(
     return (points - centre) / side, centre, side
 
 
-def adapt(adapter: LabelAdapter, points: npt.NDArray[np.floating]) -> Points:
+def adapt(adapter: LabelAdapter, points: npt.NDArray[np.floating], out: Points | None = None) -> Points:
     """Points (n, K, 2) of any pixel frame taken to the real scheme and convention, (n, M, 2) in the same frame.
 
     An unlabelled point, NaN, stays one where the real scheme names it too; for the others' sake the adapter is shown
     the mean of that point in its place.
+
+    Args:
+        out: where they go; None: a new array.
     """
-    if len(points) == 0:
-        return np.zeros((0, len(adapter.target), 2), dtype=np.float32)
+    found = np.zeros((len(points), len(adapter.target), 2), np.float32) if out is None else out
+    adapter.eval()
+    known = _known(points)
+    for part in mapped.parts(len(points), _AT_ONCE):
+        found[part] = _adapted(adapter, points[part], known)
+        mapped.release(points)
+        mapped.release(found)
+    return found
+
+
+def _known(points: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+    """The mean (K, 2) of each point where it is labelled, in units of the boxes; 0 where it never is."""
+    total, count = np.zeros(points.shape[1:]), np.zeros(points.shape[1:], np.int64)
+    for part in mapped.parts(len(points), _AT_ONCE):
+        unit, _, _ = normalize(points[part])
+        unlabelled = np.isnan(unit)
+        total += np.where(unlabelled, 0, unit).sum(axis=0)
+        count += (~unlabelled).sum(axis=0)
+        mapped.release(points)
+    return total / np.maximum(count, 1)
+
+
+def _adapted(adapter: LabelAdapter, points: npt.NDArray[np.floating], known: npt.NDArray[np.float64]) -> Points:
     unit, centre, side = normalize(points)
     unlabelled = np.isnan(unit)
-    if unlabelled.any():
-        known = np.where(unlabelled, 0, unit).sum(axis=0) / np.maximum((~unlabelled).sum(axis=0), 1)
-        unit = np.where(unlabelled, known, unit)
-    adapter.eval()
     with torch.inference_mode():
-        adapted = adapter(torch.from_numpy(unit.astype(np.float32))).double().numpy()
+        shown = np.where(unlabelled, known, unit).astype(np.float32)
+        adapted = adapter(torch.from_numpy(shown)).double().numpy()
     found: Points = (centre + side * adapted).astype(np.float32)
     own, theirs = schemes.shared(adapter.source, adapter.target)
     found[:, theirs] = np.where(unlabelled[:, own], np.float32(np.nan), found[:, theirs])

@@ -8,6 +8,7 @@ processes that share a batch need not talk about it: each draws the whole and lo
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -15,8 +16,9 @@ import torch
 from torch import Tensor
 
 from facemix.errors import FacemixError
-from facemix.faces import packs
+from facemix.faces import mapped, shards
 from facemix.faces.geometry import landmark_box
+from facemix.faces.shards import Images
 
 REAL, SYNTHETIC = 0, 1
 
@@ -34,8 +36,8 @@ Of a pack: crops (n, S, S, 3) uint8, landmarks on the CPU. Augmented: images (n,
 class TrainingSet:
     """Faces to train on."""
 
-    images: npt.NDArray[np.uint8]
-    """(N, S, S, 3) RGB crops of a pack, usually a memory map."""
+    images: Images
+    """(N, S, S, 3) RGB crops, usually the shards of a pack."""
     landmarks: npt.NDArray[np.float32]
     """(N, K, 2) pixels of the crops; (N, K, 3) where a network learns which points are hidden: 1 seen, 0 hidden, NaN
     unknown."""
@@ -78,6 +80,8 @@ class MixedBatches:
         self.sets = (real, synthetic)
         self.alpha, self.batch_size, self.seed = alpha, batch_size, seed
         self._start = float(np.random.default_rng([seed, 2]).random())
+        # Two of each set, as a batch may begin another; to shuffle a million faces takes as long as a step.
+        self._order = lru_cache(4)(self._shuffled)
 
     def _synthetic_before(self, step: int) -> int:
         """How many synthetic faces the batches before `step` hold.
@@ -110,17 +114,19 @@ class MixedBatches:
         epochs = positions // n
         drawn = np.empty(count, dtype=np.int64)
         for epoch in np.unique(epochs):
-            order = np.random.default_rng([self.seed, domain, int(epoch)]).permutation(n)
+            order = self._order(domain, int(epoch), n)
             here = epochs == epoch
             drawn[here] = order[positions[here] % n]
         return faces.rows[drawn]
 
+    def _shuffled(self, domain: int, epoch: int, n: int) -> npt.NDArray[np.int32]:
+        return np.random.default_rng([self.seed, domain, epoch]).permutation(n).astype(np.int32)
+
     def boxes(self, step: int) -> npt.NDArray[np.float32]:
         """The tight boxes (batch_size, 4) xyxy around the landmarks of one batch, pixels of the crops."""
-        points = [
-            faces.landmarks[row, :, :2] for d, row in zip(*self.draw(step), strict=True) if (faces := self.sets[d])
-        ]
-        return landmark_box(np.stack(points)).astype(np.float32)
+        domain, rows = self.draw(step)
+        points = [mapped.take(faces.landmarks, rows[domain == d]) for d, faces in enumerate(self.sets) if faces]
+        return landmark_box(np.concatenate(points)[:, :, :2]).astype(np.float32)
 
     def names(self, step: int) -> list[str]:
         """What the faces of one batch are called."""
@@ -139,7 +145,7 @@ class MixedBatches:
     def load(
         self, step: int, start: int = 0, stop: int | None = None
     ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
-        """Crops (n, S, S, 3) uint8 and their landmarks (n, K, 2 or 3), read from the memory maps.
+        """Crops (n, S, S, 3) uint8 and their landmarks (n, K, 2 or 3), read from disk.
 
         Args:
             step: number of the batch.
@@ -154,11 +160,8 @@ class MixedBatches:
             chosen = rows[domain == d]
             if faces is not None and len(chosen):
                 part = slice(first, first + len(chosen))
-                # Straight into the batch: indexing would copy the crops twice.
-                np.take(faces.images, chosen, axis=0, out=images[part], mode="clip")
-                packs.release(faces.images)
-                landmarks[part] = faces.landmarks[chosen]
-                packs.release(faces.landmarks)
+                shards.take(faces.images, chosen, images[part])
+                landmarks[part] = mapped.take(faces.landmarks, chosen)
                 first += len(chosen)
         return images, landmarks
 
@@ -194,7 +197,6 @@ def resident(batches: MixedBatches, device: torch.device, start: int, stop: int,
         for rows in np.array_split(faces.rows, max(1, -(-len(faces.rows) // chunk))):
             part = slice(first, first + len(rows))
             crops[part] = torch.from_numpy(faces.images[rows])
-            packs.release(faces.images)
             landmarks[part] = faces.landmarks[rows]
             first += len(rows)
 
@@ -207,7 +209,7 @@ def resident(batches: MixedBatches, device: torch.device, start: int, stop: int,
 
 
 def streamed(batches: MixedBatches, device: torch.device, start: int, stop: int) -> Load:
-    """Reads each batch from the memory maps in a thread, while the device works on the one before."""
+    """Reads each batch from disk in a thread, while the device works on the one before."""
 
     def read(step: int) -> tuple[Tensor, Tensor]:
         crops, landmarks = _tensors(batches, step, start, stop)

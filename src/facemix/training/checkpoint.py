@@ -12,27 +12,47 @@ from typing import Any
 import torch
 
 from facemix.errors import FacemixError
-from facemix.files import whole_file
+from facemix.files import File, RemoteFile, check_remote_folder, whole_file
 from facemix.training.state import State
+
+SHARED = "FACEMIX_CHECKPOINTS"
+"""The variable that names where machines share their checkpoints: a folder, or a URL such as s3://BUCKET/PATH."""
 
 
 class CheckpointError(FacemixError):
     """A checkpoint that cannot be continued from."""
 
 
-def checkpoint_path(folder: Path, name: str, identity: Mapping[str, Any]) -> Path:
+def is_remote(folder: str | Path) -> bool:
+    """Whether checkpoints lie on a server, and not in a folder."""
+    return "://" in str(folder)
+
+
+def checkpoints(root: Path) -> str | Path:
+    """Where trainings keep their checkpoints: where machines share them, or else below a root."""
+    return os.environ.get(SHARED) or root / "checkpoints"
+
+
+def check_shared() -> None:
+    """Raises FacemixError where checkpoints shall lie on a server and cannot, before hours go into a training."""
+    if is_remote(shared := os.environ.get(SHARED, "")):
+        check_remote_folder(shared, SHARED)
+
+
+def checkpoint_path(folder: str | Path, name: str, identity: Mapping[str, Any]) -> File:
     """Where the training of this identity keeps its checkpoint: one of another identity has another file.
 
     Args:
-        folder: of all checkpoints.
+        folder: of all checkpoints; may be a URL.
         name: what people call the training.
         identity: all that its result depends on.
     """
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]
-    return folder / f"{name}-{digest}.pt"
+    file = f"{name}-{digest}.pt"
+    return RemoteFile(f"{str(folder).rstrip('/')}/{file}") if is_remote(folder) else Path(folder) / file
 
 
-def adopt_checkpoint(given: Path, path: Path, identity: Mapping[str, Any]) -> None:
+def adopt_checkpoint(given: Path, path: File, identity: Mapping[str, Any]) -> None:
     """Copies a given checkpoint to where a training looks for its own.
 
     Raises:
@@ -43,22 +63,28 @@ def adopt_checkpoint(given: Path, path: Path, identity: Mapping[str, Any]) -> No
             f"--resume {given}: no such file, expected a checkpoint of an earlier run of this training"
         )
     content = read_checkpoint(given, given.read_bytes(), identity, torch.device("cpu"))
-    if given.resolve() != path.resolve():
+    if not isinstance(path, Path) or given.resolve() != path.resolve():
         write_checkpoint(path, identity, content)
 
 
-def write_checkpoint(path: Path, identity: Mapping[str, Any], content: Mapping[str, Any]) -> None:
+def write_checkpoint(path: File, identity: Mapping[str, Any], content: Mapping[str, Any]) -> None:
     """Writes a checkpoint; a crash in the middle leaves the former one as it was."""
+    content = {**content, "identity": dict(identity)}
+    if isinstance(path, RemoteFile):
+        buffer = io.BytesIO()
+        torch.save(content, buffer)
+        path.write_bytes(buffer.getvalue())
+        return
     with whole_file(path) as beside, beside.open("wb") as file:
         try:
-            torch.save({**content, "identity": dict(identity)}, file)
+            torch.save(content, file)
         except RuntimeError as error:  # how torch reports a full disk
             raise OSError(f"{error}") from error
         file.flush()
         os.fsync(file.fileno())
 
 
-def read_checkpoint(path: Path, content: bytes, identity: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
+def read_checkpoint(path: File, content: bytes, identity: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
     """What a checkpoint of this very training holds.
 
     Args:
@@ -85,7 +111,7 @@ def read_checkpoint(path: Path, content: bytes, identity: Mapping[str, Any], dev
     return saved
 
 
-def restore(state: State, path: Path, content: bytes, identity: Mapping[str, Any], device: torch.device) -> None:
+def restore(state: State, path: File, content: bytes, identity: Mapping[str, Any], device: torch.device) -> None:
     """Takes a training to where a checkpoint has it; the arguments are those of `read_checkpoint`.
 
     Raises:

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from facemix.errors import FacemixError
+from facemix.files import RemoteFile
 from facemix.training import processes
 from facemix.training.processes import Group
 from facemix.training.recipe import Recipe
@@ -17,7 +18,7 @@ from facemix.training.state import State
 
 @contextmanager
 def explained_failures(
-    state: State, recipe: Recipe, checkpoint: Path, save: Callable[[], None], group: Group
+    state: State, recipe: Recipe, checkpoint: Path | RemoteFile, save: Callable[[], None], group: Group
 ) -> Iterator[None]:
     """Turns what torch says when memory runs out, or when a process is lost, into what to do about it."""
     try:
@@ -40,7 +41,7 @@ def explained_failures(
 
 
 @contextmanager
-def explained_shortage(recipe: Recipe, checkpoint: Path) -> Iterator[None]:
+def explained_shortage(recipe: Recipe, checkpoint: Path | RemoteFile) -> Iterator[None]:
     """Turns what torch says when memory does not even suffice to begin into what to do about it."""
     try:
         yield
@@ -50,7 +51,7 @@ def explained_shortage(recipe: Recipe, checkpoint: Path) -> Iterator[None]:
         raise _shortage("before the first step", recipe, checkpoint) from error
 
 
-def require_finite(state: State, recipe: Recipe, checkpoint: Path) -> None:
+def require_finite(state: State, recipe: Recipe, checkpoint: Path | RemoteFile) -> None:
     """Raises a FacemixError that names step and faces if a loss or a weight is not finite."""
     if step := int(state.not_finite):
         what = f"the training loss was not finite in step {step}"
@@ -67,7 +68,7 @@ def require_finite(state: State, recipe: Recipe, checkpoint: Path) -> None:
     )
 
 
-def _shortage(when: str, recipe: Recipe, checkpoint: Path) -> FacemixError:
+def _shortage(when: str, recipe: Recipe, checkpoint: Path | RemoteFile) -> FacemixError:
     return FacemixError(
         f"out of memory {when}: lower training.batch_size ({recipe.settings.batch_size}) or model.input_size "
         f"({recipe.input_size}), or free memory; {_way_on(checkpoint)}"
@@ -80,7 +81,7 @@ def _is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(word in str(error) for word in words)
 
 
-def _way_on(checkpoint: Path) -> str:
+def _way_on(checkpoint: Path | RemoteFile) -> str:
     if not checkpoint.exists():
         return "there was no checkpoint yet, the same command starts anew"
     return f"the same command goes on from {checkpoint}"

@@ -7,13 +7,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
+from facemix.files import RemoteFile
 from facemix.training.processes import Group
 
 
 class Stopped(SystemExit):
     """A signal asked the training to stop, and it did so cleanly."""
 
-    def __init__(self, number: int, step: int, checkpoint: Path) -> None:
+    def __init__(self, number: int, step: int, checkpoint: Path | RemoteFile) -> None:
         super().__init__(128 + number)
         self.message = (
             f"stopped by {signal.Signals(number).name} after step {step}; the same command goes on from {checkpoint}"

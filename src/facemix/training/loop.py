@@ -9,7 +9,6 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,6 +16,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from facemix.faces.parallel import available_cores
+from facemix.files import File
 from facemix.training import augment
 from facemix.training.batches import Load, loader, prefetch
 from facemix.training.checkpoint import restore, write_checkpoint
@@ -46,7 +46,7 @@ def train(
     recipe: Recipe,
     *,
     validate: Callable[[LandmarkNet], float],
-    checkpoint: Path,
+    checkpoint: File,
     identity: Mapping[str, Any],
     report: Callable[[Row], None],
     group: Group,

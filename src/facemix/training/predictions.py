@@ -2,7 +2,7 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from facemix.errors import FacemixError
-from facemix.faces import geometry, packs, schemes
+from facemix.faces import geometry, schemes
 from facemix.faces.looking import Seen
 from facemix.faces.packs import Pack
 from facemix.files import whole_file
@@ -131,13 +131,7 @@ def look_at_pack(landmarker: "Landmarker", pack: Pack, rows: npt.NDArray[np.int6
     c * exp(jitter) + 2 * jitter <= m (1.69 <= 2 for the settings of params.yaml at 0.15).
     """
     boxes = jitter_boxes(geometry.landmark_box(pack.landmarks[rows]), pack.ids[rows], jitter)
-
-    def crops() -> Iterator[npt.NDArray[np.uint8]]:
-        for row in rows:
-            yield pack.images[row]
-            packs.release(pack.images)
-
-    return landmarker.look_each(crops(), boxes)
+    return landmarker.look_each((pack.images[row] for row in rows), boxes)
 
 
 def jitter_boxes(

@@ -20,6 +20,7 @@ from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 
 from facemix.errors import FacemixError
+from facemix.files import RemoteFile
 
 PATIENCE = timedelta(minutes=30)
 """How long a process waits for the others: the first one validates alone."""
@@ -84,7 +85,7 @@ class Group:
             dist.broadcast(number, 0)
         return float(number)
 
-    def read(self, path: Path) -> bytes | None:
+    def read(self, path: Path | RemoteFile) -> bytes | None:
         """What a file of the first process's machine holds; None where there is none."""
         content = path.read_bytes() if self.rank == 0 and path.exists() else None
         if self.size == 1:

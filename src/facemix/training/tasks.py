@@ -19,13 +19,13 @@ import torch
 
 from facemix.config import Params, plain
 from facemix.errors import FacemixError
-from facemix.faces import geometry, packs, schemes
+from facemix.faces import geometry, mapped, packs, schemes
 from facemix.faces.drawing import contact_sheet
 from facemix.faces.face import HIDDEN, UNLABELLED, VISIBLE
 from facemix.faces.order import nested_order
 from facemix.faces.packs import Pack
 from facemix.faces.schemes import Scheme
-from facemix.files import write_table
+from facemix.files import File, write_table
 from facemix.training import adaptation, augment, frame, judging, loop, predictions, preflight, processes
 from facemix.training.adaptation import LabelAdapter
 from facemix.training.batches import MixedBatches, TrainingSet
@@ -40,14 +40,18 @@ CODE = (
     "faces/face.py",
     "faces/geometry.py",
     "faces/looking.py",
+    "faces/mapped.py",
     "faces/order.py",
     "faces/packs.py",
     "faces/schemes.py",
+    "faces/shards.py",
 )
 """What of the package decides weights and predictions: what the training stages of dvc.yaml depend on."""
 
 FRAMINGS = 2
 """How often a network of another scheme is shown the real training faces to learn where it expects them."""
+
+_AT_ONCE = 4096  # faces whose labels are in memory
 
 Rows = npt.NDArray[np.int64]
 Table = Sequence[Mapping[str, object]]
@@ -216,11 +220,10 @@ def choose(pack: Pack, count: int | str, seed: int, key: str) -> Rows:
             f"params.yaml: {key}: found {wanted}, but there are {len(rows)} training faces; lower it, or use all"
         )
     order = nested_order(pack.ids, seed, rows)
-    packs.release(pack.ids)
     return np.sort(rows[order[:wanted]])
 
 
-def carry_out(task: Task, checkpoint: Path, report: Callable[[loop.Row], None]) -> Outcome:
+def carry_out(task: Task, checkpoint: File, report: Callable[[loop.Row], None]) -> Outcome:
     """Trains what the strategy says: a network, a label adapter, or both one after the other."""
     outcome = train_network(task, checkpoint, report) if task.strategy.trains else None
     if task.strategy.adapts_predictions:
@@ -243,7 +246,7 @@ def write(folder: Path, task: Task, outcome: Outcome) -> None:
 
 def train_network(
     task: Task,
-    checkpoint: Path,
+    checkpoint: File,
     report: Callable[[loop.Row], None],
     judge: Callable[[Landmarker], float] | None = None,
 ) -> Outcome:
@@ -346,24 +349,43 @@ def frame_by_names(task: Task) -> frame.Frame:
 
 
 def _training_set(task: Task, pack: Pack, rows: Rows | None, adapter: LabelAdapter | None) -> TrainingSet:
+    """The faces with the labels that train: those of the pack, or what is made of them, on disk as well."""
     assert rows is not None
-    labels = adaptation.adapt(adapter, pack.landmarks) if adapter else pack.landmarks
-    if task.learns_visibility:
-        seen = schemes.in_scheme(_visible(pack)[..., None], pack.scheme, task.scheme)
-        labels = np.concatenate([labels, seen], axis=-1)
+    labels = pack.landmarks
+    if adapter or task.learns_visibility:
+        shape = (len(pack), len(task.scheme), 3 if task.learns_visibility else 2)
+        labels = mapped.on_disk(f"labels of {len(pack)} faces", shape, np.float32)
+        _fill(labels, task, pack, adapter)
     return TrainingSet(images=pack.images, landmarks=labels, ids=pack.ids, rows=rows)
 
 
-def _visible(pack: Pack) -> npt.NDArray[np.float32]:
-    """Whether points (N, K) are seen: 1, 0, or NaN where the labels do not say."""
-    if not _tells_hidden(pack):
-        return np.full(pack.states.shape, np.nan, dtype=np.float32)
-    return np.where(pack.states == UNLABELLED, np.nan, pack.states == VISIBLE).astype(np.float32)
+def _fill(labels: npt.NDArray[np.float32], task: Task, pack: Pack, adapter: LabelAdapter | None) -> None:
+    """Fills in the points (N, M, 2), adapted where there is an adapter, and, where there is room, who is seen."""
+    if adapter:
+        adaptation.adapt(adapter, pack.landmarks, out=labels[..., :2])
+    tells_hidden = task.learns_visibility and _tells_hidden(pack)
+    for part in mapped.parts(len(pack), _AT_ONCE):
+        if not adapter:
+            labels[part, :, :2] = pack.landmarks[part]
+        if task.learns_visibility:
+            seen = _visible(pack.states[part], tells_hidden)[..., None]
+            labels[part, :, 2:] = schemes.in_scheme(seen, pack.scheme, task.scheme)
+        for array in (labels, pack.landmarks, pack.states):
+            mapped.release(array)
+
+
+def _visible(states: npt.NDArray[np.uint8], tells_hidden: bool) -> npt.NDArray[np.float32]:
+    """Whether points (n, K) are seen: 1, 0, or NaN where the labels do not say."""
+    if not tells_hidden:
+        return np.full(states.shape, np.nan, dtype=np.float32)
+    return np.where(states == UNLABELLED, np.nan, states == VISIBLE).astype(np.float32)
 
 
 def _tells_hidden(pack: Pack) -> bool:
     """Labels that call no point hidden call all of them visible, whatever is to be seen."""
-    return bool((pack.states == HIDDEN).any())
+    found = any((pack.states[part] == HIDDEN).any() for part in mapped.parts(len(pack), _AT_ONCE))
+    mapped.release(pack.states)
+    return found
 
 
 def fit_adapter(task: Task, trained: Outcome | None = None) -> Outcome:

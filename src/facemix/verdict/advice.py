@@ -56,6 +56,8 @@ class Line:
     resampled: Doubles
     """(resamples, k) the same."""
     fit: Fit
+    hours: float | None
+    """Of training for one detector: see `Mix.hours`."""
 
     def nme(self, n: float) -> Parameter:
         """What the law says at n faces, %."""
@@ -138,6 +140,7 @@ def _line(axis: Axis, strategy: str, fixed: int, points: Sequence[tuple[Mix, Dou
         means=means,
         resampled=resampled,
         fit=curve.fitted_to(counts, means, resampled),
+        hours=points[0][0].hours,
     )
 
 

@@ -98,7 +98,7 @@ def compare(
     rng = np.random.default_rng(seed)
     # t at evenly spaced probabilities in random order: its far tails are the same in each run of few seeds.
     t = special.stdtrit(max(n_seeds - 1, 1), (rng.permutation(resamples) + 0.5) / resamples)
-    shifts = _drawn(rng, part, resamples, confidence)
+    shifts = part.kept * _drawn(rng, part, resamples, confidence)
     resampled = means[:, None] + shifts.T + seed_error[:, None] * t
 
     variance = part.kept**2 * part.variance + seed_error**2
@@ -124,6 +124,7 @@ def resampled_means(
     resamples: int = RESAMPLES,
     confidence: float = CONFIDENCE,
     seed: int = 0,
+    of_differences: bool = False,
 ) -> Doubles:
     """Resampled means of k things together, for what is computed from all of them: photographs and seeds as above.
 
@@ -138,6 +139,10 @@ def resampled_means(
         resamples: their number.
         confidence: of the interval that is to be read off.
         seed: of the resampling.
+        of_differences: what is computed depends on little but differences of the k means, such as a curve read
+            backwards. What seeds and photographs do together then counts once in each difference, too. Else it counts
+            once in each mean, and up to twice in differences. That errs on the safe side where laws are fitted to
+            means of few seeds: the shifts by S seeds reach only S - 1 directions.
 
     Returns:
         (resamples, k).
@@ -146,7 +151,9 @@ def resampled_means(
     rng = np.random.default_rng(seed)
     normal = rng.standard_normal((resamples, n_seeds))
     t = normal / np.sqrt(rng.chisquare(max(n_seeds - 1, 1), (resamples, 1)) / max(n_seeds - 1, 1))
-    shifts = _drawn(rng, _part_of_photographs(values, photos), resamples, confidence)
+    part = _part_of_photographs(values, photos)
+    kept = _kept_of_all(part) if of_differences else np.diag(part.kept)
+    shifts = _drawn(rng, part, resamples, confidence) @ kept.T
     return np.asarray(values.mean(axis=(1, 2)) + shifts + t @ _seed_effects(values).T)
 
 
@@ -168,8 +175,13 @@ class _Photographs:
     """(k, P) of each photograph on the mean over seeds."""
     variance: Doubles
     """(k,) of the mean, by photographs."""
-    kept: Doubles
-    """(k,) share of their spread that is theirs alone, not of seeds and photographs together."""
+    rest: Doubles
+    """(k, k) covariance of the means by seeds and photographs together, which is in that variance."""
+
+    @property
+    def kept(self) -> Doubles:
+        """(k,) share of the spread of each mean by photographs that is theirs alone."""
+        return np.sqrt(np.clip(1 - _ratio(np.diag(self.rest), self.variance), 0, 1))
 
 
 def _part_of_photographs(values: Doubles, photos: npt.NDArray[np.str_]) -> _Photographs:
@@ -182,12 +194,27 @@ def _part_of_photographs(values: Doubles, photos: npt.NDArray[np.str_]) -> _Phot
     influence = _sums(values - values.mean(axis=2, keepdims=True), photo_of) / sizes.mean()
     influences = influence.mean(axis=1)
     variance = (influences**2).sum(axis=1) / (n_photos * (n_photos - 1))
+    rest = np.zeros((len(values), len(values)))
     if n_seeds > 1:
-        rest = ((influence - influences[:, None]) ** 2).sum(axis=(1, 2)) / ((n_seeds - 1) * (n_photos - 1))
-        kept = np.sqrt(np.clip(1 - _ratio(rest / (n_seeds * n_photos), variance), 0, 1))
-    else:
-        kept = np.ones(len(values))
-    return _Photographs(sizes=sizes / sizes.mean(), influences=influences, variance=variance, kept=kept)
+        alone = (influence - influences[:, None]).reshape(len(values), -1)
+        rest = alone @ alone.T / ((n_seeds - 1) * (n_photos - 1) * n_seeds * n_photos)
+    return _Photographs(sizes=sizes / sizes.mean(), influences=influences, variance=variance, rest=rest)
+
+
+def _kept_of_all(part: _Photographs) -> Doubles:
+    """(k, k) what turns shifts of k means by photographs into those that are theirs alone, in all directions at once.
+
+    Their covariance becomes that of photographs less `rest`, or 0 in a direction where rest is larger. To shrink each
+    mean by itself would leave in a difference what seeds and photographs do together: photographs are hard for all k,
+    so each mean has little of it, and a difference of two much.
+    """
+    n_photos = part.influences.shape[1]
+    values, directions = np.linalg.eigh(part.influences @ part.influences.T / (n_photos * (n_photos - 1)))
+    there = values > ROUNDING * max(values[-1], 0)
+    root = directions[:, there] * np.sqrt(values[there])
+    whitening = directions[:, there] / np.sqrt(values[there])
+    shares, turned = np.linalg.eigh(whitening.T @ part.rest @ whitening)
+    return np.asarray(root @ (turned * np.sqrt(np.clip(1 - shares, 0, 1))) @ turned.T @ whitening.T)
 
 
 def _drawn(rng: np.random.Generator, part: _Photographs, resamples: int, confidence: float) -> Doubles:
@@ -197,7 +224,7 @@ def _drawn(rng: np.random.Generator, part: _Photographs, resamples: int, confide
     shifts = np.concatenate(
         [counts @ part.influences.T / (counts @ part.sizes)[:, None] for counts in draws(rng, resamples, n_photos)]
     )
-    return np.asarray(spread * part.kept * shifts)
+    return np.asarray(spread * shifts)
 
 
 def _sums(values: Doubles, group: npt.NDArray[np.intp]) -> Doubles:

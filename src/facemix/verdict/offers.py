@@ -7,6 +7,7 @@ from the number that the line keeps fixed. See `advice` for lines, and for how f
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +23,20 @@ Doubles = npt.NDArray[np.float64]
 _LEVELS = 8  # shares of resamples that are tried for the cheapest offer
 
 
+class Prices(NamedTuple):
+    """In any currency."""
+
+    label: float
+    """Of a real face with its label."""
+    render: float
+    """Of a synthetic face."""
+    hour: float = 0.0
+    """Of training."""
+
+
+FREE = Prices(label=0.0, render=0.0)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Offer:
     """A mix that reaches a target, and what it costs."""
@@ -30,6 +45,8 @@ class Offer:
     alpha: float | None
     n_real: int
     n_synthetic: int
+    hours: float | None
+    """Of training for one detector; None where they were not recorded."""
     cost: float
     chance: float
     """Share of resamples in which its mean NME is the target's or less; of the cheapest see `_level`."""
@@ -70,10 +87,10 @@ class Way:
         n = np.maximum(n, self.least)
         return np.where(n <= self.most, n, np.inf)
 
-    def cost(self, n: Doubles, prices: tuple[float, float]) -> Doubles:
+    def cost(self, n: Doubles, prices: Prices) -> Doubles:
         """Of n on the line; infinite where n is."""
-        per_face = prices[isinstance(self.of, Line) and self.of.axis == "n_synthetic"]
-        fixed = float(np.dot(self.mix(0), prices))
+        per_face = prices.render if isinstance(self.of, Line) and self.of.axis == "n_synthetic" else prices.label
+        fixed = _cost(*self.mix(0), self.of.hours, prices)
         return np.where(np.isfinite(n), fixed + per_face * np.where(np.isfinite(n), n, 0), np.inf)
 
 
@@ -115,13 +132,13 @@ def needed(parameters: Doubles, target: float) -> Doubles:
     return np.asarray(np.where(falls | ((d == 0) & (room >= 0)), n, np.inf))
 
 
-def offers(laid: Laid, target: float, prices: tuple[float, float], chance: float) -> list[Offer]:
+def offers(laid: Laid, target: float, prices: Prices, chance: float) -> list[Offer]:
     """The mix of each way that reaches a target NME with a chance at least, the cheapest first.
 
     Args:
         laid: the sweep.
         target: mean NME on test, %.
-        prices: of a label and of a render.
+        prices: of a label, a render and an hour of training.
         chance: share of resamples, above 0 and below 1.
     """
     open_ways = [way for way in ways(laid, target) if np.isfinite(way.estimate)]
@@ -131,7 +148,7 @@ def offers(laid: Laid, target: float, prices: tuple[float, float], chance: float
     return [dataclasses.replace(one, chance=min(one.chance, picked)) for one in found[:1]] + found[1:]
 
 
-def _level(open_ways: Sequence[Way], prices: tuple[float, float], chance: float) -> tuple[float, float]:
+def _level(open_ways: Sequence[Way], prices: Prices, chance: float) -> tuple[float, float]:
     """The share of resamples to ask each way for, so that the cheapest of them reaches the target with a chance.
 
     Of several ways the cheapest is also the one whose luck was best, so the chance of each by itself is not enough.
@@ -161,7 +178,7 @@ def _level(open_ways: Sequence[Way], prices: tuple[float, float], chance: float)
     return found
 
 
-def cheapest(laid: Laid, target: float, prices: tuple[float, float], chance: float) -> list[Offer]:
+def cheapest(laid: Laid, target: float, prices: Prices, chance: float) -> list[Offer]:
     """`offers`, of which there is one at least.
 
     Raises:
@@ -186,6 +203,10 @@ def cheapest(laid: Laid, target: float, prices: tuple[float, float], chance: flo
     )
 
 
+def _cost(n_real: float, n_synthetic: float, hours: float | None, prices: Prices) -> float:
+    return prices.label * n_real + prices.render * n_synthetic + prices.hour * (hours or 0.0)
+
+
 def say_mix(one: Mix | Offer) -> str:
     """`mixing at alpha = 0.5 with 100 real and 1000 synthetic faces`."""
     alpha = "" if one.alpha is None else f" at alpha = {one.alpha:g}"
@@ -193,7 +214,7 @@ def say_mix(one: Mix | Offer) -> str:
     return f"{one.strategy}{alpha} with {' and '.join(f'{n:,} {kind}' for kind, n in faces.items() if n)} faces"
 
 
-def _offer(laid: Laid, way: Way, prices: tuple[float, float], share: float) -> Offer | None:
+def _offer(laid: Laid, way: Way, prices: Prices, share: float) -> Offer | None:
     """What a way offers that reaches the target in a share of resamples."""
     number = float(way.within(np.array(np.quantile(way.needed, share, method="inverted_cdf"))))
     if not np.isfinite(number):
@@ -205,7 +226,8 @@ def _offer(laid: Laid, way: Way, prices: tuple[float, float], share: float) -> O
         alpha=of.alpha if isinstance(of, Mix) else of.alpha_at(n),
         n_real=n_real,
         n_synthetic=n_synthetic,
-        cost=prices[0] * n_real + prices[1] * n_synthetic,
+        hours=of.hours,
+        cost=_cost(n_real, n_synthetic, of.hours, prices),
         chance=float(np.mean(way.needed <= n)),
         nme=parameter(of.test_nme, laid.means[:, laid.mixes.index(of)]) if isinstance(of, Mix) else of.nme(n),
         extrapolated=isinstance(of, Line) and of.standing(n) != "measured",

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from facemix.errors import FacemixError
 from facemix.faces.face import STAND_IN
 from facemix.files import read_text
-from facemix.strategies import STRATEGIES
+from facemix.strategies import ADAPTER_FROM, STRATEGIES
 
 Doubles = npt.NDArray[np.float64]
 Names = npt.NDArray[np.str_]
@@ -42,6 +42,8 @@ class Mix:
     """(S, F) NME of each seed and test face, %."""
     faces_seen: int | None
     """By every network behind it; None where the sweep did not record it."""
+    hours: float | None = None
+    """Of training for one detector, with the networks behind it; None where the sweep did not record them."""
 
     @property
     def test_nme(self) -> float:
@@ -73,6 +75,31 @@ def budgets(strategy: str) -> int:
     return row.budgets + (row.starts_from is not None) + row.adapts_labels
 
 
+def behind(strategy: str) -> tuple[str, ...]:
+    """The strategies that are trained for one detector of a strategy, itself the last."""
+    row = STRATEGIES[strategy]
+    first = row.starts_from or row.shares_network_of or (ADAPTER_FROM if row.adapts_labels else None)
+    return (*(behind(first) if first else ()), strategy)
+
+
+def hours(rows: Sequence[Mapping[str, str]]) -> dict[str, float]:
+    """Hours of training for one detector of each strategy, with all networks behind it, from points.csv's seconds.
+
+    Of each strategy's own trainings the median counts, per face seen; one that saw other numbers of faces takes time in
+    proportion. A strategy of whose own or other trainings no time was recorded is left out.
+    """
+    used = [row for row in rows if row.get("faces_seen") and not (row["alpha"] and float(row["alpha"]) == 0)]
+    seen = {row["strategy"]: int(row["faces_seen"]) for row in used}
+    paces: dict[str, list[float]] = {}
+    for row in used:
+        if row.get("seconds"):
+            paces.setdefault(row["strategy"], []).append(float(row["seconds"]) / int(row["faces_seen"]))
+    own = {name: float(np.median(pace)) * seen[name] for name, pace in paces.items()}
+    return {
+        name: sum(own[one] for one in behind(name)) / 3600 for name in seen if all(one in own for one in behind(name))
+    }
+
+
 def read(folder: Path, n_synthetic: int | None) -> Swept:
     """Reads `points.csv` and `errors.parquet`, which `facemix sweep` writes.
 
@@ -94,6 +121,7 @@ def read(folder: Path, n_synthetic: int | None) -> Swept:
             groups.setdefault(tuple(row.get(key, "") for key in _KEYS[:-1]), []).append((row, nme))
     seeds = _common_seeds(folder / POINTS, [[row for row, _ in own] for own in groups.values()])
     mixes = []
+    of_training = hours(rows)
     for own in groups.values():
         chosen = sorted(
             ((row, nme) for row, nme in own if int(row["seed"]) in seeds), key=lambda one: int(one[0]["seed"])
@@ -108,6 +136,7 @@ def read(folder: Path, n_synthetic: int | None) -> Swept:
                 val_nme=float(np.mean([float(row["val_nme"]) for row, _ in chosen])),
                 errors=np.stack([nme for _, nme in chosen]),
                 faces_seen=int(first["faces_seen"]) if first.get("faces_seen") else None,
+                hours=of_training.get(first["strategy"]),
             )
         )
     return Swept(mixes=tuple(mixes), seeds=seeds, photos=photos, stand_in=STAND_IN in subsets)
@@ -138,6 +167,7 @@ def _check_row(place: str, row: Mapping[str, str]) -> None:
         ("val_nme", float, False),
         ("test_nme", float, False),
         ("faces_seen", int, True),
+        ("seconds", float, True),
     ):
         text = row.get(key) or ""
         try:
@@ -192,30 +222,33 @@ def _errors(path: Path, rows: Sequence[Mapping[str, str]]) -> tuple[list[Doubles
     for row in rows:
         own = places.get(_key(row, shared), [])
         if not own:
-            raise FacemixError(f"{path}: found no errors of {_said(row)}, which {POINTS} has; {again}")
+            raise FacemixError(
+                f"{path}: found no errors of {_said(row)}, which {POINTS} has; {again}, or, where the point is known "
+                f"from a file (--known), put its {ERRORS} beside that"
+            )
         if not np.array_equal(faces[own], faces[first]):
             raise FacemixError(f"{path}: found other test faces for {_said(row)} than for the first point; {again}")
         found.append(nme[own])
     test_nme = np.array([float(row["test_nme"]) for row in rows])
-    judged = _judged(np.stack(found), subsets[first], test_nme)
-    if judged is None:
+    chosen = judged(np.stack(found), subsets[first], test_nme)
+    if chosen is None:
         raise FacemixError(f"{path}: found other errors than those of which {POINTS} holds the mean; {again}")
-    if len(set(photos[first][judged].tolist())) < 2:
+    if len(set(photos[first][chosen].tolist())) < 2:
         raise FacemixError(
             f"{path}: found test faces of one photograph, expected two photographs or more; test on more"
         )
-    return [errors[judged] for errors in found], photos[first][judged], subsets[first][judged]
+    return [errors[chosen] for errors in found], photos[first][chosen], subsets[first][chosen]
 
 
-def _judged(nme: Doubles, subsets: Names, test_nme: Doubles) -> npt.NDArray[np.bool_] | None:
+def judged(nme: Doubles, subsets: Names, test_nme: Doubles) -> npt.NDArray[np.bool_] | None:
     """Which faces (F,) have errors (p, F) whose mean is the `test_nme` (p,) of points.csv; None where no subsets fit.
 
     The errors of other subsets, such as Challenging, stand in the same file.
     """
     names = sorted(set(subsets.tolist()))
     for size in range(len(names), 0, -1):
-        for chosen in combinations(names, size):
-            inside = np.isin(subsets, chosen)
+        for some in combinations(names, size):
+            inside = np.isin(subsets, some)
             if np.allclose(nme[:, inside].mean(axis=1), test_nme, rtol=1e-3, atol=0):
                 return inside
     return None

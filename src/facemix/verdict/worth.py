@@ -92,7 +92,9 @@ def worth_intervals(
     if len(np.unique(photos)) < 2:
         return np.stack([worth, np.zeros(len(worth)), np.full(len(worth), np.inf)], axis=1)
     values = np.concatenate([real, targets])
-    means = bootstrap.resampled_means(values, photos, resamples=resamples, confidence=confidence, seed=seed)
+    means = bootstrap.resampled_means(
+        values, photos, resamples=resamples, confidence=confidence, seed=seed, of_differences=True
+    )
     means = np.maximum(means, LEAST)
     drawn = faces_worth(n, means[:, None, : len(n)], means[:, len(n) :])
     tail = (1 - confidence) / 2

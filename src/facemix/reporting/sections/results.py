@@ -1,13 +1,16 @@
 """What came out: ranking, curves of errors, sweep, NME by region and pose, and in disturbed boxes."""
 
 import csv
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from facemix.checks import human_floor
-from facemix.config import REPORTS, Params
+from facemix.config import ANSWERS, REPORTS, Params
+from facemix.errors import FacemixError
 from facemix.faces import pose
 from facemix.faces.face import STAND_IN_SHOWN
 from facemix.reporting import figures
@@ -180,10 +183,61 @@ def sweep(found: Found) -> list[Piece]:
             parts = Table(caption=caption, header=header, rows=[row for row in rows if row not in whole])
             pieces.append(More(summary="The same by region and head pose", pieces=[parts]))
     if points:
-        header, rows = points
+        header, rows = _without(("commit", "digest"), *points)  # long, and named by the experiment
         table = Table(caption="Every point of the sweep", header=header, rows=rows)
         pieces.append(More(summary=f"All {len(rows)} points of the sweep", pieces=[table]))
     return pieces or [Missing(what="No sweep over `alpha` and `n_real` has been run.", command=SWEEP)]
+
+
+def answers(found: Found) -> list[Piece]:
+    """What `facemix advise` and `facemix gate` answered."""
+    again = "facemix advise && dvc repro"
+    gate = _answered(ANSWERS / "gate.json", "facemix gate --min-gain 2%")
+    advice = _answered(ANSWERS / "advice.json", again)
+    pieces: list[Piece] = [Text(text=f"`facemix gate`: {gate['sentence']}.")] if gate else []
+    if not advice:
+        return [*pieces, Missing(what="No advice has been asked of a sweep.", command=again)]
+    try:
+        about, *others = advice["answers"]
+        said = [[one["title"], sentence] for one in others for sentence in one["sentences"]]
+        tables = [(one["title"], one["table"]) for one in others if one["table"]]
+        about = " ".join(about["sentences"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise _damaged(ANSWERS / "advice.json", again, error) from None
+    faces = f" Test: {STAND_IN_SHOWN}." if found.stand_in else ""
+    return [
+        *pieces,
+        Table(caption="What the sweep advises", header=["question", "answer"], rows=said, words=True),
+        Text(text=about),
+        chart_of(
+            ANSWERS / "advice.png",
+            alt="Test NME against numbers of faces with the laws that the advice rests on.",
+            caption="Test NME against numbers of real and of synthetic faces: points were measured, lines are the "
+            "laws, bands their 95 % intervals; dashed is what extrapolates. A star is the cheapest mix for a target."
+            + faces,
+            command=again,
+        ),
+        *(
+            More(summary=title, pieces=[Table(caption=title, header=header, rows=rows)])
+            for title, (header, *rows) in tables
+        ),
+    ]
+
+
+def _answered(path: Path, again: str) -> dict[str, Any]:
+    """What an answer's file holds; nothing where there is none."""
+    if not path.exists():
+        return {}
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        _ = content["sentence" if path.stem == "gate" else "answers"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise _damaged(path, again, error) from None
+    return content
+
+
+def _damaged(path: Path, again: str, error: Exception) -> FacemixError:
+    return FacemixError(f"{path}: not what its command writes ({error!r}); run `{again}`, or delete the file")
 
 
 def _table(path: Path) -> tuple[list[str], list[list[str]]] | None:
@@ -193,6 +247,12 @@ def _table(path: Path) -> tuple[list[str], list[list[str]]] | None:
     with path.open(newline="", encoding="utf-8") as file:
         header, *rows = csv.reader(file)
     return header, [[_short(cell) for cell in row] for row in rows]
+
+
+def _without(names: Sequence[str], header: list[str], rows: list[list[str]]) -> tuple[list[str], list[list[str]]]:
+    """A table without some columns."""
+    kept = [i for i, name in enumerate(header) if name not in names]
+    return [header[i] for i in kept], [[row[i] for i in kept] for row in rows]
 
 
 def _short(cell: str) -> str:

@@ -1,0 +1,187 @@
+"""`facemix gate --min-gain 2%`: whether a strategy is better than real faces alone by enough, for a team's CI."""
+
+import contextlib
+import dataclasses
+import json
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from facemix import tracking
+from facemix.config import ANSWERS, Params
+from facemix.errors import FacemixError
+from facemix.faces.face import STAND_IN, STAND_IN_SHOWN
+from facemix.files import whole_file
+from facemix.sweeps import grid
+from facemix.sweeps.grid import Axes, Result
+from facemix.sweeps.run import Brought, How, bring
+from facemix.verdict import gate as looking
+from facemix.verdict.comparison import BASELINE, CONTROL
+from facemix.verdict.gate import Gain, Look
+from facemix.verdict.points import budgets
+
+FILE = ANSWERS / "gate.json"
+STATUS = {"supported": 0, "refuted": 1, "undecided": 2}
+"""Exit status of each verdict."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """What a look came to."""
+
+    look: Look
+    strategy: Sequence[Result]
+    other: Sequence[Result]
+    """One a seed, of the same seeds."""
+    gain: Gain
+
+
+def gate(strategy: str, settings: Sequence[str], min_gain: str, max_seeds: int, params: Params, how: How) -> int:
+    """Adds seeds until the gain is shown to be above the bound or below it; says so in one line and in a file.
+
+    Args:
+        strategy: that is asked about.
+        settings: `KEY=VALUE` in the place of what params.yaml says.
+        min_gain: the bound, such as `2%`.
+        max_seeds: when to give up, three at least.
+
+    Returns:
+        The exit status, one of STATUS.
+
+    Raises:
+        FacemixError: an option that makes no sense, or as `run.bring` does.
+    """
+    bound = _share(min_gain)
+    if max_seeds < looking.FIRST:
+        raise FacemixError(f"--max-seeds: found {max_seeds}, expected {looking.FIRST} or more")
+    axes = _axes(strategy, settings, params)
+    for look in looking.looks(max_seeds):
+        with contextlib.redirect_stdout(sys.stderr):  # of progress; the answer alone is the output
+            brought = bring(axes | {"seeds": [*range(look.seeds)]}, params, how)
+        brought.check()
+        seen = _look(brought, look, strategy, bound)
+        print(f"{look.seeds} seeds: {_said(seen)}", file=sys.stderr, flush=True)
+        if seen.gain.verdict != "undecided":
+            break
+    sentence = say(seen, bound, max_seeds)
+    content = record(seen, bound, max_seeds) | {"sentence": sentence}
+    with whole_file(FILE) as beside:
+        beside.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    with tracking.start(
+        name="gate",
+        experiment=params.tracking.experiment,
+        tags={"strategy": "gate", "verdict": sentence},
+        description=sentence,
+        params={key: content[key] for key in ("strategy", "alpha", "n_real", "n_synthetic", "min_gain", "max_seeds")},
+        patience=tracking.LONG_PATIENCE,
+    ) as run:
+        run.metrics({"gain": seen.gain.value, "gain_low": seen.gain.low, "gain_high": seen.gain.high})
+        run.artifact(FILE)
+    print(sentence)
+    return STATUS[seen.gain.verdict]
+
+
+def _share(text: str) -> float:
+    found = re.fullmatch(r"(-?\d+(?:\.\d+)?)\s*%", text.strip())
+    if not found or not -100 < float(found[1]) < 100:
+        raise FacemixError(
+            f"--min-gain: found {text!r}, expected a share of the NME between -100% and 100%, such as 2%"
+        )
+    return float(found[1]) / 100
+
+
+def _axes(strategy: str, settings: Sequence[str], params: Params) -> Axes:
+    """The strategy and what it is compared with, as a grid without seeds."""
+    other = CONTROL if budgets(strategy) > budgets(BASELINE) else BASELINE
+    if given := [one for one in settings if one.partition("=")[0] in ("seeds", "strategies")]:
+        raise FacemixError(
+            f"{given[0]}: expected a setting such as alpha=0.3; the gate chooses seeds, and --strategy one"
+        )
+    axes = grid.parse_axes([*settings, f"strategies={strategy},{other}"], params)
+    for key, values in axes.items():
+        if key not in ("seeds", "strategies") and len(values) > 1:
+            raise FacemixError(f"{key}: found {len(values)} values, expected one; `facemix sweep` trains grids")
+    return axes
+
+
+def _look(brought: Brought, look: Look, strategy: str, bound: float) -> Seen:
+    """What the first seeds say."""
+    other = CONTROL if budgets(strategy) > budgets(BASELINE) else BASELINE
+    own, alone = (
+        sorted((one for one in brought.results if one.point.strategy == name), key=lambda one: one.point.seed)
+        for name in (strategy, other)
+    )
+    tests = [one.tested() for one in (*own, *alone)]
+    if any(not np.array_equal(test.faces, tests[0].faces) for test in tests):
+        raise FacemixError(f"{own[0].experiment} and others were tested on different faces; remove the experiments")
+    nme = np.stack([test.nme["all"] for test in tests])
+    found = looking.gain(nme[: len(own)], nme[len(own) :], tests[0].photos, bound, look.confidence)
+    advantage = own[0].faces_seen - alone[0].faces_seen  # as with mixing at alpha = 0
+    if (advantage > 0 and found.verdict == "supported") or (advantage < 0 and found.verdict == "refuted"):
+        found = dataclasses.replace(found, verdict="undecided")
+    return Seen(look=look, strategy=own, other=alone, gain=found)
+
+
+def say(seen: Seen, bound: float, max_seeds: int) -> str:
+    """The answer in one line."""
+    verdict, fair = seen.gain.verdict, seen.strategy[0].faces_seen == seen.other[0].faces_seen
+    claim = {
+        "supported": f"more than {_per_cent(bound)}",
+        "refuted": f"less than {_per_cent(bound)}",
+        "undecided": f"not shown to be above or below {_per_cent(bound)}"
+        + ("" if fair else ", as they have not seen as many faces")
+        + (f" with {max_seeds} seeds" if seen.look.seeds == max_seeds else ""),
+    }[verdict]
+    return f"{verdict}: {_said(seen)}: {claim}"
+
+
+def _said(seen: Seen) -> str:
+    """The gain with its interval."""
+    own, gain = seen.strategy[0], seen.gain
+    alpha = dict(own.point.settings).get("alpha")
+    name = own.point.strategy + ("" if alpha is None else f" at alpha = {alpha:g}")
+    shown = f", {STAND_IN_SHOWN}" if STAND_IN in own.subsets else ""
+    ends = f"{_per_cent(gain.low)} to {_per_cent(gain.high)}"
+    return (
+        f"the gain of {name} over {seen.other[0].point.strategy}, the share by which its NME is lower, is "
+        f"{_per_cent(gain.value)} ({ends} by the {100 * seen.look.confidence:.1f} % interval of "
+        f"{seen.look.seeds} seeds and {len(own.tested().faces)} test faces{shown})"
+    )
+
+
+def _per_cent(share: float) -> str:
+    return f"{100 * share:.2f}".rstrip("0").rstrip(".") + " %" if np.isfinite(share) else f"{share} %"
+
+
+def record(seen: Seen, bound: float, max_seeds: int) -> dict[str, Any]:
+    """The answer as what JSON holds; an end of the interval that is infinite is null."""
+    own, other = seen.strategy[0], seen.other[0]
+    settings = dict(own.point.settings)
+    ends = {key: getattr(seen.gain, key) for key in ("value", "low", "high")}
+    return {
+        "verdict": seen.gain.verdict,
+        "min_gain": bound,
+        "gain": {key: end if np.isfinite(end) else None for key, end in ends.items()},
+        "confidence": seen.look.confidence,
+        "seeds": [one.point.seed for one in seen.strategy],
+        "max_seeds": max_seeds,
+        "strategy": own.point.strategy,
+        "compared_with": other.point.strategy,
+        "alpha": settings.get("alpha"),
+        "n_real": dict(other.point.settings)["n_real"],
+        "n_synthetic": own.n_synthetic,
+        "settings": settings,
+        "test_nme": {one[0].point.strategy: [each.test_nme for each in one] for one in (seen.strategy, seen.other)},
+        "faces_seen": {one.point.strategy: one.faces_seen for one in (own, other)},
+        "normalizer": own.normalizer,
+        "test_faces": len(own.tested().faces),
+        "photographs": len(set(own.tested().photos.tolist())),
+        "stand_in": STAND_IN in own.subsets,
+        "experiments": {
+            one.experiment: {"digest": one.digest, "commit": one.commit} for one in (*seen.strategy, *seen.other)
+        },
+    }

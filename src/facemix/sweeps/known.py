@@ -1,0 +1,184 @@
+"""Points that somebody else trained: a sweep's `points.csv`, and `errors.parquet` where it lies beside it.
+
+A point is known by the digest of all that its training depends on, so it counts as trained wherever the digest is the
+same. Its model is not there: what starts from it needs it trained.
+"""
+
+import csv
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from facemix.errors import FacemixError
+from facemix.evaluation import metrics
+from facemix.files import read_text
+from facemix.strategies import STRATEGIES
+from facemix.sweeps.grid import Errors, Point, Result
+from facemix.sweeps.tables import COLUMNS
+from facemix.verdict import points, worth
+
+_AGAIN = "expected a points.csv as `facemix sweep` writes it"
+_FACES = ("face", "subset", "photo", "yaw", "nme", "digest")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """A point that was trained elsewhere."""
+
+    result: Result
+    """Its point is as the file has it, without settings."""
+    n_real: int | None
+    """Real training faces; None where it needs none."""
+
+    def as_point(self, point: Point) -> Result:
+        """What is known, as the result of a point of equal digest."""
+        return replace(self.result, point=point)
+
+
+def read(path: Path) -> dict[str, Known]:
+    """The points of a file by their digests, with the errors of single faces where `errors.parquet` lies beside it.
+
+    Raises:
+        FacemixError: a file is not what a sweep writes, or has different figures for one digest.
+    """
+    reader = csv.DictReader(read_text(path).splitlines())
+    header = reader.fieldnames or ()
+    rates = [name for name in header if metrics.is_rate(name)]
+    missing = [name for name in COLUMNS if name not in header] + ([] if rates else ["fr8 or the like"])
+    if missing:
+        raise FacemixError(f"{path}: found no column {' and '.join(missing)}, {_AGAIN}; older code wrote fewer columns")
+    found: dict[str, Known] = {}
+    lines: dict[str, int] = {}
+    for line, row in enumerate(reader, 2):
+        one = _row(f"{path}: line {line}", row, rates[0])
+        digest = one.result.digest
+        if digest in found and _figures(found[digest]) != _figures(one):
+            raise FacemixError(
+                f"{path}: lines {lines[digest]} and {line}: found different figures of one digest, {digest}; expected "
+                "one training: remove the wrong line"
+            )
+        lines.setdefault(digest, line)
+        found.setdefault(digest, one)
+    if not found:
+        raise FacemixError(f"{path}: found no points, {_AGAIN}")
+    beside = path.parent / points.ERRORS
+    return _with_errors(found, beside) if beside.exists() else found
+
+
+def _row(place: str, row: Mapping[str, str | None], rate: str) -> Known:
+    def number(key: str, kind: type = float, otherwise: Any = ...) -> Any:
+        text = row[key] or ""
+        if not text and otherwise is not ...:
+            return otherwise
+        try:
+            value = kind(text)
+        except ValueError:
+            value = np.nan
+        if not np.isfinite(value) or value < 0:
+            raise FacemixError(f"{place}: found {key} {text!r}, expected a number")
+        return value
+
+    strategy, digest, experiment = (row[key] or "" for key in ("strategy", "digest", "experiment"))
+    if strategy not in STRATEGIES:
+        raise FacemixError(f"{place}: found strategy {strategy!r}, expected one of {', '.join(STRATEGIES)}")
+    if not re.fullmatch(r"[0-9a-f]{32}", digest) or not experiment.endswith(digest[:7]):
+        raise FacemixError(
+            f"{place}: found digest {digest!r} of {experiment!r}, expected 32 hexadecimal digits, with the first seven "
+            "of which the experiment ends"
+        )
+    if not row["normalizer"]:
+        raise FacemixError(f"{place}: found no normalizer, expected the face size that NME is in % of")
+    result = Result(
+        point=Point(strategy=strategy, seed=number("seed", int), settings=()),
+        experiment=experiment,
+        commit=row["commit"] or "",
+        digest=digest,
+        val_nme=number("val_nme"),
+        test_nme=number("test_nme"),
+        failures=(rate, number(rate)),
+        normalizer=row["normalizer"],
+        subsets=frozenset(),
+        faces_seen=number("faces_seen", int),
+        n_synthetic=number("n_synthetic", int, 0),
+        seconds=number("seconds", otherwise=None),
+        errors=None,
+    )
+    return Known(result=result, n_real=number("n_real", int, None))
+
+
+def _figures(one: Known) -> tuple[Any, ...]:
+    result = one.result
+    return (
+        result.val_nme,
+        result.test_nme,
+        result.failures,
+        result.normalizer,
+        result.faces_seen,
+        result.n_synthetic,
+        result.seconds,
+        one.n_real,
+    )
+
+
+def _with_errors(found: Mapping[str, Known], path: Path) -> dict[str, Known]:
+    """The same points with the errors of each face; those that the file does not hold stay without."""
+    import pyarrow
+    import pyarrow.parquet as parquet
+
+    try:
+        table = parquet.read_table(path)
+        columns = {key: table[key].to_pylist() for key in ("digest", "subset", "photo", "face")}
+        yaw = table["yaw"].to_numpy().astype(np.float64)
+        regions = [key for key in table.column_names[table.column_names.index("nme") + 1 :] if key not in _FACES]
+        nme = {
+            part: table[key].to_numpy().astype(np.float64)
+            for part, key in ((worth.ALL, "nme"), *((region, region) for region in regions))
+        }
+    except (pyarrow.ArrowInvalid, KeyError, ValueError) as error:
+        raise FacemixError(
+            f"{path}: not what this version's `facemix sweep` writes ({error}); move it away, and the points count "
+            "without the errors of single faces"
+        ) from None
+    faces, subsets, photos = (np.array(columns[key], dtype=np.str_) for key in ("face", "subset", "photo"))
+    rows: dict[str, dict[str, int]] = {}
+    for i, (digest, face) in enumerate(zip(columns["digest"], columns["face"], strict=True)):
+        rows.setdefault(digest, {})[face] = i  # mixing at alpha = 1 stands there a second time, and is the same
+    errors: dict[str, Errors] = {}
+    for digest in sorted(found.keys() & rows.keys()):
+        own = np.array([i for _, i in sorted(rows[digest].items())])
+        errors[digest] = Errors(
+            faces=faces[own],
+            subsets=subsets[own],
+            photos=photos[own],
+            yaw=yaw[own],
+            nme={part: values[own] for part, values in nme.items()},
+        )
+    return dict(found) | _joined(found, errors, path)
+
+
+def _joined(found: Mapping[str, Known], errors: Mapping[str, Errors], path: Path) -> dict[str, Known]:
+    """The points that have errors of single faces, with them; all of the same faces, whose mean is the points' NME."""
+    if not errors:
+        return {}
+    first = next(iter(errors.values()))
+    test_nme = np.array([found[digest].result.test_nme for digest in errors])
+    alike = all(np.array_equal(one.faces, first.faces) for one in errors.values())
+    judged = (
+        points.judged(np.stack([one.nme[worth.ALL] for one in errors.values()]), first.subsets, test_nme)
+        if (alike)
+        else None
+    )
+    if judged is None:
+        raise FacemixError(
+            f"{path}: found other errors than those of which the points beside it hold the mean, expected the two "
+            "files of one sweep; move it away, and the points count without the errors of single faces"
+        )
+    subsets = frozenset(first.subsets[judged].tolist())
+    return {
+        digest: replace(found[digest], result=replace(found[digest].result, errors=one, subsets=subsets))
+        for digest, one in errors.items()
+    }

@@ -1,0 +1,179 @@
+"""`facemix gate`: when it stops, its exit status, and what it says; trainings are made up."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from facemix import cli
+from facemix.config import Params
+from facemix.errors import FacemixError
+from facemix.stages import gate as stage
+from facemix.sweeps.grid import Axes, Errors, Point, Result
+from facemix.sweeps.run import Brought, How
+from facemix.verdict import simulation
+
+PARAMS = Path(__file__).parents[2] / "params.yaml"
+FACES = {"mixing": 640, "control": 640, "label_adaptation": 320, "real_only": 320, "synthetic_only": 320}
+
+
+class Team:
+    """Trains what a gate asks for: a strategy with a true gain, and what it is compared with."""
+
+    def __init__(self, gain: float, spread: float = 0.002) -> None:
+        self.gain, self.spread = gain, spread
+        self.asked: list[Axes] = []
+        self.faces = dict(FACES)
+        self.failed: dict[str, str] = {}
+
+    def __call__(self, axes: Axes, params: Params, how: How) -> Brought:
+        print("trains")
+        self.asked.append(axes)
+        found = [self.result(str(name), int(seed), axes) for name in axes["strategies"] for seed in axes["seeds"]]
+        return Brought(results=found, total=100, failed=self.failed, trainings=len(found))
+
+    def result(self, strategy: str, seed: int, axes: Axes) -> Result:
+        photo_of = simulation.photographs(np.random.default_rng(0), 50)
+        true = 4.0 * np.array([1 - self.gain, 1.0])
+        spreads = {"seed_sd": self.spread, "photo_sd": 0.01, "rest_sd": 0.02}
+        both = simulation.errors(np.random.default_rng(seed), true, 1, photo_of, **spreads)
+        nme = both[int(strategy in ("control", "real_only")), 0]
+        settings = {"n_real": axes["n_real"][0], "alpha": axes["alpha"][0]}
+        own = {key: value for key, value in settings.items() if key == "n_real" or strategy == "mixing"}
+        return Result(
+            point=Point(strategy=strategy, seed=seed, settings=tuple(own.items())),
+            experiment=f"sweep-{strategy}-s{seed}",
+            commit="c0ffee",
+            digest=f"{strategy}{seed}",
+            val_nme=float(nme.mean()),
+            test_nme=float(nme.mean()),
+            failures=("fr8", 0.0),
+            normalizer="outer_eye",
+            subsets=frozenset({"lfpw"}),
+            faces_seen=self.faces[strategy],
+            n_synthetic=24 if strategy == "mixing" else 0,
+            seconds=None,
+            errors=Errors(
+                faces=np.array([f"f{i:03d}" for i in range(len(nme))]),
+                subsets=np.full(len(nme), "lfpw"),
+                photos=photo_of.astype(np.str_),
+                yaw=np.zeros(len(nme)),
+                nme={"all": nme},
+            ),
+        )
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")  # nobody listens
+    monkeypatch.setattr(stage.tracking, "LONG_PATIENCE", 0.0)
+    monkeypatch.setattr("facemix.workspace.check", lambda: None)
+    text = PARAMS.read_text(encoding="utf-8").replace("control_seeds: []", "control_seeds: [0]")
+    (tmp_path / "params.yaml").write_text(text, encoding="utf-8")
+    return tmp_path
+
+
+def run(monkeypatch: pytest.MonkeyPatch, team: Any, *arguments: str) -> object:
+    """The exit status."""
+    monkeypatch.setattr(stage, "bring", team)
+    with pytest.raises(SystemExit) as end:
+        cli.main(["gate", *arguments])
+    return end.value.code
+
+
+def found(project: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((project / "reports/answers/gate.json").read_text(encoding="utf-8"))
+    return content
+
+
+@pytest.mark.parametrize(
+    ("gain", "status", "verdict"), [(0.2, 0, "supported"), (-0.2, 1, "refuted"), (0.02, 2, "undecided")]
+)
+def test_it_stops_when_the_interval_decides_and_its_status_says_how(
+    gain: float,
+    status: int,
+    verdict: str,
+    project: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    team = Team(gain)
+    assert run(monkeypatch, team, "--min-gain", "2%", "alpha=0.3", "n_real=50") == status
+    said = capsys.readouterr()
+    assert (
+        said.out.startswith(f"{verdict}: the gain of mixing at alpha = 0.3 over control, ")
+        and said.out.count("\n") == 1
+    )
+    assert "trains" in said.err
+    content = found(project)
+    assert content["verdict"] == verdict and content["sentence"] == said.out.strip()
+    assert (content["compared_with"], content["n_real"], content["n_synthetic"]) == ("control", 50, 24)
+    assert content["seeds"] == team.asked[-1]["seeds"] == ([0, 1, 2, 3, 4] if status == 2 else [0, 1, 2])
+    assert [len(axes["seeds"]) for axes in team.asked] == ([3, 4, 5] if status == 2 else [3])
+    assert content["gain"]["low"] < content["gain"]["value"] < content["gain"]["high"]
+    assert {tuple(axes["strategies"]) for axes in team.asked} == {("mixing", "control")}
+
+
+def test_equal_cost_decides_what_it_is_compared_with(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    team = Team(0.2)
+    assert run(monkeypatch, team, "--min-gain", "2%", "--strategy", "label_adaptation") == 0
+    assert found(project)["compared_with"] == "real_only"
+
+
+def test_nothing_wins_by_more_faces(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    team = Team(0.2)
+    team.faces["mixing"] = 960
+    assert run(monkeypatch, team, "--min-gain", "2%", "--max-seeds", "3") == 2
+    assert "as they have not seen as many faces" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--min-gain", "2"], "facemix gate: --min-gain: found '2', expected a share of the NME"),
+        (["--min-gain", "2%", "--max-seeds", "2"], "facemix gate: --max-seeds: found 2, expected 3 or more"),
+        (["--min-gain", "2%", "seeds=9"], "facemix gate: seeds=9: expected a setting such as alpha=0.3"),
+        (["--min-gain", "2%", "alpha=0.1,0.2"], "facemix gate: alpha: found 2 values, expected one"),
+        (["--min-gain", "2%", "--strategy", "control"], "invalid choice: 'control'"),
+        ([], "the following arguments are required: --min-gain"),
+    ],
+)
+def test_no_mistake_has_the_status_of_a_verdict(
+    arguments: list[str],
+    message: str,
+    project: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(monkeypatch, Team(0.2), *arguments) == cli.GATE_FAILED
+    said = capsys.readouterr()
+    assert message in said.err and not said.out
+    assert not (project / "reports/answers/gate.json").exists()
+
+
+def test_neither_a_failed_training_nor_a_fault_has_the_status_of_a_verdict(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    team = Team(0.2)
+    team.failed = {"sweep-mixing-s1": "no space left"}
+    assert run(monkeypatch, team, "--min-gain", "2%") == cli.GATE_FAILED
+    assert "1 of 6 trainings failed" in capsys.readouterr().err
+
+    def broken(*_: object) -> Brought:
+        raise IndexError("a fault of the program's own")
+
+    assert run(monkeypatch, broken, "--min-gain", "2%") == cli.GATE_FAILED
+    assert "a fault of the program's own" in capsys.readouterr().err
+
+
+def test_a_gate_without_a_control_says_what_to_set(
+    project: Path, monkeypatch: pytest.MonkeyPatch, params: Params
+) -> None:
+    with pytest.raises(FacemixError, match=r"control_seeds in params.yaml is \[\]; set it"):
+        stage.gate("mixing", [], "2%", 5, params, How())
