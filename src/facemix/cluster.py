@@ -171,15 +171,31 @@ def joined(address: str | None = None, packages: Iterable[str] = ()) -> Iterator
         raise FacemixError(f"Ray at {address}: {told or type(error).__name__}") from None
     signal.signal(signal.SIGTERM, before)
     try:
-        alive = [node for node in ray.nodes() if node["Alive"]]
-        nodes = [
-            Node(name=node["NodeID"], resources=node["Resources"], host=node["NodeManagerHostname"]) for node in alive
-        ]
-        looks = Cluster(ray=ray, nodes=nodes).everywhere(look, sorted({*packages, "ray"}))
-        nodes = [replace(node, **seen) for node, seen in zip(nodes, looks, strict=True)]
-        yield Cluster(ray=ray, nodes=nodes)
+        yield Cluster(ray=ray, nodes=_looked_at(ray, sorted({*packages, "ray"})))
     finally:
         ray.shutdown()
+
+
+def _looked_at(ray: Any, packages: Sequence[str]) -> list[Node]:
+    """The machines that are there, with what they have; one that dies meanwhile is left out."""
+    nodes = _alive(ray)
+    while True:
+        try:
+            looks = Cluster(ray=ray, nodes=nodes).everywhere(look, packages)
+        except FacemixError:
+            if len(left := _alive(ray)) == len(nodes):
+                raise
+            nodes = left
+            continue
+        return [replace(node, **seen) for node, seen in zip(nodes, looks, strict=True)]
+
+
+def _alive(ray: Any) -> list[Node]:
+    return [
+        Node(name=node["NodeID"], resources=node["Resources"], host=node["NodeManagerHostname"])
+        for node in ray.nodes()
+        if node["Alive"]
+    ]
 
 
 def be_quiet() -> None:
