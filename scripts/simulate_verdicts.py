@@ -41,7 +41,7 @@ def cells(n_seeds: int, seed_sd: float, repetitions: int) -> list[str]:
     """One row of the table."""
     effects = {"seed_sd": seed_sd}
     held, _ = coverage.coverage(n_seeds, PHOTOS, repetitions, effects)
-    _, alarms = coverage.false_alarms(n_seeds, PHOTOS, repetitions, effects)
+    _, alarms = coverage.false_alarms(n_seeds, PHOTOS, 5 * repetitions, effects)
     _, steep = coverage.sweep_coverage(n_seeds, PHOTOS, repetitions, effects)
     flat = 1 - sum(coverage.flat_misses(n_seeds, PHOTOS, repetitions, seed_sd))
     return [
@@ -93,9 +93,15 @@ def uncertainty(share: float, n: int) -> float:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Prints the table, a row as soon as it is there."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repetitions", type=int, default=160, help="a cell, a quarter for advice (default: 160)")
+    parser.add_argument(
+        "--repetitions",
+        type=int,
+        default=160,
+        help="a cell; a quarter for advice, five times as many for alarms (default: 160)",
+    )
     repetitions = parser.parse_args(arguments).repetitions
-    print(f"sure to about ± {uncertainty(0.05, repetitions):.1f} where a share is near 5 or 95")
+    few, many = uncertainty(0.05, repetitions), uncertainty(0.05, 5 * repetitions)
+    print(f"sure to about ± {few:.1f} where a share is near 5 or 95, alarms to ± {many:.1f}")
     coverage.row(*COLUMNS)
     coverage.row(*["---"] * len(COLUMNS))
     for seed_sd in SPREADS:

@@ -53,3 +53,15 @@ def test_a_checkpoint_without_a_time_leaves_none(tmp_path: Path, now: list[float
     assert math.isnan(timer.seconds) and clock.read(checkpoint) is None
     (tmp_path / "mixing.seconds").write_text("soon", encoding="utf-8")
     assert clock.read(checkpoint) is None
+
+
+def test_the_time_of_a_checkpoint_on_a_server_lies_beside_it(now: list[float]) -> None:
+    checkpoint = RemoteFile("memory://facemix-clock/mixing.pt")
+    timer = Clock.start(checkpoint)
+    now[0] += 7
+    timer.keep()
+    assert RemoteFile("memory://facemix-clock/mixing.seconds").read_bytes() == b"7.000\n"
+    checkpoint.write_bytes(b"")
+    timer = Clock.start(checkpoint)
+    now[0] += 5
+    assert timer.seconds == pytest.approx(12)

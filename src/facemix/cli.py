@@ -93,6 +93,8 @@ def _data_commands(commands: Any) -> None:
     command.add_argument("--every", type=int, metavar="K", help="of videos, take each K-th frame (default: all)")
     command.add_argument("--skip-broken", action="store_true", help="leave broken faces out, and list them")
     command.add_argument("--check", action="store_true", help="show what would be imported, and import nothing")
+    command.add_argument("--on", choices=("ray",), help="decode on Ray (docs/scaling_checks.md; default: here)")
+    command.add_argument("--address", metavar="HOST:PORT", help=ADDRESS)
     command.set_defaults(run=_import)
 
     command = commands.add_parser(
@@ -453,6 +455,8 @@ def _import(options: argparse.Namespace) -> None:
         skip_broken=options.skip_broken,
         every=options.every,
         check_only=options.check,
+        on=options.on,
+        address=options.address,
     )
 
 

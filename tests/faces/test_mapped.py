@@ -14,6 +14,16 @@ def test_memory_that_is_given_back_can_be_read_again(tmp_path: Path) -> None:
     np.testing.assert_array_equal(numbers, np.arange(5000))
 
 
+def test_an_array_on_disk_is_written_to_and_read() -> None:
+    room = mapped.on_disk("numbers", (4, 2), np.float32)
+    assert not room.any()
+    for part in mapped.parts(4, 3):
+        room[part] = part.start
+        mapped.release(room)
+    assert room[:, 0].tolist() == [0, 0, 0, 3]
+    assert mapped.on_disk("nothing", (0, 2), np.float32).shape == (0, 2)
+
+
 def test_some_rows_are_copied(tmp_path: Path) -> None:
     np.save(tmp_path / "numbers.npy", np.arange(200).reshape(100, 2))
     numbers = np.load(tmp_path / "numbers.npy", mmap_mode="r")

@@ -205,6 +205,17 @@ def test_dvc_says_what_each_strategy_depends_on(tmp_path: Path, params: Params) 
         assert not any(path.startswith(("models", "data/packs")) for path in one.paths)
 
 
+def test_a_known_point_is_trained_where_a_missing_one_starts_from_its_model(params: Params) -> None:
+    axes = grid.parse_axes(["strategies=mixing,fine_tuning", "alpha=0.5", "n_real=10"], params)
+    points = {point.strategy: point for point in grid.plan(axes, INPUTS)}
+    told = set(points.values()) - {points["fine_tuning"]}
+    assert stage.needed_all_the_same({points["fine_tuning"]}, told, INPUTS) == {points["synthetic_only"]}
+    told = set(points.values()) - {points["mixing"]}
+    needed = {points["synthetic_only"], points["label_adaptation"]}
+    assert stage.needed_all_the_same({points["mixing"]}, told, INPUTS) == needed
+    assert stage.needed_all_the_same(set(), told, INPUTS) == set()
+
+
 def test_more_faces_than_there_are_or_all_twice_are_refused(params: Params) -> None:
     axes = grid.parse_axes(["n_real=50,100,all"], params)
     grid.check_counts(axes, 101)

@@ -135,6 +135,17 @@ def test_no_pairs_and_no_points() -> None:
         )
 
 
+def test_faces_are_adapted_alike_however_many_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    adapter, points = random_adapter(), shapes(7, 8)
+    points[2, 30] = np.nan
+    whole = adaptation.adapt(adapter, points)
+    monkeypatch.setattr(adaptation, "_AT_ONCE", 3)
+    room = np.full((7, 68, 3), 5, np.float32)
+    found = adaptation.adapt(adapter, points, out=room[..., :2])
+    np.testing.assert_allclose(found, whole, atol=1e-3)
+    assert np.shares_memory(found, room) and (room[..., 2] == 5).all()
+
+
 def test_an_unlabelled_point_stays_one_and_spoils_no_other() -> None:
     train = shapes(60, 6)
     fitted = adaptation.fit(

@@ -159,6 +159,21 @@ def test_a_set_that_is_needed_must_have_faces(
         MixedBatches(real, synthetic, alpha=alpha, batch_size=4, seed=0)
 
 
+def test_faces_are_shuffled_once_an_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    shuffled = []
+    shuffle = MixedBatches._shuffled
+    monkeypatch.setattr(
+        MixedBatches,
+        "_shuffled",
+        lambda self, *which: shuffled.append(which) or shuffle(self, *which),  # type: ignore[func-returns-value]
+    )
+    batches = mixed(0.5, 8)
+    for step in range(9):  # 36 of each set
+        batches.draw(step)
+        batches.boxes(step)
+    assert sorted(shuffled) == [(0, 0, 37), (1, 0, 43)]
+
+
 def test_a_set_of_share_zero_is_not_needed() -> None:
     domain, _ = MixedBatches(faces(3, 1), None, alpha=0.0, batch_size=8, seed=0).draw(0)
     assert not domain.any()

@@ -1,13 +1,17 @@
 """Which points are hidden: learned where labels say so, and never at the cost of the points."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import numpy as np
+import pytest
 import torch
 
+import toy_pack
 import toy_training
+from facemix.faces.face import HIDDEN, UNLABELLED, VISIBLE
 from facemix.faces.schemes import ibug68
-from facemix.training import augment
+from facemix.training import augment, tasks
 from facemix.training.loss import visibility_loss
 from facemix.training.model import LandmarkNet, VisibilityProbe
 from facemix.training.processes import Group
@@ -58,6 +62,18 @@ def test_labels_that_do_not_say_add_nothing() -> None:
     torch.testing.assert_close(loss.detach(), expected)
     loss.backward()  # type: ignore[no-untyped-call]
     assert logits.grad is not None and logits.grad[0, 2] == 0 and bool(logits.grad.isfinite().all())
+
+
+@pytest.mark.parametrize("told", [HIDDEN, VISIBLE])
+def test_labels_on_disk_are_those_of_the_pack_and_say_who_is_seen(told: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tasks, "_AT_ONCE", 3)
+    states = np.random.default_rng(0).choice([UNLABELLED, told, VISIBLE], (7, 68)).astype(np.uint8)
+    faces = dataclasses.replace(toy_pack.pack(7), states=states)
+    labels = np.zeros((7, 68, 3), np.float32)
+    tasks._fill(labels, SimpleNamespace(learns_visibility=True, scheme=faces.scheme), faces, None)  # type: ignore[arg-type]
+    np.testing.assert_array_equal(labels[..., :2], faces.landmarks)
+    seen = np.where(states == UNLABELLED, np.nan, states == VISIBLE) if told == HIDDEN else np.full((7, 68), np.nan)
+    np.testing.assert_array_equal(labels[..., 2], seen)
 
 
 def test_points_under_a_cover_are_hidden_where_it_is_known_whether_points_are_seen() -> None:

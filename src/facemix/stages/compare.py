@@ -4,6 +4,7 @@ import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from facemix import tracking
@@ -120,6 +121,13 @@ def _say(found: _Found) -> None:
     champion = comparison.champion(found.trained)
     print(f"best by validation: {model_folder(champion)}, NME {champion.metrics['val']['nme']:.2f}")
     print(found.verdict.sentence)
+    if answers := _answers():
+        print(f"asked before: {', '.join(map(str, answers))}")
+
+
+def _answers() -> list[Path]:
+    """What `facemix advise` and `facemix gate` have written."""
+    return [file for name in ("advice", "gate") for file in sorted(ANSWERS.glob(f"{name}.*"))]
 
 
 def _track(found: _Found, params: Params, box_jitter: Sequence[Mapping[str, float]]) -> None:
@@ -152,9 +160,8 @@ def _track(found: _Found, params: Params, box_jitter: Sequence[Mapping[str, floa
         for file in sorted(REPORTS.iterdir()):
             if file.suffix in (".csv", ".json", ".png"):
                 run.artifact(file)
-        for file in sorted(ANSWERS.glob("*.*")):
-            if not file.name.startswith("."):
-                run.artifact(file, folder=ANSWERS.name)
+        for file in _answers():
+            run.artifact(file, folder=ANSWERS.name)
         if params.tracking.register:
             champion = comparison.champion(found.trained)
             run.register(model_folder(champion), **registration(champion, found.trained, params))

@@ -8,14 +8,15 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from facemix import config
+from facemix import cluster, config
 from facemix.errors import FacemixError
-from facemix.faces import sources
+from facemix.faces import on_ray, sources
 from facemix.faces.face import HIDDEN, UNLABELLED, BrokenFace, Face
 from facemix.faces.formats import ARCHIVES, FORMATS, OFFICIAL_300W, check, photos
 from facemix.faces.formats.listing import visible
@@ -41,6 +42,8 @@ def import_source(
     skip_broken: bool = False,
     every: int | None = None,
     check_only: bool = False,
+    on: str | None = None,
+    address: str | None = None,
     root: Path = Path(),
     known_broken: Sequence[BrokenFace] = (),
 ) -> Path:
@@ -68,6 +71,8 @@ def import_source(
         skip_broken: leave broken faces out and list them, instead of importing nothing.
         every: k, where only each k-th frame of videos is wanted.
         check_only: show what would be imported, and import nothing.
+        on: `ray`: the machines of a cluster decode.
+        address: of that cluster.
         root: the project's root, which holds params.yaml.
         known_broken: faces that are known to be broken already.
 
@@ -76,8 +81,11 @@ def import_source(
 
     Raises:
         FacemixError: the arguments do not fit, the source exists, or faces are broken: then all of them are listed.
+        FacemixError: Ray's cluster cannot be joined, or its machines would decode otherwise.
         FacemixError: DVC failed.
     """
+    if address and not on:
+        raise FacemixError("--address is Ray's; add --on ray")
     if format in ARCHIVES:
         return _written_out(
             format,
@@ -90,6 +98,8 @@ def import_source(
             scheme=scheme,
             skip_broken=skip_broken,
             check_only=check_only,
+            on=on,
+            address=address,
             root=root,
         )
     if every is not None:
@@ -103,7 +113,7 @@ def import_source(
         source = dataclasses.replace(source, scheme=faces[0].scheme.name)
     shown = root / imported.FOLDER / name
     if check_only:
-        broken += _damaged(faces, skip_broken)
+        broken += _damaged(faces, skip_broken, on, address)
         if usable := _usable(faces, broken):
             _show(format, shown, usable, role)
         _refuse(path, broken, skip_broken)
@@ -112,7 +122,7 @@ def import_source(
     folder = root / sources.SOURCES / role / name
     with file_lock(root / "checkpoints" / "import"):  # each adds to the sources that params.yaml names
         changes = _changes(root / config.PARAMS_FILE, folder, source, role)
-        broken += _damaged(faces, skip_broken)
+        broken += _damaged(faces, skip_broken, on, address)
         _refuse(path, broken, skip_broken)
         faces = _usable(faces, broken)
         if not faces:
@@ -180,13 +190,15 @@ def _written_out(
             raise FacemixError(str(error).replace(str(folder), str(path))) from None
 
 
-def _damaged(faces: Sequence[Face], skip_broken: bool) -> list[BrokenFace]:
+def _damaged(faces: Sequence[Face], skip_broken: bool, on: str | None, address: str | None) -> list[BrokenFace]:
     """What is broken in the pictures.
 
     Raises:
+        FacemixError: the cluster that is to decode them cannot.
         FacemixError: it is to be left out, and lies in a tar, which is imported as it is.
     """
-    broken = check(faces)
+    with cluster.joined(address, on_ray.PACKAGES) if on else nullcontext() as machines:
+        broken = check(faces, on_ray.inspecting(machines) if machines else None)
     if skip_broken and (inside := next((face for face in broken if isinstance(face.path, Member)), None)):
         raise FacemixError(
             f"--skip-broken: {inside}: this face is inside of a tar, which can only be imported whole; remove it there"

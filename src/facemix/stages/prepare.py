@@ -54,7 +54,7 @@ def prepare(role: str, params: config.Params, on: str | None = None, address: st
             margin=params.pack.margin,
             fit_finder=fit_frame if role == "real" else None,
             former=_former(folder, made_of),
-            cut_all=on_ray.machines(machines) if machines else cropping.here,
+            cut_all=on_ray.cutting(machines) if machines else cropping.here,
         )
     with whole_file(made_of) as beside:
         shards = [dataclasses.asdict(shard) for shard in written.shards]

@@ -10,7 +10,8 @@ its name says what it depends on, and the workspace stays the user's.
 import dataclasses
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,9 +108,9 @@ def bring(axes: Axes, params: Params, how: How) -> Brought:
     names = {point: grid.experiment_name(point, digest) for point, digest in digests.items()}
     with file_lock(root / FOLDER):
         trained = {point for point in trainings if names[point] in experiments(root)}
-        foreign = {point for point in trainings if point not in trained and digests[point] in there}
-        needed = _needed(set(trainings) - trained - foreign, inputs) & foreign
-        foreign -= needed
+        told = {point for point in trainings if point not in trained and digests[point] in there}
+        needed = needed_all_the_same(set(trainings) - trained - told, told, inputs)
+        foreign = told - needed
         missing = [point for point in trainings if point not in trained | foreign]
         _check_settings(missing, params)
         checkpoint.check_shared()
@@ -154,9 +155,11 @@ def bring(axes: Axes, params: Params, how: How) -> Brought:
     )
 
 
-def _needed(points: Iterable[Point], inputs: Mapping[str, Inputs]) -> set[Point]:
-    """The points whose models these read."""
-    return {need for point in points for need in grid.needed(point, inputs)}
+def needed_all_the_same(
+    missing: AbstractSet[Point], told: AbstractSet[Point], inputs: Mapping[str, Inputs]
+) -> set[Point]:
+    """The points that are known from elsewhere, but whose models missing ones read."""
+    return {need for point in missing for need in grid.needed(point, inputs)} & told
 
 
 def _say_known(path: Path, n: int, used: int, needed: Sequence[str]) -> None:
