@@ -186,12 +186,12 @@ def test_of_two_imports_at_once_none_is_lost(project, source, monkeypatch):
     monkeypatch.setattr(stage, "_track", lambda *_: None)
     other, check = [], stage.check
 
-    def slow(faces):
+    def slow(*given):
         if not other:
             other.append(threading.Thread(target=import_source, args=("300w", source, "two"), kwargs={"root": project}))
             other[0].start()
             other[0].join(0.5)
-        return check(faces)
+        return check(*given)
 
     monkeypatch.setattr(stage, "check", slow)
     import_source("300w", source, "one", root=project)
