@@ -127,3 +127,36 @@ def coarse(images: np.ndarray) -> np.ndarray:
     """Means over 6 x 6 pixels of images (n, SIZE, SIZE, 3)."""
     means: np.ndarray = images.reshape(-1, SIZE // 6, 6, SIZE // 6, 6, 3).mean((2, 4))
     return means
+
+
+AFTER_ANOTHER = """
+import numpy as np
+from facemix.render.camera import Camera
+from facemix.render.materials import MATERIALS, SkinTexture
+from facemix.render.scene import LIGHT_SHAPE, Renderer
+from facemix.render.surfaces import Mesh, joined
+
+def square(side, z):
+    points = np.array([[-1, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0]]) * side / 2 + [0.0, 0, z]
+    normals, grey = np.tile([0.0, 0, 1], (4, 1)), np.full((4, 3), 0.5)
+    return Mesh(points, normals, np.array([[0, 1, 2], [0, 2, 3]], np.uint32), points, grey)
+
+def shot(*meshes):
+    skin = SkinTexture(np.full((2, 2, 3), 0.5, np.float32), np.zeros((2, 2), np.float32), 0.5)
+    light, camera = np.ones((*LIGHT_SHAPE, 3), np.float32), Camera(np.array([0.0, 0, 9]), 20.0, 16)
+    worn = dict.fromkeys(MATERIALS, joined([])) | {"clothing": joined(meshes)}
+    return renderer.render(worn, skin, light, camera, seed=0).radiance
+
+renderer = Renderer("llvm", (2, 2), 16)
+roofed = square(2.0, 0.0), square(400.0, 100.0)  # the roof is behind the camera, and keeps the light out
+alone = shot(square(2.0, 0.0))
+after, again = shot(*roofed), shot(*roofed)
+assert alone.mean() > 1.3 * again.mean()
+np.testing.assert_array_equal(after, again)
+"""
+
+
+def test_a_picture_owes_nothing_to_the_one_before() -> None:
+    require("llvm")
+    run = subprocess.run([sys.executable, "-c", AFTER_ANOTHER], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr

@@ -119,16 +119,18 @@ class Renderer:
         for name, body in bodies.items():
             for key, value in body.buffers.items():
                 _put(mi, values, f"{name}.{key}", value)
-        around = np.arange(-1, light.shape[1] + 1) % light.shape[1]  # a column more on both sides, for interpolation
         images = {
             "skin.bsdf.nested_bsdf.base_color.data": skin.colour,
             "skin.bsdf.nested_texture.data": skin.relief[..., None],
-            "light.data": light[:, around],
         }
         for key, image in images.items():
             _put(mi, values, key, np.ascontiguousarray(image, np.float32))
         values["sensor.x_fov"] = camera.field_of_view
         values["sensor.to_world"] = _to_world(mi, camera)
+        values.update()
+        # Last, as the panorama is as far away as the shapes reach: at once with them, as those of before did.
+        around = np.arange(-1, light.shape[1] + 1) % light.shape[1]  # a column more on both sides, for interpolation
+        _put(mi, values, "light.data", np.ascontiguousarray(light[:, around], np.float32))
         values.update()
 
 
