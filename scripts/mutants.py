@@ -461,7 +461,7 @@ MUTATIONS = (
         file="faces/formats/webdataset.py",
         old="said=said_by(table, row),",
         new='said=said_by(table, {"visible": row["visible"]}),',
-        tests="tests/render/test_shards.py",
+        tests="tests/render/test_rendered_shards.py",
     ),
     Mutation(
         what="a tar that is cut off is taken for whole",

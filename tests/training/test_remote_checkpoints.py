@@ -67,7 +67,8 @@ def test_a_torn_or_foreign_checkpoint_is_refused_with_its_address(file: RemoteFi
 def test_a_place_that_cannot_be_used_is_refused_before_anything_starts(
     url: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in CREDENTIALS:
+    S3FileSystem.clear_instance_cache()  # that of other tests
+    for name in (*CREDENTIALS, "AWS_ENDPOINT_URL"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
