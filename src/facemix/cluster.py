@@ -10,7 +10,7 @@ import socket
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from itertools import islice
@@ -137,6 +137,21 @@ class Cluster:
             raise FacemixError(str(error)) from None
         except self.ray.exceptions.RayError as error:
             raise FacemixError(f"Ray: the machine of a task died, {1 + RETRIES} times: {line(error)}") from None
+
+
+def asked_for(on: str | None, address: str | None, packages: Iterable[str]) -> AbstractContextManager[Cluster | None]:
+    """The cluster that a command's options ask for, to be joined by the block; None where they ask for none.
+
+    Args:
+        on: `ray`, or None.
+        address, packages: as of `joined`.
+
+    Raises:
+        FacemixError: an address without `ray`, or as `joined` does.
+    """
+    if address and not on:
+        raise FacemixError("--address is Ray's; add --on ray")
+    return joined(address, packages) if on else nullcontext()
 
 
 @contextmanager

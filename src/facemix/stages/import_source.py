@@ -8,7 +8,6 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -84,8 +83,6 @@ def import_source(
         FacemixError: Ray's cluster cannot be joined, or its machines would decode otherwise.
         FacemixError: DVC failed.
     """
-    if address and not on:
-        raise FacemixError("--address is Ray's; add --on ray")
     if format in ARCHIVES:
         return _written_out(
             format,
@@ -197,7 +194,7 @@ def _damaged(faces: Sequence[Face], skip_broken: bool, on: str | None, address: 
         FacemixError: the cluster that is to decode them cannot.
         FacemixError: it is to be left out, and lies in a tar, which is imported as it is.
     """
-    with cluster.joined(address, on_ray.PACKAGES) if on else nullcontext() as machines:
+    with cluster.asked_for(on, address, on_ray.PACKAGES) as machines:
         broken = check(faces, on_ray.inspecting(machines) if machines else None)
     if skip_broken and (inside := next((face for face in broken if isinstance(face.path, Member)), None)):
         raise FacemixError(

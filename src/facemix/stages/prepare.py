@@ -4,7 +4,6 @@ import dataclasses
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from pathlib import Path
 
 import cv2
@@ -44,9 +43,7 @@ def prepare(role: str, params: config.Params, on: str | None = None, address: st
     if role == "real":
         _check_splits(entries, counts)
     folder, made_of = packs.FOLDER / role, packs.FOLDER / f"{role}.made_of.json"
-    if address and not on:
-        raise FacemixError("--address is Ray's; add --on ray")
-    with cluster.joined(address, on_ray.PACKAGES) if on else nullcontext() as machines:
+    with cluster.asked_for(on, address, on_ray.PACKAGES) as machines:
         written = packing.write(
             folder,
             entries,

@@ -5,7 +5,6 @@ import json
 import re
 import shutil
 from collections.abc import Mapping
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -80,9 +79,7 @@ def render_folder(
     )
     if on and processes is not None:
         raise FacemixError("--processes: on Ray each CPU of a machine renders a face; leave it out, or --on ray")
-    if address and not on:
-        raise FacemixError("--address is Ray's; add --on ray")
-    with cluster.joined(address, on_ray.PACKAGES) if on else nullcontext() as machines:
+    with cluster.asked_for(on, address, on_ray.PACKAGES) as machines:
         sets.render_set(out, n, settings, processes, machines, sharded=shards)
     print(f"{out}: {n} faces")
 
