@@ -27,7 +27,7 @@ def faces() -> np.ndarray:
     """The template's points (n, 68, 2) in pictures, y down: looking ahead, and turned to either side."""
     head = Head()
     poses = [Pose(yaw, 0.0, 0.0, yaw) for yaw in (-26.0, -22.0, -11.0, 0.0, 0.0, 11.0, 22.0, 26.0)]
-    points = np.array([pose.applied(head.landmark_rest, head.landmark_rest) for pose in poses])
+    points = np.array([pose.applied(head.marks_rest, head.marks_rest) for pose in poses])
     return 100 * points[..., :2] * [1, -1]
 
 

@@ -49,7 +49,7 @@ def test_the_yaw_of_other_heads_with_expressions_before_a_near_camera_is_found_t
     head, population = Head(), Population(yaw_sd=30.0)
     sittings = [sit(head, person(population, 1, index), 256) for index in range(12)]
     found = pose.estimate(
-        np.array([one.camera.pixels(one.pose.applied(one.shape.landmarks, head.landmark_rest)) for one in sittings]),
+        np.array([one.camera.pixels(one.pose.applied(one.shape.marks, head.marks_rest)) for one in sittings]),
         ibug68(),
     )
     errors = found[:, 0] - [one.person.yaw for one in sittings]

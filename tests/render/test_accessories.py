@@ -92,8 +92,8 @@ def test_each_garment_covers_the_shoulders_and_leaves_the_chin(head, noise, garm
         worn = cloth.points[np.unique(cloth.triangles)]
         assert worn[:, 0].min() < -0.8 and worn[:, 0].max() > 0.8
         assert worn[:, 1].min() < 1.5  # it hangs down farther than the template's body goes
-        _, nearest = cKDTree(worn).query(shape.landmarks)
-        assert (worn[nearest, 2] < shape.landmarks[:, 2] + 0.1).all()
+        _, nearest = cKDTree(worn).query(shape.marks)
+        assert (worn[nearest, 2] < shape.marks[:, 2] + 0.1).all()
 
 
 @pytest.mark.parametrize("kind", ["clear", "sun"])
@@ -141,7 +141,7 @@ def test_hats_leave_the_brows_free(head):
     for index in range(50):
         someone, shape = drawn(head, index, hat=HATS[1:][index % 4])
         covering = joined(hat(someone, shape))
-        free.append(not hidden(covering, shape.landmarks[BROWS]).any())
+        free.append(not hidden(covering, shape.marks[BROWS]).any())
     assert np.mean(free) >= 0.9
 
 

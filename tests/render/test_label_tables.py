@@ -58,15 +58,15 @@ def test_the_68_points_are_where_the_head_is_modelled_by_them(template: Shape) -
                30: [297], 36: [24], 45: [6808], 48: [425], 54: [7185], 62: [474], 67: [481]}  # fmt: skip
     for point, numbers in by_hand.items():
         rows = [marks.vertex_rows()[number] for number in numbers]
-        np.testing.assert_array_equal(template.head.landmark_rest[point], template.head.vertices[rows].mean(0))
-        np.testing.assert_array_equal(template.landmarks[point], template.smooth[rows].mean(0))
+        np.testing.assert_array_equal(template.head.marks_rest[point], template.head.vertices[rows].mean(0))
+        np.testing.assert_array_equal(template.marks[point], template.smooth[rows].mean(0))
 
 
 def test_mirror_partners_are_mirror_images_on_the_template(
     table: tables.Table, template: Shape, nobody: Person
 ) -> None:
     points = labels.posed_points(table, nobody, template, FRONTAL)
-    width = np.ptp(template.landmarks[:, 0])
+    width = np.ptp(template.marks[:, 0])
     assert np.abs(points[table.scheme.mirror] * [-1, 1, 1] - points).max() < 1e-4 * width
 
 
@@ -89,7 +89,7 @@ def test_no_two_points_of_the_dense_scheme_are_close(template: Shape) -> None:
 
 def test_a_jaw_of_33_points_runs_through_the_17_and_between_them(template: Shape) -> None:
     jaw = tables.load("wflw98").of(template.smooth)[:33]
-    np.testing.assert_array_equal(jaw[::2], template.landmarks[:17])
+    np.testing.assert_array_equal(jaw[::2], template.marks[:17])
     before, after = (np.linalg.norm(jaw[1::2] - end, axis=1) for end in (jaw[:-2:2], jaw[2::2]))
     np.testing.assert_allclose(before, after, rtol=0.15)
 

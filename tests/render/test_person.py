@@ -70,7 +70,7 @@ def test_some_pictures_in_a_row_show_one_person() -> None:
 def test_the_camera_stands_where_the_person_says(head: Head) -> None:
     for someone in drawn(12):
         sitting = sit(head, someone, 128)
-        marks = sitting.pose.applied(sitting.shape.landmarks, head.landmark_rest)
+        marks = sitting.pose.applied(sitting.shape.marks, head.marks_rest)
         middle = (marks.min(0) + marks.max(0)) / 2
         assert sitting.camera.position[2] - middle[2] == pytest.approx(10 * someone.distance)
 
@@ -115,7 +115,7 @@ def test_no_face_is_the_same_on_both_sides_and_none_differs_everywhere() -> None
 def test_an_expression_moves_the_face_of_a_child_as_far_as_its_size_allows(head: Head) -> None:
     def moved(age: float) -> tuple[float, float]:
         weights = identity(np.random.default_rng(0), np.full(3, 1 / 3), 0.5, age, 0.0, 0.0, 0.0)
-        rest, smiling = (shaped(head, weights, units).landmarks for units in ({}, {"expression/mouthSmileLeft": 1.0}))
+        rest, smiling = (shaped(head, weights, units).marks for units in ({}, {"expression/mouthSmileLeft": 1.0}))
         return float(np.linalg.norm(smiling[54] - rest[54])), float(np.linalg.norm(rest[36] - rest[45]))
 
     (baby, small), (adult, large) = moved(0.6), moved(30.0)
@@ -126,7 +126,7 @@ def test_an_expression_moves_the_face_of_a_child_as_far_as_its_size_allows(head:
 def test_women_differ_from_men_more_than_the_data_says(head: Head) -> None:
     def brows_lips_and_length(male: float) -> np.ndarray:
         weights = identity(np.random.default_rng(0), np.array([1.0, 0, 0]), male, 30.0, 0.0, 0.0, 0.0)
-        points = shaped(head, weights, {}).landmarks
+        points = shaped(head, weights, {}).marks
         pairs = ((19, 37), (51, 62), (27, 8))
         lengths = [np.linalg.norm(points[a] - points[b]) for a, b in pairs]
         return np.array(lengths) / np.linalg.norm(points[36] - points[45])

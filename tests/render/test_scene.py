@@ -5,6 +5,7 @@ import numpy as np
 from facemix.render.materials import MATERIALS, SHAPES, SURFACES, SkinTexture
 from facemix.render.scene import _bodies
 from facemix.render.surfaces import Mesh
+from facemix.render.tracing import finite
 
 ROUGHNESS = 0.4
 
@@ -33,3 +34,9 @@ def test_every_triangle_keeps_its_kind_its_corners_and_its_gloss() -> None:
         gloss = body.buffers["vertex_roughness"][faces[:, 0]]
         rough = [ROUGHNESS if kind == "skin" else MATERIALS[kind].roughness for kind in owners]
         np.testing.assert_allclose(gloss, rough, rtol=1e-6)
+
+
+def test_a_sample_that_is_not_a_number_counts_as_black_and_spoils_no_other() -> None:
+    samples = np.array([[0.5, np.nan], [np.inf, 2.0]], np.float32)
+    assert np.array_equal(finite(samples), np.array([[0.5, 0], [0, 2]], np.float32))
+    assert finite(samples).dtype == np.float32

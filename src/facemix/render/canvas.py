@@ -99,7 +99,7 @@ class Canvas:
         self.neck = self._neck()
         self.bare = self._bare()
         self.jaw = (self.bare[..., 0] > 0.5) & (self.rest[..., 1] < JAW_TOP) & (self.rest[..., 2] < FRONT)
-        points = head.landmark_rest
+        points = head.marks_rest
 
         def at(place: Place) -> Array:
             return np.asarray(sum(share * points[point, :2] for point, share in place.items()))
@@ -112,7 +112,10 @@ class Canvas:
 
     def painted(self, values: Image) -> Image:
         """Values (n,) at the skin's points, on the texture (rows, columns)."""
-        return cv2.blur(values[self._corners].mean(2).astype(np.float32), (3, 3))
+        corners = values[self._corners]
+        return cv2.blur(
+            (np.einsum("rck->rc", corners) / 3).astype(np.float32), (3, 3)
+        )  # `mean(2)` takes four times as long
 
     def _neck(self) -> Image:
         """Where the neck is, 0 to 1 (rows, columns): what lies off the texture takes its colour from the left edge.

@@ -16,7 +16,7 @@ def denoised(radiance: Image, albedo: Image, normal: Image) -> Image:
     """The picture without the noise of few samples, (S, S, 3), guided by what the light cannot change; on the CPU."""
     import mitsuba_oidn
 
-    channels = [np.ascontiguousarray(np.nan_to_num(c), np.float32) for c in (radiance, albedo, normal)]
+    channels = [np.ascontiguousarray(c, np.float32) for c in (radiance, albedo, normal)]
     guides = np.clip(channels[1], 0, 1), channels[2]
     options: dict[str, Any] = {"hdr": True, "quality": mitsuba_oidn.Quality.Fast, "device": _cpu()}
     clean = mitsuba_oidn.denoise(np.maximum(channels[0], 0), *guides, **options)

@@ -43,7 +43,8 @@ def _moves(*units: tuple[str, float, float], chance: float = 1.0) -> Move:
 
 # In photographs the width of the mouth and its opening go together: the broader a laugh, the more open.
 TABLE = {
-    "neutral": Expression(1, 1, (_moves(("mouthSmile", 0, 0.25)),)),  # few look sad when a camera looks
+    # Few look sad or angry when a camera looks.
+    "neutral": Expression(1, 1, (_moves(("mouthSmile", 0.1, 0.35), ("browInnerUp", 0.1, 0.4)),)),
     "smile": Expression(
         0.2,
         0.8,

@@ -24,6 +24,7 @@ IRISES = np.array(
 RINGS, SPOKES = 40, 40
 CORNEA = 0.06  # by which it stands out of the eyeball, of its radius
 LASH_SHADE = 0.55
+CORNER_SHADE = 0.45
 
 
 def eyes(person: Person, shape: Shape) -> list[Mesh]:
@@ -35,8 +36,10 @@ def eyes(person: Person, shape: Shape) -> list[Mesh]:
         centre, radius = shape.eye(side)
         turn = _gaze(person, outward)
         here = centre + radius * points @ turn
-        # Lashes and the lid's own thickness keep light from the upper part of the eye.
-        shade = 1 - LASH_SHADE * smoothstep((here[:, 1:2] - centre[1]) / radius, 0.05, 0.5)
+        away = (here - centre) / radius
+        # Lashes and the lid's own thickness keep light from the upper part of the eye, lids from its corners.
+        shade = 1 - LASH_SHADE * smoothstep(away[:, 1:2], 0.05, 0.5)
+        shade *= 1 - CORNER_SHADE * smoothstep(np.abs(away[:, :1]), 0.35, 0.8)
         meshes.append(Mesh(here, unit(points @ turn), triangles, np.tile(centre, (len(here), 1)), colours * shade))
     return meshes
 
@@ -67,7 +70,7 @@ def _eyeball(person: Person, rng: np.random.Generator) -> tuple[np.ndarray, np.n
     points = np.stack([radius * np.sin(a) * np.cos(b), radius * np.sin(a) * np.sin(b), radius * np.cos(a)], 2)
     iris_edge, pupil = rng.uniform(0.37, 0.42), rng.uniform(0.10, 0.17)
     fibres = cv2.GaussianBlur(rng.normal(size=(RINGS, SPOKES)), (0, 0), sigmaX=0.6, sigmaY=5) * 3
-    white = np.array([0.62, 0.56, 0.52]) * rng.uniform(0.8, 1.1) * np.exp(rng.normal(0, 0.02, 3))
+    white = np.array([0.5, 0.45, 0.42]) * rng.uniform(0.8, 1.1) * np.exp(rng.normal(0, 0.02, 3))
     veins = 0.3 * smoothstep(a, 0.6, 1.3) * (1 + 0.6 * cv2.GaussianBlur(rng.normal(size=a.shape), (0, 0), 1.5))
     colours = white * (1 - veins[..., None] * np.array([0.15, 0.8, 0.75]))
     iris = 1.2 * IRISES[person.eye_tone] * np.exp(rng.normal(0, 0.2)) * (1 + 0.45 * fibres[..., None]).clip(0.3, 2)

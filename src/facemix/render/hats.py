@@ -56,7 +56,7 @@ def fitted(shape: Shape, above_brows: float, back: float) -> Fit:
     """
     still = Shape(shape.head, shape.neutral, shape.neutral)
     points = shape.head.parts["skin"].smooth(shape.neutral)
-    brow = max(still.landmarks[17:27, 1].max(), shape.landmarks[17:27, 1].max() - 0.04)
+    brow = max(still.marks[17:27, 1].max(), shape.marks[17:27, 1].max() - 0.04)
     ears = points[rows_at(shape.head, 1, EAR_TOP) + rows_at(shape.head, -1, EAR_TOP)]
     upper = points[points[:, 1] > brow]
     front, behind = upper[:, 2].max(), upper[:, 2].min()
@@ -235,7 +235,7 @@ def _rim(rng: np.random.Generator, fit: Fit, colour: Array) -> Mesh:
 def _hood(rng: np.random.Generator, shape: Shape) -> list[Mesh]:
     """A hood, or a headscarf that lies closer: a bag over head and neck, open before the face."""
     scarf = rng.random() < 0.4
-    face = shape.landmarks
+    face = shape.marks
     brow, chin, middle = face[17:27, 1].max(), face[8, 1], face[27, 0]
     points = shape.head.parts["skin"].smooth(shape.now) - [middle, 0, 0]
     head = points[points[:, 1] > chin]

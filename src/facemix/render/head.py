@@ -55,7 +55,7 @@ class Head:
         return self.parts["skin"].shaped(self.vertices)
 
     @cached_property
-    def landmark_rest(self) -> Array:
+    def marks_rest(self) -> Array:
         """The 68 marks (68, 3) on the template."""
         return marks.of(self.vertices)
 
@@ -156,7 +156,7 @@ class Shape:
         return self.head.parts["skin"].shaped(self.now)
 
     @cached_property
-    def landmarks(self) -> Array:
+    def marks(self) -> Array:
         """The 68 marks (68, 3) on the smooth skin."""
         return marks.of(self.smooth)
 
@@ -192,13 +192,13 @@ def shaped(head: Head, identity: Mapping[str, float], expression: Mapping[str, f
     broad = {name: weight for name, weight in identity.items() if name.startswith(BROAD)}
     grown = head.deformed(head.vertices, broad)
     # The other targets move points by lengths of a grown head: on the head of a child as much less.
-    size = _width(marks.of(grown)) / _width(head.landmark_rest)
+    size = _width(marks.of(grown)) / _width(head.marks_rest)
     neutral = head.deformed(grown, {name: size * weight for name, weight in identity.items() if name not in broad})
     now = head.deformed(neutral, {name: size * weight for name, weight in expression.items()})
-    shift = marks.of(neutral)[TIP] - head.landmark_rest[TIP]
+    shift = marks.of(neutral)[TIP] - head.marks_rest[TIP]
     return Shape(head, neutral - shift, now - shift)
 
 
-def posed_landmarks(shape: Shape, pose: Pose) -> Array:
+def posed_marks(shape: Shape, pose: Pose) -> Array:
     """The 68 marks (68, 3) of the posed head."""
-    return pose.applied(shape.landmarks, shape.head.landmark_rest)
+    return pose.applied(shape.marks, shape.head.marks_rest)

@@ -19,7 +19,6 @@ import numpy as np
 
 from facemix.faces.contours import across, curves, tangents
 from facemix.faces.schemes import ibug68
-from facemix.render import tables
 from facemix.render.camera import Camera
 from facemix.render.eyes import pupil
 from facemix.render.head import Head, Pose, Shape
@@ -100,7 +99,7 @@ class Outline:
 
     def __init__(self, head: Head) -> None:
         skin, _ = head.skin_rest
-        jaw = head.landmark_rest[:17] + _moved()[:17] * [1, 1, 0]
+        jaw = head.marks_rest[:17] + _moved()[:17] * [1, 1, 0]
         direction = unit(np.gradient(jaw, axis=0))
         inward: Array = CHEEK - jaw
         inward = unit(inward - direction * (inward * direction).sum(1, keepdims=True))
@@ -140,17 +139,11 @@ def posed_points(table: Table, person: Person, shape: Shape, pose: Pose) -> Arra
     return pose.applied(points, rest)
 
 
-def mesh_labels(shape: Shape, pose: Pose, camera: Camera) -> Array:
-    """Points (68, 2), pixels, of the true surface."""
-    table = tables.ibug68()
-    return camera.pixels(pose.applied(shape.placed(table), table.of(shape.head.vertices)))
-
-
 def annotator_labels(
     person: Person, shape: Shape, pose: Pose, camera: Camera, outline: Outline, steady: bool = False
 ) -> Array:
     """Points (68, 2), pixels, as people mark a photograph; `steady` leaves out the tremor of their hands."""
-    points = camera.pixels(pose.applied(shape.landmarks + moved(pose.yaw), shape.head.landmark_rest))
+    points = camera.pixels(pose.applied(shape.marks + moved(pose.yaw), shape.head.marks_rest))
     rise = camera.pixels(pose.applied(np.array([[0, 8.0, 0], [0, 7.0, 0]]), np.array([[0, 8.0, 0], [0, 8.0, 0]])))
     points[:17] = outline.visible(points[:17], rise[0] - rise[1], shape, pose, camera)
     points = _closed_lips(_spaced(points) + habits(pose.yaw) @ _upright_axes(points))

@@ -137,7 +137,7 @@ class _Lips:
     """Lips and chin, which a broad laugh draws over the teeth."""
 
     def __init__(self, shape: Shape) -> None:
-        near = (np.abs(shape.skin[0] - shape.landmarks[60:68].mean(0)) < AROUND_MOUTH).all(1)
+        near = (np.abs(shape.skin[0] - shape.marks[60:68].mean(0)) < AROUND_MOUTH).all(1)
         skin = shape.skin[0][near & ~shape.head.inside_mouth]
         self._z, self._tree = skin[:, 2], cKDTree(skin[:, :2])
 

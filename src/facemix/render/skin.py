@@ -33,7 +33,7 @@ PIGMENTS = np.array([[0.5, -1.6, -1.3], [-0.7, -1.1, -1.4], [-0.95, -1.07, -1.02
 
 # Hollows, as nostrils, corners of the mouth and the folds of a smile, are darker than three bounces of light show.
 HOLLOW_REACH, HOLLOW_DEPTH = 8, 0.02  # neighbours; decimetres
-HOLLOW_SHADE, NOSTRIL_SHADE = 0.4, 2.1  # of the logarithm of the colour
+HOLLOW_SHADE, NOSTRIL_SHADE = 0.4, 1.5  # of the logarithm of the colour
 
 # How much blood shows, of the logarithm of the colour; shares of people with freckles and with pimples.
 BLOOD = {"cheeks": 0.09, "nose": 0.1, "chin": 0.05, "forehead": -0.04}
@@ -78,8 +78,9 @@ class _Painter:
         """Round dots (rows, columns) of height 1 somewhere on the face; radii in decimetres."""
         dots = np.zeros(self.canvas.shape, np.float32)
         for row, column in self.canvas.face[self.rng.integers(0, len(self.canvas.face), count)]:
-            distance = ((self.canvas.rest - self.canvas.rest[row, column]) ** 2).sum(2)
-            dots += np.exp(-distance / self.rng.uniform(least, most) ** 2)
+            away = self.canvas.rest - self.canvas.rest[row, column]
+            squared = np.einsum("rck,rck->rc", away, away)
+            dots += np.exp(-squared / self.rng.uniform(least, most) ** 2)
         return dots
 
 
@@ -214,6 +215,7 @@ def _lips(painter: _Painter, colour: Image, tone: Image) -> Image:
         strength = rng.uniform(0.6, 0.95)
     seam = np.exp(-rng.uniform(*SEAM_SHADE) * canvas.lines["between the lips"])[..., None]
     wrinkled = (1 + 0.07 * painter.grain(2, 2))[..., None]
+    lips = lips.astype(np.float32)
     return seam * (colour * (1 - strength * mask) + strength * mask * lips * wrinkled)
 
 

@@ -20,7 +20,7 @@ from facemix.render.eyes import eyes, pupil
 from facemix.render.glasses import glasses
 from facemix.render.hair import Groom, brows, hair
 from facemix.render.hats import hat
-from facemix.render.head import Head, Pose, Shape, posed_landmarks, rotation, shaped, texture_position
+from facemix.render.head import Head, Pose, Shape, posed_marks, rotation, shaped, texture_position
 from facemix.render.labels import CONVENTIONS, Outline, annotator_labels, posed_points
 from facemix.render.lens import Eyeball, Panes, glazed, glistening, panes
 from facemix.render.light import background, environment
@@ -73,9 +73,9 @@ class Sitting:
     camera: Camera
 
     @cached_property
-    def landmarks(self) -> Array:
-        """The 68 points (68, 3) on the true surface of the posed head."""
-        return posed_landmarks(self.shape, self.pose)
+    def marks(self) -> Array:
+        """The 68 marks (68, 3) of the posed head."""
+        return posed_marks(self.shape, self.pose)
 
 
 class Studio:
@@ -173,8 +173,8 @@ class Studio:
 
     def _exposed(self, rendering: Rendering, sitting: Sitting) -> Image:
         """Linear RGB (S, S, 3) of what was rendered, as the camera takes it: black where nothing is."""
-        camera, points = sitting.camera, sitting.camera.pixels(sitting.landmarks)
-        face_depth = float(camera.depth(sitting.landmarks).mean())
+        camera, points = sitting.camera, sitting.camera.pixels(sitting.marks)
+        face_depth = float(camera.depth(sitting.marks).mean())
         on_skin = rendering.shape == 1 + SHAPES.index("skin")
         scale = camera.focal_length / face_depth
         radiance = scattered(rendering.radiance, rendering.albedo, on_skin.astype(np.float32), scale)
@@ -188,7 +188,7 @@ def sit(head: Head, person_: Person, size: int) -> Sitting:
     """Shapes and poses a person's head, and sets up the camera."""
     shape = shaped(head, person_.identity, person_.expression)
     pose = Pose(person_.yaw, person_.pitch, person_.roll, person_.torso_yaw)
-    return Sitting(person_, shape, pose, framed(posed_landmarks(shape, pose), person_, size))
+    return Sitting(person_, shape, pose, framed(posed_marks(shape, pose), person_, size))
 
 
 def landmarks(sitting: Sitting, labels: str, outline: Outline, table: Table | None = None) -> Array:

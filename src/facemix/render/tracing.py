@@ -32,6 +32,11 @@ class Sight:
     depth: Image
 
 
+def finite(samples: Image) -> Image:
+    """The same samples, 0 where light or colour is not finite: one such pixel would blacken all skin around it."""
+    return np.where(np.isfinite(samples), samples, samples.dtype.type(0))
+
+
 class PlainTracer:
     """Mitsuba's own integrators, for code that is not compiled: one for light, one for what is hit first."""
 
@@ -47,12 +52,12 @@ class PlainTracer:
         """Traces SAMPLES rays a pixel for each of the two."""
 
         def rendered(integrator: Any, samples: int, seed: int) -> Image:
-            return np.array(self._mi.render(scene, integrator=integrator, spp=samples, seed=seed))
+            return finite(np.array(self._mi.render(scene, integrator=integrator, spp=samples, seed=seed)))
 
         light = rendered(self._light, SAMPLES, seed)
         # One at a time: a mean of numbers of triangles would say nothing.
         hits = [rendered(self._first_hit, 1, seed * SAMPLES + k)[..., -9:] for k in range(SAMPLES)]
-        guides = np.nan_to_num(np.mean([hit[..., :6] for hit in hits], 0))
+        guides = np.mean([hit[..., :6] for hit in hits], 0)
         shape, triangle = np.round(hits[0][..., 6:8]).astype(np.int64).transpose(2, 0, 1)
         return Sight(
             radiance=light[..., :3],
@@ -91,11 +96,9 @@ class CompiledTracer:
         number = drjit.reinterpret_array(mi.UInt32, hit.shape)
         firsts = [drjit.select(seen, value, 0) for value in (number, hit.prim_index, hit.t)]
         drjit.eval(means, firsts)
-        radiance, albedo, normal, cover = np.split(
-            np.stack([np.array(value) for value in means], 1).reshape(size, size, SAMPLES, -1).mean(2),
-            [3, 6, 9],
-            axis=2,
-        )
+        samples = [finite(np.array(value)).reshape(size, size, SAMPLES) for value in means]
+        channels = np.stack([sum(value[..., k] for k in range(SAMPLES)) / SAMPLES for value in samples], 2)
+        radiance, albedo, normal, cover = np.split(channels, [3, 6, 9], axis=2)
         shape, triangle, depth = (np.array(value).reshape(size, size, SAMPLES)[..., 0] for value in firsts)
         return Sight(radiance, albedo, normal, cover[..., 0], shape.astype(np.int64), triangle.astype(np.int64), depth)
 
