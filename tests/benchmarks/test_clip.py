@@ -54,7 +54,7 @@ def test_the_camera_stays_and_points_move_smoothly() -> None:
     head = Head()
     seats = [clip.sitting(head, POPULATION, clip.Settings(), frame) for frame in range(20, 32)]
     assert len({(*seat.camera.position, seat.camera.field_of_view) for seat in seats}) == 1
-    points = np.array([seat.camera.pixels(seat.landmarks) for seat in seats])
+    points = np.array([seat.camera.pixels(seat.marks) for seat in seats])
     sizes = square_side(landmark_box(points))
     moved = np.linalg.norm(np.diff(points, axis=0), axis=-1) / sizes[:-1, None]
     assert 0.001 < moved.mean() < 0.05
