@@ -2,11 +2,9 @@
 
 import csv
 import dataclasses
-import importlib.util
 import json
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import cv2
 import numpy as np
@@ -15,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import toy
+import toy_script
 from facemix import config
 from facemix.errors import FacemixError
 from facemix.faces import formats, geometry, tars
@@ -23,20 +22,10 @@ from facemix.faces.packing import Entry
 from facemix.render import folder
 
 ROOT = Path(__file__).parents[1]
-SCRIPT = ROOT / "scripts" / "borrow_appearance.py"
 WAYS = ("colour", "fourier", "background")
 
 
-def loaded() -> ModuleType:
-    spec = importlib.util.spec_from_file_location(SCRIPT.stem, SCRIPT)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[SCRIPT.stem] = module  # dataclasses look for it there
-    spec.loader.exec_module(module)
-    return module
-
-
-borrowing = loaded()
+borrowing = toy_script.loaded("scripts/borrow_appearance.py")
 
 
 def muted(middle: tuple[int, int, int], spread: int) -> np.ndarray:

@@ -1,9 +1,5 @@
 """What is measured on photographs and renders, on faces for which it is known."""
 
-import importlib.util
-from pathlib import Path
-from types import ModuleType
-
 import cv2
 import numpy as np
 import pytest
@@ -13,22 +9,14 @@ from scipy.spatial import procrustes
 from scipy.spatial.transform import Rotation
 
 import toy
+import toy_script
 from facemix.faces import pose
 from facemix.faces.schemes import ibug68
 
-SCRIPT = Path(__file__).parents[1] / "scripts" / "compare_with_photographs.py"
 RNG = np.random.default_rng(0)
 
 
-def loaded() -> ModuleType:
-    spec = importlib.util.spec_from_file_location(SCRIPT.stem, SCRIPT)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-compare = loaded()
+compare = toy_script.loaded("scripts/compare_with_photographs.py")
 
 
 @pytest.mark.parametrize(("colour", "hue", "chroma"), [((255, 0, 0), 40.0, 104.5), ((255, 255, 0), 102.9, 96.9)])

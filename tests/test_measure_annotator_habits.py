@@ -1,25 +1,18 @@
 """The offsets that scripts/measure_annotator_habits.py prints."""
 
-import importlib.util
-from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
 
+import toy_script
 from facemix.faces.schemes import ibug68
 from facemix.render.head import Head, Pose
-
-SCRIPT = Path(__file__).parents[1] / "scripts" / "measure_annotator_habits.py"
 
 
 @pytest.fixture(scope="module")
 def habits() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("measure_annotator_habits", SCRIPT)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return toy_script.loaded("scripts/measure_annotator_habits.py")
 
 
 @pytest.fixture(scope="module")

@@ -1,29 +1,23 @@
 """The parts that scripts/try_ideas.py changes in a training."""
 
-import importlib.util
-from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
 import torch
 
+import toy_script
 from facemix.faces.schemes import ibug68
 from facemix.training.batches import SYNTHETIC
 from facemix.training.model import LandmarkNet
 from toy_training import FACES
 
-SCRIPT = Path(__file__).parents[1] / "scripts" / "try_ideas.py"
 BACKBONE = "mobilenetv3_small_050.lamb_in1k"
 
 
 @pytest.fixture(scope="module")
 def ideas() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("try_ideas", SCRIPT)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return toy_script.loaded("scripts/try_ideas.py")
 
 
 def network() -> LandmarkNet:

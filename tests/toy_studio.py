@@ -3,7 +3,7 @@
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 import toy
-from facemix.render import marks, tables, visibility
+from facemix.render import marks, tables, visibility, workers
 
 JAWS = {"mesh": 1.06, "annotator": 1.0, "steady": 1.03}
 SENTENCE = "no LLVM here: rendering takes longer"
@@ -85,3 +85,11 @@ def labeller(size: int, table: tables.Table) -> Callable[[Any, int, int, str], n
 def _of(table: tables.Table, points: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
     """As many of the face's points as the table has, or has them again."""
     return np.resize(points, (len(table.scheme), 2)).astype(np.float64)
+
+
+def one_by_one(job: workers.Job, indices: Sequence[int], _processes: int) -> Generator[int, None, None]:
+    """Does the work of `workers.finished` in this process."""
+    make = job.begin()
+    for index in indices:
+        make(index)
+        yield index

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import pyarrow
 import pyarrow.parquet as parquet
 import pytest
 
+import toy_studio
 from facemix import cli
 from facemix.errors import FacemixError
 from facemix.faces import formats
@@ -21,20 +22,13 @@ PROCESSES = workers.finished
 SETTINGS = sets.Settings(seed=3, size=48, labels="mesh", population=POPULATIONS["synthetic"])
 
 
-def one_by_one(job: workers.Job, indices: Sequence[int], _processes: int) -> Generator[int, None, None]:
-    make = job.begin()
-    for index in indices:
-        make(index)
-        yield index
-
-
 @pytest.fixture(scope="module", autouse=True)
 def drawn() -> Iterator[None]:
     """The studio draws, in this process, and the generator has one version."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sets, "STUDIO", "toy_studio")
         patch.setattr(fingerprints, "pixels", lambda: "toy")
-        patch.setattr(workers, "finished", one_by_one)
+        patch.setattr(workers, "finished", toy_studio.one_by_one)
         yield
 
 

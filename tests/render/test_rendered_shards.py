@@ -5,7 +5,7 @@ import json
 import shutil
 import subprocess
 import tarfile
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,13 +30,6 @@ SETTINGS = sets.Settings(seed=3, size=48, labels="mesh", population=POPULATIONS[
 N = 10
 
 
-def one_by_one(job: workers.Job, indices: Sequence[int], _processes: int) -> Generator[int, None, None]:
-    make = job.begin()
-    for index in indices:
-        make(index)
-        yield index
-
-
 @pytest.fixture(scope="module", autouse=True)
 def drawn() -> Iterator[None]:
     """The studio draws two pictures of each person, in this process; a shard has four faces."""
@@ -50,7 +43,7 @@ def drawn() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sets, "STUDIO", "toy_studio")
         patch.setattr(fingerprints, "pixels", lambda: "toy")
-        patch.setattr(workers, "finished", one_by_one)
+        patch.setattr(workers, "finished", toy_studio.one_by_one)
         patch.setattr(toy_studio.Studio, "shoot", of_a_person)
         patch.setattr(shards, "FACES", 4)
         yield
@@ -184,7 +177,7 @@ def test_faces_that_are_files_are_those_of_shards_in_work(tmp_path: Path, monkey
     seen = []
 
     def counted(*arguments: Any) -> Generator[int, None, None]:
-        for index in one_by_one(*arguments):
+        for index in toy_studio.one_by_one(*arguments):
             yield index
             seen.append(len(list(tmp_path.rglob("0*.png"))))
 

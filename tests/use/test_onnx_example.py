@@ -1,6 +1,5 @@
 """The example of the documentation: a face by an exported file, ONNX Runtime, numpy and Pillow alone."""
 
-import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 
 import toy_exported
+import toy_script
 from facemix.use import runtime
 from facemix.use.detector import Detector
 
@@ -20,11 +20,7 @@ WIDTH, HEIGHT = 300, 200
 
 @pytest.fixture(scope="module")
 def example() -> Any:
-    spec = importlib.util.spec_from_file_location("onnx_example", FILE)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return toy_script.loaded("docs/onnx_example.py")
 
 
 @pytest.fixture(scope="module")
