@@ -31,17 +31,7 @@ from facemix.strategies import STRATEGIES, Strategy
 from facemix.training import tasks
 from facemix.training.batches import MixedBatches
 from facemix.training.model import LandmarkNet
-from facemix.training.tasks import Task
 
-MIXING, FINE_TUNING = STRATEGIES["mixing"], STRATEGIES["fine_tuning"]
-RAW = dataclasses.replace(MIXING, adapts_labels=False, budgets=2)
-IDEAS: dict[str, Strategy] = {
-    "as_rendered": RAW,
-    "own_head": RAW,
-    "own_statistics": MIXING,
-    "late_fall": MIXING,
-    "keeps_a_tenth": dataclasses.replace(FINE_TUNING, synthetic_share=0.1, adapts_labels=True),
-}
 FALLS_FROM = 2 / 3
 """Share of the steps after which `late_fall` shows fewer and fewer synthetic faces."""
 
@@ -101,29 +91,46 @@ def late_fall(steps: int) -> type[MixedBatches]:
     return LateFall
 
 
-def train(idea: str, seed: int, out: Path) -> None:
-    """Trains one idea and writes `out/IDEA/seed-K`; a training that was stopped goes on."""
-    params = config.load(Path("params.yaml"))
-    strategy = IDEAS[idea]
-    task = tasks.gather(strategy, seed, params)
-    if strategy.synthetic_share == "alpha" and (task.alpha != 0.5 or params.training.batch_size % 2):
-        sys.exit(f"alpha {task.alpha}, batch_size {params.training.batch_size}: expected 0.5 and an even number")
-    folder = out / idea / f"seed-{seed}"
-    changed: Callable[[LandmarkNet], LandmarkNet] = {"own_head": own_head, "own_statistics": own_statistics}.get(
-        idea, lambda network: network
-    )
-    new_network = tasks.new_network
+@dataclasses.dataclass(frozen=True)
+class Idea:
+    """A strategy with one part of its training changed."""
 
-    def network(task: Task) -> LandmarkNet:
-        return changed(new_network(task))
+    strategy: Strategy
+    network: Callable[[LandmarkNet], LandmarkNet] = lambda network: network
+    batches: Callable[[int], type[MixedBatches]] = lambda _steps: MixedBatches
 
-    drawn = late_fall(strategy.training(params).steps) if idea == "late_fall" else MixedBatches
-    with mock.patch.object(tasks, "new_network", network), mock.patch.object(tasks, "MixedBatches", drawn):
-        outcome = tasks.train_network(task, folder.with_suffix(".checkpoint"), lambda row: print(row, flush=True))
+
+MIXING, FINE_TUNING = STRATEGIES["mixing"], STRATEGIES["fine_tuning"]
+RAW = dataclasses.replace(MIXING, adapts_labels=False, budgets=2)
+IDEAS = {
+    "as_rendered": Idea(RAW),
+    "own_head": Idea(RAW, network=own_head),
+    "own_statistics": Idea(MIXING, network=own_statistics),
+    "late_fall": Idea(MIXING, batches=late_fall),
+    "keeps_a_tenth": Idea(dataclasses.replace(FINE_TUNING, synthetic_share=0.1, adapts_labels=True)),
+}
+
+
+def train(name: str, seed: int, out: Path) -> None:
+    """Trains one idea and writes `out/NAME/seed-K`; a training that was stopped goes on."""
+    params, idea = config.load(Path("params.yaml")), IDEAS[name]
+    task = tasks.gather(idea.strategy, seed, params)
+    if idea.strategy.synthetic_share == "alpha" and (task.alpha != 0.5 or params.training.batch_size % 2):
+        sys.exit(
+            f"params.yaml: found alpha {task.alpha} and training.batch_size {params.training.batch_size}, expected 0.5 "
+            "and an even number, so that each batch has as many faces of both kinds"
+        )
+    folder, new_network = out / name / f"seed-{seed}", tasks.new_network
+    checkpoint = folder.with_suffix(".checkpoint")
+    with (
+        mock.patch.object(tasks, "new_network", lambda task: idea.network(new_network(task))),
+        mock.patch.object(tasks, "MixedBatches", idea.batches(idea.strategy.training(params).steps)),
+    ):
+        outcome = tasks.train_network(task, checkpoint, lambda row: print(row, flush=True))
     for_real_faces(outcome.landmarker.network)
     with whole_folder(folder) as beside:
         tasks.write(beside, task, outcome)
-    folder.with_suffix(".checkpoint").unlink(missing_ok=True)
+    checkpoint.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":
