@@ -97,7 +97,7 @@ def test_a_hat_presses_the_hair_flat(style: str) -> None:
 def test_brows_lie_on_their_landmarks() -> None:
     who, groom = someone(), head_and_groom()[1]
     points = brows(who, template(), groom, AHEAD, HALF)[0].points
-    curve = groom.brow_landmarks
+    curve = groom.brow_marks
     for side, ends in ((-1, curve[:5]), (1, curve[5:])):
         brow = points[points[:, 0] * side > 0]
         inner = np.linspace(ends[1], ends[3], 50)

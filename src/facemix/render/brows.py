@@ -44,7 +44,7 @@ def _sown_brow(
     groom: Groom, side: int, count: int, thickness: float, spread: float, rng: np.random.Generator
 ) -> tuple[Array, Array, Array]:
     """Roots (count, 3) of a brow on the template, where its hairs point, their place along it: 0 tail, 1 inner end."""
-    curve = groom.brow_landmarks[:5] if side < 0 else groom.brow_landmarks[9:4:-1]
+    curve = groom.brow_marks[:5] if side < 0 else groom.brow_marks[9:4:-1]
     along = rng.beta(1.7, 1.35, count)
     band = thickness * np.interp(along, [0, 0.35, 0.75, 1], [0.3, 0.85, 1.05, 0.85])
     across = np.clip(rng.normal(0, spread, count), -1, 1)

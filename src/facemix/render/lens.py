@@ -43,7 +43,7 @@ class Panes:
     @property
     def dark(self) -> NDArray[np.bool_]:
         """Where lenses hide what is behind them, (S, S)."""
-        dark: NDArray[np.bool_] = (self.share > 0.5) & (np.einsum("rck->rc", self.passing) < 1.5)
+        dark: NDArray[np.bool_] = (self.share > 0.5) & (self.passing.mean(2) < 0.5)
         return dark
 
 

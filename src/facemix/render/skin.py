@@ -215,7 +215,6 @@ def _lips(painter: _Painter, colour: Image, tone: Image) -> Image:
         strength = rng.uniform(0.6, 0.95)
     seam = np.exp(-rng.uniform(*SEAM_SHADE) * canvas.lines["between the lips"])[..., None]
     wrinkled = (1 + 0.07 * painter.grain(2, 2))[..., None]
-    lips = lips.astype(np.float32)
     return seam * (colour * (1 - strength * mask) + strength * mask * lips * wrinkled)
 
 

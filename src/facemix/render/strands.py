@@ -118,7 +118,7 @@ class Groom:
         corners = self.points[self.triangles]
         self.areas = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1) / 2
         self.ears, self.lips = head.skin_mask("ears"), head.skin_mask("lips")
-        self.brow_landmarks = head.marks_rest[17:27]
+        self.brow_marks = head.marks_rest[17:27]
         used = np.unique(self.triangles)
         self._tree, self._used = cKDTree(self.points[used]), used
         self._fine, self._coarse = Grid(FINE), Grid(COARSE)
