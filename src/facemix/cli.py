@@ -331,7 +331,12 @@ def _experiment_commands(commands: Any) -> None:
     command.add_argument("--labels", type=int, metavar="N", help="real faces that you have (default: the most swept)")
     command.add_argument("--more-labels", type=int, default=100, metavar="N", help="more to think of (default: 100)")
     command.add_argument("--target-nme", type=float, metavar="NME", help="look for the cheapest mix that reaches it")
-    command.add_argument("--price-label", type=float, metavar="PRICE", help="of one real face with its label")
+    command.add_argument(
+        "--price-label",
+        type=float,
+        metavar="PRICE",
+        help="of one real face with its label; prices ask what each NME costs",
+    )
     command.add_argument("--price-render", type=float, metavar="PRICE", help="of one synthetic face")
     command.add_argument(
         "--price-hour", type=float, metavar="PRICE", help="of an hour of training (default: training costs nothing)"

@@ -46,6 +46,7 @@ def test_every_question_is_answered_in_three_files(project: Path, capsys: pytest
     ):
         assert part in said
     assert "extrapolates." not in said and "refused" not in said
+    assert "## What each NME costs\n\nThe cheapest mix that reaches each target" in said
     found = json.loads((project / "reports/answers/advice.json").read_text(encoding="utf-8"))
     best = found["offers"][0]
     assert best["cost"] == pytest.approx(2 * best["n_real"] + 0.02 * best["n_synthetic"])
@@ -71,8 +72,9 @@ def test_what_lies_beyond_the_sweep_is_called_extrapolated_or_refused(
         (["--labels", "0"], "--labels: found 0, expected a number of faces, at least 1"),
         (["--more-labels", "-5"], "--more-labels: found -5, expected"),
         ([*TARGET, "--chance", "1"], "--chance: found 1, expected a share above 0 and below 1"),
-        (["--price-label", "2"], "--price-label: found a price without --target-nme"),
-        (["--price-hour", "2"], "--price-hour: found a price without --target-nme"),
+        (["--target-nme", "4"], "--price-label: not given, expected the price of one face beside --target-nme"),
+        (["--price-label", "2"], "--price-render: not given, expected the price of one face beside --price-label"),
+        (["--price-hour", "2"], "--price-label: not given, expected the price of one face beside --price-hour"),
         ([*TARGET, "--price-hour", "-3"], "--price-hour: found -3, expected a price, 0 or more"),
         (
             [*TARGET, "--price-hour", "3"],
@@ -131,3 +133,17 @@ def test_hours_of_training_and_of_what_it_stands_on_have_a_price(
     }
     for one in offers:
         assert one["cost"] == pytest.approx(2 * one["n_real"] + 0.02 * one["n_synthetic"] + 100 * one["hours"])
+
+
+def test_prices_without_a_target_ask_what_each_nme_costs(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cli.main(["advise", *TARGET[2:]])
+    said = capsys.readouterr().out
+    assert (
+        "with a chance of 80 %, at 2 for a label, 0.02 for a render. Below " in said and "cheapest mix for" not in said
+    )
+    found = json.loads((project / "reports/answers/advice.json").read_text(encoding="utf-8"))
+    assert found["question"]["prices"] == {"label": 2.0, "render": 0.02, "hour": 0.0}
+    costs = [one["cost"] for one in found["frontier"]]
+    assert len(costs) > 5 and costs == sorted(costs, reverse=True)
+    assert said.count("\n| ") == 2 + len(costs) + 2 + len(found["laws"])  # two tables
+    assert (project / "reports/answers/advice.png").read_bytes().startswith(b"\x89PNG")

@@ -109,3 +109,25 @@ def test_a_target_that_is_reached_or_out_of_reach_is_said(laid: Laid) -> None:
         offers.cheapest(laid, 9.0, PRICES, 0.8)
     with pytest.raises(FacemixError, match=r"found 2, which no mix reaches .* no resample reaches it; expected"):
         offers.cheapest(laid, 2.0, PRICES, 0.8)
+
+
+def test_the_frontier_asks_more_for_less_error_and_has_the_cheapest_mix_for_each(exact: Laid) -> None:
+    found = offers.frontier(exact, PRICES, 0.5)
+    targets = [target for target, _ in found]
+    assert targets == [3.4, 3.6, 3.8, 4.0, 4.2, 4.4, 4.6, 4.8]  # the best mix has 3.27, the worst 4.88
+    costs = [one.cost for _, one in found]
+    assert costs == sorted(costs, reverse=True) and costs[0] > 10 * costs[-1]
+    for target, one in found:
+        assert one.nme.value <= target + 1e-9
+        assert one.cost <= offers.offers(exact, target, PRICES, 0.5)[0].cost
+
+
+def test_what_reaches_a_lower_target_for_less_is_offered_for_the_higher_one(
+    exact: Laid, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (any_, *_) = offers.offers(exact, 3.6, PRICES, 0.5)
+    costs = iter([50.0, 70.0, 20.0])
+    monkeypatch.setattr(
+        offers, "offers", lambda *_: [dataclasses.replace(any_, cost=cost) for cost in [next(costs, 99)]]
+    )
+    assert [one.cost for _, one in offers.frontier(exact, PRICES, 0.5)][:4] == [50.0, 50.0, 20.0, 20.0]

@@ -11,7 +11,7 @@ from facemix.verdict import advice, offers, worth
 from facemix.verdict.advice import HeldOut, Laid, Left, Line, Worth
 from facemix.verdict.comparison import BASELINE
 from facemix.verdict.curve import LEAST_COUNTS, Parameter
-from facemix.verdict.offers import FREE, Offer, Prices
+from facemix.verdict.offers import Offer, Prices
 
 _NOT = "Not answered:"
 
@@ -26,7 +26,8 @@ class Question:
     """How many more it may buy."""
     target: float | None = None
     """NME on test, %."""
-    prices: Prices = FREE
+    prices: Prices | None = None
+    """Needed where there is a target; without one they ask what each error costs."""
     chance: float = 0.8
     """Of reaching the target."""
 
@@ -45,6 +46,8 @@ class Advice:
     held_out: Sequence[tuple[Line, Sequence[HeldOut]]]
     offers: Sequence[Offer]
     """The cheapest first; none where there is no target."""
+    frontier: Sequence[tuple[float, Offer]]
+    """Targets, ascending, and the cheapest mix for each; none where there are no prices."""
 
 
 def answer(laid: Laid, question: Question) -> Advice:
@@ -54,8 +57,7 @@ def answer(laid: Laid, question: Question) -> Advice:
         FacemixError: the target is reached already, or out of reach.
     """
     n, more = question.labels, question.more
-    target = question.target
-    found = [] if target is None else offers.cheapest(laid, target, question.prices, question.chance)
+    target, prices = question.target, question.prices
     return Advice(
         question=question,
         laid=laid,
@@ -67,7 +69,8 @@ def answer(laid: Laid, question: Question) -> Advice:
             if line.axis == "n_real"
         ],
         held_out=[(line, advice.held_out(line)) for line in laid.lines],
-        offers=found,
+        offers=[] if target is None or not prices else offers.cheapest(laid, target, prices, question.chance),
+        frontier=offers.frontier(laid, prices, question.chance) if prices else [],
     )
 
 
@@ -90,12 +93,14 @@ def answers(found: Advice) -> list[Answer]:
     """All answers; the first says what they rest on."""
     question = found.question
     offered = [_said_offers(found)] if found.offers else []
+    priced = [_said_frontier(found, question.prices)] if question.prices else []
     return [
         Answer(title="Advice", sentences=[_about(found.laid)], listed=False),
         Answer(title="What synthetic faces are worth in labels", sentences=_said_worths(found)),
         Answer(title="More renders, or different ones", sentences=_said_lefts(found)),
         Answer(title=f"What {question.more:,} more labels bring", sentences=_said_gains(found)),
         *offered,
+        *priced,
         _said_laws(found),
     ]
 
@@ -206,31 +211,52 @@ def _said_gains(found: Advice) -> list[str]:
 def _said_offers(found: Advice) -> Answer:
     question, (best, *_) = found.question, found.offers
     beyond = " It extrapolates beyond what was swept." if best.extrapolated else ""
-    hours = f", {best.hours:.2f} hours of training among it" if question.prices.hour else ""
+    hours = f", {best.hours:.2f} hours of training among it" if question.prices and question.prices.hour else ""
     sentence = (
         f"{offers.say_mix(best)}: it costs {best.cost:,.2f}{hours}, its NME is expected at {_number(best.nme)}, and it "
         f"reaches {question.target:g} with a chance of {100 * best.chance:.0f} % (asked for: "
         f"{100 * question.chance:.0f} %).{beyond}"
     )
-    priced = bool(question.prices.hour)
+    title = f"The cheapest mix for NME {question.target:g}"
+    return Answer(title=title, sentences=[sentence], listed=False, table=_offered(found.offers, question.prices))
+
+
+def _said_frontier(found: Advice, prices: Prices) -> Answer:
+    title, chance = "What each NME costs", f"{100 * found.question.chance:.0f} %"
+    hour = f", {prices.hour:g} for an hour of training" if prices.hour else ""
+    paid = f"{prices.label:g} for a label, {prices.render:g} for a render{hour}"
+    if not found.frontier:
+        sentence = f"{_NOT} no mix is shown to reach any NME with a chance of {chance} at {paid}."
+        return Answer(title=title, sentences=[sentence], listed=False)
+    targets, mixes = zip(*found.frontier, strict=True)
+    header, *rows = _offered(mixes, prices)
+    sentence = (
+        f"The cheapest mix that reaches each target with a chance of {chance}, at {paid}. Below {targets[0]:g} nothing "
+        "is offered."
+    )
+    table = [["target", *header], *([f"{target:g}", *row] for target, row in zip(targets, rows, strict=True))]
+    return Answer(title=title, sentences=[sentence], listed=False, table=table)
+
+
+def _offered(mixes: Sequence[Offer], prices: Prices | None) -> list[list[str]]:
+    """Header and a row for each offer, with hours where these have a price."""
+    timed = bool(prices and prices.hour)
+    header = ["strategy", "alpha", "labels", "renders", *(["hours"] if timed else []), "cost", "chance", "NME"]
     rows = [
         [
             one.strategy,
             "" if one.alpha is None else f"{one.alpha:g}",
             f"{one.n_real:,}",
             f"{one.n_synthetic:,}",
-            *([f"{one.hours:.2f}"] if priced else []),
+            *([f"{one.hours:.2f}"] if timed else []),
             f"{one.cost:,.2f}",
             f"{100 * one.chance:.0f} %",
             _number(one.nme),
             "yes" if one.extrapolated else "",
         ]
-        for one in found.offers
+        for one in mixes
     ]
-    names = ["strategy", "alpha", "labels", "renders", *(["hours"] if priced else []), "cost", "chance", "NME"]
-    names.append("extrapolates")
-    title = f"The cheapest mix for NME {question.target:g}"
-    return Answer(title=title, sentences=[sentence], listed=False, table=[names, *rows])
+    return [[*header, "extrapolates"], *rows]
 
 
 def _said_laws(found: Advice) -> Answer:
@@ -271,7 +297,7 @@ def _rough(one: Parameter) -> str:
 def record(found: Advice) -> dict[str, Any]:
     """All answers as what JSON holds; what is infinite or not determined is null."""
     plain = {
-        "question": dataclasses.asdict(found.question) | {"prices": found.question.prices._asdict()},
+        "question": plain_question(found.question),
         "answers": [dataclasses.asdict(one) for one in answers(found)],
         "seeds": list(found.laid.swept.seeds),
         "worth": [
@@ -289,6 +315,7 @@ def record(found: Advice) -> dict[str, Any]:
             {**_named(line), "gain": None if gain is None else dataclasses.asdict(gain)} for line, gain in found.gains
         ],
         "offers": [dataclasses.asdict(one) for one in found.offers],
+        "frontier": [{"target": target, **dataclasses.asdict(one)} for target, one in found.frontier],
         "laws": [
             {
                 **_named(line),
@@ -304,6 +331,12 @@ def record(found: Advice) -> dict[str, Any]:
     }
     finite: dict[str, Any] = _finite(plain)
     return finite
+
+
+def plain_question(question: Question) -> dict[str, Any]:
+    """What was asked, as what JSON holds."""
+    prices = question.prices
+    return dataclasses.asdict(question) | {"prices": prices._asdict() if prices else None}
 
 
 def _mix(one: Any) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from facemix.reporting.advice import Advice
 from facemix.reporting.figures import COLOURS, DPI
 from facemix.verdict import advice, curve
 from facemix.verdict.advice import Axis, Line
+from facemix.verdict.offers import Offer
 
 TITLES: dict[Axis, tuple[str, str]] = {
     "n_real": ("real training faces", "synthetic"),
@@ -20,16 +21,17 @@ _STYLES = ("o", "s", "^", "D", "v")  # of lines of one strategy beside other num
 
 
 def draw(path: Path, found: Advice) -> None:
-    """A panel for real faces and one for synthetic ones, where these were swept.
+    """A panel for real faces and one for synthetic ones, where these were swept; one for costs, where there are prices.
 
     Points are measured means, bands the 95 % intervals of the laws; dashed is what extrapolates. A star is the cheapest
     mix, on the line that it comes from.
     """
     axes_of = [axis for axis in TITLES if any(line.axis == axis for line in found.laid.lines)]
+    count = len(axes_of) + bool(found.frontier)
     figure, panels = plt.subplots(
-        1, len(axes_of), figsize=(6.4 * len(axes_of), 4.6), layout="constrained", squeeze=False, sharey=True
+        1, count, figsize=(6.4 * count, 4.6), layout="constrained", squeeze=False, sharey=True
     )
-    for axes, axis in zip(panels.flat, axes_of, strict=True):
+    for axes, axis in zip(panels.flat, axes_of, strict=False):
         _panel(axes, [line for line in found.laid.lines if line.axis == axis], TITLES[axis])
         if (target := found.question.target) is not None:
             axes.axhline(target, color="black", linestyle=":", linewidth=1, label=f"target {target:g}")
@@ -40,6 +42,8 @@ def draw(path: Path, found: Advice) -> None:
                 )
                 axes.plot([], [], "*", color="grey", markersize=12, label="cheapest for the target")
         axes.legend(frameon=False, fontsize="small")
+    if found.frontier:
+        _costs(panels[0, -1], found.frontier)
     panels[0, 0].set_ylabel("test NME, %")
     figure.savefig(path, dpi=DPI, format="png")
     plt.close(figure)
@@ -57,6 +61,23 @@ def _panel(axes: Axes, lines: Sequence[Line], titles: tuple[str, str]) -> None:
     axes.set_xticks(ticks, [f"{n:,}" for n in ticks])
     axes.minorticks_off()
     axes.set_xlabel(f"{title}; dashed: extrapolated")
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _costs(axes: Axes, frontier: Sequence[tuple[float, Offer]]) -> None:
+    """The least cost of each target; colours say which strategy reaches it, hollow is what extrapolates."""
+    targets, costs = [target for target, _ in frontier], [one.cost for _, one in frontier]
+    axes.plot(costs, targets, color="grey", linewidth=1, drawstyle="steps-pre", zorder=1)
+    for target, one in frontier:
+        face = "none" if one.extrapolated else COLOURS[one.strategy]
+        axes.plot(one.cost, target, "o", color=COLOURS[one.strategy], markerfacecolor=face, markersize=6)
+    for strategy in dict.fromkeys(one.strategy for _, one in frontier):
+        axes.plot([], [], "o", color=COLOURS[strategy], label=strategy)
+    if min(costs) > 0:
+        axes.set_xscale("log")
+    axes.set_xlabel("cost of the cheapest mix; hollow: extrapolated")
+    axes.legend(frameon=False, fontsize="small")
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
 

@@ -1,6 +1,5 @@
 """`facemix advise`: what a finished sweep says of more faces, and of the cheapest mix for a target."""
 
-import dataclasses
 import json
 import math
 
@@ -16,7 +15,7 @@ from facemix.reporting.advice import Question
 from facemix.verdict import advice, points
 from facemix.verdict.advice import Laid
 from facemix.verdict.curve import LEAST_COUNTS
-from facemix.verdict.offers import FREE, Prices
+from facemix.verdict.offers import Prices
 from facemix.verdict.points import Swept
 
 FOLDER = REPORTS / "sweep"
@@ -40,7 +39,7 @@ def advise(
         labels: that there are; None: the most that were swept.
         more_labels: how many more are thought of.
         target: NME on test, %; None: no mix is looked for.
-        price_label, price_render: of one; both are needed where there is a target.
+        price_label, price_render: of one; both or none, and both where there is a target. They ask what each NME costs.
         price_hour: of training; None: it costs nothing.
         chance: of reaching the target.
 
@@ -50,7 +49,7 @@ def advise(
     """
     prices = _checked(labels, more_labels, target, price_label, price_render, price_hour, chance)
     swept = points.read(FOLDER, _n_synthetic(params))
-    if prices.hour:
+    if prices and prices.hour:
         _check_hours(swept)
     laid = advice.lay_out(swept, advice.RESAMPLES)
     _check_lines(laid)
@@ -72,7 +71,7 @@ def advise(
         experiment=params.tracking.experiment,
         tags={"strategy": "advise"},
         description=text,
-        params=dataclasses.asdict(question) | {"prices": question.prices._asdict()},
+        params=said.plain_question(question),
         patience=tracking.LONG_PATIENCE,
     ) as run:
         for file in sorted(ANSWERS.glob("advice.*")):
@@ -87,25 +86,23 @@ def _checked(
     price_render: float | None,
     price_hour: float | None,
     chance: float,
-) -> Prices:
-    """The prices, once all numbers make sense."""
+) -> Prices | None:
+    """The prices, if any were given, once all numbers make sense."""
     for name, count in (("--labels", labels), ("--more-labels", more_labels)):
         if count is not None and count < 1:
             raise FacemixError(f"{name}: found {count}, expected a number of faces, at least 1")
     if not 0 < chance < 1:
         raise FacemixError(f"--chance: found {chance:g}, expected a share above 0 and below 1, such as 0.8")
-    prices = {"--price-label": price_label, "--price-render": price_render}
-    if target is None:
-        given = [name for name, price in (prices | {"--price-hour": price_hour}).items() if price is not None]
-        if given:
-            raise FacemixError(f"{given[0]}: found a price without --target-nme, expected both; add --target-nme 4.0")
-        return FREE
-    if not (math.isfinite(target) and target > 0):
+    if target is not None and not (math.isfinite(target) and target > 0):
         raise FacemixError(f"--target-nme: found {target:g}, expected an NME in %, above 0")
-    prices["--price-hour"] = price_hour or 0.0
+    asked = {"--target-nme": target, "--price-label": price_label, "--price-render": price_render}
+    given = [name for name, one in (asked | {"--price-hour": price_hour}).items() if one is not None]
+    if not given:
+        return None
+    prices = {"--price-label": price_label, "--price-render": price_render, "--price-hour": price_hour or 0.0}
     for name, price in prices.items():
         if price is None:
-            raise FacemixError(f"{name}: not given, expected the price of one face beside --target-nme; add {name} 2.0")
+            raise FacemixError(f"{name}: not given, expected the price of one face beside {given[0]}; add {name} 2.0")
         if not (math.isfinite(price) and price >= 0):
             raise FacemixError(f"{name}: found {price:g}, expected a price, 0 or more")
     assert price_label is not None and price_render is not None

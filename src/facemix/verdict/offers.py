@@ -5,6 +5,7 @@ from the number that the line keeps fixed. See `advice` for lines, and for how f
 """
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -21,6 +22,8 @@ from facemix.verdict.points import Mix
 Doubles = npt.NDArray[np.float64]
 
 _LEVELS = 8  # shares of resamples that are tried for the cheapest offer
+_TARGETS = 12  # of the frontier, at most
+_STEPS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)  # between two of them, % NME
 
 
 class Prices(NamedTuple):
@@ -32,9 +35,6 @@ class Prices(NamedTuple):
     """Of a synthetic face."""
     hour: float = 0.0
     """Of training."""
-
-
-FREE = Prices(label=0.0, render=0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,6 +201,23 @@ def cheapest(laid: Laid, target: float, prices: Prices, chance: float) -> list[O
         f"mix ({say_mix(best)}, NME {best.test_nme:.2f}); ask for a greater NME or a smaller --chance, or sweep more "
         "faces or a better detector"
     )
+
+
+def frontier(laid: Laid, prices: Prices, chance: float) -> list[tuple[float, Offer]]:
+    """Round target NMEs from just below the best mix to the worst, ascending, each with the cheapest mix for it.
+
+    Targets that no mix reaches with the chance are left out. What reaches a lower target reaches the higher ones too,
+    so cost never rises along the list.
+    """
+    best, worst = (extreme(one.test_nme for one in laid.mixes) for extreme in (min, max))
+    step = next((one for one in _STEPS if worst - best <= _TARGETS * one), _STEPS[-1])
+    found: list[tuple[float, Offer]] = []
+    for multiple in range(max(1, math.floor(best / step) - 1), math.ceil(worst / step)):
+        target = round(multiple * step, 2)
+        lower = [offer for _, offer in found[-1:]]
+        if open_ := lower + offers(laid, target, prices, chance)[:1]:
+            found.append((target, min(open_, key=lambda one: one.cost)))
+    return found
 
 
 def _cost(n_real: float, n_synthetic: float, hours: float | None, prices: Prices) -> float:
