@@ -183,8 +183,9 @@ def test_equal_inputs_have_one_name_and_other_inputs_another(params: Params) -> 
     assert named(other_default, real) == named(params, real)  # alpha does not matter to it
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the libraries under DVC
-def test_dvc_says_what_each_strategy_depends_on(tmp_path: Path, params: Params) -> None:
+@pytest.fixture
+def pipeline(tmp_path: Path) -> Path:
+    """The project's pipeline, without code or data."""
     from dvc.repo import Repo
 
     root = Path(__file__).resolve().parents[2]
@@ -193,7 +194,12 @@ def test_dvc_says_what_each_strategy_depends_on(tmp_path: Path, params: Params) 
         shutil.copy(root / name, tmp_path / name)
     config.update_params(tmp_path / "params.yaml", {"control_seeds": [0]})
     Repo.init(str(tmp_path), no_scm=True).close()
-    found = stage.read_inputs(tmp_path, 0)
+    return tmp_path
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the libraries under DVC
+def test_dvc_says_what_each_strategy_depends_on(pipeline: Path, params: Params) -> None:
+    found = stage.read_inputs(pipeline, params)
     assert {name: one.needs for name, one in found.items()} == {name: one.needs for name, one in INPUTS.items()}
     packs = {"pack", "render.stand_in", "render.synthetic", "sources.real", "sources.synthetic"}
     for name, one in found.items():
@@ -202,7 +208,23 @@ def test_dvc_says_what_each_strategy_depends_on(tmp_path: Path, params: Params) 
         row = {key: value for key, value in one.other_params.items() if key.endswith(f"TABLE.{name}")}
         assert row == {f"src/facemix/strategies.py:TABLE.{name}": TABLE[name]}
         assert one.other_params["packages.yaml:torch"] == workspace.installed_packages()["torch"]
-        assert not any(path.startswith(("models", "data/packs")) for path in one.paths)
+        assert not any(path.startswith(("models", "data/packs", "data/renders")) for path in one.paths)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the libraries under DVC
+@pytest.mark.parametrize(
+    ("stand_in", "synthetic", "on_the_generator"),
+    [(0, 0, set()), (0, 9, {"synthetic_only", "mixing"}), (9, 0, {"synthetic_only", "mixing", "real_only"})],
+)
+def test_a_training_depends_on_the_generator_where_it_draws_faces_for_it(
+    stand_in: int, synthetic: int, on_the_generator: set[str], pipeline: Path, params: Params
+) -> None:
+    rendered = {"render.stand_in.n": stand_in, "render.synthetic.n": synthetic}
+    found = stage.read_inputs(pipeline, config.parse(config.changed(config.plain(params), rendered)))
+    names = {"synthetic_only", "mixing", "real_only"}
+    assert {name for name in names if "src/facemix/render" in found[name].paths} == on_the_generator
+    for name in names:
+        assert {"data/sources/real", "render.stand_in"} <= {*found[name].paths, *found[name].params}
 
 
 def test_a_known_point_is_trained_where_a_missing_one_starts_from_its_model(params: Params) -> None:

@@ -99,7 +99,7 @@ def bring(axes: Axes, params: Params, how: How) -> Brought:
         raise FacemixError(f"--jobs: found {how.jobs}, expected at least 1")
     root = Path.cwd()
     project = repository.examine(root)
-    inputs = read_inputs(root, params.seeds[0])
+    inputs = read_inputs(root, params)
     _check_clean(root)
     there = known.read(how.known) if how.known else {}
     points = {point: grid.trained_as(point, inputs) for point in grid.plan(axes, inputs)}
@@ -192,33 +192,34 @@ def _check_clean(root: Path) -> None:
         )
 
 
-def read_inputs(root: Path, seed: int) -> dict[str, Inputs]:
+def read_inputs(root: Path, params: Params) -> dict[str, Inputs]:
     """What each strategy depends on, as DVC reads it from dvc.yaml.
 
-    Args:
-        seed: any one of params.yaml.
+    A stage that renders no faces decides nothing: what is trained on photographs stays the same by another generator.
     """
     from dvc.dependency import ParamsDependency
     from dvc.repo import Repo
     from networkx import descendants
 
     found = {}
+    idle = {f"render@{name}" for name in ("synthetic", "stand_in") if not getattr(params.render, name).n}
     with Repo(str(root)) as repo:
         graph = repo.index.graph
         stages = {getattr(stage, "name", None): stage for stage in graph}
         for name in STRATEGIES:
-            if (stage := stages.get(f"{name}@{seed}")) is None:
+            if (stage := stages.get(f"{name}@{params.seeds[0]}")) is None:
                 continue
             upstream = {stage, *descendants(graph, stage)}
             made = {out.fs_path for one in upstream if one.cmd for out in one.outs}
-            dependencies = [dependency for one in upstream for dependency in one.deps]
-            params = [one for one in dependencies if isinstance(one, ParamsDependency)]
+            deciding = [one for one in upstream if getattr(one, "name", None) not in idle]
+            dependencies = [dependency for one in deciding for dependency in one.deps]
+            of_params = [one for one in dependencies if isinstance(one, ParamsDependency)]
             ours = root / PARAMS_FILE
             found[name] = Inputs(
-                params=tuple(sorted({key for one in params if Path(one.fs_path) == ours for key in one.params})),
+                params=tuple(sorted({key for one in of_params if Path(one.fs_path) == ours for key in one.params})),
                 other_params={
                     f"{os.path.relpath(one.fs_path, root)}:{key}": value
-                    for one in params
+                    for one in of_params
                     if Path(one.fs_path) != ours
                     for key, value in one.read_params(flatten=True).items()
                 },
@@ -232,7 +233,9 @@ def read_inputs(root: Path, seed: int) -> dict[str, Inputs]:
                     )
                 ),
                 needs=tuple(
-                    other for other in STRATEGIES if other != name and stages.get(f"{other}@{seed}") in upstream
+                    other
+                    for other in STRATEGIES
+                    if other != name and stages.get(f"{other}@{params.seeds[0]}") in upstream
                 ),
             )
     return found
