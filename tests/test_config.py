@@ -126,7 +126,27 @@ def test_an_update_changes_its_keys_and_no_other_line(copy: Path) -> None:
     assert config.load(copy).training.steps == 700
 
 
-@pytest.mark.parametrize("changes", [{"alpha": 2}, {"training.stepz": 1}, {"alpha": 0.5, "nothing.here": 1}])
+def test_an_optional_key_comes_and_goes_without_a_trace(copy: Path) -> None:
+    before = copy.read_text()
+    config.update_params(copy, {"render.synthetic.labels": "steady", "render.stand_in.scheme": "wflw98"})
+    assert config.load(copy).render.synthetic.labels == "steady"
+    assert config.load(copy).render.stand_in.scheme == "wflw98"
+    assert len(copy.read_text().splitlines()) == len(before.splitlines()) + 2
+    config.update_params(copy, {"render.synthetic.labels": None, "render.stand_in.scheme": None})
+    assert copy.read_text() == before
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"alpha": 2},
+        {"training.stepz": 1},
+        {"alpha": 0.5, "nothing.here": 1},
+        {"training.steps.here": 1},
+        {"training.steps": None},
+        {"sources.real.labels": "steady"},
+    ],
+)
 def test_a_refused_update_leaves_the_file_as_it_was(copy: Path, changes: dict[str, object]) -> None:
     with pytest.raises(ConfigError):
         config.update_params(copy, changes)

@@ -218,7 +218,7 @@ def _settings_commands(commands: Any) -> None:
         help="set many keys of params.yaml at once",
         description="Sets the keys of a preset in params.yaml and prints them. Comments and all other keys stay.",
     )
-    command.add_argument("name", help="a file of presets/: demo, smoke, sweep, 300w, paper")
+    command.add_argument("name", help="a file of presets/: demo, smoke, sweep, 300w, grid, paper")
     command.set_defaults(run=_preset)
 
     command = commands.add_parser(
@@ -654,7 +654,8 @@ def _preset(options: argparse.Namespace) -> None:
     from facemix.stages.preset import preset
 
     for key, value in preset(options.name).items():
-        print(f"{key}: {value}")
+        if value is not None:
+            print(f"{key}: {value}")
 
 
 if __name__ == "__main__":

@@ -443,8 +443,10 @@ def _parse_record(kind: type, value: object, key: str) -> Any:
 def update_params(path: Path, changes: Mapping[str, object]) -> None:
     """Sets dotted keys (`training.steps`) of a params.yaml in place: comments and order stay, the result is checked.
 
+    An optional key that the file lacks is added; None takes it away.
+
     Raises:
-        ConfigError: a key that the file does not have, or a value that `load` would refuse; the file is then untouched.
+        ConfigError: an unknown key, or a value that `load` would refuse; the file is then untouched.
     """
     from ruamel.yaml import YAML
 
@@ -453,9 +455,16 @@ def update_params(path: Path, changes: Mapping[str, object]) -> None:
     yaml.preserve_quotes = True
     content = yaml.load(read_text(path))
     for dotted, new in changes.items():
+        parent, _, name = dotted.rpartition(".")
         try:
-            _put(content, dotted, _flow_items(new))
-        except KeyError:
+            record = lookup(content, parent) if parent else content
+            if new is None:
+                record.pop(name, None)
+            elif name in record:
+                record[name] = _flow_items(new)
+            else:
+                record.insert(0, name, new)  # not at the end: comments on what follows hang on the last key
+        except (KeyError, AttributeError, TypeError):
             raise ConfigError(f"{path}: {dotted}: unknown key") from None
     parse(_to_plain(content))
     with whole_file(path) as beside, beside.open("w", encoding="utf-8") as file:

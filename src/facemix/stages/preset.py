@@ -1,17 +1,25 @@
 """`facemix preset NAME`: changes params.yaml in place and keeps its comments."""
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from facemix.config import PARAMS_FILE, ConfigError, load, update_params
+from facemix.config import PARAMS_FILE, ConfigError, Render, RenderedSet, load, update_params
 from facemix.errors import FacemixError
 from facemix.files import read_text
 
 PRESETS = Path("presets")
+OPTIONAL = tuple(
+    f"render.{rendered.name}.{field.name}"
+    for rendered in dataclasses.fields(Render)
+    for field in dataclasses.fields(RenderedSet)
+    if field.default is None
+)
+"""Keys that params.yaml may lack."""
 
 
 def preset(name: str, params_file: Path = PARAMS_FILE) -> dict[str, object]:
-    """Sets the keys that `presets/NAME.yaml` names; returns them, dotted.
+    """Sets the keys that `presets/NAME.yaml` names; returns them, dotted. Optional ones that it lacks are None.
 
     Where real faces are imported, no stand-in is rendered, whatever the preset says.
 
@@ -31,7 +39,7 @@ def preset(name: str, params_file: Path = PARAMS_FILE) -> dict[str, object]:
         raise FacemixError(f"{path}: not valid YAML: {error}") from None
     if not isinstance(content, Mapping):
         raise FacemixError(f"{path}: found {content!r}, expected keys of params.yaml and their values")
-    changes = dict(_leaves(content))
+    changes = dict.fromkeys(OPTIONAL) | dict(_leaves(content))
     if load(params_file).sources.real:
         changes["render.stand_in.n"] = 0
     try:
