@@ -213,8 +213,8 @@ def answers(found: Found) -> list[Piece]:
             ANSWERS / "advice.png",
             alt="Test NME against numbers of faces with the laws that the advice rests on.",
             caption="Test NME against numbers of real and of synthetic faces: points were measured, lines are the "
-            "laws, bands their 95 % intervals; dashed is what extrapolates. A star is the cheapest mix for a target."
-            + faces,
+            "laws, bands their 95 % intervals; dashed is what extrapolates. A star is the cheapest mix for a target. "
+            "Where prices were given, the last panel has the least cost of each NME." + faces,
             command=again,
         ),
         *(
