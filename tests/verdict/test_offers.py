@@ -91,6 +91,29 @@ def test_synthetic_faces_alone_are_offered_where_they_do() -> None:
     assert (best.strategy, best.n_real, best.n_synthetic, best.cost, best.over) == ("synthetic_only", 0, 3000, 60, None)
 
 
+def test_a_mix_that_stands_on_no_line_is_offered_as_it_was_swept() -> None:
+    grid = [toy_sweep.point("real_only", n) for n in toy_sweep.REAL] + [toy_sweep.point("mixing", 100, 1000, alpha=0.5)]
+    laid = advice.lay_out(toy_sweep.swept(grid), resamples=100)
+    best, *others = offers.offers(laid, 4.1, PRICES, 0.8)
+    assert (best.strategy, best.alpha, best.n_real, best.n_synthetic) == ("mixing", 0.5, 100, 1000)
+    assert (best.cost, best.over, best.extrapolated) == (220, None, False)
+    assert [one.strategy for one in others] == ["real_only"] and others[0].cost > 220
+    assert offers.offers(laid, 3.6, PRICES, 0.8)[0].strategy == "real_only"  # the mix has 3.9
+
+
+@pytest.mark.parametrize("target", [3.6, 4.0])
+def test_ways_are_compared_by_what_their_offers_cost(laid: Laid, target: float) -> None:
+    more = [toy_sweep.point("synthetic_only", 0, 3000), toy_sweep.point("fine_tuning", 50, 1000)]
+    mixes = advice.lay_out(toy_sweep.swept([*toy_sweep.grid(), *more], noise=0), resamples=20)
+    prices, seen = Prices(2.0, 0.02), set()
+    for way in offers.ways(mixes, target):
+        if offer := offers._offer(mixes, way, prices, 0.5):
+            number = way.within(np.quantile(way.needed, [0.5], method="inverted_cdf"))
+            assert way.cost(np.ceil(number), prices).item() == pytest.approx(offer.cost)
+            seen.add(offer.over)
+    assert seen >= {"n_real", "n_synthetic"} | ({None} if target == 4.0 else set())
+
+
 def test_hours_of_all_networks_behind_a_mix_cost(exact: Laid) -> None:
     hours = {"real_only": 1.0, "mixing": 3.0}
     timed = dataclasses.replace(

@@ -1,4 +1,4 @@
-"""The cheapest mix that reaches a target, looked for along the lines of a sweep and among its mixes without labels.
+"""The cheapest mix that reaches a target, looked for along the lines of a sweep and among its mixes that are on none.
 
 A line gives the number of faces with which its law reaches the target, in each resample; a cost follows from it and
 from the number that the line keeps fixed. See `advice` for lines, and for how far they are believed.
@@ -59,11 +59,11 @@ class Offer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Way:
-    """A line on which a number of faces is looked for, or one mix that stands on no line."""
+    """A line on which a number of faces is looked for, or one mix that stands on no line and counts once or not."""
 
     of: Line | Mix
     needed: Doubles
-    """(resamples,) how many faces the target needs; infinite where no number reaches it."""
+    """(resamples,) how many faces the target needs; infinite where no number reaches it. Of a mix: 1 or infinite."""
     estimate: float
     """The same by what was measured."""
     least: int
@@ -79,7 +79,7 @@ class Way:
     def mix(self, n: float) -> tuple[float, float]:
         """Numbers of real and synthetic faces with n on the line."""
         if isinstance(self.of, Mix):
-            return 0, self.of.n_synthetic
+            return self.of.n_real, self.of.n_synthetic
         return (n, self.of.fixed) if self.of.axis == "n_real" else (self.of.fixed, n)
 
     def within(self, n: Doubles) -> Doubles:
@@ -89,14 +89,20 @@ class Way:
 
     def cost(self, n: Doubles, prices: Prices) -> Doubles:
         """Of n on the line; infinite where n is."""
-        per_face = prices.render if isinstance(self.of, Line) and self.of.axis == "n_synthetic" else prices.label
+        per_face = 0.0
+        if isinstance(self.of, Line):
+            per_face = prices.label if self.of.axis == "n_real" else prices.render
         fixed = _cost(*self.mix(0), self.of.hours, prices)
         return np.where(np.isfinite(n), fixed + per_face * np.where(np.isfinite(n), n, 0), np.inf)
 
 
 def ways(laid: Laid, target: float) -> list[Way]:
-    """What each line of the sweep, and each mix without labels that is on none, needs for a target NME in %."""
-    on_lines = {line.strategy for line in laid.lines if line.axis == "n_synthetic" and not line.fixed}
+    """What each line of the sweep, and each mix that is on none, needs for a target NME in %."""
+    on_lines = {
+        (line.strategy, *((n, line.fixed) if line.axis == "n_real" else (line.fixed, n)))
+        for line in laid.lines
+        for n in line.counts
+    }
     found = [
         Way(
             of=line,
@@ -108,15 +114,14 @@ def ways(laid: Laid, target: float) -> list[Way]:
         for line in laid.lines
     ]
     for i, one in enumerate(laid.mixes):
-        if not one.n_real and one.strategy not in on_lines:
-            n = float(one.n_synthetic)
+        if (one.strategy, one.n_real, one.n_synthetic) not in on_lines:
             found.append(
                 Way(
                     of=one,
-                    needed=np.where(laid.means[:, i] <= target, n, np.inf),
-                    estimate=n if one.test_nme <= target else np.inf,
-                    least=one.n_synthetic,
-                    most=n,
+                    needed=np.where(laid.means[:, i] <= target, 1, np.inf),
+                    estimate=1 if one.test_nme <= target else np.inf,
+                    least=1,
+                    most=1,
                 )
             )
     return found
