@@ -4,20 +4,17 @@
     python scripts/unite_points.py docs/grid/points.csv kept/points.csv && facemix advise
 
 Each file is a `points.csv` as `facemix sweep` writes it, with `errors.parquet` beside it if it is there. A point that
-several files have counts once, by its digest.
+several files have counts once.
 """
 
 import argparse
-import csv
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from facemix.errors import FacemixError
-from facemix.evaluation import metrics
-from facemix.files import read_text
 from facemix.strategies import STRATEGIES
-from facemix.sweeps import grid, known, results, tables
+from facemix.sweeps import known, results
 from facemix.sweeps.grid import Point, Result
 
 
@@ -36,32 +33,18 @@ def united(files: Sequence[Path]) -> list[Result]:
     Raises:
         FacemixError: a file is not what a sweep writes, or two have different figures for one digest.
     """
-    found: dict[str, tuple[Path, Result]] = {}
+    found: dict[tuple[str, Point], tuple[Path, Result]] = {}
     for file in files:
-        settings = _settings(file)
-        for digest, one in known.read(file).items():
-            result = one.as_point(replace(one.result.point, settings=settings[digest]))
-            first, former = found.setdefault(digest, (file, result))
-            if _figures(former) != _figures(result):
-                raise FacemixError(f"{first} and {file}: found different figures of one digest, {digest}; remove one")
+        for one in known.read_points(file):
+            key = one.result.digest, one.result.point
+            first, former = found.setdefault(key, (file, one.result))
+            if _figures(former) != _figures(one.result):
+                raise FacemixError(f"{first} and {file}: found different figures of one digest, {key[0]}; remove one")
             if former.errors is None:
-                found[digest] = first, result
+                found[key] = first, one.result
     order = [*STRATEGIES]
-    rows = [one for _, one in found.values()]
-    return sorted(rows, key=lambda one: (order.index(one.point.strategy), _sortable(one.point), one.point.seed))
-
-
-def _settings(file: Path) -> dict[str, tuple[tuple[str, grid.Value], ...]]:
-    """What was swept at each point, by its digest."""
-    own = {*tables.COLUMNS} - {"alpha", "n_real"}
-    return {
-        row["digest"]: tuple(
-            (key, grid.parse_values(key, value)[0])
-            for key, value in row.items()
-            if value and key not in own and not metrics.is_rate(key)
-        )
-        for row in csv.DictReader(read_text(file).splitlines())
-    }
+    points = [one for _, one in found.values()]
+    return sorted(points, key=lambda one: (order.index(one.point.strategy), _sortable(one.point), one.point.seed))
 
 
 def _figures(one: Result) -> Result:

@@ -9,7 +9,7 @@ import toy_script
 from facemix.errors import FacemixError
 from facemix.files import write_table
 from facemix.sweeps import known, results, tables
-from facemix.sweeps.grid import Result
+from facemix.sweeps.grid import Point, Result
 
 ROOT = Path(__file__).parents[1]
 GRID = ROOT / "docs/grid/points.csv"
@@ -50,6 +50,16 @@ def test_a_point_without_its_errors_takes_them_from_another_file(published: list
     alone.with_name("errors.parquet").unlink()
     assert all(one.errors is not None for one in script.united([alone, GRID]))
     assert all(one.errors is None for one in script.united([alone]))
+
+
+def test_a_training_that_is_two_points_stays_two(published: list[Result], tmp_path: Path) -> None:
+    alone = next(
+        one for one in published if one.point == Point(strategy="real_only", seed=0, settings=(("n_real", 1709),))
+    )
+    mixed = replace(alone, point=Point(strategy="mixing", seed=0, settings=(("alpha", 0.0), ("n_real", 1709))))
+    found = script.united([write(tmp_path / "both", [alone, mixed]), GRID])
+    assert len(found) == len(published) + 1
+    assert [one.point for one in found if one.digest == alone.digest] == [alone.point, mixed.point]
 
 
 def test_different_figures_of_one_digest_are_refused(published: list[Result], tmp_path: Path) -> None:

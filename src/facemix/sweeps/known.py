@@ -17,7 +17,7 @@ from facemix.errors import FacemixError
 from facemix.evaluation import metrics
 from facemix.files import read_text
 from facemix.strategies import STRATEGIES
-from facemix.sweeps.grid import Errors, Point, Result
+from facemix.sweeps.grid import Errors, Point, Result, parse_values
 from facemix.sweeps.tables import COLUMNS
 from facemix.verdict import points, worth
 
@@ -30,9 +30,14 @@ class Known:
     """A point that was trained elsewhere."""
 
     result: Result
-    """Its point is as the file has it, without settings."""
-    n_real: int | None
-    """Real training faces; None where it needs none."""
+    """Its point has the settings as the file has them, with `n_real` as a number."""
+
+    @property
+    def n_real(self) -> int | None:
+        """Real training faces; None where it needs none."""
+        n_real = dict(self.result.point.settings).get("n_real")
+        assert n_real is None or isinstance(n_real, int)
+        return n_real
 
     def as_point(self, point: Point) -> Result:
         """What is known, as the result of a point of equal digest."""
@@ -40,7 +45,17 @@ class Known:
 
 
 def read(path: Path) -> dict[str, Known]:
-    """The points of a file by their digests, with the errors of single faces where `errors.parquet` lies beside it.
+    """The trainings of a file by their digests: see `read_points`."""
+    found: dict[str, Known] = {}
+    for one in read_points(path):
+        found.setdefault(one.result.digest, one)
+    return found
+
+
+def read_points(path: Path) -> list[Known]:
+    """The points of a file, with the errors of single faces where `errors.parquet` lies beside it.
+
+    A training may be two points: `mixing` at alpha = 0 is `real_only`, and has its digest.
 
     Raises:
         FacemixError: a file is not what a sweep writes, or has different figures for one digest.
@@ -51,6 +66,7 @@ def read(path: Path) -> dict[str, Known]:
     missing = [name for name in COLUMNS if name not in header] + ([] if rates else ["fr8 or the like"])
     if missing:
         raise FacemixError(f"{path}: found no column {' and '.join(missing)}, {_AGAIN}; older code wrote fewer columns")
+    rows: list[Known] = []
     found: dict[str, Known] = {}
     lines: dict[str, int] = {}
     for line, row in enumerate(reader, 2):
@@ -63,10 +79,13 @@ def read(path: Path) -> dict[str, Known]:
             )
         lines.setdefault(digest, line)
         found.setdefault(digest, one)
+        rows.append(one)
     if not found:
         raise FacemixError(f"{path}: found no points, {_AGAIN}")
     beside = path.parent / points.ERRORS
-    return _with_errors(found, beside) if beside.exists() else found
+    if beside.exists():
+        found = _with_errors(found, beside)
+    return [Known(result=found[one.result.digest].as_point(one.result.point)) for one in rows]
 
 
 def _row(place: str, row: Mapping[str, str | None], rate: str) -> Known:
@@ -92,8 +111,17 @@ def _row(place: str, row: Mapping[str, str | None], rate: str) -> Known:
         )
     if not row["normalizer"]:
         raise FacemixError(f"{place}: found no normalizer, expected the face size that NME is in % of")
+    settings = {"alpha": number("alpha", float, None), "n_real": number("n_real", int, None)} | {
+        key: parse_values(key, text)[0]
+        for key, text in row.items()
+        if key and text and key not in COLUMNS and not metrics.is_rate(key)
+    }
     result = Result(
-        point=Point(strategy=strategy, seed=number("seed", int), settings=()),
+        point=Point(
+            strategy=strategy,
+            seed=number("seed", int),
+            settings=tuple((key, value) for key, value in settings.items() if value is not None),
+        ),
         experiment=experiment,
         commit=row["commit"] or "",
         digest=digest,
@@ -107,7 +135,7 @@ def _row(place: str, row: Mapping[str, str | None], rate: str) -> Known:
         seconds=number("seconds", otherwise=None),
         errors=None,
     )
-    return Known(result=result, n_real=number("n_real", int, None))
+    return Known(result=result)
 
 
 def _figures(one: Known) -> tuple[Any, ...]:

@@ -201,13 +201,13 @@ def read_inputs(root: Path, params: Params) -> dict[str, Inputs]:
     from dvc.repo import Repo
     from networkx import descendants
 
-    found = {}
+    found, seed = {}, params.seeds[0]
     idle = {f"render@{name}" for name in ("synthetic", "stand_in") if not getattr(params.render, name).n}
     with Repo(str(root)) as repo:
         graph = repo.index.graph
         stages = {getattr(stage, "name", None): stage for stage in graph}
         for name in STRATEGIES:
-            if (stage := stages.get(f"{name}@{params.seeds[0]}")) is None:
+            if (stage := stages.get(f"{name}@{seed}")) is None:
                 continue
             upstream = {stage, *descendants(graph, stage)}
             made = {out.fs_path for one in upstream if one.cmd for out in one.outs}
@@ -233,9 +233,7 @@ def read_inputs(root: Path, params: Params) -> dict[str, Inputs]:
                     )
                 ),
                 needs=tuple(
-                    other
-                    for other in STRATEGIES
-                    if other != name and stages.get(f"{other}@{params.seeds[0]}") in upstream
+                    other for other in STRATEGIES if other != name and stages.get(f"{other}@{seed}") in upstream
                 ),
             )
     return found
