@@ -2,11 +2,15 @@
 
 import fcntl
 import os
+import signal
 import sys
 
 # Several test processes share the cores: threads of each that wait for a core of the others would burn it meanwhile.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+# In the background of a shell SIGINT is ignored, and the commands that tests start would inherit that.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 from collections.abc import Iterator
 from pathlib import Path

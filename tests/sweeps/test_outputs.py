@@ -2,10 +2,15 @@ import hashlib
 import json
 import shutil
 import subprocess
+import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from dvc.data_cloud import DataCloud
 from dvc.repo import Repo
 
 from facemix.errors import FacemixError
@@ -78,6 +83,23 @@ def test_what_the_cache_lacks_comes_from_the_remote(project: Repository, tmp_pat
             read(project, tmp_path / "again")
     finally:
         config.unlink()
+
+
+def test_threads_share_one_remote(project: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, *_ = project.commit.split()
+    content, opened = json.dumps([{"md5": "0" * 32, "relpath": "weights"}]).encode(), []
+
+    def remote(_: DataCloud) -> SimpleNamespace:
+        opened.append(threading.get_ident())
+        time.sleep(0.1)  # so that all threads come meanwhile
+        return SimpleNamespace(fs=SimpleNamespace(cat_file=lambda _: content), oid_to_path=str)
+
+    monkeypatch.setattr(DataCloud, "get_remote_odb", remote)
+    with Outputs(project, [first]) as found, ThreadPoolExecutor(4) as pool:
+        targets = [tmp_path / str(i) for i in range(4)]
+        list(pool.map(lambda target: found.bring(first, "mixing@0", MODEL, target, ["weights"]), targets))
+    assert len(opened) == 1
+    assert {(target / "weights").read_bytes() for target in targets} == {content}
 
 
 @pytest.mark.parametrize(("stage", "name"), [("mixing@1", "model.json"), ("a@0", "model.json"), ("mixing@0", "x.csv")])

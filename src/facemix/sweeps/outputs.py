@@ -8,6 +8,7 @@ which would take a second each.
 import json
 import re
 import subprocess
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -34,6 +35,7 @@ class Outputs:
         self._locks = _locks(project, sorted(set(revisions)))
         self._repo = Repo(str(project.root))
         self._remote: Any = None
+        self._remote_lock = threading.Lock()  # DVC's index cannot be opened by two threads at once
 
     def __enter__(self) -> "Outputs":
         return self
@@ -75,7 +77,8 @@ class Outputs:
         from dvc.exceptions import DvcException
 
         try:
-            self._remote = self._remote or self._repo.cloud.get_remote_odb()
+            with self._remote_lock:
+                self._remote = self._remote or self._repo.cloud.get_remote_odb()
         except DvcException as error:
             raise FileNotFoundError(f"{self._kept(md5)} is not there, and no remote is known: {error}") from None
         content: bytes = self._remote.fs.cat_file(self._remote.oid_to_path(md5))
