@@ -3,52 +3,146 @@
     python scripts/unite_points.py docs/grid/points.csv
     python scripts/unite_points.py docs/grid/points.csv kept/points.csv && facemix advise
 
-Each file is a `points.csv` as `facemix sweep` writes it, with `errors.parquet` beside it if it is there. A point that
-several files have counts once.
+Each file is a `points.csv` as `facemix sweep` writes it, with `errors.parquet` beside it if it is there. A training
+that several files have counts once. All must be trained alike: by the same settings, but for those that are columns of
+every file, at the same seeds, and tested on the same faces.
 """
 
 import argparse
+import itertools
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from facemix.errors import FacemixError
 from facemix.strategies import STRATEGIES
 from facemix.sweeps import known, results
-from facemix.sweeps.grid import Point, Result
+from facemix.sweeps.grid import AXES, Point, Result
 
 
 def main(files: Sequence[Path]) -> None:
     """Writes what `facemix sweep` would have written for all points together."""
     found = united(files)
-    results.check_alike(found, found[0].normalizer)
     total = max(dict(one.point.settings).get("n_real", 0) for one in found)
     results.write_tables(found, total)
     results.write_curves(found, total)
 
 
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A point and the file that it comes from."""
+
+    file: Path
+    result: Result
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return dict(self.result.point.settings)
+
+    @property
+    def mix(self) -> tuple[Any, ...]:
+        """What differs between the mixes of a grid."""
+        return self.result.point.strategy, *map(self.settings.get, AXES), self.result.n_synthetic
+
+    @property
+    def others(self) -> dict[str, Any]:
+        """What else the file says that it was trained with."""
+        return {key: value for key, value in self.settings.items() if key not in AXES}
+
+
 def united(files: Sequence[Path]) -> list[Result]:
-    """The points of all files, each once: by strategy, settings and seed.
+    """The points of all files, each once.
+
+    A training may be several points: `mixing` at alpha = 0 is `real_only`.
 
     Raises:
-        FacemixError: a file is not what a sweep writes, or two have different figures for one digest.
+        FacemixError: a file is not what a sweep writes, or the files are not of trainings that can stand together.
     """
-    found: dict[tuple[str, Point], tuple[Path, Result]] = {}
+    found: dict[tuple[str, tuple[Any, ...]], Read] = {}
     for file in files:
         for one in known.read_points(file):
-            key = one.result.digest, one.result.point
-            first, former = found.setdefault(key, (file, one.result))
-            if _figures(former) != _figures(one.result):
-                raise FacemixError(f"{first} and {file}: found different figures of one digest, {key[0]}; remove one")
-            if former.errors is None:
-                found[key] = first, one.result
+            new = Read(file, one.result)
+            former = found.setdefault((new.result.digest, new.mix), new)
+            found[new.result.digest, new.mix] = _more_complete(former, new)
     order = [*STRATEGIES]
-    points = [one for _, one in found.values()]
-    return sorted(points, key=lambda one: (order.index(one.point.strategy), _sortable(one.point), one.point.seed))
+    points = sorted(
+        found.values(),
+        key=lambda one: (order.index(one.result.point.strategy), _sortable(one.result.point), one.result.point.seed),
+    )
+    check_alike(points)
+    return [one.result for one in points]
 
 
-def _figures(one: Result) -> Result:
-    return replace(one, errors=None, subsets=frozenset())
+def _more_complete(former: Read, new: Read) -> Read:
+    """What both files together say of one training."""
+    if known.figures(former.result) != known.figures(new.result):
+        raise FacemixError(
+            f"{former.file} and {new.file}: found different figures of one digest, {new.result.digest}; expected one "
+            "training: leave one of the files out"
+        )
+    with_errors = next((one for one in (former, new) if one.result.errors is not None), former)
+    point = replace(former.result.point, settings=tuple((new.settings | former.settings).items()))
+    seconds = former.result.seconds if former.result.seconds is not None else new.result.seconds
+    return Read(former.file, replace(with_errors.result, point=point, seconds=seconds))
+
+
+def check_alike(points: Sequence[Read]) -> None:
+    """Raises FacemixError where points cannot stand in one table: what would be averaged must differ in seeds alone."""
+    first = points[0]
+    for one in points:
+        for what, value, expected in (
+            ("NME in % of", one.result.normalizer, first.result.normalizer),
+            ("the failure rate", one.result.failures[0], first.result.failures[0]),
+        ):
+            if value != expected:
+                raise FacemixError(f"{one.file}: found {what} {value}, expected {expected} as in {first.file}")
+    tested = [one for one in points if one.result.errors is not None]
+    for one in tested:
+        faces, expected = (read.result.errors.faces for read in (one, tested[0]))  # type: ignore[union-attr]
+        if not np.array_equal(faces, expected):
+            raise FacemixError(
+                f"{one.file}: found {len(faces)} test faces that are not the {len(expected)} of {tested[0].file}, "
+                "expected the same; leave one of the files out"
+            )
+    _check_told_apart(points)
+    _check_seeds(points)
+
+
+def _check_told_apart(points: Sequence[Read]) -> None:
+    """Two trainings of one mix and seed differ in a setting, and both files must say in which."""
+    groups: dict[tuple[Any, ...], list[Read]] = {}
+    for one in points:
+        groups.setdefault((*one.mix, one.result.point.seed), []).append(one)
+    for own in groups.values():
+        for one, other in itertools.combinations(own, 2):
+            if not any(other.others.get(key, value) != value for key, value in one.others.items()):
+                raise FacemixError(
+                    f"{one.file} and {other.file}: found two trainings, {one.result.experiment} and "
+                    f"{other.result.experiment}, that differ in settings which the files do not both name; expected "
+                    "trainings that are alike: leave one of the files out"
+                )
+
+
+def _check_seeds(points: Sequence[Read]) -> None:
+    """All mixes have the same seeds: intervals are paired over them."""
+    seeds: dict[tuple[Any, ...], set[int]] = {}
+    for one in points:
+        seeds.setdefault((*one.mix, *sorted(one.others.items())), set()).add(one.result.point.seed)
+    most = max(seeds.values(), key=len)
+    for one in points:
+        own = seeds[*one.mix, *sorted(one.others.items())]
+        if own != most:
+            raise FacemixError(
+                f"{one.file}: found {_said(own)} of {one.result.experiment} and its like, expected {_said(most)} as "
+                "other points have; sweep what is missing, or remove the lines of the other seeds"
+            )
+
+
+def _said(seeds: set[int]) -> str:
+    return f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, sorted(seeds)))}"
 
 
 def _sortable(point: Point) -> list[tuple[str, float, str]]:
@@ -60,5 +154,5 @@ if __name__ == "__main__":
     parser.add_argument("files", nargs="+", type=Path, metavar="points.csv")
     try:
         main(parser.parse_args().files)
-    except FacemixError as error:
+    except (FacemixError, OSError) as error:
         raise SystemExit(f"unite_points: {error}") from None

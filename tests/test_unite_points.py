@@ -1,15 +1,18 @@
 """Points of several sweeps, united from their files alone."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 import toy_script
 from facemix.errors import FacemixError
 from facemix.files import write_table
 from facemix.sweeps import known, results, tables
-from facemix.sweeps.grid import Point, Result
+from facemix.sweeps.grid import Result
 
 ROOT = Path(__file__).parents[1]
 GRID = ROOT / "docs/grid/points.csv"
@@ -53,19 +56,81 @@ def test_a_point_without_its_errors_takes_them_from_another_file(published: list
 
 
 def test_a_training_that_is_two_points_stays_two(published: list[Result], tmp_path: Path) -> None:
-    alone = next(
-        one for one in published if one.point == Point(strategy="real_only", seed=0, settings=(("n_real", 1709),))
-    )
-    mixed = replace(alone, point=Point(strategy="mixing", seed=0, settings=(("alpha", 0.0), ("n_real", 1709))))
-    found = script.united([write(tmp_path / "both", [alone, mixed]), GRID])
-    assert len(found) == len(published) + 1
-    assert [one.point for one in found if one.digest == alone.digest] == [alone.point, mixed.point]
+    alone = [
+        one for one in published if one.point.strategy == "real_only" and one.point.settings == (("n_real", 1709),)
+    ]
+    mixed = [
+        replace(one, point=replace(one.point, strategy="mixing", settings=(("alpha", 0.0), ("n_real", 1709))))
+        for one in alone
+    ]
+    found = script.united([write(tmp_path / "both", [*alone, *mixed]), GRID])
+    assert len(found) == len(published) + len(mixed)
+    twice = [one.point for one in found if one.digest in {one.digest for one in alone}]
+    assert twice == [one.point for one in (*alone, *mixed)]
+
+
+def test_a_training_counts_once_whatever_each_file_says_of_it_beside_its_figures(
+    published: list[Result], tmp_path: Path
+) -> None:
+    elsewhere = [
+        replace(
+            one,
+            commit="beef",
+            seconds=None,
+            point=replace(one.point, settings=(*one.point.settings, ("training.steps", 2400))),
+        )
+        for one in published
+    ]
+    found = script.united([write(tmp_path / "elsewhere", elsewhere), GRID])
+    assert len(found) == len(published)
+    assert {dict(one.point.settings)["training.steps"] for one in found} == {2400}
+    assert all(one.seconds is not None for one in found)
+
+
+def other(one: Result, **changes: Any) -> Result:
+    """Another training of the same mix and seed."""
+    digest = one.digest[::-1]
+    return replace(one, digest=digest, experiment=f"sweep-{digest[:7]}", **changes)
+
+
+def longer(found: Sequence[Result], steps: int) -> list[Result]:
+    return [
+        other(one, point=replace(one.point, settings=(*one.point.settings, ("training.steps", steps)))) for one in found
+    ]
+
+
+def test_trainings_that_differ_in_what_not_all_files_name_are_refused(published: list[Result], tmp_path: Path) -> None:
+    for name, trainings in (("a", longer(published, 4800)), ("b", [other(one) for one in published])):
+        with pytest.raises(FacemixError, match="differ in settings which the files do not both name"):
+            script.united([GRID, write(tmp_path / name, trainings)])
+    both = [*longer(published, 4800), *longer([other(one) for one in published], 2400)]
+    assert len(script.united([write(tmp_path / "c", both)])) == 2 * len(published)
+
+
+def test_what_cannot_stand_together_is_refused_before_anything_is_written(
+    published: list[Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    first, *others = published
+    assert first.errors is not None
+    fewer = replace(first, errors=first.errors.at(np.arange(len(first.errors.faces)) > 0))
+    for name, changed, message in (
+        ("seeds", others, "found seeds 1, 2 of sweep-.* and its like, expected seeds 0, 1, 2"),
+        ("faces", [other(fewer), *others], "found 554 test faces that are not the 553 of"),
+        ("rate", [other(first, failures=("fr10", 1.0)), *others], "found the failure rate fr8, expected fr10"),
+        ("size", [other(first, normalizer="box_side"), *others], "found NME in % of outer_eye, expected box_side"),
+    ):
+        files = [write(tmp_path / name, changed[:1])] if name != "seeds" else []
+        files.append(write(tmp_path / f"{name} others", list(others)))
+        with pytest.raises(FacemixError, match=message):
+            script.main(files)
+    assert not Path("reports").exists()
 
 
 def test_different_figures_of_one_digest_are_refused(published: list[Result], tmp_path: Path) -> None:
-    other = write(tmp_path / "other", [replace(published[0], val_nme=9.0), *published[1:]])
+    changed = write(tmp_path / "other", [replace(published[0], val_nme=9.0), *published[1:]])
     with pytest.raises(FacemixError, match=r"grid/points.csv and .*other/points.csv: found different figures of one"):
-        script.united([GRID, other])
+        script.united([GRID, changed])
 
 
 def test_the_published_points_are_of_three_seeds_each(published: list[Result]) -> None:

@@ -193,14 +193,14 @@ def _failure(path: Path, beside: Path, error: OSError) -> OSError:
 
 
 def read_text(path: Path) -> str:
-    """The text of a file in UTF-8, whatever the locale.
+    """The text of a file in UTF-8, whatever the locale, without the byte order mark that Excel writes.
 
     Raises:
         FacemixError: it is in another encoding.
         OSError: it cannot be read.
     """
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise FacemixError(f"{path}: line {line} is not UTF-8; save the file in that encoding") from None

@@ -221,21 +221,33 @@ def test_what_is_given_beside_alpha_and_n_real_is_told_apart(
     assert (stage.FOLDER / "alpha.png").exists()
 
 
-def test_numbers_of_synthetic_faces_that_vary_are_told_apart_and_draw_no_curve(
+def test_where_numbers_of_synthetic_faces_vary_curves_are_of_the_one_that_most_have(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     stage.FOLDER.mkdir(parents=True)
-    given = [
-        replace(one, n_synthetic=used, point=replace(one.point, settings=(*one.point.settings, ("n_synthetic", count))))
-        for count, used in ((10, 10), ("all", 24))
-        for one in swept()[:1]
-    ]
-    stage.write_tables(given, 800)
-    stage.write_curves(given, 800)
+
+    def given(count: int | str, used: int) -> list[Result]:
+        """At alpha = 0 the number does not matter, but the point names it."""
+        points = [replace(one.point, settings=(*one.point.settings, ("n_synthetic", count))) for one in swept()]
+        return [
+            replace(one, point=point, n_synthetic=used if dict(point.settings).get("alpha") != 0 else 0)
+            if one.n_synthetic
+            else one
+            for one, point in zip(swept(), points, strict=True)
+        ]
+
+    few = [replace(one, val_nme=9.0) for one in given(10, 10) if one.n_synthetic == 10]
+    both = [*few, *given("all", 24)]
+    stage.write_tables(both, 800)
     counts = parquet.read_table(stage.FOLDER / "errors.parquet")["n_synthetic"].to_pylist()
-    assert set(counts) == {10, 24}
-    assert "n_synthetic varies" in capsys.readouterr().out
+    assert set(counts) == {None, 10, 24}
+    stage.write_curves(both, 800)
+    assert "the curves are of trainings with 24 synthetic faces" in capsys.readouterr().out
+    of_both = (stage.FOLDER / "curves.csv").read_text().splitlines()
+    stage.write_curves(given("all", 24), 800)
+    assert "synthetic faces, which most" not in capsys.readouterr().out
+    assert sorted((stage.FOLDER / "curves.csv").read_text().splitlines()) == sorted(of_both)
 
 
 def test_points_known_by_their_means_take_part_in_means_and_in_nothing_paired(

@@ -127,9 +127,12 @@ def test_hours_of_all_networks_behind_a_mix_cost(exact: Laid) -> None:
     assert offers.offers(timed, 3.6, Prices(2.0, 0.02, 1e4), 0.5)[0].strategy == "real_only"  # one training, not three
 
 
-def test_a_target_that_is_reached_or_out_of_reach_is_said(laid: Laid) -> None:
-    with pytest.raises(FacemixError, match=r"found 9, which every mix .* \(the worst, real_only with 25 real faces"):
-        offers.cheapest(laid, 9.0, PRICES, 0.8)
+def test_where_every_mix_reaches_the_target_the_cheapest_of_all_is_offered(laid: Laid) -> None:
+    best, *_ = offers.cheapest(laid, 9.0, PRICES, 0.8)
+    assert (best.strategy, best.n_real, best.cost, best.chance) == ("real_only", 25, 50, 1)
+
+
+def test_a_target_out_of_reach_is_said(laid: Laid) -> None:
     with pytest.raises(FacemixError, match=r"found 2, which no mix reaches .* no resample reaches it; expected"):
         offers.cheapest(laid, 2.0, PRICES, 0.8)
 
@@ -137,20 +140,38 @@ def test_a_target_that_is_reached_or_out_of_reach_is_said(laid: Laid) -> None:
 def test_the_frontier_asks_more_for_less_error_and_has_the_cheapest_mix_for_each(exact: Laid) -> None:
     found = offers.frontier(exact, PRICES, 0.5)
     targets = [target for target, _ in found]
-    assert targets == [3.4, 3.6, 3.8, 4.0, 4.2, 4.4, 4.6, 4.8]  # the best mix has 3.27, the worst 4.88
+    assert targets == [3.4, 3.6, 3.8, 4.0, 4.2, 4.4, 4.6, 4.8, 5.0]  # the best mix has 3.27, the worst 4.88
     costs = [one.cost for _, one in found]
+    assert costs[-1] == 2.0 * 25  # the cheapest mix of all
     assert costs == sorted(costs, reverse=True) and costs[0] > 10 * costs[-1]
     for target, one in found:
         assert one.nme.value <= target + 1e-9
         assert one.cost <= offers.offers(exact, target, PRICES, 0.5)[0].cost
 
 
+def test_the_same_mix_has_the_same_chance_in_the_frontier_and_by_itself() -> None:
+    mixes = [
+        *(toy_sweep.point("real_only", n) for n in toy_sweep.REAL),
+        toy_sweep.point("mixing", 100, 1000, alpha=0.5),
+    ]
+    laid = advice.lay_out(toy_sweep.swept([*mixes, toy_sweep.point("synthetic_only", 0, 3000)], noise=3), resamples=300)
+    for chance in (0.5, 0.8, 0.95):
+        shared = 0
+        for target, row in offers.frontier(laid, PRICES, chance):
+            assert row.chance >= chance - 1e-9
+            for one in offers.offers(laid, target, PRICES, chance):
+                if (one.strategy, one.n_real, one.n_synthetic) == (row.strategy, row.n_real, row.n_synthetic):
+                    assert one.chance == pytest.approx(row.chance)
+                    shared += 1
+        assert shared > 3
+
+
 def test_what_reaches_a_lower_target_for_less_is_offered_for_the_higher_one(
     exact: Laid, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (any_, *_) = offers.offers(exact, 3.6, PRICES, 0.5)
-    costs = iter([50.0, 70.0, 20.0])
+    costs = iter([90.0, 110.0, 60.0])
     monkeypatch.setattr(
         offers, "offers", lambda *_: [dataclasses.replace(any_, cost=cost) for cost in [next(costs, 99)]]
     )
-    assert [one.cost for _, one in offers.frontier(exact, PRICES, 0.5)][:4] == [50.0, 50.0, 20.0, 20.0]
+    assert [one.cost for _, one in offers.frontier(exact, PRICES, 0.5)][:4] == [90.0, 90.0, 60.0, 60.0]

@@ -73,13 +73,45 @@ def test_a_number_of_synthetic_faces_that_only_the_points_name_is_read(folder: P
     [
         ("val_nme", "nme", r"points.csv: found no column val_nme, expected what `facemix sweep` writes"),
         ("real_only", "real_alone", "line 5: found strategy 'real_alone', expected one of synthetic_only"),
-        (",100,", ",many,", "line 8: found n_real 'many', expected a number"),
+        (",100,", ",many,", "line 8: found n_real 'many', expected a number from 1"),
+        (",100,", ",-100,", "line 8: found n_real '-100', expected a number from 1"),
+        (",100,", ",,", "line 8: found n_real '', expected a number from 1"),
+        ("real_only,,", "real_only,0.5,", "line 5: found alpha '0.5' of real_only, expected none"),
+        ("mixing,0.5", "mixing,1.5", "line 14: found alpha '1.5', expected a number from 0 to 1"),
+        ("mixing,0.5", "mixing,", "line 14: found alpha '', expected"),
     ],
 )
 def test_points_that_a_sweep_does_not_write_are_refused(folder: Path, old: str, new: str, message: str) -> None:
     change(folder / "points.csv", old, new)
     with pytest.raises(FacemixError, match=message):
         points.read(folder, None)
+
+
+def test_figures_that_are_no_numbers_are_refused(folder: Path) -> None:
+    lines = (folder / "points.csv").read_text(encoding="utf-8").splitlines()
+    header = lines[0].split(",")
+    fields = lines[1].split(",")
+    fields[header.index("val_nme")] = "nan"
+    (folder / "points.csv").write_text("\n".join([lines[0], ",".join(fields), *lines[2:]]), encoding="utf-8")
+    with pytest.raises(FacemixError, match="line 2: found val_nme 'nan', expected a number"):
+        points.read(folder, None)
+
+
+def test_a_training_that_stands_there_twice_is_refused(folder: Path) -> None:
+    lines = (folder / "points.csv").read_text(encoding="utf-8").splitlines()
+    (folder / "points.csv").write_text("\n".join([*lines, lines[4]]), encoding="utf-8")
+    with pytest.raises(FacemixError, match="found strategy real_only, n_real 50, seed 0 twice, expected it once"):
+        points.read(folder, None)
+
+
+def test_the_order_of_rows_does_not_matter(folder: Path) -> None:
+    expected = points.read(folder, None)
+    table = parquet.read_table(folder / "errors.parquet")
+    order = np.random.default_rng(0).permutation(len(table))
+    parquet.write_table(table.take(order), folder / "errors.parquet")
+    found = points.read(folder, None)
+    assert [one.test_nme for one in found.mixes] == [one.test_nme for one in expected.mixes]
+    assert sorted(found.photos) == sorted(expected.photos)
 
 
 def test_no_sweep_is_said_with_the_command_that_makes_one(folder: Path) -> None:

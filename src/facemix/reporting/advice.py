@@ -54,7 +54,7 @@ def answer(laid: Laid, question: Question) -> Advice:
     """Asks the sweep.
 
     Raises:
-        FacemixError: the target is reached already, or out of reach.
+        FacemixError: the target is out of reach.
     """
     n, more = question.labels, question.more
     target, prices = question.target, question.prices
@@ -98,7 +98,10 @@ def answers(found: Advice) -> list[Answer]:
         Answer(title="Advice", sentences=[_about(found.laid)], listed=False),
         Answer(title="What synthetic faces are worth in labels", sentences=_said_worths(found)),
         Answer(title="More renders, or different ones", sentences=_said_lefts(found)),
-        Answer(title=f"What {question.more:,} more labels bring", sentences=_said_gains(found)),
+        Answer(
+            title="What one more label brings" if question.more == 1 else f"What {question.more:,} more labels bring",
+            sentences=_said_gains(found),
+        ),
         *offered,
         *priced,
         _said_laws(found),
@@ -124,14 +127,14 @@ def _about(laid: Laid) -> str:
     return (
         f"From a sweep of {len(laid.swept.mixes)} mixes at seeds {seeds}, tested on {len(photos)} faces of "
         f"{len(set(photos.tolist()))} {shown}. NME in %; in brackets 95 % intervals over photographs and seeds. "
-        "Alpha is the best on validation, and so is the strategy whose worth is told. An interval takes the law for "
-        "granted; the last section checks it."
+        "Alpha is the best on validation; so is the strategy that is named for a number of real faces. An interval "
+        "takes the law for granted; the last section checks it."
     )
 
 
 def _said_worths(found: Advice) -> list[str]:
     if not found.worths:
-        return [f"{_NOT} it needs {BASELINE} at two numbers of real faces or more, and mixes with synthetic ones."]
+        return [f"{_NOT} this needs {BASELINE} at two or more numbers of real faces, and mixes with synthetic ones."]
     counts = sorted({one.n_real for one in found.laid.mixes if one.strategy == BASELINE})
     numbers = {one.mix.n_real for one in found.worths}
     best = {(mix.n_real, mix.strategy) for n in numbers if (mix := advice.best_at(found.laid, n))}
@@ -149,18 +152,23 @@ def _said_worth(one: Worth, counts: Sequence[int]) -> str:
     n = one.mix.n_real
     if not n:
         return f"{sentence}."
-    if one.faces.low > n:
+    least, *_, greatest = counts
+    # 0 and infinity stand for what lies beyond the curve, and say nothing of an n that lies there, too.
+    if one.faces.low > n and (n <= greatest or math.isfinite(one.faces.low)):
         ends = [worth.say_count(end - n, [count - n for count in counts]) for end in (one.faces.low, one.faces.high)]
         extra = worth.say_count(one.faces.value - n, [count - n for count in counts])
         return f"{sentence}: the synthetic ones are worth {extra} labels ({ends[0]} to {ends[1]})."
-    verdict = "shown to harm" if one.faces.high < n else "not shown to be worth a label"
-    return f"{sentence}: the synthetic ones are {verdict}."
+    if one.faces.high < n and (n >= least or one.faces.high):
+        return f"{sentence}: the synthetic ones are shown to harm."
+    if not least <= n <= greatest:
+        return f"{sentence}. What the synthetic ones are worth is not known: {BASELINE} was not swept as far as {n:,}."
+    return f"{sentence}: the synthetic ones are not shown to be worth a label."
 
 
 def _said_lefts(found: Advice) -> list[str]:
     if not found.lefts:
         return [
-            f"{_NOT} it needs {LEAST_COUNTS} numbers of synthetic faces or more at one number of real ones. "
+            f"{_NOT} this needs {LEAST_COUNTS} or more numbers of synthetic faces beside one number of real ones. "
             "Run `facemix sweep n_synthetic=300,1000,3000,10000 n_real=100 seeds=3`."
         ]
     return [_said_left(line, left) for line, left in found.lefts]
@@ -188,7 +196,7 @@ def _number(one: Parameter, digits: int = 2) -> str:
 def _said_gains(found: Advice) -> list[str]:
     question = found.question
     if not found.gains:
-        return [f"{_NOT} it needs {LEAST_COUNTS} numbers of real faces or more."]
+        return [f"{_NOT} this needs {LEAST_COUNTS} or more numbers of real faces."]
     lines = []
     for line, gain in found.gains:
         said = f"{line.strategy}{f' with {line.fixed:,} synthetic faces' if line.fixed else ''}"
@@ -211,18 +219,21 @@ def _said_gains(found: Advice) -> list[str]:
 def _said_offers(found: Advice) -> Answer:
     question, (best, *_) = found.question, found.offers
     beyond = " It extrapolates beyond what was swept." if best.extrapolated else ""
-    hours = f", {best.hours:.2f} hours of training among it" if question.prices and question.prices.hour else ""
+    assert question.target is not None
+    reached = all(one.test_nme <= question.target for one in found.laid.mixes)
+    easy = " Every mix of the sweep reaches it, so fewer faces than were swept may do." if reached else ""
+    hours = f", including {best.hours:.2f} hours of training" if question.prices and question.prices.hour else ""
     sentence = (
         f"{offers.say_mix(best)}: it costs {best.cost:,.2f}{hours}, its NME is expected at {_number(best.nme)}, and it "
         f"reaches {question.target:g} with a chance of {100 * best.chance:.0f} % (asked for: "
-        f"{100 * question.chance:.0f} %).{beyond}"
+        f"{100 * question.chance:g} %).{beyond}{easy}"
     )
     title = f"The cheapest mix for NME {question.target:g}"
     return Answer(title=title, sentences=[sentence], listed=False, table=_offered(found.offers, question.prices))
 
 
 def _said_frontier(found: Advice, prices: Prices) -> Answer:
-    title, chance = "What each NME costs", f"{100 * found.question.chance:.0f} %"
+    title, chance = "What each NME costs", f"{100 * found.question.chance:g} %"
     hour = f", {prices.hour:g} for an hour of training" if prices.hour else ""
     paid = f"{prices.label:g} for a label, {prices.render:g} for a render{hour}"
     if not found.frontier:

@@ -44,8 +44,7 @@ def advise(
         chance: of reaching the target.
 
     Raises:
-        FacemixError: there is no sweep that says anything, a number makes no sense, or the target is reached already or
-            out of reach.
+        FacemixError: there is no sweep that says anything, a number makes no sense, or the target is out of reach.
     """
     prices = _checked(labels, more_labels, target, price_label, price_render, price_hour, chance)
     swept = points.read(FOLDER, _n_synthetic(params))

@@ -16,7 +16,6 @@ import numpy as np
 from facemix.errors import FacemixError
 from facemix.evaluation import metrics
 from facemix.files import read_text
-from facemix.strategies import STRATEGIES
 from facemix.sweeps.grid import Errors, Point, Result, parse_values
 from facemix.sweeps.tables import COLUMNS
 from facemix.verdict import points, worth
@@ -72,7 +71,7 @@ def read_points(path: Path) -> list[Known]:
     for line, row in enumerate(reader, 2):
         one = _row(f"{path}: line {line}", row, rates[0])
         digest = one.result.digest
-        if digest in found and _figures(found[digest]) != _figures(one):
+        if digest in found and figures(found[digest].result) != figures(one.result):
             raise FacemixError(
                 f"{path}: lines {lines[digest]} and {line}: found different figures of one digest, {digest}; expected "
                 "one training: remove the wrong line"
@@ -89,21 +88,11 @@ def read_points(path: Path) -> list[Known]:
 
 
 def _row(place: str, row: Mapping[str, str | None], rate: str) -> Known:
-    def number(key: str, kind: type = float, otherwise: Any = ...) -> Any:
-        text = row[key] or ""
-        if not text and otherwise is not ...:
-            return otherwise
-        try:
-            value = kind(text)
-        except ValueError:
-            value = np.nan
-        if not np.isfinite(value) or value < 0:
-            raise FacemixError(f"{place}: found {key} {text!r}, expected a number")
-        return value
+    def number(key: str, kind: type = float, needed: bool = True) -> Any:
+        return points.number(place, row, key, kind, needed=needed)
 
+    points.check_row(place, row)
     strategy, digest, experiment = (row[key] or "" for key in ("strategy", "digest", "experiment"))
-    if strategy not in STRATEGIES:
-        raise FacemixError(f"{place}: found strategy {strategy!r}, expected one of {', '.join(STRATEGIES)}")
     if not re.fullmatch(r"[0-9a-f]{32}", digest) or not experiment.endswith(digest[:7]):
         raise FacemixError(
             f"{place}: found digest {digest!r} of {experiment!r}, expected 32 hexadecimal digits, with the first seven "
@@ -111,7 +100,7 @@ def _row(place: str, row: Mapping[str, str | None], rate: str) -> Known:
         )
     if not row["normalizer"]:
         raise FacemixError(f"{place}: found no normalizer, expected the face size that NME is in % of")
-    settings = {"alpha": number("alpha", float, None), "n_real": number("n_real", int, None)} | {
+    settings = {"alpha": number("alpha", needed=False), "n_real": number("n_real", int, needed=False)} | {
         key: parse_values(key, text)[0]
         for key, text in row.items()
         if key and text and key not in COLUMNS and not metrics.is_rate(key)
@@ -131,25 +120,17 @@ def _row(place: str, row: Mapping[str, str | None], rate: str) -> Known:
         normalizer=row["normalizer"],
         subsets=frozenset(),
         faces_seen=number("faces_seen", int),
-        n_synthetic=number("n_synthetic", int, 0),
-        seconds=number("seconds", otherwise=None),
+        n_synthetic=number("n_synthetic", int, needed=False) or 0,
+        seconds=number("seconds", needed=False),
         errors=None,
     )
     return Known(result=result)
 
 
-def _figures(one: Known) -> tuple[Any, ...]:
-    result = one.result
-    return (
-        result.val_nme,
-        result.test_nme,
-        result.failures,
-        result.normalizer,
-        result.faces_seen,
-        result.n_synthetic,
-        result.seconds,
-        one.n_real,
-    )
+def figures(one: Result) -> tuple[Any, ...]:
+    """What is the same wherever a training of one digest ran."""
+    n_real = dict(one.point.settings).get("n_real")
+    return one.val_nme, one.test_nme, one.failures, one.normalizer, one.faces_seen, one.n_synthetic, n_real
 
 
 def _with_errors(found: Mapping[str, Known], path: Path) -> dict[str, Known]:

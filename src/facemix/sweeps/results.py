@@ -204,11 +204,20 @@ def write_tables(found: Sequence[Result], total: int) -> None:
 
 
 def write_curves(found: Sequence[Result], total: int) -> None:
-    """Draws NME against alpha and n_real and says what synthetic faces are worth in real ones, where these vary."""
-    rows = tables.table(found, total)
+    """Draws NME against alpha and n_real and says what synthetic faces are worth in real ones, where these vary.
+
+    Where numbers of synthetic faces vary, that is done at the number that most points have.
+    """
     if others := tables.varied_beside(found):
         print(f"no curves are drawn, because they need one value of every other key, and {' and '.join(others)} varies")
         return
+    found, n_synthetic = tables.at_one_n_synthetic(found)
+    if n_synthetic:
+        print(
+            f"the curves are of trainings with {n_synthetic:,} synthetic faces, which most have; what more of them "
+            "bring is told by `facemix advise`"
+        )
+    rows = tables.table(found, total)
     normalizer = found[0].normalizer
     shown = STAND_IN_SHOWN if any(STAND_IN in one.subsets for one in found) else ""
     varied = [key for key in ("alpha", "n_real") if len({row[key] for row in rows} - {None}) > 1]

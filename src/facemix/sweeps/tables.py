@@ -1,5 +1,6 @@
 """What a sweep came to: its table, its curves, and what synthetic faces are worth, whole and by parts."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -71,12 +72,29 @@ def table(results: Sequence[Result], total: int) -> list[dict[str, Any]]:
 
 
 def varied_beside(results: Iterable[Result]) -> list[str]:
-    """The keys beside alpha and `n_real` that a grid has several values of."""
+    """The keys beside alpha and numbers of faces that a grid has several values of."""
     values: dict[str, set[object]] = {}
     for one in results:
         for key, value in one.point.settings:
             values.setdefault(key, set()).add(value)
-    return [key for key, own in values.items() if key not in ("alpha", "n_real") and len(own) > 1]
+    return [key for key, own in values.items() if key not in AXES and len(own) > 1]
+
+
+def at_one_n_synthetic(results: Sequence[Result]) -> tuple[list[Result], int | None]:
+    """The points at the number of synthetic faces that most of them have, and that number; None where they have one.
+
+    Points without synthetic faces stay, each training once.
+    """
+    numbers = Counter(one.n_synthetic for one in results if one.n_synthetic)
+    if len(numbers) < 2:
+        return list(results), None
+    chosen = max(numbers, key=lambda n: (numbers[n], n))
+    kept: dict[tuple[object, ...], Result] = {}
+    for one in results:
+        if one.n_synthetic in (0, chosen):
+            settings = [(key, value) for key, value in one.point.settings if key != "n_synthetic"]
+            kept.setdefault((one.point.strategy, one.point.seed, *settings), one)
+    return list(kept.values()), chosen
 
 
 def curves(results: Sequence[Result], total: int) -> list[dict[str, Any]]:
@@ -153,7 +171,7 @@ def parts(results: Sequence[Result]) -> dict[str, Part]:
         if not np.array_equal(test.faces, first.faces):
             raise FacemixError(
                 f"{results[0].experiment} and {one.experiment} were tested on different faces ({len(first.faces)} and "
-                f"{len(test.faces)}); run `dvc exp remove {one.experiment}`, then the sweep again"
+                f"{len(test.faces)}); run `dvc exp remove {one.experiment}`, then the sweep again, or leave it out"
             )
     shared = [name for name in first.nme if all(name in test.nme for test in tests)]
     found = {name: Part(nme=np.stack([test.nme[name] for test in tests]), photos=first.photos) for name in shared}

@@ -30,6 +30,7 @@ Doubles = npt.NDArray[np.float64]
 Axis = Literal["n_real", "n_synthetic"]
 
 RESAMPLES = 2000
+"""Of laws, each of which is fitted anew. A worth needs no fit: it has as many as in `worth.csv`, and is the same."""
 REACH = 2.0
 """By which factor a line may be left; see the module's docstring."""
 MATTERS = 0.01
@@ -231,7 +232,6 @@ def worths(laid: Laid) -> list[Worth]:
                 np.stack([one.errors for one in own]),
                 np.stack([one.errors for one in compared]),
                 laid.swept.photos,
-                resamples=len(laid.means),
             )
             found += [
                 Worth(

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from facemix.errors import FacemixError
-from facemix.verdict import advice
+from facemix.verdict import advice, curve
 from facemix.verdict.advice import Axis, Laid, Line, parameter
 from facemix.verdict.curve import Parameter
 from facemix.verdict.points import Mix
@@ -22,7 +22,9 @@ from facemix.verdict.points import Mix
 Doubles = npt.NDArray[np.float64]
 
 _LEVELS = 8  # shares of resamples that are tried for the cheapest offer
-_TARGETS = 12  # of the frontier, at most
+_TARGETS = 12  # of the frontier between the best mix and the worst, at most
+_ABOVE = 4  # more above the worst, so that even the cheapest mix reaches one with the chance
+_ROUNDING = 1e-9
 _STEPS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)  # between two of them, % NME
 
 
@@ -49,7 +51,8 @@ class Offer:
     """Of training for one detector; None where they were not recorded."""
     cost: float
     chance: float
-    """Share of resamples in which its mean NME is the target's or less; of the cheapest see `_level`."""
+    """Share of resamples in which its mean NME is the target's or less. Of the cheapest, where that is not sure to hold
+    with the chance that was asked for (see `_level`): with which it does hold."""
     nme: Parameter
     """What is expected of it, %."""
     extrapolated: bool
@@ -150,7 +153,9 @@ def offers(laid: Laid, target: float, prices: Prices, chance: float) -> list[Off
     level, picked = _level(open_ways, prices, chance)
     found = [one for way in open_ways if (one := _offer(laid, way, prices, level)) is not None]
     found.sort(key=lambda one: (one.cost, -one.chance))
-    return [dataclasses.replace(one, chance=min(one.chance, picked)) for one in found[:1]] + found[1:]
+    if found and picked < chance:
+        found[0] = dataclasses.replace(found[0], chance=min(found[0].chance, picked))
+    return found
 
 
 def _level(open_ways: Sequence[Way], prices: Prices, chance: float) -> tuple[float, float]:
@@ -171,7 +176,7 @@ def _level(open_ways: Sequence[Way], prices: Prices, chance: float) -> tuple[flo
             if np.isfinite(way.within(np.array(number))):
                 offered = way.within(way.needed * max(number, 1) / max(way.estimate, 1))
                 costs.append(way.cost(offered, prices))
-                holds.append(offered >= way.estimate)
+                holds.append(offered >= way.estimate * (1 - _ROUNDING))
         if not costs:
             break
         cheapest_way = np.argmin(costs, axis=0)[None]
@@ -187,14 +192,8 @@ def cheapest(laid: Laid, target: float, prices: Prices, chance: float) -> list[O
     """`offers`, of which there is one at least.
 
     Raises:
-        FacemixError: every mix of the sweep reaches the target, or none does within what a line is believed.
+        FacemixError: no mix reaches the target within what a line is believed.
     """
-    worst = max(laid.mixes, key=lambda one: one.test_nme)
-    if worst.test_nme <= target:
-        raise FacemixError(
-            f"--target-nme: found {target:g}, which every mix of the sweep reaches (the worst, {say_mix(worst)}, has "
-            f"NME {worst.test_nme:.2f}), expected less; ask for less, or sweep fewer faces"
-        )
     if found := offers(laid, target, prices, chance):
         return found
     best = min(laid.mixes, key=lambda one: one.test_nme)
@@ -209,20 +208,37 @@ def cheapest(laid: Laid, target: float, prices: Prices, chance: float) -> list[O
 
 
 def frontier(laid: Laid, prices: Prices, chance: float) -> list[tuple[float, Offer]]:
-    """Round target NMEs from just below the best mix to the worst, ascending, each with the cheapest mix for it.
+    """Round target NMEs from just below the best mix to just above the worst, each with the cheapest mix for it.
 
-    Targets that no mix reaches with the chance are left out. What reaches a lower target reaches the higher ones too,
-    so cost never rises along the list.
+    Targets that no mix reaches with the chance are left out, and the list ends where the cheapest mix of all does. What
+    reaches a lower target reaches the higher ones too, so cost never rises along the list.
     """
     best, worst = (extreme(one.test_nme for one in laid.mixes) for extreme in (min, max))
     step = next((one for one in _STEPS if worst - best <= _TARGETS * one), _STEPS[-1])
+    least = min(_cost(one.n_real, one.n_synthetic, one.hours, prices) for one in laid.mixes)
     found: list[tuple[float, Offer]] = []
-    for multiple in range(max(1, math.floor(best / step) - 1), math.ceil(worst / step)):
+    for multiple in range(max(1, math.floor(best / step) - 1), math.ceil(worst / step) + _ABOVE):
         target = round(multiple * step, 2)
-        lower = [offer for _, offer in found[-1:]]
-        if open_ := lower + offers(laid, target, prices, chance)[:1]:
+        lower = [_for_target(laid, offer, target) for _, offer in found[-1:]]
+        open_ = lower + [one for one in offers(laid, target, prices, chance)[:1] if one.chance >= chance - _ROUNDING]
+        if open_:
             found.append((target, min(open_, key=lambda one: one.cost)))
+            if found[-1][1].cost <= least:
+                break
     return found
+
+
+def _for_target(laid: Laid, one: Offer, target: float) -> Offer:
+    """The same offer, with its chance to reach a higher target."""
+    if one.over is None:
+        mixes = [(mix.strategy, mix.n_real, mix.n_synthetic) for mix in laid.mixes]
+        means = laid.means[:, mixes.index((one.strategy, one.n_real, one.n_synthetic))]
+    else:
+        n, fixed = (one.n_real, one.n_synthetic) if one.over == "n_real" else (one.n_synthetic, one.n_real)
+        lines = {(line.strategy, line.axis, line.fixed): line for line in laid.lines}
+        line = lines[one.strategy, one.over, fixed]
+        means = curve.law(np.full(len(laid.means), n), line.fit.resampled)
+    return dataclasses.replace(one, chance=max(one.chance, float(np.mean(means <= target))))
 
 
 def _cost(n_real: float, n_synthetic: float, hours: float | None, prices: Prices) -> float:

@@ -123,6 +123,7 @@ def read(folder: Path, n_synthetic: int | None) -> Swept:
     mixes = []
     of_training = hours(rows)
     for own in groups.values():
+        _check_once(folder / POINTS, [row for row, _ in own])
         chosen = sorted(
             ((row, nme) for row, nme in own if int(row["seed"]) in seeds), key=lambda one: int(one[0]["seed"])
         )
@@ -153,30 +154,63 @@ def _rows(path: Path) -> list[dict[str, str]]:
         found = f"no column {' and '.join(missing)}" if missing else "no points"
         raise FacemixError(f"{path}: found {found}, expected what `facemix sweep` writes; run the sweep again")
     for line, row in enumerate(rows, 2):
-        _check_row(f"{path}: line {line}", row)
+        check_row(f"{path}: line {line}", row)
     return rows
 
 
-def _check_row(place: str, row: Mapping[str, str]) -> None:
-    if row["strategy"] not in STRATEGIES:
-        raise FacemixError(f"{place}: found strategy {row['strategy']!r}, expected one of {', '.join(STRATEGIES)}")
-    for key, kind, optional in (
-        ("alpha", float, True),
-        ("n_real", int, True),
-        ("seed", int, False),
-        ("val_nme", float, False),
-        ("test_nme", float, False),
-        ("faces_seen", int, True),
-        ("seconds", float, True),
+def check_row(place: str, row: Mapping[str, str | None]) -> None:
+    """Raises FacemixError where a row of points.csv has a strategy, or numbers of it, that no sweep writes.
+
+    Args:
+        place: the file and line, for the message.
+    """
+    name = row["strategy"] or ""
+    if name not in STRATEGIES:
+        raise FacemixError(f"{place}: found strategy {name!r}, expected one of {', '.join(STRATEGIES)}")
+    strategy = STRATEGIES[name]
+    needs_real = strategy.synthetic_share != 1 or strategy.adapts_labels or strategy.adapts_predictions
+    if strategy.synthetic_share == "alpha":
+        number(place, row, "alpha", most=1)
+    elif row["alpha"]:
+        raise FacemixError(f"{place}: found alpha {row['alpha']!r} of {name}, expected none; empty the field")
+    number(place, row, "n_real", int, least=1, needed=needs_real)
+    for key, kind, needed in (
+        ("seed", int, True),
+        ("val_nme", float, True),
+        ("test_nme", float, True),
+        ("faces_seen", int, False),
+        ("seconds", float, False),
     ):
-        text = row.get(key) or ""
-        try:
-            if text or not optional:
-                kind(text)
-        except ValueError:
-            raise FacemixError(
-                f"{place}: found {key} {text!r}, expected a number; run the sweep again, which writes the file anew"
-            ) from None
+        number(place, row, key, kind, needed=needed)
+
+
+def number(
+    place: str,
+    row: Mapping[str, str | None],
+    key: str,
+    kind: type = float,
+    *,
+    least: float = 0,
+    most: float = np.inf,
+    needed: bool = True,
+) -> Any:
+    """A number of a row of points.csv; None where there is none and none is needed.
+
+    Raises:
+        FacemixError: it is no number, or less or more than it can be.
+    """
+    text = row.get(key) or ""
+    if not text and not needed:
+        return None
+    try:
+        value = kind(text)
+    except ValueError:
+        value = np.nan
+    if not (np.isfinite(value) and least <= value <= most):
+        wanted = "a number" if least == 0 and most == np.inf else f"a number from {least:g}"
+        wanted += f" to {most:g}" if most < np.inf else ""
+        raise FacemixError(f"{place}: found {key} {text!r}, expected {wanted}; run the sweep again, or mend the line")
+    return value
 
 
 def _key(row: Mapping[str, Any], keys: Sequence[str]) -> tuple[Any, ...]:
@@ -218,6 +252,7 @@ def _errors(path: Path, rows: Sequence[Mapping[str, str]]) -> tuple[list[Doubles
             "sweep alpha, n_real, n_synthetic, strategies and seeds alone"
         )
     first = next(iter(places.values()))
+    first = [first[i] for i in np.argsort(faces[first], kind="stable")]
     found = []
     for row in rows:
         own = places.get(_key(row, shared), [])
@@ -226,6 +261,7 @@ def _errors(path: Path, rows: Sequence[Mapping[str, str]]) -> tuple[list[Doubles
                 f"{path}: found no errors of {_said(row)}, which {POINTS} has; {again}, or, where the point is known "
                 f"from a file (--known), put its {ERRORS} beside that"
             )
+        own = [own[i] for i in np.argsort(faces[own], kind="stable")]
         if not np.array_equal(faces[own], faces[first]):
             raise FacemixError(f"{path}: found other test faces for {_said(row)} than for the first point; {again}")
         found.append(nme[own])
@@ -256,6 +292,13 @@ def judged(nme: Doubles, subsets: Names, test_nme: Doubles) -> npt.NDArray[np.bo
 
 def _said(row: Mapping[str, str]) -> str:
     return ", ".join(f"{key} {row[key]}" for key in _KEYS if row.get(key))
+
+
+def _check_once(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
+    """Raises FacemixError where a mix has two trainings of one seed: their spread would count as that of seeds."""
+    seeds = [int(row["seed"]) for row in rows]
+    if twice := next((row for row in rows if seeds.count(int(row["seed"])) > 1), None):
+        raise FacemixError(f"{path}: found {_said(twice)} twice, expected it once; remove the line that is wrong")
 
 
 def _common_seeds(path: Path, groups: Sequence[Sequence[Mapping[str, str]]]) -> tuple[int, ...]:
