@@ -2,14 +2,14 @@
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from facemix.faces.face import STAND_IN_SHOWN
 from facemix.verdict import advice, offers, worth
 from facemix.verdict.advice import HeldOut, Laid, Left, Line, Worth
-from facemix.verdict.comparison import BASELINE
+from facemix.verdict.comparison import BASELINE, CONTROL
 from facemix.verdict.curve import LEAST_COUNTS, Parameter
 from facemix.verdict.offers import Offer, Prices
 
@@ -140,7 +140,15 @@ def _said_worths(found: Advice) -> list[str]:
     best = {(mix.n_real, mix.strategy) for n in numbers if (mix := advice.best_at(found.laid, n))}
     shown = [one for one in found.worths if (one.mix.n_real, one.mix.strategy) in best]
     shown.sort(key=lambda one: (one.mix.n_real, one.mix.n_synthetic))
-    return [_said_worth(one, counts) for one in shown]
+    control = {one.n_real: one.test_nme for one in found.laid.mixes if one.strategy == CONTROL}
+    return [_said_worth(one, counts) + _said_control(one, control) for one in shown]
+
+
+def _said_control(one: Worth, control: Mapping[int, float]) -> str:
+    """What as many real faces come to alone at equal cost, where the curve is of trainings that saw fewer faces."""
+    if one.compared_saw != "fewer" or one.mix.n_real not in control:
+        return ""
+    return f" At the cost of the mix, {one.mix.n_real:,} real faces alone come to {control[one.mix.n_real]:.2f}."
 
 
 def _said_worth(one: Worth, counts: Sequence[int]) -> str:
@@ -154,7 +162,9 @@ def _said_worth(one: Worth, counts: Sequence[int]) -> str:
         return f"{sentence}."
     least, *_, greatest = counts
     # 0 and infinity stand for what lies beyond the curve, and say nothing of an n that lies there, too.
-    if one.faces.low > n and (n <= greatest or math.isfinite(one.faces.low)):
+    if n == greatest and math.isinf(one.faces.low):
+        return f"{sentence}: the synthetic ones are worth labels, but the curve ends there and cannot say how many."
+    if one.faces.low > n and (n < greatest or math.isfinite(one.faces.low)):
         ends = [worth.say_count(end - n, [count - n for count in counts]) for end in (one.faces.low, one.faces.high)]
         extra = worth.say_count(one.faces.value - n, [count - n for count in counts])
         return f"{sentence}: the synthetic ones are worth {extra} labels ({ends[0]} to {ends[1]})."
