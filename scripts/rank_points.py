@@ -1,0 +1,89 @@
+"""Ranks the strategies at one number of real faces from a sweep's points alone: no photograph and no model is needed.
+
+    python scripts/rank_points.py docs/grid/points.csv --n-real 100
+
+The file is a `points.csv` as `facemix sweep` writes it, with `errors.parquet` beside it. The table is that of
+`facemix compare`, by the same code; `mixing` stands at its best alpha on validation.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from facemix.errors import FacemixError
+from facemix.evaluation import metrics
+from facemix.faces import schemes
+from facemix.faces.schemes import Scheme
+from facemix.sweeps import known, tables
+from facemix.sweeps.grid import Result
+from facemix.verdict import comparison
+from facemix.verdict.comparison import Trained
+from facemix.verdict.worth import ALL
+
+
+def ranked(path: Path, n_real: int, scheme: Scheme) -> list[dict[str, Any]]:
+    """The rows of `comparison.rank` at a number of real faces, with what needs none.
+
+    Raises:
+        FacemixError: nothing was trained on that number of faces, or points lack the errors of single faces.
+    """
+    found, _ = tables.at_one_n_synthetic([one.result for one in known.read_points(path)])
+    own = [one for one in found if dict(one.point.settings).get("n_real", n_real) == n_real]
+    if not any("n_real" in dict(one.point.settings) for one in own):
+        counts = sorted({n for one in found if (n := dict(one.point.settings).get("n_real"))})
+        raise FacemixError(f"--n-real: found {n_real}, expected one of {', '.join(map(str, counts))}")
+    rows = tables.table(own, 0)
+    kept = tables.at_best_alpha(rows)
+    return comparison.rank([_trained(one, scheme) for one, row in zip(own, rows, strict=True) if row in kept])
+
+
+def _trained(one: Result, scheme: Scheme) -> Trained:
+    if one.errors is None:
+        raise FacemixError(f"{one.experiment}: found no errors of single faces; put errors.parquet beside points.csv")
+    tested = one.tested()
+    limits = metrics.thresholds(scheme, one.normalizer)
+    test = {"nme": one.test_nme, "regions": {}, **metrics.rates(tested.nme[ALL], limits)}
+    return Trained(
+        strategy=one.point.strategy,
+        seed=one.point.seed,
+        metrics={"val": {"nme": one.val_nme}, "test": test, "thresholds": list(limits)},
+        errors=dict(zip(tested.faces.tolist(), tested.nme[ALL].tolist(), strict=True)),
+        photos=dict(zip(tested.faces.tolist(), tested.photos.tolist(), strict=True)),
+        box_jitter={},
+        history=[],
+        faces_seen=one.faces_seen,
+    )
+
+
+def table(rows: Sequence[dict[str, Any]]) -> str:
+    """The ranking as Markdown."""
+    rates = [key for key in rows[0] if metrics.is_rate(key)]
+    header = ["strategy", "faces seen", "test NME", "compared with", "difference, 95 %", "p (Holm)", "verdict"]
+    lines = [[*header, *map(str.upper, rates), "val NME"]]
+    lines.append(["---"] * len(lines[0]))
+    for row in rows:
+        spread = "" if row["test_nme_sd"] is None else f" ± {row['test_nme_sd']:.2f}"
+        beside = ["", "", "", ""]
+        if row["compared_with"]:
+            interval = f"{row['difference']:+.2f} ({row['difference_low']:+.2f} to {row['difference_high']:+.2f})"
+            p = row["p_adjusted"]
+            sure = "" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
+            beside = [f"`{row['compared_with']}`", interval, sure, row["verdict"]]
+        figures = [f"{row[key]:.3f}" if key.startswith("auc") else f"{row[key]:.2f}" for key in rates]
+        seen = f"{row['faces_seen']:,}"
+        lines.append(
+            [f"`{row['strategy']}`", seen, f"{row['test_nme']:.2f}{spread}", *beside, *figures, f"{row['val_nme']:.2f}"]
+        )
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("points", type=Path)
+    parser.add_argument("--n-real", type=int, required=True)
+    options = parser.parse_args()
+    try:
+        print(table(ranked(options.points, options.n_real, schemes.load("ibug68"))))
+    except (FacemixError, OSError) as error:
+        raise SystemExit(f"rank_points: {error}") from None

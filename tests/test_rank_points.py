@@ -1,0 +1,42 @@
+"""The published points ranked without a photograph."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import toy_script
+from facemix.errors import FacemixError
+from facemix.faces import schemes
+from facemix.sweeps import known
+
+GRID = Path(__file__).parents[1] / "docs/grid/points.csv"
+script = toy_script.loaded("scripts/rank_points.py")
+
+
+def test_strategies_at_one_number_of_real_faces_are_ranked_beside_what_saw_as_many() -> None:
+    rows = {row["strategy"]: row for row in script.ranked(GRID, 100, schemes.load("ibug68"))}
+    points = [one.result for one in known.read_points(GRID)]
+    for name, row in rows.items():
+        own = [one for one in points if one.point.strategy == name]
+        own = [one for one in own if dict(one.point.settings).get("n_real", 100) == 100]
+        own = [one for one in own if dict(one.point.settings).get("alpha", 0.5) == 0.5]
+        assert row["test_nme"] == pytest.approx(np.mean([one.test_nme for one in own]))
+        assert row["fr8"] == pytest.approx(np.mean([one.failures[1] for one in own]))
+    assert rows["mixing"]["compared_with"] == "control" and rows["label_adaptation"]["compared_with"] == "real_only"
+    mixing, control = rows["mixing"], rows["control"]
+    assert mixing["difference"] == pytest.approx(mixing["test_nme"] - control["test_nme"])
+    assert list(rows) == sorted(rows, key=lambda name: rows[name]["test_nme"])
+    printed = script.table(list(rows.values())).splitlines()
+    assert len(printed) == 2 + len(rows) and len({line.count("|") for line in printed}) == 1
+
+
+def test_a_number_that_was_not_swept_is_said() -> None:
+    with pytest.raises(FacemixError, match=r"--n-real: found 7, expected one of (50, )?100, 250, 1709"):
+        script.ranked(GRID, 7, schemes.load("ibug68"))
+
+
+def test_without_the_errors_of_single_faces_nothing_is_ranked(tmp_path: Path) -> None:
+    (tmp_path / "points.csv").write_bytes(GRID.read_bytes())
+    with pytest.raises(FacemixError, match=r"found no errors of single faces; put errors.parquet beside points.csv"):
+        script.ranked(tmp_path / "points.csv", 100, schemes.load("ibug68"))
