@@ -26,9 +26,12 @@ def ranked(path: Path, n_real: int, scheme: Scheme) -> list[dict[str, Any]]:
     """The rows of `comparison.rank` at a number of real faces, with what needs none.
 
     Raises:
-        FacemixError: nothing was trained on that number of faces, or points lack the errors of single faces.
+        FacemixError: nothing was trained on that number of faces, points lack the errors of single faces, or more than
+            alpha and numbers of faces was swept.
     """
     found, _ = tables.at_one_n_synthetic([one.result for one in known.read_points(path)])
+    if others := tables.varied_beside(found):
+        raise FacemixError(f"{path}: found several values of {' and '.join(others)}, expected one of each; sweep one")
     own = [one for one in found if dict(one.point.settings).get("n_real", n_real) == n_real]
     if not any("n_real" in dict(one.point.settings) for one in own):
         counts = sorted({n for one in found if (n := dict(one.point.settings).get("n_real"))})

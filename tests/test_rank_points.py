@@ -40,3 +40,11 @@ def test_without_the_errors_of_single_faces_nothing_is_ranked(tmp_path: Path) ->
     (tmp_path / "points.csv").write_bytes(GRID.read_bytes())
     with pytest.raises(FacemixError, match=r"found no errors of single faces; put errors.parquet beside points.csv"):
         script.ranked(tmp_path / "points.csv", 100, schemes.load("ibug68"))
+
+
+def test_trainings_of_several_settings_are_not_averaged(tmp_path: Path) -> None:
+    header, *rows = GRID.read_text(encoding="utf-8").splitlines()
+    swept = [f"{header},training.steps", *(f"{row},{2400 * (1 + i % 2)}" for i, row in enumerate(rows))]
+    (tmp_path / "points.csv").write_text("\n".join(swept), encoding="utf-8")
+    with pytest.raises(FacemixError, match=r"points.csv: found several values of training.steps, expected one"):
+        script.ranked(tmp_path / "points.csv", 100, schemes.load("ibug68"))
