@@ -30,7 +30,7 @@ Doubles = npt.NDArray[np.float64]
 Axis = Literal["n_real", "n_synthetic"]
 
 RESAMPLES = 2000
-"""Of laws, each of which is fitted anew. A worth needs no fit: it has as many as in `worth.csv`, and is the same."""
+"""Of laws, each of which is fitted anew. A worth needs no fit, so it has as many as in `worth.csv`."""
 REACH = 2.0
 """By which factor a line may be left; see the module's docstring."""
 MATTERS = 0.01
