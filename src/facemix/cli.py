@@ -290,12 +290,6 @@ def _experiment_commands(commands: Any) -> None:
         "fine_tuning or adaptation, such as training.steps",
     )
     command.add_argument("--yes", action="store_true", help="start more than a thousand trainings without asking")
-    command.add_argument(
-        "--known",
-        type=Path,
-        metavar="FILE.csv",
-        help="points.csv of another sweep: points of equal digest count as trained (docs/experiments.md)",
-    )
     _runner_options(command)
     command.set_defaults(run=_sweep)
 
@@ -348,7 +342,13 @@ def _experiment_commands(commands: Any) -> None:
 
 
 def _runner_options(command: argparse.ArgumentParser) -> None:
-    """Where and how many at a time a sweep's points are trained."""
+    """Which points are trained, where, and how many at a time."""
+    command.add_argument(
+        "--known",
+        type=Path,
+        metavar="FILE.csv",
+        help="points.csv of another sweep: points of equal digest count as trained (docs/experiments.md)",
+    )
     command.add_argument("-j", "--jobs", type=int, help="trainings at the same time (default: 1)")
     command.add_argument("--on", choices=("ray",), help="train on a Ray cluster (docs/scaling.md; default: here)")
     command.add_argument("--address", metavar="HOST:PORT", help=ADDRESS)
@@ -559,7 +559,7 @@ def _experiment(options: argparse.Namespace) -> None:
 def _sweep(options: argparse.Namespace) -> None:
     from facemix.sweeps.run import run_sweep
 
-    how = _how(options, yes=options.yes, known=options.known)
+    how = _how(options, yes=options.yes)
     run_sweep([axis for axis in options.axes if not axis.endswith("=")], config.load(), how)
 
 
@@ -575,7 +575,7 @@ def _how(options: argparse.Namespace, **more: Any) -> "How":
     if given and not options.on:
         raise FacemixError("--address, --gpus-per-training and --cpus-per-training are Ray's; add --on ray")
     jobs = 1 if options.jobs is None else options.jobs
-    return How(jobs=jobs, ray=Wanted(**given) if options.on else None, **more)
+    return How(jobs=jobs, known=options.known, ray=Wanted(**given) if options.on else None, **more)
 
 
 def _gate(options: argparse.Namespace) -> None:

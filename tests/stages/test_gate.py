@@ -1,5 +1,6 @@
 """`facemix gate`: when it stops, its exit status, and what it says; trainings are made up."""
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -177,3 +178,27 @@ def test_a_gate_without_a_control_says_what_to_set(
 ) -> None:
     with pytest.raises(FacemixError, match=r"control_seeds in params.yaml is \[\]; set it"):
         stage.gate("mixing", [], "2%", 5, params, How())
+
+
+def test_it_takes_points_that_others_trained(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    class Told(Team):
+        def __call__(self, axes: Axes, params: Params, how: How) -> Brought:
+            asked.append(how.known)
+            return super().__call__(axes, params, how)
+
+    assert run(monkeypatch, Told(0.2), "--min-gain", "2%", "--known", "published/points.csv") == 0
+    assert asked == [Path("published/points.csv")]
+
+
+def test_points_that_are_known_by_their_means_alone_give_no_verdict(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Told(Team):
+        def result(self, strategy: str, seed: int, axes: Axes) -> Result:
+            whole = super().result(strategy, seed, axes)
+            return dataclasses.replace(whole, errors=None) if (strategy, seed) == ("control", 1) else whole
+
+    assert run(monkeypatch, Told(0.2), "--min-gain", "2%", "--known", "points.csv") == 3
+    assert "sweep-control-s1: known by its means alone, expected the error on each face" in capsys.readouterr().err

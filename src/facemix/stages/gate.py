@@ -115,6 +115,11 @@ def _look(brought: Brought, look: Look, strategy: str, bound: float) -> Seen:
         sorted((one for one in brought.results if one.point.strategy == name), key=lambda one: one.point.seed)
         for name in (strategy, other)
     )
+    if means := [one.experiment for one in (*own, *alone) if one.errors is None]:
+        raise FacemixError(
+            f"{means[0]}: known by its means alone, expected the error on each face; have errors.parquet beside the "
+            "file that --known names, as its sweep wrote it, or leave --known out"
+        )
     tests = [one.tested() for one in (*own, *alone)]
     if any(not np.array_equal(test.faces, tests[0].faces) for test in tests):
         raise FacemixError(f"{own[0].experiment} and others were tested on different faces; remove the experiments")

@@ -175,7 +175,7 @@ def _checked(axes: Axes, plain: Mapping[str, Any]) -> Axes:
     """The values as params.yaml would hold them; every combination is one that it may hold."""
     keys = [key for key in axes if key != "seeds"]
     checked = axes.copy()
-    config.parse(config.changed(plain, {"seeds": axes["seeds"]}))
+    config.parse(config.changed(plain, {"seeds": axes["seeds"], "control_seeds": axes["seeds"]}))
     for values in itertools.product(*(axes[key] for key in keys)):
         config.parse(config.changed(plain, dict(zip(keys, values, strict=True))))
     for key in keys:
