@@ -178,6 +178,25 @@ def test_a_sweep_is_shown_where_there_is_one(project: tuple[Path, config.Params]
     assert 'class="missing"' not in text
 
 
+def test_the_next_step_is_one_that_is_not_done_yet(project: tuple[Path, config.Params], tmp_path: Path) -> None:
+    root, params = project
+    metrics = json.loads((root / "reports/metrics.json").read_text())
+    metrics["verdict"]["advice"] = ""
+    (root / "reports/metrics.json").write_text(json.dumps(metrics))
+    answers = (root / ANSWERS).rename(root / "answers")
+
+    def advised() -> str:
+        text = page(params, tmp_path / f"figures{len([*tmp_path.iterdir()])}")
+        return text.split("What to do next.</b> ")[1].split("</p>")[0]
+
+    assert "<code>facemix sweep alpha=" in advised()
+    (root / "reports/sweep").mkdir()
+    (root / "reports/sweep/points.csv").write_text("strategy,alpha,test_nme\nmixing,0.5,4.123456\n")
+    assert "<code>facemix advise &amp;&amp; dvc repro</code>" in advised()
+    answers.rename(root / ANSWERS)
+    assert advised() == "Choose a mix (see What follows)."
+
+
 def test_advice_and_gate_are_shown_where_they_were_asked(
     finished: tuple[Path, config.Params], project: tuple[Path, config.Params], tmp_path: Path
 ) -> None:

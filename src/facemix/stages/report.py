@@ -80,7 +80,11 @@ def _advice(found: Found) -> str:
         return f"{bring[0].upper()}{bring[1:]}." + (f" For a verdict, {advice}." if advice else "")
     if advice:
         return f"{advice[0].upper()}{advice[1:]}."
-    return "Ask how much: `facemix sweep alpha=0,0.25,...,1 n_real=50,100,all seeds=3`, then `dvc repro`."
+    if not (results.SWEEP_FOLDER / "points.csv").exists():
+        return f"Ask how much they are worth: `{results.SWEEP}`."
+    if not (ANSWERS / "advice.json").exists():
+        return f"Ask what follows from the sweep: `{results.ADVISE}`."
+    return "Choose a mix (see What follows)."
 
 
 def _notes(found: Found) -> list[str]:

@@ -21,8 +21,9 @@ from facemix.strategies import STRATEGIES, Strategy
 from facemix.verdict import comparison
 from facemix.verdict.worth import ALL
 
-SWEEP = "facemix sweep alpha=0,0.1,...,1 n_real=50,100,250,500,all seeds=3 && dvc repro"
+SWEEP = "facemix sweep alpha=0.25,0.5,0.75 n_real=50,100,250,all seeds=3 && dvc repro"
 SWEEP_FOLDER = REPORTS / "sweep"
+ADVISE = "facemix advise && dvc repro"
 
 
 COLUMNS = [
@@ -191,19 +192,18 @@ def sweep(found: Found) -> list[Piece]:
 
 def answers(found: Found) -> list[Piece]:
     """What `facemix advise` and `facemix gate` answered."""
-    again = "facemix advise && dvc repro"
     gate = _answered(ANSWERS / "gate.json", "facemix gate --min-gain 2%")
-    advice = _answered(ANSWERS / "advice.json", again)
+    advice = _answered(ANSWERS / "advice.json", ADVISE)
     pieces: list[Piece] = [Text(text=f"`facemix gate`: {gate['sentence']}.")] if gate else []
     if not advice:
-        return [*pieces, Missing(what="No advice has been asked of a sweep.", command=again)]
+        return [*pieces, Missing(what="No advice has been asked of a sweep.", command=ADVISE)]
     try:
         about, *others = advice["answers"]
         said = [[one["title"], sentence] for one in others for sentence in one["sentences"]]
         tables = [(one["title"], one["table"]) for one in others if one["table"]]
         about = " ".join(about["sentences"])
     except (KeyError, TypeError, ValueError) as error:
-        raise _damaged(ANSWERS / "advice.json", again, error) from None
+        raise _damaged(ANSWERS / "advice.json", ADVISE, error) from None
     faces = f" Test: {STAND_IN_SHOWN}." if found.stand_in else ""
     return [
         *pieces,
@@ -215,7 +215,7 @@ def answers(found: Found) -> list[Piece]:
             caption="Test NME against numbers of real and of synthetic faces: points were measured, lines are the "
             "laws, bands their 95 % intervals; dashed is what extrapolates. A star is the cheapest mix for a target. "
             "Where prices were given, the last panel has the least cost of each NME." + faces,
-            command=again,
+            command=ADVISE,
         ),
         *(
             More(summary=title, pieces=[Table(caption=title, header=header, rows=rows)])
