@@ -8,13 +8,14 @@ import numpy as np
 import pyarrow.parquet as parquet
 import pytest
 
+import toy_sweep
 from facemix.faces.pose import BINS
 from facemix.faces.schemes import ibug68
 from facemix.sweeps import grid, tables
 from facemix.sweeps import results as stage
 from facemix.sweeps.grid import Point, Result
 from facemix.sweeps.point import summarize
-from facemix.verdict import worth
+from facemix.verdict import advice, comparison, worth
 
 
 def power_law(n: np.ndarray, a: float = 30.0, b: float = 0.3) -> np.ndarray:
@@ -106,7 +107,6 @@ def test_parts_are_the_regions_and_poses_that_are_there() -> None:
 
 
 def test_worth_is_said_for_each_use_of_synthetic_faces() -> None:
-    counts = [50, 200, 800]
     found = tables.worth_table(swept(), 800)
     assert [row["part"] for row in found] == [part for part in ("all", *ibug68().regions, *BINS) for _ in range(4)]
     assert [row["faces"] for row in found[::4]] == [6] * 6 + [3, 1, 2]
@@ -122,8 +122,8 @@ def test_worth_is_said_for_each_use_of_synthetic_faces() -> None:
     expected = 50 * (power_law(np.array(50.0)) / mixing["test_nme"]) ** (1 / 0.3)
     assert mixing["worth"] == pytest.approx(expected)
     assert found[0]["worth"] == pytest.approx((30 / 9.0) ** (1 / 0.3))
-    assert worth.say_worth(mixing, counts).startswith("50 real faces + synthetic (mixing at alpha = 0.25, NME ")
-    assert worth.say_worths(found[3], counts)["worth"] == "more than 800"
+    assert worth.say_worth(mixing).startswith("50 real faces + synthetic (mixing at alpha = 0.25, NME ")
+    assert worth.say_worths(found[3])["worth"] == "more than 800"
     assert tables.worth_table([one for one in swept() if one.point.strategy != "real_only"], 800) == []
 
 
@@ -147,7 +147,33 @@ def test_what_saw_twice_the_faces_is_read_off_the_curve_of_the_control() -> None
     mixing = [next(row for row in of if row["strategy"] == "mixing") for of in (rows, alone)]
     assert mixing[0]["worth"] < mixing[1]["worth"]
     some = tables.worth_table(swept() + controls[:1], 800)  # no curve, and nothing synthetic either
+    assert {row["compared_with"] for row in some} == {"real_only"}
     assert [row["strategy"] for row in some] == [row["strategy"] for row in alone]
+
+
+@pytest.mark.parametrize(
+    ("n_real", "control", "curve"),
+    [
+        (100, [50, 100, 800], "control"),
+        (100, [50, 100, 200, 800], "control"),  # one number more than the baseline
+        (100, [100, 800], "control"),
+        (50, [100, 800], "real_only"),  # below the control's least
+        (100, [50, 800], "real_only"),  # 100 is missing between
+        (100, [100], "real_only"),
+        (0, [50, 100, 800], "real_only"),
+        (100, [], "real_only"),
+    ],
+)
+def test_the_curve_of_the_control_is_read_where_it_is_known(n_real: int, control: list[int], curve: str) -> None:
+    assert comparison.curves_at(n_real, {"real_only": [50, 100, 800], "control": control})[-1] == curve
+
+
+def test_a_control_at_one_number_more_is_still_the_curve_of_worth_and_advice_alike() -> None:
+    grid = [toy_sweep.point("mixing", 100, 1000, alpha=0.5)]
+    grid += [toy_sweep.point("real_only", n) for n in (50, 100, 500)]
+    grid += [toy_sweep.point("control", n) for n in (50, 100, 250, 500)]
+    (found,) = advice.worths(advice.lay_out(toy_sweep.swept(grid), resamples=50))
+    assert (found.compared_with, found.counts, found.compared_saw) == ("control", (50, 100, 250, 500), "as many")
 
 
 def test_validation_is_shown_first() -> None:

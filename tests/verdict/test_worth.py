@@ -74,15 +74,15 @@ def test_greater_confidence_has_a_wider_interval() -> None:
 
 def test_a_sentence_says_who_saw_more_faces() -> None:
     row = {"strategy": "mixing", "alpha": 0.5, "n_real": 50, "test_nme": 4.0, "worth": 120.0, "low": 0.0}
-    row |= {"high": np.inf, "confidence": 95.0, "compared_with": "real_only", "seeds": 3}
-    fair = worth.say_worth(row | {"faces_seen": 640, "compared_faces_seen": 640}, [50, 400])
+    row |= {"high": np.inf, "counts": [50, 400], "confidence": 95.0, "compared_with": "real_only", "seeds": 3}
+    fair = worth.say_worth(row | {"faces_seen": 640, "compared_faces_seen": 640})
     assert fair == (
         "50 real faces + synthetic (mixing at alpha = 0.5, NME 4.00) are as good as 120 real alone (95 %: fewer than "
         "50 to more than 400)"
     )
-    one_seed = worth.say_worth(row | {"seeds": 1, "faces_seen": 640, "compared_faces_seen": 640}, [50, 400])
+    one_seed = worth.say_worth(row | {"seeds": 1, "faces_seen": 640, "compared_faces_seen": 640})
     assert one_seed == fair[:-1] + "; over photographs alone: one seed)"
-    more = worth.say_worth(row | {"faces_seen": 1280, "compared_faces_seen": 640}, [50, 400])
+    more = worth.say_worth(row | {"faces_seen": 1280, "compared_faces_seen": 640})
     assert more == fair[:-1] + "; they saw 1,280 faces, real_only 640)"
 
 

@@ -2,14 +2,15 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from facemix.faces.face import STAND_IN_SHOWN
+from facemix.reporting.figures import face_size
 from facemix.verdict import advice, offers, worth
 from facemix.verdict.advice import HeldOut, Laid, Left, Line, Worth
-from facemix.verdict.comparison import BASELINE, CONTROL
+from facemix.verdict.comparison import BASELINE
 from facemix.verdict.curve import LEAST_COUNTS, Parameter
 from facemix.verdict.offers import Offer, Prices
 
@@ -124,55 +125,61 @@ def text(found: Advice) -> str:
 def _about(laid: Laid) -> str:
     photos, seeds = laid.swept.photos, ", ".join(map(str, laid.swept.seeds))
     shown = f"renders ({STAND_IN_SHOWN})" if laid.swept.stand_in else "photographs"
+    unit = f"% of the {face_size(laid.swept.normalizer)}" if laid.swept.normalizer else "%"
     return (
         f"From a sweep of {len(laid.swept.mixes)} mixes at seeds {seeds}, tested on {len(photos)} faces of "
-        f"{len(set(photos.tolist()))} {shown}. NME in %; in brackets 95 % intervals over photographs and seeds. "
+        f"{len(set(photos.tolist()))} {shown}. NME in {unit}; in brackets 95 % intervals over photographs and seeds. "
         "Alpha is the best on validation; so is the strategy that is named for a number of real faces. An interval "
-        "takes the law for granted; the last section checks it."
+        "takes the law for granted; the last section checks it where it can."
     )
 
 
 def _said_worths(found: Advice) -> list[str]:
     if not found.worths:
         return [f"{_NOT} this needs {BASELINE} at two or more numbers of real faces, and mixes with synthetic ones."]
-    counts = sorted({one.n_real for one in found.laid.mixes if one.strategy == BASELINE})
     numbers = {one.mix.n_real for one in found.worths}
     best = {(mix.n_real, mix.strategy) for n in numbers if (mix := advice.best_at(found.laid, n))}
     shown = [one for one in found.worths if (one.mix.n_real, one.mix.strategy) in best]
     shown.sort(key=lambda one: (one.mix.n_real, one.mix.n_synthetic))
-    control = {one.n_real: one.test_nme for one in found.laid.mixes if one.strategy == CONTROL}
-    return [_said_worth(one, counts) + _said_control(one, control) for one in shown]
+    return [_said_worth(one) for one in shown]
 
 
-def _said_control(one: Worth, control: Mapping[int, float]) -> str:
-    """What as many real faces come to alone at equal cost, where the curve is of trainings that saw fewer faces."""
-    if one.compared_saw != "fewer" or one.mix.n_real not in control:
-        return ""
-    return f" At the cost of the mix, {one.mix.n_real:,} real faces alone come to {control[one.mix.n_real]:.2f}."
-
-
-def _said_worth(one: Worth, counts: Sequence[int]) -> str:
-    value, low, high = (worth.say_count(n, counts) for n in (one.faces.value, one.faces.low, one.faces.high))
+def _said_worth(one: Worth) -> str:
+    value, low, high = (worth.say_count(n, one.counts, ",") for n in (one.faces.value, one.faces.low, one.faces.high))
     sentence = (
         f"{offers.say_mix(one.mix)} (NME {one.mix.test_nme:.2f}) is as good as {value} real faces alone ({low} to "
         f"{high}; by {one.compared_with}, which saw {one.compared_saw} faces)"
     )
-    n = one.mix.n_real
-    if not n:
+    if not one.mix.n_real:
         return f"{sentence}."
-    least, *_, greatest = counts
+    if one.at_equal_cost is None:
+        return f"{sentence}{_extra(one)}."
+    alone = one.mix.test_nme + one.at_equal_cost.value
+    beside = f" At the cost of the mix, {one.mix.n_real:,} real faces alone come to {alone:.2f}"
+    if one.at_equal_cost.low > 0:
+        return f"{sentence}{_extra(one)}.{beside}."
+    harm = "are shown to harm" if one.at_equal_cost.high < 0 else "are not shown to be worth a label"
+    return f"{sentence}.{beside}: there the synthetic ones {harm}."
+
+
+def _extra(one: Worth) -> str:
+    """What follows for the synthetic faces from what they and the real ones are worth together."""
+    (least, *_, greatest), n = one.counts, one.mix.n_real
     # 0 and infinity stand for what lies beyond the curve, and say nothing of an n that lies there, too.
     if n == greatest and math.isinf(one.faces.low):
-        return f"{sentence}: the synthetic ones are worth labels, but the curve ends there and cannot say how many."
+        return ": the synthetic ones are worth labels, but the curve ends there and cannot say how many"
     if one.faces.low > n and (n < greatest or math.isfinite(one.faces.low)):
-        ends = [worth.say_count(end - n, [count - n for count in counts]) for end in (one.faces.low, one.faces.high)]
-        extra = worth.say_count(one.faces.value - n, [count - n for count in counts])
-        return f"{sentence}: the synthetic ones are worth {extra} labels ({ends[0]} to {ends[1]})."
+        beyond = [count - n for count in one.counts]
+        extra, low, high = (
+            worth.say_count(end - n, beyond, ",") for end in (one.faces.value, one.faces.low, one.faces.high)
+        )
+        return f": the synthetic ones are worth {extra} labels ({low} to {high})"
     if one.faces.high < n and (n >= least or one.faces.high):
-        return f"{sentence}: the synthetic ones are shown to harm."
+        return ": the synthetic ones are shown to harm"
     if not least <= n <= greatest:
-        return f"{sentence}. What the synthetic ones are worth is not known: {BASELINE} was not swept as far as {n:,}."
-    return f"{sentence}: the synthetic ones are not shown to be worth a label."
+        curve = one.compared_with
+        return f". What the synthetic ones are worth is not known: {curve} was not swept as far as {n:,}"
+    return ": the synthetic ones are not shown to be worth a label"
 
 
 def _said_lefts(found: Advice) -> list[str]:
@@ -187,16 +194,33 @@ def _said_lefts(found: Advice) -> list[str]:
 def _said_left(line: Line, left: Left) -> str:
     share = f"{100 * advice.MATTERS:g} %"
     verdict = {
-        "more": f"More renders help: twice as many are shown to bring more than {share}.",
-        "different": f"Different renders are needed: twice as many of these bring less than {share}.",
-        "undecided": f"Undecided: whether twice as many bring {share} is not shown. More seeds or numbers are needed.",
+        "more": f"More renders help: twice as many are shown to bring more than {share} of the NME.",
+        "different": f"Different renders are needed: twice as many of these bring less than {share} of the NME.",
+        "undecided": f"Undecided: it is not shown whether twice as many bring {share} of the NME. More seeds or "
+        "numbers are needed.",
     }[left.verdict]
     beside = f"{line.fixed:,} real faces" if line.fixed else "no real faces"
-    return (
-        f"{line.strategy} with {beside} and {left.n:,} synthetic ones, NME {line.nme(left.n).value:.2f}: any number "
-        f"of renders of this kind takes away {_number(left.more, 3)}, twice as many {_number(left.doubling, 3)}; "
-        f"{_number(left.floor)} is left. {verdict}"
+    measured = (
+        f"{line.strategy}{_at_alpha(line.alphas)} with {beside}: from {line.counts[0]:,} to {left.n:,} synthetic ones "
+        f"the NME goes from {line.means[0]:.2f} to {line.means[-1]:.2f}"
     )
+    if not line.fit.falls:
+        shown = "are shown to harm" if left.won.high < 0 else "are not shown to help"
+        return f"{measured}, lower by {_number(left.won, 3)}: more of these renders {shown}."
+    unchecked = "" if len(line.counts) >= advice.LEAST_TO_CHECK else f", which {len(line.counts)} numbers cannot check"
+    return (
+        f"{measured}. By its law{unchecked}, twice as many would take away another {_number(left.doubling, 3)}, and no "
+        f"number of these renders more than {_number(left.more, 3)}; {_number(left.floor)} is left. This extrapolates. "
+        f"{verdict}"
+    )
+
+
+def _at_alpha(alphas: Sequence[float | None]) -> str:
+    """The alphas of a line in words: the best on validation at each number of faces."""
+    each = sorted({alpha for alpha in alphas if alpha is not None})
+    if not each:
+        return ""
+    return f" at alpha = {each[0]:g}" if len(each) == 1 else f" at alphas from {each[0]:g} to {each[-1]:g}"
 
 
 def _number(one: Parameter, digits: int = 2) -> str:
@@ -209,18 +233,19 @@ def _said_gains(found: Advice) -> list[str]:
         return [f"{_NOT} this needs {LEAST_COUNTS} or more numbers of real faces."]
     lines = []
     for line, gain in found.gains:
-        said = f"{line.strategy}{f' with {line.fixed:,} synthetic faces' if line.fixed else ''}"
+        beside = f" with {line.fixed:,} synthetic faces" if line.fixed else ""
+        said = f"{line.strategy}{_at_alpha(line.alphas)}{beside}"
         after = question.labels + question.more
         if gain is None:
             lines.append(
-                f"{said}: refused: {question.labels:,} to {after:,} labels is too far from the {line.counts[0]:,} to "
-                f"{line.counts[-1]:,} that were swept; sweep numbers nearer to it."
+                f"{said}: refused: {question.labels:,} to {after:,} labels are too far from the {line.counts[0]:,} to "
+                f"{line.counts[-1]:,} that were swept; sweep numbers nearer to these."
             )
             continue
         beyond = {line.standing(question.labels), line.standing(after)} != {"measured"}
         lines.append(
             f"{said}: from {question.labels:,} to {after:,} labels the NME falls from "
-            f"{line.nme(question.labels).value:.2f} by {_number(gain, 3)}"
+            f"{line.expected(question.labels):.2f} by {_number(gain, 3)}"
             f"{'; this extrapolates' if beyond else ''}."
         )
     return lines
@@ -235,7 +260,7 @@ def _said_offers(found: Advice) -> Answer:
     hours = f", including {best.hours:.2f} hours of training" if question.prices and question.prices.hour else ""
     sentence = (
         f"{offers.say_mix(best)}: it costs {best.cost:,.2f}{hours}, its NME is expected at {_number(best.nme)}, and it "
-        f"reaches {question.target:g} with a chance of {100 * best.chance:.0f} % (asked for: "
+        f"reaches {question.target:g} with a chance of {_chance(best.chance)} (asked for: "
         f"{100 * question.chance:g} %).{beyond}{easy}"
     )
     title = f"The cheapest mix for NME {question.target:g}"
@@ -271,7 +296,7 @@ def _offered(mixes: Sequence[Offer], prices: Prices | None) -> list[list[str]]:
             f"{one.n_synthetic:,}",
             *([f"{one.hours:.2f}"] if timed else []),
             f"{one.cost:,.2f}",
-            f"{100 * one.chance:.0f} %",
+            _chance(one.chance),
             _number(one.nme),
             "yes" if one.extrapolated else "",
         ]
@@ -288,9 +313,7 @@ def _said_laws(found: Advice) -> Answer:
             line.axis,
             f"{line.fixed:,}",
             ", ".join(f"{n:,}" for n in line.counts),
-            _number(line.fit.c),
-            _rough(line.fit.d),
-            _rough(line.fit.a),
+            *([_number(line.fit.c), _rough(line.fit.d), _rough(line.fit.a)] if line.fit.falls else "---"),
             f"{sum(one.covered for one in tests)} of {len(tests)}" if tests else "too few numbers",
             "; ".join(line.fit.notes),
         ]
@@ -298,14 +321,20 @@ def _said_laws(found: Advice) -> Answer:
     ]
     tests = [one for _, own in found.held_out for one in own]
     checked = (
-        f"Each number of faces was left out and predicted from the others: {sum(one.covered for one in tests)} of "
-        f"{len(tests)} intervals hold what was measured."
+        f"On {sum(bool(own) for _, own in found.held_out)} of {len(rows)} lines each number of faces was left out and "
+        f"predicted from the others: {sum(one.covered for one in tests)} of {len(tests)} intervals hold what was "
+        "measured."
         if tests
         else f"Not checked: a line needs {advice.LEAST_TO_CHECK} numbers of faces or more for one to be left out."
     )
     return Answer(
         title="The laws behind it: NME = C + D n^-a", sentences=[checked], listed=False, table=[header, *rows]
     )
+
+
+def _chance(chance: float) -> str:
+    """In %; what is not certain is not said to be."""
+    return "> 99 %" if 0.995 <= chance < 1 else f"{100 * chance:.0f} %"
 
 
 def _rough(one: Parameter) -> str:

@@ -6,12 +6,14 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import StrMethodFormatter
 
 from facemix.reporting.advice import Advice
-from facemix.reporting.figures import COLOURS, DPI
+from facemix.reporting.figures import COLOURS, DPI, face_size
 from facemix.verdict import advice, curve
 from facemix.verdict.advice import Axis, Line
-from facemix.verdict.offers import Offer
+from facemix.verdict.offers import Offer, off_lines
+from facemix.verdict.points import Mix
 
 TITLES: dict[Axis, tuple[str, str]] = {
     "n_real": ("real training faces", "synthetic"),
@@ -23,8 +25,8 @@ _STYLES = ("o", "s", "^", "D", "v")  # of lines of one strategy beside other num
 def draw(path: Path, found: Advice) -> None:
     """A panel for real faces and one for synthetic ones, where these were swept; one for costs, where there are prices.
 
-    Points are measured means, bands the 95 % intervals of the laws; dashed is what extrapolates. A star is the cheapest
-    mix, on the line that it comes from.
+    Points are measured means, hollow ones of mixes on no line; bands are the 95 % intervals of the laws; dashed is what
+    extrapolates. A star is the cheapest mix, on the line that it comes from.
     """
     axes_of = [axis for axis in TITLES if any(line.axis == axis for line in found.laid.lines)]
     count = len(axes_of) + bool(found.frontier)
@@ -33,10 +35,12 @@ def draw(path: Path, found: Advice) -> None:
     )
     for axes, axis in zip(panels.flat, axes_of, strict=False):
         _panel(axes, [line for line in found.laid.lines if line.axis == axis], TITLES[axis])
+        if axis == "n_real":
+            _draw_others(axes, [one for one in off_lines(found.laid) if one.n_real])
         if (target := found.question.target) is not None:
             axes.axhline(target, color="black", linestyle=":", linewidth=1, label=f"target {target:g}")
         for offer in found.offers[:1]:
-            if n := getattr(offer, axis):
+            if offer.over in (None, axis) and (n := getattr(offer, axis)):
                 axes.plot(
                     n, offer.nme.value, "*", color=COLOURS[offer.strategy], markersize=16, markeredgecolor="black"
                 )
@@ -44,7 +48,8 @@ def draw(path: Path, found: Advice) -> None:
         axes.legend(frameon=False, fontsize="small")
     if found.frontier:
         _costs(panels[0, -1], found.frontier)
-    panels[0, 0].set_ylabel("test NME, %")
+    size = found.laid.swept.normalizer
+    panels[0, 0].set_ylabel(f"test NME, % of the {face_size(size)}" if size else "test NME, %")
     figure.savefig(path, dpi=DPI, format="png")
     plt.close(figure)
 
@@ -76,10 +81,27 @@ def _costs(axes: Axes, frontier: Sequence[tuple[float, Offer]]) -> None:
         axes.plot([], [], "o", color=COLOURS[strategy], label=strategy)
     if min(costs) > 0:
         axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
     axes.set_xlabel("cost of the cheapest mix; hollow: extrapolated")
     axes.legend(frameon=False, fontsize="small")
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def _draw_others(axes: Axes, mixes: Sequence[Mix]) -> None:
+    """Measured means of mixes that are on no line."""
+    for strategy, n_synthetic in dict.fromkeys((one.strategy, one.n_synthetic) for one in mixes):
+        own = [one for one in mixes if (one.strategy, one.n_synthetic) == (strategy, n_synthetic)]
+        label = f"{strategy}, {n_synthetic:,} synthetic, no line" if n_synthetic else f"{strategy}, no line"
+        axes.plot(
+            [one.n_real for one in own],
+            [one.test_nme for one in own],
+            _STYLES[0],
+            color=COLOURS[strategy],
+            markerfacecolor="none",
+            markersize=7,
+            label=label,
+        )
 
 
 def _draw_line(axes: Axes, line: Line, marker: str, label: str) -> None:

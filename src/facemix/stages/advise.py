@@ -131,15 +131,13 @@ def _n_synthetic(params: Params) -> int | None:
 def _check_lines(laid: Laid) -> None:
     """Raises FacemixError where nothing was swept at enough numbers of faces for a law."""
     if not laid.lines:
-        real, synthetic = (
-            sorted({getattr(one, axis) for one in laid.mixes} - {0}) for axis in ("n_real", "n_synthetic")
+        most = max(
+            len({getattr(one, axis) for one in laid.mixes if one.strategy == mix.strategy} - {0})
+            for mix in laid.mixes
+            for axis in ("n_real", "n_synthetic")
         )
         raise FacemixError(
-            f"{FOLDER / points.POINTS}: found n_real {_listed(real)} and n_synthetic {_listed(synthetic)}, expected "
-            f"{LEAST_COUNTS} numbers of one of them or more for a strategy, {advice.LEAST_TO_CHECK} to check the law; "
-            f"run `{points.SWEEP}`"
+            f"{FOLDER / points.POINTS}: found {most} number{'s' * (most != 1)} of real or of synthetic faces for each "
+            f"strategy at most, expected {LEAST_COUNTS} or more beside one number of the others, "
+            f"{advice.LEAST_TO_CHECK} to check the law; run `{points.SWEEP}`"
         )
-
-
-def _listed(numbers: list[int]) -> str:
-    return ", ".join(map(str, numbers)) or "none"

@@ -231,10 +231,10 @@ def write_curves(found: Sequence[Result], total: int) -> None:
     if equals := tables.worth_table(found, total):
         counts = tables.real_counts(rows)
         with whole_file(FOLDER / "worth.csv") as beside:
-            write_table(beside, [worth.say_worths(row, counts) for row in equals])
+            write_table(beside, [worth.say_worths(row) for row in equals])
         with whole_file(FOLDER / "parts.png") as beside:
             plots.worth_by_part(beside, equals, counts, shown)
-        print("\n".join(worth.say_worth(row, counts) for row in equals if row["part"] == worth.ALL))
+        print("\n".join(worth.say_worth(row) for row in equals if row["part"] == worth.ALL))
 
 
 def write_errors(path: Path, rows: Sequence[Mapping[str, Any]], found: Sequence[Result]) -> None:

@@ -200,34 +200,35 @@ def worth_table(results: Sequence[Result], total: int) -> list[dict[str, Any]]:
 
     Empty where `real_only` has fewer than two numbers of faces. `mixing` stands at its best alpha by validation, of all
     points and faces. The curve that is read backwards is that of `compared_with`: of real faces alone with as many
-    faces seen, where it was trained at all numbers of faces, else of `real_only`; `faces_seen` and
-    `compared_faces_seen` say what both saw. Numbers of faces are 0 and infinite as in `worth.faces_worth`; from `low`
-    to `high` goes the interval of the row's `confidence`, in %: see `worth.confidence_of`.
+    faces seen, where it can be read there (`comparison.curves_at`), else of `real_only`; `counts` are its numbers of
+    faces, and `faces_seen` and `compared_faces_seen` say what both saw. Numbers of faces are 0 and infinite as in
+    `worth.faces_worth`; from `low` to `high` goes the interval of the row's `confidence`, in %: see
+    `worth.confidence_of`.
     """
     results, _ = _whole(results, total)
     rows = table(results, total)
-    kept, counts = at_best_alpha(rows), real_counts(rows)
+    kept = at_best_alpha(rows)
+    counts = {name: real_counts(rows, name) for name in (BASELINE, CONTROL)}
     groups: dict[Key, list[int]] = {key: points for key, points in _groups(rows).items() if rows[points[0]] in kept}
-    if len(counts) < 2:
+    if len(counts[BASELINE]) < 2:
         return []
     seen = {key: results[points[0]].faces_seen for key, points in groups.items()}
-    alone: dict[str, dict[Key, list[int]]] = {}
-    for name in (BASELINE, CONTROL):
-        keys: list[Key] = [(name, None, n) for n in counts]
-        if groups.keys() >= set(keys):
-            alone[name] = {key: groups[key] for key in keys}
-    of_curve = {name: seen[name, None, counts[0]] for name in alone}
+    alone: dict[str, dict[Key, list[int]]] = {
+        name: {(name, None, n): groups[name, None, n] for n in own} for name, own in counts.items()
+    }
+    of_curve = {name: seen[next(iter(own))] for name, own in alone.items() if own}
     groups = {key: points for key, points in groups.items() if key[0] not in (BASELINE, CONTROL)}
     found, tested = [], parts(results)
     for name, part in tested.items():
         confidence = worth.confidence_of(name, list(tested))
         for key, points in groups.items():
             strategy, alpha, n_real = key
-            other = comparison.reference(strategy, of_curve | {strategy: seen[key]})
+            readable = {curve: of_curve[curve] for curve in comparison.curves_at(n_real or 0, counts)}
+            other = comparison.reference(strategy, readable | {strategy: seen[key]})
             assert other is not None
             nme = _by_group(part.nme, {key: points})
             real = _by_group(part.nme, alone[other])
-            n = np.array(counts, np.float64)
+            n = np.array(counts[other], np.float64)
             ((equal, low, high),) = worth.worth_intervals(n, real, nme, part.photos, confidence=confidence).tolist()
             found.append(
                 {
@@ -243,6 +244,7 @@ def worth_table(results: Sequence[Result], total: int) -> list[dict[str, Any]]:
                     "high": high,
                     "confidence": round(100 * confidence, 3),
                     "compared_with": other,
+                    "counts": counts[other],
                     "faces_seen": seen[key],
                     "compared_faces_seen": of_curve[other],
                 }
@@ -250,6 +252,6 @@ def worth_table(results: Sequence[Result], total: int) -> list[dict[str, Any]]:
     return found
 
 
-def real_counts(rows: Iterable[Mapping[str, Any]]) -> list[int]:
-    """The numbers of faces that `real_only` was trained on, ascending: where its learning curve is known."""
-    return sorted({row["n_real"] for row in rows if row["strategy"] == "real_only"})
+def real_counts(rows: Iterable[Mapping[str, Any]], strategy: str = BASELINE) -> list[int]:
+    """The numbers of faces that a strategy was trained on, ascending: where its learning curve is known."""
+    return sorted({row["n_real"] for row in rows if row["strategy"] == strategy})

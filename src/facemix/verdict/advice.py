@@ -66,6 +66,10 @@ class Line:
             float(curve.law(n, self.fit.parameters)), curve.law(np.full(len(self.resampled), n), self.fit.resampled)
         )
 
+    def expected(self, n: int) -> float:
+        """What was measured with n faces, %; where nothing was, what the law says."""
+        return float(self.means[self.counts.index(n)]) if n in self.counts else self.nme(n).value
+
     def alpha_at(self, n: float) -> float | None:
         """Of the number of faces that was measured nearest to n, by ratio."""
         return self.alphas[int(np.argmin(np.abs(np.log(self.counts) - np.log(n))))]
@@ -109,10 +113,9 @@ def at_best_alpha(mixes: Iterable[Mix]) -> tuple[Mix, ...]:
 
 
 def best_at(laid: Laid, n_real: int) -> Mix | None:
-    """The mix with synthetic faces that is best on validation at a number of real faces, with the most renders."""
+    """The mix with synthetic faces that is best on validation at a number of real faces."""
     own = [one for one in laid.mixes if one.n_real == n_real and renders_are_used(one.strategy)]
-    most = max((one.n_synthetic for one in own), default=0)
-    return min((one for one in own if one.n_synthetic == most), key=lambda one: one.val_nme, default=None)
+    return min(own, key=lambda one: one.val_nme, default=None)
 
 
 def _lines(mixes: Sequence[Mix], means: Doubles) -> tuple[Line, ...]:
@@ -174,6 +177,8 @@ class Left:
     """C: what they never take away."""
     doubling: Parameter
     """What twice as many take away."""
+    won: Parameter
+    """What was measured: by how much the greatest number lowers the NME of the least."""
     verdict: Literal["more", "different", "undecided"]
     """`more`: twice as many lower the NME by more than the share MATTERS, at the lower end of the interval.
     `different`: by less, at its upper end. Else `undecided`."""
@@ -188,6 +193,7 @@ def left(line: Line) -> Left:
         more=parameter(nme - line.fit.c.value, curve.law(n, sampled) - sampled[:, 2]),
         floor=line.fit.c,
         doubling=doubling,
+        won=parameter(float(line.means[0] - line.means[-1]), line.resampled[:, 0] - line.resampled[:, -1]),
         verdict="more"
         if doubling.low > MATTERS * nme
         else "different"
@@ -207,42 +213,54 @@ class Worth:
     faces: Parameter
     """Numbers of real faces; 0 and infinite as in `worth.faces_worth`."""
     compared_with: str
-    """Whose learning curve: real faces alone with as many faces seen, where they were swept, else `real_only`."""
+    """Whose learning curve: real faces alone with as many faces seen, where it can be read, else `real_only`."""
+    counts: tuple[int, ...]
+    """Numbers of faces of that curve, ascending."""
     compared_saw: Literal["fewer", "as many", "more"]
     """Faces, than the networks behind the mix."""
+    at_equal_cost: Parameter | None
+    """By how much the NME of `control` with the same real faces is above that of the mix, where that curve saw fewer
+    faces and the control, trained there, as many; else None."""
 
 
 def worths(laid: Laid) -> list[Worth]:
     """The worth of each mix that has synthetic faces; none where `real_only` has fewer than two numbers of faces."""
-    curves = {
+    alone = {
         name: sorted((one for one in laid.mixes if one.strategy == name), key=lambda one: one.n_real)
         for name in (BASELINE, CONTROL)
     }
-    counts = [one.n_real for one in curves[BASELINE]]
-    if len(counts) < 2:
+    counts = {name: [one.n_real for one in own] for name, own in alone.items()}
+    if len(counts[BASELINE]) < 2:
         return []
-    alone = {name: own for name, own in curves.items() if [one.n_real for one in own] == counts}
-    mixes = [one for one in laid.mixes if one.n_synthetic]
-    found = []
-    for name, own in alone.items():
-        compared = [one for one in mixes if _reference(one, alone) == name]
-        if compared:
-            intervals = worth.worth_intervals(
-                np.array(counts, np.float64),
-                np.stack([one.errors for one in own]),
-                np.stack([one.errors for one in compared]),
-                laid.swept.photos,
-            )
-            found += [
-                Worth(
-                    mix=one,
-                    faces=Parameter(value=value, low=low, high=high),
-                    compared_with=name,
-                    compared_saw=_beside(_seen(own[0]), _seen(one)),
-                )
-                for one, (value, low, high) in zip(compared, intervals.tolist(), strict=True)
-            ]
-    return sorted(found, key=lambda one: mixes.index(one.mix))
+    return [_worth(laid, one, alone, counts) for one in laid.mixes if one.n_synthetic]
+
+
+def _worth(laid: Laid, mix: Mix, alone: dict[str, list[Mix]], counts: dict[str, list[int]]) -> Worth:
+    """The worth of one mix: by itself, so that it is the same whatever else was swept."""
+    name = _reference(mix, {name: alone[name] for name in comparison.curves_at(mix.n_real, counts)})
+    curve_of = alone[name]
+    ((value, low, high),) = worth.worth_intervals(
+        np.array(counts[name], np.float64),
+        np.stack([one.errors for one in curve_of]),
+        mix.errors[None],
+        laid.swept.photos,
+    ).tolist()
+    saw = _beside(_seen(curve_of[0]), _seen(mix))
+    control = next((one for one in alone[CONTROL] if one.n_real == mix.n_real and _seen(one) == _seen(mix)), None)
+    return Worth(
+        mix=mix,
+        faces=Parameter(value=value, low=low, high=high),
+        compared_with=name,
+        counts=tuple(counts[name]),
+        compared_saw=saw,
+        at_equal_cost=_above(laid, control, mix) if control and saw == "fewer" else None,
+    )
+
+
+def _above(laid: Laid, one: Mix, other: Mix) -> Parameter:
+    """By how much the NME of one mix is above that of another."""
+    of_one, of_other = (laid.means[:, laid.mixes.index(mix)] for mix in (one, other))
+    return parameter(one.test_nme - other.test_nme, of_one - of_other)
 
 
 def _reference(one: Mix, alone: dict[str, list[Mix]]) -> str:

@@ -194,6 +194,23 @@ def reference(strategy: str, faces_seen: Mapping[str, int]) -> str | None:
     return next((name for name in (*equal, BASELINE) if name in faces_seen and name != strategy), None)
 
 
+def curves_at(n_real: int, counts: Mapping[str, Sequence[int]]) -> list[str]:
+    """The trainings on real faces alone by whose learning curve a mix can be read: the baseline always.
+
+    The control, where it was trained on two numbers or more, of which n_real lies between the least and the greatest,
+    and at no number between them of the baseline's is missing: a curve of few numbers far apart is a poor one.
+
+    Args:
+        n_real: of the mix that is read off the curve.
+        counts: numbers of real faces that each of both was trained on, ascending.
+    """
+    alone, control = (counts.get(name, ()) for name in (BASELINE, CONTROL))
+    if len(control) < 2 or not control[0] <= n_real <= control[-1]:
+        return [BASELINE]
+    missing = [n for n in alone if control[0] <= n <= control[-1] and n not in control]
+    return [BASELINE] if missing else [BASELINE, CONTROL]
+
+
 def judge(difference: float, p_value: float, n_seeds: int, faces_seen: int, compared_faces_seen: int) -> str:
     """`better`, `worse`, `no difference shown`, or `undecided` where the question cannot be answered.
 

@@ -100,12 +100,11 @@ class Way:
 
 
 def ways(laid: Laid, target: float) -> list[Way]:
-    """What each line of the sweep, and each mix that is on none, needs for a target NME in %."""
-    on_lines = {
-        (line.strategy, *((n, line.fixed) if line.axis == "n_real" else (line.fixed, n)))
-        for line in laid.lines
-        for n in line.counts
-    }
+    """What each line of the sweep, and each mix that is on none, needs for a target NME in %.
+
+    A line on which more faces are not shown to help has no law to go by: its mixes count as they were swept.
+    """
+    lines = [line for line in laid.lines if line.fit.falls]
     found = [
         Way(
             of=line,
@@ -114,20 +113,29 @@ def ways(laid: Laid, target: float) -> list[Way]:
             least=line.counts[0],
             most=advice.REACH * line.counts[-1],
         )
-        for line in laid.lines
+        for line in lines
     ]
-    for i, one in enumerate(laid.mixes):
-        if (one.strategy, one.n_real, one.n_synthetic) not in on_lines:
-            found.append(
-                Way(
-                    of=one,
-                    needed=np.where(laid.means[:, i] <= target, 1, np.inf),
-                    estimate=1 if one.test_nme <= target else np.inf,
-                    least=1,
-                    most=1,
-                )
-            )
+    found += [
+        Way(
+            of=one,
+            needed=np.where(laid.means[:, laid.mixes.index(one)] <= target, 1, np.inf),
+            estimate=1 if one.test_nme <= target else np.inf,
+            least=1,
+            most=1,
+        )
+        for one in off_lines(laid, lines)
+    ]
     return found
+
+
+def off_lines(laid: Laid, lines: Sequence[Line] | None = None) -> list[Mix]:
+    """The mixes of a sweep that are on none of some of its lines; of all, where none are given."""
+    on_lines = {
+        (line.strategy, *((n, line.fixed) if line.axis == "n_real" else (line.fixed, n)))
+        for line in (laid.lines if lines is None else lines)
+        for n in line.counts
+    }
+    return [one for one in laid.mixes if (one.strategy, one.n_real, one.n_synthetic) not in on_lines]
 
 
 def needed(parameters: Doubles, target: float) -> Doubles:

@@ -61,6 +61,8 @@ class Swept:
     """(F,) the photograph of each test face."""
     stand_in: bool
     """Whether the test faces are renders that stand in for photographs."""
+    normalizer: str = ""
+    """The face size under the NME; empty where the sweep did not record it."""
 
 
 def renders_are_used(strategy: str) -> bool:
@@ -140,7 +142,19 @@ def read(folder: Path, n_synthetic: int | None) -> Swept:
                 hours=of_training.get(first["strategy"]),
             )
         )
-    return Swept(mixes=tuple(mixes), seeds=seeds, photos=photos, stand_in=STAND_IN in subsets)
+    normalizer = _normalizer(folder / POINTS, rows)
+    return Swept(mixes=tuple(mixes), seeds=seeds, photos=photos, stand_in=STAND_IN in subsets, normalizer=normalizer)
+
+
+def _normalizer(path: Path, rows: Sequence[Mapping[str, str]]) -> str:
+    """The face size of all points; empty where there is no such column, as older code wrote none."""
+    found = sorted({row.get("normalizer") or "" for row in rows})
+    if len(found) > 1:
+        raise FacemixError(
+            f"{path}: found several face sizes under the NME ({', '.join(one or 'none' for one in found)}), expected "
+            "one; run the sweep again with one evaluation.normalizer, which trains nothing anew"
+        )
+    return found[0]
 
 
 def _rows(path: Path) -> list[dict[str, str]]:

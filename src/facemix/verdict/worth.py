@@ -116,26 +116,28 @@ def confidence_of(part: str, parts: Sequence[str]) -> float:
     return bootstrap.CONFIDENCE if part == whole else 1 - (1 - bootstrap.CONFIDENCE) / len(others)
 
 
-def say_count(worth: float, counts: Sequence[int]) -> str:
+def say_count(worth: float, counts: Sequence[int], thousands: str = "") -> str:
     """A number of faces in words where the curve ends: `fewer than 50`, `more than 1709`."""
     if np.isinf(worth):
-        return f"more than {max(counts)}"
-    return f"{worth:.0f}" if worth else f"fewer than {min(counts)}"
+        return f"more than {max(counts):{thousands}}"
+    return f"{worth:{thousands}.0f}" if worth else f"fewer than {min(counts):{thousands}}"
 
 
-def say_worths(row: Mapping[str, Any], counts: Sequence[int]) -> dict[str, Any]:
-    """One row of `worth_table` with its numbers of faces in words where the curve ends."""
-    return {**row, **{key: say_count(row[key], counts) for key in ("worth", "low", "high")}}
+def say_worths(row: Mapping[str, Any], thousands: str = "") -> dict[str, Any]:
+    """One row of `worth_table` as a row of worth.csv: its numbers of faces in words where the curve ends."""
+    said = {key: say_count(row[key], row["counts"], thousands) for key in ("worth", "low", "high")}
+    return {key: value for key, value in {**row, **said}.items() if key != "counts"}
 
 
-def say_worth(row: Mapping[str, Any], counts: Sequence[int]) -> str:
+def say_worth(row: Mapping[str, Any]) -> str:
     """One row of `worth_table` as a sentence."""
-    said = say_worths(row, counts)
+    said = say_worths(row, ",")
     alpha = "" if row["alpha"] is None else f" at alpha = {row['alpha']:g}"
     seen, other = row["faces_seen"], row["compared_faces_seen"]
     cost = "" if seen == other else f"; they saw {seen:,} faces, {row['compared_with']} {other:,}"
     photographs = "; over photographs alone: one seed" if row["seeds"] == 1 else ""
+    beside = f"{row['n_real']:,} real faces + synthetic" if row["n_real"] else "synthetic faces alone"
     return (
-        f"{row['n_real']} real faces + synthetic ({row['strategy']}{alpha}, NME {row['test_nme']:.2f}) are as good as "
+        f"{beside} ({row['strategy']}{alpha}, NME {row['test_nme']:.2f}) are as good as "
         f"{said['worth']} real alone ({row['confidence']:g} %: {said['low']} to {said['high']}{photographs}{cost})"
     )
