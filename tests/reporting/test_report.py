@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow
+import pyarrow.parquet as parquet
 import pytest
 
 import toy
@@ -176,6 +178,10 @@ def test_a_sweep_is_shown_where_there_is_one(project: tuple[Path, config.Params]
     assert "<td>61</td>" in whole and "<td>fewer than 50</td>" in parts
     assert "fewer than 50" not in whole and "<td>61</td>" not in parts
     assert 'class="missing"' not in text
+    others = pyarrow.table({"face": ["a face of", "another project"]})
+    parquet.write_table(others, root / "reports/sweep/errors.parquet")
+    told = "Tested on other faces than all else on this page"
+    assert told not in text and told in page(params, tmp_path / "others")
 
 
 def test_the_next_step_is_one_that_is_not_done_yet(project: tuple[Path, config.Params], tmp_path: Path) -> None:
@@ -214,7 +220,8 @@ def test_advice_and_gate_are_shown_where_they_were_asked(
     with pytest.raises(ValueError, match=r"answers/advice.json: not what its command writes .*run `facemix advise"):
         page(params, tmp_path / "spoiled")
     (root / ANSWERS / "advice.json").unlink()
-    assert "To make it: <code>facemix advise &amp;&amp; dvc repro</code>" in page(params, tmp_path / "figures")
+    missing = "alpha=0.25,0.5,0.75 n_real=all seeds=3 &amp;&amp; facemix advise &amp;&amp; dvc repro</code>"
+    assert missing in page(params, tmp_path / "figures")  # fewer than 50 faces, and no sweep to ask
 
 
 def test_without_a_ranking_the_message_says_what_to_do(project: tuple[Path, config.Params]) -> None:

@@ -26,7 +26,8 @@ def draw(path: Path, found: Advice) -> None:
     """A panel for real faces and one for synthetic ones, where these were swept; one for costs, where there are prices.
 
     Points are measured means, hollow ones of mixes on no line; bands are the 95 % intervals of the laws; dashed is what
-    extrapolates. A star is the cheapest mix, on the line that it comes from.
+    extrapolates. Where more faces are not shown to help there is no law, and bars are the intervals of the points. A
+    star is the cheapest mix, on the line that it comes from.
     """
     axes_of = [axis for axis in TITLES if any(line.axis == axis for line in found.laid.lines)]
     count = len(axes_of) + bool(found.frontier)
@@ -107,6 +108,11 @@ def _draw_others(axes: Axes, mixes: Sequence[Mix]) -> None:
 def _draw_line(axes: Axes, line: Line, marker: str, label: str) -> None:
     colour, greatest = COLOURS[line.strategy], line.counts[-1]
     axes.plot(line.counts, line.means, marker, color=colour, markersize=5, label=label)
+    if not line.fit.falls:  # no law to draw
+        axes.vlines(
+            line.counts, *np.array([curve.interval(one) for one in line.resampled.T]).T, color=colour, alpha=0.4
+        )
+        return
     for start, stop, style in ((line.counts[0], greatest, "-"), (greatest, advice.REACH * greatest, "--")):
         x = np.geomspace(start, stop, 40)
         laws = curve.law(x[:, None], line.fit.resampled)

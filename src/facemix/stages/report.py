@@ -80,8 +80,8 @@ def _advice(found: Found) -> str:
         return f"{bring[0].upper()}{bring[1:]}." + (f" For a verdict, {advice}." if advice else "")
     if advice:
         return f"{advice[0].upper()}{advice[1:]}."
-    if not (results.SWEEP_FOLDER / "points.csv").exists():
-        return f"Ask how much they are worth: `{results.SWEEP}`."
+    if not results.is_swept():
+        return f"Ask how much they are worth: `{results.sweep_command(found)}`."
     if not (ANSWERS / "advice.json").exists():
         return f"Ask what follows from the sweep: `{results.ADVISE}`."
     return "Choose a mix (see What follows)."

@@ -21,7 +21,6 @@ from facemix.strategies import STRATEGIES, Strategy
 from facemix.verdict import comparison
 from facemix.verdict.worth import ALL
 
-SWEEP = "facemix sweep alpha=0.25,0.5,0.75 n_real=50,100,250,all seeds=3 && dvc repro"
 SWEEP_FOLDER = REPORTS / "sweep"
 ADVISE = "facemix advise && dvc repro"
 
@@ -167,7 +166,7 @@ def sweep(found: Found) -> list[Piece]:
             "numbers that `real_only` was trained on.",
         ),
     }
-    faces = f" Test: {STAND_IN_SHOWN}." if found.stand_in else ""
+    faces = _tested_on(found)
     pieces += [
         chart(SWEEP_FOLDER / name, alt=f"{alt} The numbers are in the tables below.", caption=caption + faces)
         for name, (alt, caption) in shown.items()
@@ -187,7 +186,31 @@ def sweep(found: Found) -> list[Piece]:
         header, rows = _without(("commit", "digest"), *points)  # long, and named by the experiment
         table = Table(caption="Every point of the sweep", header=header, rows=rows)
         pieces.append(More(summary=f"All {len(rows)} points of the sweep", pieces=[table]))
-    return pieces or [Missing(what="No sweep over `alpha` and `n_real` has been run.", command=SWEEP)]
+    return pieces or [Missing(what="No sweep over `alpha` and `n_real` has been run.", command=sweep_command(found))]
+
+
+def sweep_command(found: Found) -> str:
+    """A sweep that this project can run, with as many curves as its real faces allow."""
+    total = int(np.sum(found.real.splits == "train"))
+    counts = [str(n) for n in (50, 100, 250) if n < total]
+    return f"facemix sweep alpha=0.25,0.5,0.75 n_real={','.join([*counts, 'all'])} seeds=3 && dvc repro"
+
+
+def is_swept() -> bool:
+    """Whether there is a sweep to ask."""
+    return (SWEEP_FOLDER / "points.csv").exists()
+
+
+def _tested_on(found: Found) -> str:
+    """What captions of a sweep say of its test faces; points that others trained may have been tested on others."""
+    import pyarrow.parquet as parquet
+
+    path = SWEEP_FOLDER / "errors.parquet"
+    if path.exists():
+        tested = set(parquet.read_table(path, columns=["face"])["face"].to_pylist())
+        if not tested.issuperset(found.trained[0].errors):
+            return " Tested on other faces than all else on this page: its points come from another project."
+    return f" Test: {STAND_IN_SHOWN}." if found.stand_in else ""
 
 
 def answers(found: Found) -> list[Piece]:
@@ -196,7 +219,8 @@ def answers(found: Found) -> list[Piece]:
     advice = _answered(ANSWERS / "advice.json", ADVISE)
     pieces: list[Piece] = [Text(text=f"`facemix gate`: {gate['sentence']}.")] if gate else []
     if not advice:
-        return [*pieces, Missing(what="No advice has been asked of a sweep.", command=ADVISE)]
+        first = "" if is_swept() else f"{sweep_command(found).removesuffix(' && dvc repro')} && "
+        return [*pieces, Missing(what="No advice has been asked of a sweep.", command=first + ADVISE)]
     try:
         about, *others = advice["answers"]
         said = [[one["title"], sentence] for one in others for sentence in one["sentences"]]
@@ -204,7 +228,7 @@ def answers(found: Found) -> list[Piece]:
         about = " ".join(about["sentences"])
     except (KeyError, TypeError, ValueError) as error:
         raise _damaged(ANSWERS / "advice.json", ADVISE, error) from None
-    faces = f" Test: {STAND_IN_SHOWN}." if found.stand_in else ""
+    faces = _tested_on(found)
     return [
         *pieces,
         Table(caption="What the sweep advises", header=["question", "answer"], rows=said, words=True),
