@@ -1,12 +1,16 @@
 """Ranks the strategies at one number of real faces from a sweep's points alone: no photograph and no model is needed.
 
     python scripts/rank_points.py docs/grid/points.csv --n-real 100
+    python scripts/rank_points.py docs/grid/points.csv --n-real 100 --n-synthetic 1000
 
 The file is a `points.csv` as `facemix sweep` writes it, with `errors.parquet` beside it. The table is that of
-`facemix compare`, by the same code; `mixing` stands at its best alpha on validation.
+`facemix compare`, by the same code; `mixing` stands at its best alpha on validation. Where there are several numbers of
+synthetic faces and `--n-synthetic` names none, the table is of the one that most strategies have, of equals the
+greatest; stderr says which.
 """
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,23 +26,47 @@ from facemix.verdict.comparison import Trained
 from facemix.verdict.worth import ALL
 
 
-def ranked(path: Path, n_real: int, scheme: Scheme) -> list[dict[str, Any]]:
-    """The rows of `comparison.rank` at a number of real faces, with what needs none.
+def ranked(path: Path, n_real: int, n_synthetic: int | None, scheme: Scheme) -> list[dict[str, Any]]:
+    """The rows of `comparison.rank` at one number of real faces and one of synthetic ones, with what needs none.
+
+    Each has the `alpha` that its strategy stands at.
+
+    Args:
+        n_synthetic: None: see `tables.at_one_n_synthetic`.
 
     Raises:
-        FacemixError: nothing was trained on that number of faces, points lack the errors of single faces, or more than
-            alpha and numbers of faces was swept.
+        FacemixError: nothing was trained on such a number of faces, points lack the errors of single faces, or more
+            than alpha and numbers of faces was swept.
     """
-    found, _ = tables.at_one_n_synthetic([one.result for one in known.read_points(path)])
+    found = [one.result for one in known.read_points(path)]
     if others := tables.varied_beside(found):
         raise FacemixError(f"{path}: found several values of {' and '.join(others)}, expected one of each; sweep one")
+    own = _at(found, n_real, n_synthetic)
+    rows = tables.table(own, 0)
+    kept = tables.at_best_alpha(rows)
+    alphas = {row["strategy"]: row["alpha"] for row in kept}
+    trained = [_trained(one, scheme) for one, row in zip(own, rows, strict=True) if row in kept]
+    return [row | {"alpha": alphas[row["strategy"]]} for row in comparison.rank(trained)]
+
+
+def _at(found: Sequence[Result], n_real: int, n_synthetic: int | None) -> list[Result]:
+    """The points at these numbers of faces; says of which number of synthetic ones they are where there are several."""
     own = [one for one in found if dict(one.point.settings).get("n_real", n_real) == n_real]
     if not any("n_real" in dict(one.point.settings) for one in own):
         counts = sorted({n for one in found if (n := dict(one.point.settings).get("n_real"))})
         raise FacemixError(f"--n-real: found {n_real}, expected one of {', '.join(map(str, counts))}")
-    rows = tables.table(own, 0)
-    kept = tables.at_best_alpha(rows)
-    return comparison.rank([_trained(one, scheme) for one, row in zip(own, rows, strict=True) if row in kept])
+    there = sorted(tables.synthetic_counts(own))
+    if n_synthetic is None:
+        kept, n_synthetic = tables.at_one_n_synthetic(own)
+    elif n_synthetic in there:
+        kept = tables.at_n_synthetic(own, n_synthetic)
+    else:
+        expected = f"one of {', '.join(map(str, there))}" if there else "none, as nothing has synthetic faces"
+        raise FacemixError(f"--n-synthetic: found {n_synthetic}, expected {expected} at {n_real} real ones")
+    if len(there) > 1:
+        others = " and ".join(f"{count:,}" for count in there if count != n_synthetic)
+        print(f"of {n_synthetic:,} synthetic faces; for --n-synthetic there are also {others}", file=sys.stderr)
+    return kept
 
 
 def _trained(one: Result, scheme: Scheme) -> Trained:
@@ -75,18 +103,18 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
             beside = [f"`{row['compared_with']}`", interval, sure, row["verdict"]]
         figures = [f"{row[key]:.3f}" if key.startswith("auc") else f"{row[key]:.2f}" for key in rates]
         seen = f"{row['faces_seen']:,}"
-        lines.append(
-            [f"`{row['strategy']}`", seen, f"{row['test_nme']:.2f}{spread}", *beside, *figures, f"{row['val_nme']:.2f}"]
-        )
+        name = f"`{row['strategy']}`" + ("" if row["alpha"] is None else f", alpha = {row['alpha']:g}")
+        lines.append([name, seen, f"{row['test_nme']:.2f}{spread}", *beside, *figures, f"{row['val_nme']:.2f}"])
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("points", type=Path)
-    parser.add_argument("--n-real", type=int, required=True)
+    parser.add_argument("--n-real", type=int, required=True, metavar="N")
+    parser.add_argument("--n-synthetic", type=int, metavar="N")
     options = parser.parse_args()
     try:
-        print(table(ranked(options.points, options.n_real, schemes.load("ibug68"))))
+        print(table(ranked(options.points, options.n_real, options.n_synthetic, schemes.load("ibug68"))))
     except (FacemixError, OSError) as error:
         raise SystemExit(f"rank_points: {error}") from None

@@ -15,7 +15,7 @@ script = toy_script.loaded("scripts/rank_points.py")
 
 
 def test_strategies_at_one_number_of_real_faces_are_ranked_beside_what_saw_as_many() -> None:
-    rows = {row["strategy"]: row for row in script.ranked(GRID, 100, schemes.load("ibug68"))}
+    rows = {row["strategy"]: row for row in script.ranked(GRID, 100, None, schemes.load("ibug68"))}
     points = [one.result for one in known.read_points(GRID)]
     for name, row in rows.items():
         own = [one for one in points if one.point.strategy == name]
@@ -29,17 +29,18 @@ def test_strategies_at_one_number_of_real_faces_are_ranked_beside_what_saw_as_ma
     assert list(rows) == sorted(rows, key=lambda name: rows[name]["test_nme"])
     printed = script.table(list(rows.values())).splitlines()
     assert len(printed) == 2 + len(rows) and len({line.count("|") for line in printed}) == 1
+    assert sum(line.startswith("| `mixing`, alpha = 0.5 |") for line in printed) == 1
 
 
 def test_a_number_that_was_not_swept_is_said() -> None:
     with pytest.raises(FacemixError, match=r"--n-real: found 7, expected one of (50, )?100, 250, 1709"):
-        script.ranked(GRID, 7, schemes.load("ibug68"))
+        script.ranked(GRID, 7, None, schemes.load("ibug68"))
 
 
 def test_without_the_errors_of_single_faces_nothing_is_ranked(tmp_path: Path) -> None:
     (tmp_path / "points.csv").write_bytes(GRID.read_bytes())
     with pytest.raises(FacemixError, match=r"found no errors of single faces; put errors.parquet beside points.csv"):
-        script.ranked(tmp_path / "points.csv", 100, schemes.load("ibug68"))
+        script.ranked(tmp_path / "points.csv", 100, None, schemes.load("ibug68"))
 
 
 def test_trainings_of_several_settings_are_not_averaged(tmp_path: Path) -> None:
@@ -47,4 +48,28 @@ def test_trainings_of_several_settings_are_not_averaged(tmp_path: Path) -> None:
     swept = [f"{header},training.steps", *(f"{row},{2400 * (1 + i % 2)}" for i, row in enumerate(rows))]
     (tmp_path / "points.csv").write_text("\n".join(swept), encoding="utf-8")
     with pytest.raises(FacemixError, match=r"points.csv: found several values of training.steps, expected one"):
-        script.ranked(tmp_path / "points.csv", 100, schemes.load("ibug68"))
+        script.ranked(tmp_path / "points.csv", 100, None, schemes.load("ibug68"))
+
+
+def test_the_number_of_synthetic_faces_is_chosen_among_those_at_the_number_of_real_ones(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Mixes at 100 real faces have others than those at 250 and 1709, which are more."""
+    header, *rows = GRID.read_text(encoding="utf-8").splitlines()
+    columns = header.split(",")
+    changed = []
+    for row in rows:
+        one = dict(zip(columns, row.split(","), strict=True))
+        if one["n_real"] == "100" and one["n_synthetic"]:
+            one["n_synthetic"] = "3000"
+        changed.append(",".join(one.values()))
+    (tmp_path / "points.csv").write_text("\n".join([header, *changed]), encoding="utf-8")
+    (tmp_path / "errors.parquet").symlink_to(GRID.with_name("errors.parquet"))
+    path, scheme = tmp_path / "points.csv", schemes.load("ibug68")
+    named = {row["strategy"] for row in script.ranked(path, 100, None, scheme)}
+    assert "mixing" in named and "synthetic_only" not in named
+    assert capsys.readouterr().err == "of 3,000 synthetic faces; for --n-synthetic there are also 1,000\n"
+    others = {row["strategy"] for row in script.ranked(path, 100, 1000, scheme)}
+    assert "mixing" not in others and "synthetic_only" in others
+    with pytest.raises(FacemixError, match="--n-synthetic: found 7, expected one of 1000, 3000 at 100 real ones"):
+        script.ranked(path, 100, 7, scheme)

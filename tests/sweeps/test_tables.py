@@ -247,7 +247,16 @@ def test_what_is_given_beside_alpha_and_n_real_is_told_apart(
     assert (stage.FOLDER / "alpha.png").exists()
 
 
-def test_where_numbers_of_synthetic_faces_vary_curves_are_of_the_one_that_most_have(
+def test_many_alphas_at_one_number_of_real_faces_do_not_tip_the_number_of_synthetic_ones() -> None:
+    few = [replace(result("mixing", 0, 4.0, alpha=0.5, n_real=n), n_synthetic=10) for n in (50, 200)]
+    many = [replace(result("mixing", 0, 4.0, alpha=a, n_real=50), n_synthetic=30) for a in (0.1, 0.2, 0.3, 0.4)]
+    alone = result("real_only", 0, 4.0, n_real=50)
+    assert tables.at_one_n_synthetic([*many, *few, alone]) == ([*few, alone], 10)
+    assert tables.at_one_n_synthetic([*many, *few[:1], alone]) == ([*many, alone], 30)  # of equals the greatest
+    assert tables.at_one_n_synthetic([*few, alone]) == ([*few, alone], None)
+
+
+def test_where_numbers_of_synthetic_faces_vary_curves_are_of_one_of_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -269,11 +278,14 @@ def test_where_numbers_of_synthetic_faces_vary_curves_are_of_the_one_that_most_h
     counts = parquet.read_table(stage.FOLDER / "errors.parquet")["n_synthetic"].to_pylist()
     assert set(counts) == {None, 10, 24}
     stage.write_curves(both, 800)
-    assert "the curves are of trainings with 24 synthetic faces" in capsys.readouterr().out
+    said = "the curves are of trainings with 24 synthetic faces; 7 mixes with other numbers of them are left out"
+    assert said in capsys.readouterr().out
     of_both = (stage.FOLDER / "curves.csv").read_text().splitlines()
     stage.write_curves(given("all", 24), 800)
-    assert "synthetic faces, which most" not in capsys.readouterr().out
+    assert "the curves are of" not in capsys.readouterr().out
     assert sorted((stage.FOLDER / "curves.csv").read_text().splitlines()) == sorted(of_both)
+    stage.write_curves([one for one in both if one.point.strategy == "synthetic_only"], 800)
+    assert "the curves are of" not in capsys.readouterr().out  # none are drawn
 
 
 def test_points_known_by_their_means_take_part_in_means_and_in_nothing_paired(

@@ -206,29 +206,31 @@ def write_tables(found: Sequence[Result], total: int) -> None:
 def write_curves(found: Sequence[Result], total: int) -> None:
     """Draws NME against alpha and n_real and says what synthetic faces are worth in real ones, where these vary.
 
-    Where numbers of synthetic faces vary, that is done at the number that most points have.
+    Where numbers of synthetic faces vary, that is done at one of them: see `tables.at_one_n_synthetic`.
     """
     if others := tables.varied_beside(found):
         print(f"no curves are drawn, because they need one value of every other key, and {' and '.join(others)} varies")
         return
-    found, n_synthetic = tables.at_one_n_synthetic(found)
-    if n_synthetic:
-        print(
-            f"the curves are of trainings with {n_synthetic:,} synthetic faces, which most have; what more of them "
-            "bring is told by `facemix advise`"
-        )
-    rows = tables.table(found, total)
-    normalizer = found[0].normalizer
-    shown = STAND_IN_SHOWN if any(STAND_IN in one.subsets for one in found) else ""
+    kept, n_synthetic = tables.at_one_n_synthetic(found)
+    rows = tables.table(kept, total)
     varied = [key for key in ("alpha", "n_real") if len({row[key] for row in rows} - {None}) > 1]
-    if varied:
-        curves = tables.curves(found, total)
-        with whole_file(FOLDER / "curves.csv") as beside:
-            write_table(beside, curves)
-        for key in varied:
-            with whole_file(FOLDER / f"{key}.png") as beside:
-                plots.SWEPT[key](beside, curves, normalizer, shown)
-    if equals := tables.worth_table(found, total):
+    if not varied:
+        return
+    if n_synthetic:
+        others = len(tables.mixes(found) - tables.mixes(kept))
+        print(
+            f"the curves are of trainings with {n_synthetic:,} synthetic faces; {others} mix{'es' * (others > 1)} with "
+            "other numbers of them are left out: what more of them bring is told by `facemix advise`"
+        )
+    normalizer = kept[0].normalizer
+    shown = STAND_IN_SHOWN if any(STAND_IN in one.subsets for one in kept) else ""
+    curves = tables.curves(kept, total)
+    with whole_file(FOLDER / "curves.csv") as beside:
+        write_table(beside, curves)
+    for key in varied:
+        with whole_file(FOLDER / f"{key}.png") as beside:
+            plots.SWEPT[key](beside, curves, normalizer, shown)
+    if equals := tables.worth_table(kept, total):
         counts = tables.real_counts(rows)
         with whole_file(FOLDER / "worth.csv") as beside:
             write_table(beside, [worth.say_worths(row) for row in equals])

@@ -80,21 +80,41 @@ def varied_beside(results: Iterable[Result]) -> list[str]:
     return [key for key, own in values.items() if key not in AXES and len(own) > 1]
 
 
-def at_one_n_synthetic(results: Sequence[Result]) -> tuple[list[Result], int | None]:
-    """The points at the number of synthetic faces that most of them have, and that number; None where they have one.
+def synthetic_counts(results: Iterable[Result]) -> Counter[int]:
+    """The numbers of synthetic faces that points have; how many pairs of strategy and `n_real` there are of each."""
+    pairs = {(one.point.strategy, dict(one.point.settings).get("n_real"), one.n_synthetic) for one in results}
+    return Counter(count for _, _, count in pairs if count)
 
-    Points without synthetic faces stay, each training once.
+
+def at_one_n_synthetic(results: Sequence[Result]) -> tuple[list[Result], int | None]:
+    """The points at one number of synthetic faces, and that number; all of them and None where they have one.
+
+    It is the number of which there are most pairs of strategy and `n_real`; of equals the greatest.
     """
-    numbers = Counter(one.n_synthetic for one in results if one.n_synthetic)
-    if len(numbers) < 2:
+    counts = synthetic_counts(results)
+    if len(counts) < 2:
         return list(results), None
-    chosen = max(numbers, key=lambda n: (numbers[n], n))
+    chosen = max(counts, key=lambda count: (counts[count], count))
+    return at_n_synthetic(results, chosen), chosen
+
+
+def at_n_synthetic(results: Iterable[Result], count: int) -> list[Result]:
+    """The points with a number of synthetic faces; those without any stay, each training once."""
     kept: dict[tuple[object, ...], Result] = {}
     for one in results:
-        if one.n_synthetic in (0, chosen):
+        if one.n_synthetic in (0, count):
             settings = [(key, value) for key, value in one.point.settings if key != "n_synthetic"]
             kept.setdefault((one.point.strategy, one.point.seed, *settings), one)
-    return list(kept.values()), chosen
+    return list(kept.values())
+
+
+def mixes(results: Iterable[Result]) -> set[tuple[object, ...]]:
+    """The different strategies with their alpha and numbers of faces."""
+    return {
+        (one.point.strategy, settings.get("alpha"), settings.get("n_real"), one.n_synthetic)
+        for one in results
+        for settings in [dict(one.point.settings)]
+    }
 
 
 def curves(results: Sequence[Result], total: int) -> list[dict[str, Any]]:
