@@ -1,6 +1,5 @@
 """`facemix gate`: when it stops, its exit status, and what it says; trainings are made up."""
 
-import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -28,12 +27,13 @@ class Team:
         self.asked: list[Axes] = []
         self.faces = dict(FACES)
         self.failed: dict[str, str] = {}
+        self.total = 100
 
     def __call__(self, axes: Axes, params: Params, how: How) -> Brought:
         print("trains")
         self.asked.append(axes)
         found = [self.result(str(name), int(seed), axes) for name in axes["strategies"] for seed in axes["seeds"]]
-        return Brought(results=found, total=100, failed=self.failed, trainings=len(found))
+        return Brought(results=found, total=self.total, failed=self.failed, trainings=len(found))
 
     def result(self, strategy: str, seed: int, axes: Axes) -> Result:
         photo_of = simulation.photographs(np.random.default_rng(0), 50)
@@ -106,8 +106,7 @@ def test_it_stops_when_the_interval_decides_and_its_status_says_how(
     assert run(monkeypatch, team, "--min-gain", "2%", "alpha=0.3", "n_real=50") == status
     said = capsys.readouterr()
     assert (
-        said.out.startswith(f"{verdict}: the gain of mixing at alpha = 0.3 over control, ")
-        and said.out.count("\n") == 1
+        said.out.startswith(f"{verdict}: the gain of mixing at alpha = 0.3 with 50 real ") and said.out.count("\n") == 1
     )
     assert "trains" in said.err
     content = found(project)
@@ -180,25 +179,35 @@ def test_a_gate_without_a_control_says_what_to_set(
         stage.gate("mixing", [], "2%", 5, params, How())
 
 
-def test_it_takes_points_that_others_trained(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_takes_points_that_others_trained_with_their_errors(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
     class Told(Team):
         def __call__(self, axes: Axes, params: Params, how: How) -> Brought:
-            asked.append(how.known)
+            asked.append(how)
             return super().__call__(axes, params, how)
 
     assert run(monkeypatch, Told(0.2), "--min-gain", "2%", "--known", "published/points.csv") == 0
-    assert asked == [Path("published/points.csv")]
+    assert asked == [How(known=Path("published/points.csv"), needs_errors=True)]
 
 
-def test_points_that_are_known_by_their_means_alone_give_no_verdict(
-    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(("n_real", "total", "said"), [("50", 100, "50"), ("all", 1709, "1,709"), ("all", 0, "all")])
+def test_its_line_says_the_numbers_of_faces(
+    n_real: str,
+    total: int,
+    said: str,
+    project: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    class Told(Team):
-        def result(self, strategy: str, seed: int, axes: Axes) -> Result:
-            whole = super().result(strategy, seed, axes)
-            return dataclasses.replace(whole, errors=None) if (strategy, seed) == ("control", 1) else whole
+    team = Team(0.2)
+    team.total = total
+    run(monkeypatch, team, "--min-gain", "2%", "--strategy", "mixing", f"n_real={n_real}")
+    assert f" with {said} real and 24 synthetic faces over control, the share" in capsys.readouterr().out
 
-    assert run(monkeypatch, Told(0.2), "--min-gain", "2%", "--known", "points.csv") == 3
-    assert "sweep-control-s1: known by its means alone, expected the error on each face" in capsys.readouterr().err
+
+@pytest.mark.parametrize(
+    ("share", "said"), [(0.1, "10.00 %"), (-0.008, "-0.80 %"), (-1e-6, "0.00 %"), (-np.inf, "-inf %")]
+)
+def test_gains_have_two_decimals_and_nothing_is_minus_zero(share: float, said: str) -> None:
+    assert stage._per_cent(share) == said

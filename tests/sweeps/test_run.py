@@ -1,13 +1,18 @@
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from test_tables import result
 
 from facemix import config
 from facemix.config import Params
 from facemix.errors import FacemixError
 from facemix.sweeps import devices, local, run
-from facemix.sweeps.grid import Point
+from facemix.sweeps.grid import Axes, Inputs, Point
+from facemix.sweeps.known import Known
 from facemix.sweeps.point import Place, Running, reason
 
 
@@ -99,3 +104,39 @@ def test_settings_that_some_points_could_not_use_are_refused_before_any_training
         run._check_settings([point("alpha", 0.5), point("model.backbone", "resnet81")], params)
     with pytest.raises(config.ConfigError, match="training.batch_size: found 1, expected at least 2"):
         run._check_settings([point("training.batch_size", 1)], params)
+
+
+def test_points_without_errors_that_are_needed_are_refused_before_any_training(
+    params: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, bare = (result(name, 0, 4.0, n_real=50) for name in ("data_adaptation", "real_only"))
+    bare = replace(bare, experiment="sweep-real_only-n50-s0", errors=None)
+    inputs = {
+        "real_only": Inputs(params=("n_real",), paths=(), needs=()),
+        "data_adaptation": Inputs(params=("n_real",), paths=(), needs=("real_only",)),
+    }
+
+    def digests(root: Path, points: Sequence[Point], *_: Any) -> dict[Point, str]:
+        return {point: result(point.strategy, point.seed, 4.0, n_real=50).digest for point in points}
+
+    def check_settings(*_: Any) -> None:
+        raise RuntimeError("trains")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(run.repository, "examine", lambda root: None)
+    monkeypatch.setattr(run, "read_inputs", lambda *_: inputs)
+    monkeypatch.setattr(run, "_check_clean", lambda root: None)
+    monkeypatch.setattr(run, "_digests", digests)
+    monkeypatch.setattr(run, "experiments", lambda root: {})
+    monkeypatch.setattr(run.known, "read", lambda path: {one.digest: Known(result=one) for one in (whole, bare)})
+    monkeypatch.setattr(run, "_check_settings", check_settings)
+    axes: Axes = {"n_real": [50], "seeds": [0, 1], "strategies": ["data_adaptation", "real_only"]}
+    how = run.How(known=Path("points.csv"), needs_errors=True)
+    with pytest.raises(FacemixError, match="^sweep-real_only-n50-s0: known by its means alone, expected the error on"):
+        run.bring(axes, params, how)
+    with pytest.raises(RuntimeError, match="trains"):
+        run.bring(axes, params, replace(how, needs_errors=False))
+    with pytest.raises(
+        RuntimeError, match="trains"
+    ):  # what is only behind the strategy that is asked about may be known by its means
+        run.bring(axes | {"strategies": ["data_adaptation"]}, params, how)

@@ -37,6 +37,8 @@ class Seen:
     strategy: Sequence[Result]
     other: Sequence[Result]
     """One a seed, of the same seeds."""
+    total: int
+    """Number of real training faces: what `all` means; 0 where it is not known."""
     gain: Gain
 
 
@@ -59,6 +61,7 @@ def gate(strategy: str, settings: Sequence[str], min_gain: str, max_seeds: int, 
     if max_seeds < looking.FIRST:
         raise FacemixError(f"--max-seeds: found {max_seeds}, expected {looking.FIRST} or more")
     axes = _axes(strategy, settings, params)
+    how = dataclasses.replace(how, needs_errors=True)
     for look in looking.looks(max_seeds):
         with contextlib.redirect_stdout(sys.stderr):  # of progress; the answer alone is the output
             brought = bring(axes | {"seeds": [*range(look.seeds)]}, params, how)
@@ -115,11 +118,6 @@ def _look(brought: Brought, look: Look, strategy: str, bound: float) -> Seen:
         sorted((one for one in brought.results if one.point.strategy == name), key=lambda one: one.point.seed)
         for name in (strategy, other)
     )
-    if means := [one.experiment for one in (*own, *alone) if one.errors is None]:
-        raise FacemixError(
-            f"{means[0]}: known by its means alone, expected the error on each face; have errors.parquet beside the "
-            "file that --known names, as its sweep wrote it, or leave --known out"
-        )
     tests = [one.tested() for one in (*own, *alone)]
     if any(not np.array_equal(test.faces, tests[0].faces) for test in tests):
         raise FacemixError(f"{own[0].experiment} and others were tested on different faces; remove the experiments")
@@ -128,16 +126,17 @@ def _look(brought: Brought, look: Look, strategy: str, bound: float) -> Seen:
     advantage = own[0].faces_seen - alone[0].faces_seen  # as with mixing at alpha = 0
     if (advantage > 0 and found.verdict == "supported") or (advantage < 0 and found.verdict == "refuted"):
         found = dataclasses.replace(found, verdict="undecided")
-    return Seen(look=look, strategy=own, other=alone, gain=found)
+    return Seen(look=look, strategy=own, other=alone, total=brought.total, gain=found)
 
 
 def say(seen: Seen, bound: float, max_seeds: int) -> str:
     """The answer in one line."""
     verdict, fair = seen.gain.verdict, seen.strategy[0].faces_seen == seen.other[0].faces_seen
+    asked = f"{100 * bound:zg} %"
     claim = {
-        "supported": f"more than {_per_cent(bound)}",
-        "refuted": f"less than {_per_cent(bound)}",
-        "undecided": f"not shown to be above or below {_per_cent(bound)}"
+        "supported": f"more than {asked}",
+        "refuted": f"less than {asked}",
+        "undecided": f"not shown to be above or below {asked}"
         + ("" if fair else ", as they have not seen as many faces")
         + (f" with {max_seeds} seeds" if seen.look.seeds == max_seeds else ""),
     }[verdict]
@@ -152,14 +151,23 @@ def _said(seen: Seen) -> str:
     shown = f", {STAND_IN_SHOWN}" if STAND_IN in own.subsets else ""
     ends = f"{_per_cent(gain.low)} to {_per_cent(gain.high)}"
     return (
-        f"the gain of {name} over {seen.other[0].point.strategy}, the share by which its NME is lower, is "
-        f"{_per_cent(gain.value)} ({ends} by the {100 * seen.look.confidence:.1f} % interval of "
+        f"the gain of {name} with {_faces(seen)} over {seen.other[0].point.strategy}, the share by which its NME is "
+        f"lower, is {_per_cent(gain.value)} ({ends} by the {100 * seen.look.confidence:.1f} % interval of "
         f"{seen.look.seeds} seeds and {len(own.tested().faces)} test faces{shown})"
     )
 
 
+def _faces(seen: Seen) -> str:
+    """The numbers of faces that are learned from."""
+    n_real = dict(seen.other[0].point.settings)["n_real"]
+    real = n_real if n_real != "all" else seen.total or "all"
+    synthetic = seen.strategy[0].n_synthetic
+    counted = f"{real:,}" if isinstance(real, int) else real
+    return f"{counted} real" + (f" and {synthetic:,} synthetic" if synthetic else "") + " faces"
+
+
 def _per_cent(share: float) -> str:
-    return f"{100 * share:.2f}".rstrip("0").rstrip(".") + " %" if np.isfinite(share) else f"{share} %"
+    return f"{100 * share:z.2f} %"
 
 
 def record(seen: Seen, bound: float, max_seeds: int) -> dict[str, Any]:

@@ -41,6 +41,8 @@ class How:
     """The cluster that trains instead."""
     known: Path | None = None
     """A points.csv of points that were trained elsewhere."""
+    needs_errors: bool = False
+    """Whether these must have their errors on single faces."""
     name: str = "sweep"
     """What MLflow calls the parent of their runs."""
 
@@ -93,7 +95,7 @@ def bring(axes: Axes, params: Params, how: How) -> Brought:
     Raises:
         FacemixError: a grid that cannot be run, no git commit or DVC repository, changes that are not committed.
         FacemixError: a cluster that cannot train it, checkpoints that cannot be kept where they shall be, or a file of
-            known points that cannot be used.
+            known points that cannot be used, or lacks errors that are needed.
     """
     if how.jobs < 1:
         raise FacemixError(f"--jobs: found {how.jobs}, expected at least 1")
@@ -111,6 +113,9 @@ def bring(axes: Axes, params: Params, how: How) -> Brought:
         told = {point for point in trainings if point not in trained and digests[point] in there}
         needed = needed_all_the_same(set(trainings) - trained - told, told, inputs)
         foreign = told - needed
+        if how.needs_errors:
+            asked = {training for point, training in points.items() if point.strategy in axes["strategies"]}
+            check_errors([there[digests[point]].result for point in trainings if point in foreign & asked])
         missing = [point for point in trainings if point not in trained | foreign]
         _check_settings(missing, params)
         checkpoint.check_shared()
@@ -160,6 +165,15 @@ def needed_all_the_same(
 ) -> set[Point]:
     """The points that are known from elsewhere, but whose models missing ones read."""
     return {need for point in missing for need in grid.needed(point, inputs)} & told
+
+
+def check_errors(told: Sequence[Result]) -> None:
+    """Raises FacemixError where what is known from elsewhere is known by its means alone."""
+    if means := [one.experiment for one in told if one.errors is None]:
+        raise FacemixError(
+            f"{means[0]}: known by its means alone, expected the error on each face; have errors.parquet beside the "
+            "file that --known names, as its sweep wrote it, or leave --known out"
+        )
 
 
 def _say_known(path: Path, n: int, used: int, needed: Sequence[str]) -> None:
