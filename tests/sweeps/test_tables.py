@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as parquet
 import pytest
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
 
 import toy_sweep
 from facemix.faces.pose import BINS
 from facemix.faces.schemes import ibug68
-from facemix.sweeps import grid, tables
+from facemix.sweeps import grid, plots, tables
 from facemix.sweeps import results as stage
 from facemix.sweeps.grid import Point, Result
 from facemix.sweeps.point import summarize
@@ -82,6 +84,7 @@ def test_the_best_alpha_is_chosen_on_validation() -> None:
 def test_a_curve_is_the_mean_over_seeds_with_its_interval() -> None:
     rows = [row for row in tables.curves(swept(), 800) if row["strategy"] == "real_only"]
     assert [row["n_real"] for row in rows] == [50, 200, 800]
+    assert {row["n_synthetic"] for row in rows} == {None}
     assert [row["test_nme"] for row in rows] == pytest.approx(power_law(np.array([50, 200, 800])))
     for row in rows:
         assert row["high"] - row["low"] == pytest.approx(2 * 12.7 * 0.1, rel=0.1)  # Student's t of two seeds 0.2 apart
@@ -261,6 +264,14 @@ def test_where_numbers_of_synthetic_faces_vary_curves_are_of_one_of_them(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     stage.FOLDER.mkdir(parents=True)
+    titles: list[str] = []
+
+    def draw(path: Path, *about: Any) -> None:
+        path.touch()
+        titles.append(about[-1])
+
+    monkeypatch.setattr(stage.plots, "SWEPT", {"alpha": draw, "n_real": draw})
+    monkeypatch.setattr(stage.plots, "worth_by_part", draw)
 
     def given(count: int | str, used: int) -> list[Result]:
         """At alpha = 0 the number does not matter, but the point names it."""
@@ -280,9 +291,14 @@ def test_where_numbers_of_synthetic_faces_vary_curves_are_of_one_of_them(
     stage.write_curves(both, 800)
     said = "the curves are of trainings with 24 synthetic faces; 7 mixes with other numbers of them are left out"
     assert said in capsys.readouterr().out
+    assert titles == ["synthetic training faces: 24"] * 3
+    for name in ("curves.csv", "worth.csv"):
+        with (stage.FOLDER / name).open(newline="") as file:
+            used = {row["strategy"]: row["n_synthetic"] for row in csv.DictReader(file)}
+        assert used["mixing"] == used["synthetic_only"] == "24" and used.get("real_only", "") == ""
     of_both = (stage.FOLDER / "curves.csv").read_text().splitlines()
     stage.write_curves(given("all", 24), 800)
-    assert "the curves are of" not in capsys.readouterr().out
+    assert "the curves are of" not in capsys.readouterr().out and set(titles[3:]) == {""}
     assert sorted((stage.FOLDER / "curves.csv").read_text().splitlines()) == sorted(of_both)
     stage.write_curves([one for one in both if one.point.strategy == "synthetic_only"], 800)
     assert "the curves are of" not in capsys.readouterr().out  # none are drawn
@@ -308,3 +324,11 @@ def test_points_known_by_their_means_take_part_in_means_and_in_nothing_paired(
     stage.write_tables(nothing, 800)
     stage.write_curves(nothing, 800)
     assert {path.name for path in stage.FOLDER.iterdir()} == {"points.csv", "curves.csv", "alpha.png", "n_real.png"}
+
+
+def test_the_interval_of_a_single_point_is_a_line() -> None:
+    axes = Figure().add_subplot()
+    row = {"test_nme": 4.0, "low": 3.5, "high": 4.6}
+    plots._curve(axes, [100], [row], "red", "mixing")
+    (interval,) = axes.collections
+    assert isinstance(interval, LineCollection) and interval.get_segments()[0].tolist() == [[100, 3.5], [100, 4.6]]

@@ -16,13 +16,14 @@ EDGE = 1.5
 """By which factor pictures of numbers of faces reach beyond the least and the greatest."""
 
 
-def nme_by_alpha(path: Path, curves: Sequence[Mapping[str, Any]], normalizer: str, test_faces: str) -> None:
+def nme_by_alpha(path: Path, curves: Sequence[Mapping[str, Any]], normalizer: str, title: str) -> None:
     """Test NME of `mixing` against alpha, a line a number of real faces, with its interval.
 
     A star marks the best alpha by validation.
 
     Args:
         curves: the rows of `tables.curves`.
+        title: what holds for all of it, or nothing.
     """
     figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
     mixing = [row for row in curves if row["alpha"] is not None]
@@ -36,16 +37,18 @@ def nme_by_alpha(path: Path, curves: Sequence[Mapping[str, Any]], normalizer: st
     axes.plot([], [], "*", color="grey", markersize=11, label="best by validation")
     axes.set_xlabel("alpha: share of synthetic faces in a batch")
     _name_interval(axes, curves)
-    finish(path, figure, axes, normalizer, test_faces)
+    axes.set_title(title, fontsize="medium")
+    finish(path, figure, axes, normalizer, "")
 
 
-def nme_by_n_real(path: Path, curves: Sequence[Mapping[str, Any]], normalizer: str, test_faces: str) -> None:
+def nme_by_n_real(path: Path, curves: Sequence[Mapping[str, Any]], normalizer: str, title: str) -> None:
     """Test NME against the number of real faces, a line a strategy, with its interval.
 
     `mixing` is shown at its best alpha by validation; a dashed line is what needs no real faces.
 
     Args:
         curves: the rows of `tables.curves`.
+        title: what holds for all of it, or nothing.
     """
     figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
     shown = tables.at_best_alpha(curves)
@@ -58,7 +61,8 @@ def nme_by_n_real(path: Path, curves: Sequence[Mapping[str, Any]], normalizer: s
             _curve(axes, [row["n_real"] for row in own], own, COLOURS[name], name)
     _count_axis(axes, ticks)
     _name_interval(axes, curves)
-    finish(path, figure, axes, normalizer, test_faces)
+    axes.set_title(title, fontsize="medium")
+    finish(path, figure, axes, normalizer, "")
 
 
 SWEPT = {"alpha": nme_by_alpha, "n_real": nme_by_n_real}
@@ -68,11 +72,17 @@ SWEPT = {"alpha": nme_by_alpha, "n_real": nme_by_n_real}
 def _curve(
     axes: Axes, x: Sequence[float], rows: Sequence[Mapping[str, Any]], colour: Any, label: str, style: str = "o-"
 ) -> None:
-    """Mean test NME, and its interval as a band; where one is missing or has no ends (one photograph), no band."""
+    """Mean test NME, and its interval as a band, or as a line where there is one point.
+
+    Where an interval is missing or has no ends (one photograph), neither is drawn.
+    """
     axes.plot(x, [row["test_nme"] for row in rows], style, color=colour, markersize=4, label=label)
     if all(row["low"] is not None and np.isfinite(row["low"]) for row in rows):
         low, high = ([row[end] for row in rows] for end in ("low", "high"))
-        axes.fill_between(x, low, high, color=colour, alpha=0.12, linewidth=0)
+        if len(x) > 1:
+            axes.fill_between(x, low, high, color=colour, alpha=0.12, linewidth=0)
+        else:
+            axes.vlines(x, low, high, color=colour, alpha=0.5, linewidth=2)
 
 
 def _count_axis(axes: Axes, ticks: Sequence[int]) -> None:
@@ -87,7 +97,7 @@ def _name_interval(axes: Axes, curves: Sequence[Mapping[str, Any]]) -> None:
     axes.fill_between([], [], [], color="grey", alpha=0.25, linewidth=0, label=f"95 % over {over}")
 
 
-def worth_by_part(path: Path, worth: Sequence[Mapping[str, Any]], counts: Sequence[int], test_faces: str) -> None:
+def worth_by_part(path: Path, worth: Sequence[Mapping[str, Any]], counts: Sequence[int], title: str) -> None:
     """How many real faces alone are as good as N and synthetic ones, against N: a panel a part, a line a strategy.
 
     The dotted line is where synthetic faces change nothing. Bars are the intervals of the rows. A triangle at the
@@ -97,6 +107,7 @@ def worth_by_part(path: Path, worth: Sequence[Mapping[str, Any]], counts: Sequen
     Args:
         worth: the rows of `tables.worth_table`.
         counts: numbers of faces that `real_only` was trained on, ascending.
+        title: what holds for all of it, or nothing.
     """
     parts = list(dict.fromkeys(row["part"] for row in worth))
     names = list(dict.fromkeys(row["strategy"] for row in worth))
@@ -140,7 +151,7 @@ def worth_by_part(path: Path, worth: Sequence[Mapping[str, Any]], counts: Sequen
         Line2D([], [], linestyle=":", color="black", label="as real faces alone"),
     ]
     figure.legend(handles=handles, frameon=False, loc="outside right center")
-    if test_faces:
-        figure.suptitle(f"test: {test_faces}", fontsize="medium")
+    if title:
+        figure.suptitle(title, fontsize="medium")
     figure.savefig(path, dpi=DPI, format="png")
     plt.close(figure)

@@ -196,7 +196,7 @@ def write_tables(found: Sequence[Result], total: int) -> None:
     if len(whole) < len(found):
         print(
             f"{len(found) - len(whole)} points are known by their means alone, as no errors.parquet with them lay "
-            "beside the file: they stand in points.csv and curves.csv, and in no interval and no worth"
+            "beside the file: they stand in points.csv and take part in means at most, in no interval and no worth"
         )
     for former in (*(FOLDER / name for name in CURVES), *ANSWERS.glob("advice.*")):  # of another grid
         former.unlink(missing_ok=True)
@@ -223,19 +223,21 @@ def write_curves(found: Sequence[Result], total: int) -> None:
             "other numbers of them are left out: what more of them bring is told by `facemix advise`"
         )
     normalizer = kept[0].normalizer
-    shown = STAND_IN_SHOWN if any(STAND_IN in one.subsets for one in kept) else ""
+    titles = [f"test: {STAND_IN_SHOWN}"] if any(STAND_IN in one.subsets for one in kept) else []
+    titles += [f"synthetic training faces: {n_synthetic:,}"] if n_synthetic else []
+    title = "; ".join(titles)
     curves = tables.curves(kept, total)
     with whole_file(FOLDER / "curves.csv") as beside:
         write_table(beside, curves)
     for key in varied:
         with whole_file(FOLDER / f"{key}.png") as beside:
-            plots.SWEPT[key](beside, curves, normalizer, shown)
+            plots.SWEPT[key](beside, curves, normalizer, title)
     if equals := tables.worth_table(kept, total):
         counts = tables.real_counts(rows)
         with whole_file(FOLDER / "worth.csv") as beside:
             write_table(beside, [worth.say_worths(row) for row in equals])
         with whole_file(FOLDER / "parts.png") as beside:
-            plots.worth_by_part(beside, equals, counts, shown)
+            plots.worth_by_part(beside, equals, counts, title)
         print("\n".join(worth.say_worth(row) for row in equals if row["part"] == worth.ALL))
 
 

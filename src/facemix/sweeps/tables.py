@@ -120,6 +120,7 @@ def mixes(results: Iterable[Result]) -> set[tuple[object, ...]]:
 def curves(results: Sequence[Result], total: int) -> list[dict[str, Any]]:
     """One row a strategy, alpha and `n_real`: mean NME over seeds, in %, on validation and on test.
 
+    All results are at one number of synthetic faces; `n_synthetic` is None where a strategy uses none.
     From `low` to `high` goes the 95 % interval of the test NME over photographs and seeds: `bootstrap.compare` of the
     NMEs themselves. There is none where points are known by their means alone.
     """
@@ -133,6 +134,7 @@ def curves(results: Sequence[Result], total: int) -> list[dict[str, Any]]:
             "strategy": name,
             "alpha": alpha,
             "n_real": n_real,
+            "n_synthetic": results[points[0]].n_synthetic or None,
             "seeds": len(points),
             "val_nme": float(np.mean([results[i].val_nme for i in points])),
             "test_nme": one.mean
@@ -257,6 +259,7 @@ def worth_table(results: Sequence[Result], total: int) -> list[dict[str, Any]]:
                     "strategy": strategy,
                     "alpha": alpha,
                     "n_real": n_real or 0,
+                    "n_synthetic": results[points[0]].n_synthetic,
                     "seeds": len(points),
                     "test_nme": float(nme.mean()),
                     "worth": equal,
