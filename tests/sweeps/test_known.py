@@ -127,6 +127,13 @@ def test_files_of_something_else_are_refused(tmp_path: Path) -> None:
         known.read(path)
 
 
+def test_a_path_without_a_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FacemixError, match=r"none.csv: found no file, expected a points.csv as .*; name one that can"):
+        known.read(tmp_path / "none.csv")
+    with pytest.raises(FacemixError, match="found a folder, expected a points.csv"):
+        known.read(tmp_path)
+
+
 def test_nmes_of_different_face_sizes_are_not_mixed() -> None:
     first, second, *_ = given()
     results.check_alike([first, second], "auto")

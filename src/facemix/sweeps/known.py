@@ -57,9 +57,9 @@ def read_points(path: Path) -> list[Known]:
     A training may be two points: `mixing` at alpha = 0 is `real_only`, and has its digest.
 
     Raises:
-        FacemixError: a file is not what a sweep writes, or has different figures for one digest.
+        FacemixError: a file cannot be read or is not what a sweep writes, or has different figures for one digest.
     """
-    reader = csv.DictReader(read_text(path).splitlines())
+    reader = csv.DictReader(_text(path).splitlines())
     header = reader.fieldnames or ()
     rates = [name for name in header if metrics.is_rate(name)]
     missing = [name for name in COLUMNS if name not in header] + ([] if rates else ["fr8 or the like"])
@@ -85,6 +85,14 @@ def read_points(path: Path) -> list[Known]:
     if beside.exists():
         found = _with_errors(found, beside)
     return [Known(result=found[one.result.digest].as_point(one.result.point)) for one in rows]
+
+
+def _text(path: Path) -> str:
+    try:
+        return read_text(path)
+    except OSError as error:
+        found = "a folder" if path.is_dir() else "no file" if not path.exists() else f"{error.strerror}"
+        raise FacemixError(f"{path}: found {found}, {_AGAIN}; name one that can be read") from None
 
 
 def _row(place: str, row: Mapping[str, str | None], rate: str) -> Known:
