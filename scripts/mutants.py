@@ -312,7 +312,7 @@ MUTATIONS = (
     Mutation(
         what="one of two figures of a known point is taken",
         file="sweeps/known.py",
-        old="if digest in found and _figures(found[digest]) != _figures(one):",
+        old="if digest in found and figures(found[digest].result) != figures(one.result):",
         new="if False:",
         tests="tests/sweeps/test_known.py",
     ),

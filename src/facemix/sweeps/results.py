@@ -217,9 +217,9 @@ def write_curves(found: Sequence[Result], total: int) -> None:
     if not varied:
         return
     if n_synthetic:
-        others = len(tables.mixes(found) - tables.mixes(kept))
+        left_out = len(tables.mixes(found) - tables.mixes(kept))
         print(
-            f"the curves are of trainings with {n_synthetic:,} synthetic faces; {others} mix{'es' * (others > 1)} with "
+            f"the curves are of trainings with {n_synthetic:,} synthetic faces; {left_out} mix{'es' * (left_out > 1)} with "
             "other numbers of them are left out: what more of them bring is told by `facemix advise`"
         )
     normalizer = kept[0].normalizer
