@@ -175,7 +175,7 @@ def test_neither_a_failed_training_nor_a_fault_has_the_status_of_a_verdict(
 def test_a_gate_without_a_control_says_what_to_set(
     project: Path, monkeypatch: pytest.MonkeyPatch, params: Params
 ) -> None:
-    with pytest.raises(FacemixError, match=r"control_seeds in params.yaml is \[\]; set it"):
+    with pytest.raises(FacemixError, match=r"control_seeds in params.yaml is \[\]; set it to some"):
         stage.gate("mixing", [], "2%", 5, params, How())
 
 

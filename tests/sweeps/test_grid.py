@@ -87,7 +87,7 @@ def test_what_is_not_given_is_as_params_say(params: Params) -> None:
     assert grid.parse_axes(["strategies=all"], with_control)["strategies"] == list(STRATEGIES)
     many = dataclasses.replace(params, seeds=(0, 1, 2), control_seeds=(0, 1, 2))
     assert grid.parse_axes(["seeds=1"], many)["seeds"] == [0]  # of the control, too
-    with pytest.raises(ConfigError, match=r"found control, but control_seeds in params.yaml is \[\]"):
+    with pytest.raises(ConfigError, match=r"found control, .*but control_seeds in params.yaml is \[\]"):
         grid.parse_axes(["strategies=control"], params)
 
 

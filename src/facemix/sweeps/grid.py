@@ -154,7 +154,8 @@ def parse_axes(arguments: Sequence[str], params: Params) -> Axes:
             raise ConfigError(f"strategies: found {name!r}, expected some of {', '.join(STRATEGIES)}{hint}")
     if "control" in given.get("strategies", []) and not params.control_seeds:
         raise ConfigError(
-            "strategies: found control, but control_seeds in params.yaml is []; set it to the seeds first"
+            "strategies: found control, with which those of two budgets are compared, but control_seeds in params.yaml "
+            f"is []; set it to some of the seeds, such as [{params.seeds[0]}], and commit that"
         )
     axes: Axes = {
         "alpha": [params.alpha],

@@ -219,8 +219,9 @@ def write_curves(found: Sequence[Result], total: int) -> None:
     if n_synthetic:
         left_out = len(tables.mixes(found) - tables.mixes(kept))
         print(
-            f"the curves are of trainings with {n_synthetic:,} synthetic faces; {left_out} mix{'es' * (left_out > 1)} with "
-            "other numbers of them are left out: what more of them bring is told by `facemix advise`"
+            f"the curves are of trainings with {n_synthetic:,} synthetic faces; {left_out} "
+            f"mix{'es' * (left_out > 1)} with other numbers of them are left out: what more of them bring is told by "
+            "`facemix advise`"
         )
     normalizer = kept[0].normalizer
     titles = [f"test: {STAND_IN_SHOWN}"] if any(STAND_IN in one.subsets for one in kept) else []
