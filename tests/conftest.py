@@ -8,9 +8,6 @@ import sys
 # Several test processes share the cores: threads of each that wait for a core of the others would burn it meanwhile.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-# In the background of a shell SIGINT is ignored, and the commands that tests start would inherit that.
-if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,6 +38,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return next(known, len(ORDER))
 
     items.sort(key=place)
+
+
+@pytest.fixture(autouse=True)
+def interruptible() -> None:
+    """Ctrl-C reaches the commands that a test starts, which inherit an ignored SIGINT.
+
+    It is ignored in the background of a shell, and libraries in the test process may do so too. Python does not see
+    what they do beside it, so nothing is asked first.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
