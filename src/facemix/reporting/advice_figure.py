@@ -37,7 +37,7 @@ def draw(path: Path, found: Advice) -> None:
     for axes, axis in zip(panels.flat, axes_of, strict=False):
         _panel(axes, [line for line in found.laid.lines if line.axis == axis], TITLES[axis])
         if axis == "n_real":
-            _draw_others(axes, [one for one in off_lines(found.laid) if one.n_real])
+            _draw_others(axes, [one for one in off_lines(found.laid, found.laid.lines) if one.n_real])
         if (target := found.question.target) is not None:
             axes.axhline(target, color="black", linestyle=":", linewidth=1, label=f"target {target:g}")
         for offer in found.offers[:1]:

@@ -81,7 +81,7 @@ def _advice(found: Found) -> str:
     if advice:
         return f"{advice[0].upper()}{advice[1:]}."
     if not results.is_swept():
-        return f"Ask how much they are worth: `{results.sweep_command(found)}`."
+        return f"Ask how much they are worth: `{results.sweep_command(found)} && dvc repro`."
     if not (ANSWERS / "advice.json").exists():
         return f"Ask what follows from the sweep: `{results.ADVISE}`."
     return "Choose a mix (see What follows)."

@@ -128,11 +128,11 @@ def ways(laid: Laid, target: float) -> list[Way]:
     return found
 
 
-def off_lines(laid: Laid, lines: Sequence[Line] | None = None) -> list[Mix]:
-    """The mixes of a sweep that are on none of some of its lines; of all, where none are given."""
+def off_lines(laid: Laid, lines: Sequence[Line]) -> list[Mix]:
+    """The mixes of a sweep that are on none of these lines."""
     on_lines = {
         (line.strategy, *((n, line.fixed) if line.axis == "n_real" else (line.fixed, n)))
-        for line in (laid.lines if lines is None else lines)
+        for line in lines
         for n in line.counts
     }
     return [one for one in laid.mixes if (one.strategy, one.n_real, one.n_synthetic) not in on_lines]

@@ -186,14 +186,16 @@ def sweep(found: Found) -> list[Piece]:
         header, rows = _without(("commit", "digest"), *points)  # long, and named by the experiment
         table = Table(caption="Every point of the sweep", header=header, rows=rows)
         pieces.append(More(summary=f"All {len(rows)} points of the sweep", pieces=[table]))
-    return pieces or [Missing(what="No sweep over `alpha` and `n_real` has been run.", command=sweep_command(found))]
+    return pieces or [
+        Missing(what="No sweep over `alpha` and `n_real` has been run.", command=f"{sweep_command(found)} && dvc repro")
+    ]
 
 
 def sweep_command(found: Found) -> str:
     """A sweep that this project can run, with as many curves as its real faces allow."""
     total = int(np.sum(found.real.splits == "train"))
     counts = [str(n) for n in (50, 100, 250) if n < total]
-    return f"facemix sweep alpha=0.25,0.5,0.75 n_real={','.join([*counts, 'all'])} seeds=3 && dvc repro"
+    return f"facemix sweep alpha=0.25,0.5,0.75 n_real={','.join([*counts, 'all'])} seeds=3"
 
 
 def is_swept() -> bool:
@@ -219,7 +221,7 @@ def answers(found: Found) -> list[Piece]:
     advice = _answered(ANSWERS / "advice.json", ADVISE)
     pieces: list[Piece] = [Text(text=f"`facemix gate`: {gate['sentence']}.")] if gate else []
     if not advice:
-        first = "" if is_swept() else f"{sweep_command(found).removesuffix(' && dvc repro')} && "
+        first = "" if is_swept() else f"{sweep_command(found)} && "
         return [*pieces, Missing(what="No advice has been asked of a sweep.", command=first + ADVISE)]
     try:
         about, *others = advice["answers"]
