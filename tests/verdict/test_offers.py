@@ -74,6 +74,18 @@ def test_of_many_equal_ways_each_is_asked_for_more_than_the_chance() -> None:
     assert best.chance >= 0.8
 
 
+def test_cheaper_mixes_that_just_fail_lower_the_chance_of_the_one_that_does_not() -> None:
+    names = ("fine_tuning", "label_adaptation", "data_adaptation")
+    failing = [toy_sweep.point(name, 100, n, true=4.2) for name in names for n in (800, 900)]
+    reaches = toy_sweep.point("mixing", 100, 1000, true=4.0)
+    laid = advice.lay_out(toy_sweep.swept([reaches, *failing], noise=3), resamples=400)
+    target = float(np.quantile(laid.means[:, 0], 0.9, method="inverted_cdf"))
+    assert min(one.test_nme for one in laid.mixes[1:]) > target
+    (best,) = offers.offers(laid, target, PRICES, 0.8)
+    assert best.strategy == "mixing"
+    assert best.chance < 0.85  # by itself it would be 0.9; in other plays a cheaper one is taken, and fails
+
+
 def test_faces_that_were_not_measured_are_not_offered(exact: Laid) -> None:
     least = [one for one in offers.offers(exact, 4.5, PRICES, 0.5) if one.strategy == "mixing"]
     assert {(one.n_real, one.n_synthetic) for one in least} == {(25, 3000), (100, 100)}  # fewer might do as well

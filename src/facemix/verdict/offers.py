@@ -66,13 +66,14 @@ class Way:
 
     of: Line | Mix
     needed: Doubles
-    """(resamples,) how many faces the target needs; infinite where no number reaches it. Of a mix: 1 or infinite."""
+    """(resamples,) how many faces the target needs, 1 at least; infinite where no number reaches it. Of a mix: its NME
+    as a share of the target, so that it reaches it up to 1."""
     estimate: float
     """The same by what was measured."""
     least: int
-    """Fewer are not offered: they may do as well, but nothing was measured there."""
+    """Fewer are not offered: they may do as well, but nothing was measured there. Of a mix: 1."""
     most: float
-    """More are not believed."""
+    """More are not believed. Of a mix: 1."""
 
     @property
     def chance(self) -> float:
@@ -108,8 +109,8 @@ def ways(laid: Laid, target: float) -> list[Way]:
     found = [
         Way(
             of=line,
-            needed=needed(line.fit.resampled, target),
-            estimate=float(needed(line.fit.parameters[None], target)[0]),
+            needed=np.maximum(needed(line.fit.resampled, target), 1),
+            estimate=max(float(needed(line.fit.parameters[None], target)[0]), 1),
             least=line.counts[0],
             most=advice.REACH * line.counts[-1],
         )
@@ -118,8 +119,8 @@ def ways(laid: Laid, target: float) -> list[Way]:
     found += [
         Way(
             of=one,
-            needed=np.where(laid.means[:, laid.mixes.index(one)] <= target, 1, np.inf),
-            estimate=1 if one.test_nme <= target else np.inf,
+            needed=laid.means[:, laid.mixes.index(one)] / target,
+            estimate=one.test_nme / target,
             least=1,
             most=1,
         )
@@ -171,22 +172,23 @@ def _level(open_ways: Sequence[Way], prices: Prices, chance: float) -> tuple[flo
 
     Of several ways the cheapest is also the one whose luck was best, so the chance of each by itself is not enough.
     Each resample plays the sweep once more, with what was measured as the truth: every way offers its numbers with the
-    same margin, the cheapest is taken, and it is seen whether that reaches the target in truth.
+    same margin, the cheapest is taken, and it is seen whether that reaches the target in truth. A way that today's
+    margin leaves out takes part: in another play it could be the lucky one.
 
     Returns:
         the share, and that chance: of the least share that does; where none does, of the greatest with an offer.
     """
     found = (chance, 0.0)
     for level in np.linspace(chance, 1, _LEVELS, endpoint=False).tolist():
+        numbers = [float(np.quantile(way.needed, level, method="inverted_cdf")) for way in open_ways]
+        if not any(np.isfinite(way.within(np.array(number))) for way, number in zip(open_ways, numbers, strict=True)):
+            break
         costs, holds = [], []
-        for way in open_ways:
-            number = float(np.quantile(way.needed, level, method="inverted_cdf"))
-            if np.isfinite(way.within(np.array(number))):
-                offered = way.within(way.needed * max(number, 1) / max(way.estimate, 1))
+        for way, number in zip(open_ways, numbers, strict=True):
+            if np.isfinite(number):
+                offered = way.within(way.needed * number / way.estimate)
                 costs.append(way.cost(offered, prices))
                 holds.append(offered >= way.estimate * (1 - _ROUNDING))
-        if not costs:
-            break
         cheapest_way = np.argmin(costs, axis=0)[None]
         cost, held = (np.take_along_axis(np.stack(rows), cheapest_way, axis=0)[0] for rows in (costs, holds))
         if (offered_any := np.isfinite(cost)).any():
