@@ -169,7 +169,7 @@ def test_points_that_others_trained_are_not_trained_again(
     shell(f"dvc exp remove {points(project)[3]['experiment']}")
     printed = facemix(f"{arguments} --known {tmp_path / 'points.csv'}")
     assert "points.csv: 4 points are known; 1 of them take the place of a training" in printed
-    assert "4 trainings: 3 are there, 1 are known, 0 to run" in printed
+    assert "4 trainings: 3 are there, 1 is known, 0 to run" in printed
     assert {name: (project / "reports/sweep" / name).read_bytes() for name in published} == published
 
 
@@ -225,7 +225,8 @@ def test_ctrl_c_keeps_finished_points_and_leaves_nothing_running(
     assert shell("git status --porcelain -uall") == before
     assert len(experiments(shell) - known) == int(kept[1])
 
-    again = facemix("sweep n_real=22 strategies=label_adaptation")
+    again = facemix("sweep n_real=22 alpha=0.9 strategies=label_adaptation")
+    assert "alpha: none of these strategies uses it, so it changes nothing" in again
     assert "2 trainings: 2 are there, 0 to run" in again
     assert "another process" not in again  # the lock is free
     assert "reports/sweep/points.csv: 2 points" in again

@@ -74,6 +74,20 @@ def test_a_count_that_does_not_meet_its_end_is_refused(text: str) -> None:
         grid.parse_values("alpha", text)
 
 
+def test_a_key_that_no_strategy_of_the_grid_uses_is_known(params: Params) -> None:
+    arguments = ["alpha=0.1,0.2", "fine_tuning.learning_rate=0.5", "training.ema_decay=0.5"]
+
+    def unused(*strategies: str) -> list[str]:
+        axes = grid.parse_axes([*arguments, f"strategies={','.join(strategies)}"], params)
+        return grid.unused(axes, grid.plan(axes, INPUTS), config.plain(params))
+
+    assert unused("real_only") == ["alpha", "fine_tuning.learning_rate"]
+    assert unused("real_only", "fine_tuning") == ["alpha"]
+    assert unused("mixing", "fine_tuning") == []
+    arguments = [f"alpha={params.alpha}"]
+    assert unused("real_only") == []  # as it would be anyway
+
+
 def test_what_is_not_given_is_as_params_say(params: Params) -> None:
     axes = grid.parse_axes(["alpha=0,0.5,...,1", "seeds=3"], params)
     assert axes == {

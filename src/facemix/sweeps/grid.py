@@ -261,6 +261,12 @@ def plan(axes: Axes, inputs: Mapping[str, Inputs]) -> list[Point]:
     return sorted(points, key=lambda point: order[point.strategy])
 
 
+def unused(axes: Axes, points: Iterable[Point], plain: Mapping[str, Any]) -> list[str]:
+    """The keys of a grid that are not as params.yaml says, and matter to none of its points."""
+    used = {key for point in points for key, _ in point.settings} | {"seeds", "strategies"}
+    return [key for key, values in axes.items() if key not in used and values != [config.lookup(plain, key)]]
+
+
 def trained_as(point: Point, inputs: Mapping[str, Inputs]) -> Point:
     """The point whose training this one is, bit for bit: `mixing` at alpha = 0 is `real_only`, at 1 `data_adaptation`.
 

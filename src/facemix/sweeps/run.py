@@ -105,6 +105,8 @@ def bring(axes: Axes, params: Params, how: How) -> Brought:
     _check_clean(root)
     there = known.read(how.known) if how.known else {}
     points = {point: grid.trained_as(point, inputs) for point in grid.plan(axes, inputs)}
+    if unused := grid.unused(axes, points, config.plain(params)):
+        print(f"{', '.join(unused)}: none of these strategies uses it, so it changes nothing", flush=True)
     trainings = [point for point, training in points.items() if point == training]
     digests = _digests(root, trainings, params, inputs)
     names = {point: grid.experiment_name(point, digest) for point, digest in digests.items()}
@@ -275,8 +277,10 @@ def _announce(there: tuple[int, int], missing: Sequence[Point], params: Params, 
         there: how many points are trained, and how many are known from elsewhere.
     """
     trained, foreign = there
-    known_too = f"{foreign} are known, " if foreign else ""
-    said = f"{trained + foreign + len(missing)} trainings: {trained} are there, {known_too}{len(missing)} to run"
+    known_too = f"{foreign} {'is' if foreign == 1 else 'are'} known, " if foreign else ""
+    total = trained + foreign + len(missing)
+    said = f"{total} training{'s' * (total != 1)}: {trained} {'is' if trained == 1 else 'are'} there, "
+    said += f"{known_too}{len(missing)} to run"
     if missing:
         seconds = grid.estimate(missing, _measured(params, missing), jobs)
         said += f", about {grid.shown_time(seconds)}" if seconds else "; how long is known after the first"
