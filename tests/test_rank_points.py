@@ -1,5 +1,7 @@
 """The published points ranked without a photograph."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,7 @@ import toy_script
 from facemix.errors import FacemixError
 from facemix.faces import schemes
 from facemix.sweeps import known
+from facemix.sweeps.grid import Result
 
 GRID = Path(__file__).parents[1] / "docs/grid/points.csv"
 script = toy_script.loaded("scripts/rank_points.py")
@@ -75,3 +78,53 @@ def test_the_number_of_synthetic_faces_is_chosen_among_those_at_the_number_of_re
     assert "mixing" not in others and "synthetic_only" in others
     with pytest.raises(FacemixError, match="--n-synthetic: found 7, expected one of 1000, 3000 at 100 real ones"):
         script.ranked(path, 100, 7, scheme)
+
+
+# --- Each strategy at its own settings ---
+
+
+def tried(rate: float, better: float = 0.0, seeds: Sequence[int] = (0, 1, 2)) -> list[Result]:
+    """The published points with 100 real faces, as trained at another learning rate."""
+    points = [one.result for one in known.read_points(GRID)]
+    points = [one for one in points if one.point.seed in seeds and one.n_synthetic in (0, 1000)]
+    return [
+        replace(
+            one,
+            point=replace(one.point, settings=(*one.point.settings, ("training.learning_rate", rate))),
+            val_nme=one.val_nme - better,
+        )
+        for one in points
+        if dict(one.point.settings).get("n_real", 100) == 100 and dict(one.point.settings).get("alpha", 0.5) == 0.5
+    ]
+
+
+def control_of(found: Sequence[Result]) -> list[Result]:
+    return [one for one in found if one.point.strategy == "control"]
+
+
+def test_each_strategy_stands_at_its_best_settings_on_validation(capsys: pytest.CaptureFixture[str]) -> None:
+    usual = tried(0.02)
+    assert script.at_best_settings([*usual, *tried(0.04, -0.1)]) == usual
+    assert script.at_best_settings([*tried(0.04, -0.1, seeds=[0]), *usual]) == usual  # the best has all seeds
+    better = control_of(tried(0.04, 0.1))
+    others = [one for one in usual if one.point.strategy != "control"]
+    assert script.at_best_settings([*usual, *better]) == [*others, *better]
+    said = capsys.readouterr().err
+    assert "mixing: best of 2 on validation: alpha = 0.5, training.learning_rate = 0.02\n" in said
+    assert said.endswith("control: best of 2 on validation: training.learning_rate = 0.04\n")
+
+
+@pytest.mark.parametrize(
+    ("tries", "message"),
+    [
+        (tried(0.04, 0.1, seeds=[0]), r"found training.learning_rate = 0.04 best .* not trained with seed 1 and 2"),
+        ([replace(one, faces_seen=5) for one in tried(0.04)], "control: found tries that saw 5 and 153,600 faces"),
+        (
+            [replace(one, point=replace(one.point, seed=7)) for one in tried(0.04)],
+            "control: found tries without a common seed",
+        ),
+    ],
+)
+def test_tries_that_cannot_be_compared_are_refused(tries: list[Result], message: str) -> None:
+    with pytest.raises(FacemixError, match=message):
+        script.at_best_settings([*control_of(tried(0.02)), *control_of(tries)])
