@@ -128,3 +128,13 @@ def test_each_strategy_stands_at_its_best_settings_on_validation(capsys: pytest.
 def test_tries_that_cannot_be_compared_are_refused(tries: list[Result], message: str) -> None:
     with pytest.raises(FacemixError, match=message):
         script.at_best_settings([*control_of(tried(0.02)), *control_of(tries)])
+
+
+def test_the_published_tries_are_as_many_for_each_strategy(capsys: pytest.CaptureFixture[str]) -> None:
+    tries = GRID.parent / "tuning/points.csv"
+    rows = script.ranked(tries, 100, None, schemes.load("ibug68"), tuned=True)
+    assert {row["seeds"] for row in rows} == {3}
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == len(rows) and all(": best of 3 on validation: " in line for line in said)
+    mixing = next(row for row in rows if row["strategy"] == "mixing")
+    assert (mixing["compared_with"], mixing["verdict"]) == ("control", "better")

@@ -140,3 +140,12 @@ def test_the_published_points_are_of_three_seeds_each(published: list[Result]) -
     for one in published:
         seeds.setdefault((one.point.strategy, one.point.settings), set()).add(one.point.seed)
     assert set(map(frozenset, seeds.values())) == {frozenset({0, 1, 2})}
+
+
+def test_a_region_that_some_points_lack_is_left_out(published: list[Result], tmp_path: Path) -> None:
+    first, *others = published
+    assert first.errors is not None
+    fewer = {part: nme for part, nme in first.errors.nme.items() if part != "jaw"}
+    path = write(tmp_path / "fewer", [*others[:2], replace(first, errors=replace(first.errors, nme=fewer))])
+    regions = [set(one.errors.nme) for one in script.united([path]) if one.errors is not None]
+    assert regions == [set(fewer)] * 3

@@ -245,7 +245,8 @@ def write_curves(found: Sequence[Result], total: int) -> None:
 def write_errors(path: Path, rows: Sequence[Mapping[str, Any]], found: Sequence[Result]) -> None:
     """Writes a row a point and tested face: what names the point, the face, its errors, and the digest of the point.
 
-    What was given in the grid beside alpha and numbers of faces stands before the face, too.
+    What was given in the grid beside alpha and numbers of faces stands before the face, too. Regions are there that all
+    points have.
     """
     import pyarrow
     import pyarrow.parquet as parquet
@@ -279,7 +280,7 @@ def write_errors(path: Path, rows: Sequence[Mapping[str, Any]], found: Sequence[
         "yaw": joined((one.yaw for one in errors), pyarrow.float32()),
         "nme": joined((one.nme[worth.ALL] for one in errors), pyarrow.float32()),
     }
-    for region in [part for part in errors[0].nme if part != worth.ALL]:
+    for region in [part for part in errors[0].nme if part != worth.ALL and all(part in one.nme for one in errors)]:
         columns[region] = joined((one.nme[region] for one in errors), pyarrow.float32())
     columns["digest"] = repeated(rows, "digest", pyarrow.string()).dictionary_encode()
     with whole_file(path) as beside:
