@@ -110,7 +110,7 @@ def at_best_settings(found: Sequence[Result]) -> list[Result]:
             for settings, own in tries.items()
         }
         best = min(errors, key=lambda settings: errors[settings])
-        said = ", ".join(f"{key} = {value:g}" for key, value in best) or "the only settings"
+        said = ", ".join(f"{key} = {value}" for key, value in best) or "the only settings"
         if missing := set.union(*seeds) - {one.point.seed for one in tries[best]}:
             raise FacemixError(
                 f"{strategy}: found {said} best on validation, but not trained with seed "

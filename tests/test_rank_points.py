@@ -114,6 +114,13 @@ def test_each_strategy_stands_at_its_best_settings_on_validation(capsys: pytest.
     assert said.endswith("control: best of 2 on validation: training.learning_rate = 0.04\n")
 
 
+def test_settings_that_are_words_are_tried_too(capsys: pytest.CaptureFixture[str]) -> None:
+    usual = control_of(tried(0.02))
+    words = [replace(one, point=replace(one.point, settings=(("model.weights", "timm"),))) for one in usual]
+    assert script.at_best_settings(words) == words
+    assert capsys.readouterr().err == "control: best of 1 on validation: model.weights = timm\n"
+
+
 @pytest.mark.parametrize(
     ("tries", "message"),
     [
