@@ -13,6 +13,7 @@ asked whether it holds the true one.
 3. The intervals of `facemix sweep`: of a mean NME, and of what synthetic faces are worth in real ones.
 4. The worth on a flat learning curve, and on which side its interval misses. In brackets stands what the least NME so
    far would give in the place of isotonic regression.
+5. Alarms where each strategy stands at the best on validation of several equally good settings.
 """
 
 import argparse
@@ -22,7 +23,8 @@ from contextlib import contextmanager
 import numpy as np
 import numpy.typing as npt
 
-from facemix.verdict import bootstrap, comparison, simulation, worth
+from facemix.verdict import bootstrap, comparison, simulation, tuning, worth
+from facemix.verdict.tuning import MixName, Try
 
 Doubles = npt.NDArray[np.float64]
 Effects = dict[str, float]
@@ -46,6 +48,10 @@ FLAT = 4.4 * np.concatenate([FLAT_COUNTS, WORTHS]) ** -0.024
 """The same where real faces hardly help any more: six numbers of faces, slope 0.024."""
 ONE_SEED = (0.0, 0.01, 0.02)
 """By how much seeds differ in the table of one seed."""
+VALIDATION = 60
+"""Photographs that settings are chosen on."""
+SEARCHES = ((3, 3), (1, 3), (3, 1))
+"""How many settings are tried for real_only, and for each of the others."""
 
 
 def pigeonhole(differences: Doubles, photo_of: npt.NDArray[np.int64], seed: int) -> tuple[Doubles, Doubles]:
@@ -89,6 +95,46 @@ def false_alarms(n_seeds: int, n_photos: int, repetitions: int, effects: Effects
         significant += min(adjusted) < 1 - bootstrap.CONFIDENCE
         claimed += bool(verdicts & {"better", "worse"})
     return significant / repetitions, claimed / repetitions
+
+
+def tuned_alarms(
+    n_seeds: int, n_photos: int, repetitions: int, seed_sd: float, search: tuple[int, int], judged: int
+) -> tuple[float, float]:
+    """Shares of experiments that call any strategy better, and any worse, where none is and settings were chosen.
+
+    Args:
+        search: one of SEARCHES.
+        judged: on how many of the seeds settings are chosen; the best are then trained with all.
+    """
+    better, worse = 0, 0
+    names = ["real_only", *(f"other {i}" for i in range(len(MEANS) - 1))]
+    tries = [(name, i) for name in names for i in range(search[name != "real_only"])]
+    for repetition in range(repetitions):
+        rng = np.random.default_rng(repetition)
+        photo_of = simulation.photographs(rng, VALIDATION + n_photos)
+        errors = simulation.errors(rng, np.full(len(tries), 4.0), n_seeds, photo_of, seed_sd=seed_sd)
+        tested = photo_of >= VALIDATION
+        val_nme = errors[..., ~tested].mean(axis=-1)
+        made = [
+            Try(
+                mix=MixName(strategy=name, alpha=None, n_real=1, n_synthetic=0),
+                settings={"training.learning_rate": i},
+                seed=seed,
+                val_nme=float(of_try[seed]),
+                faces_seen=1,
+            )
+            for (name, i), of_try in zip(tries, val_nme, strict=True)
+            for seed in range(judged)
+        ]
+        kept, _ = tuning.at_best(made)
+        chosen = errors[[i // judged for i in kept[::judged]]][..., tested]
+        photos = photo_of[tested] - VALIDATION
+        found = bootstrap.compare(chosen[1:] - chosen[0], photos, resamples=RESAMPLES, seed=repetition)
+        adjusted = bootstrap.holm(np.array([one.p_value for one in found])).tolist()
+        verdicts = {comparison.judge(one.mean, p, n_seeds, 1, 1) for one, p in zip(found, adjusted, strict=True)}
+        better += "better" in verdicts
+        worse += "worse" in verdicts
+    return better / repetitions, worse / repetitions
 
 
 def sweep_coverage(n_seeds: int, n_photos: int, repetitions: int, effects: Effects) -> tuple[float, float]:
@@ -165,6 +211,13 @@ def main() -> None:
         pairs = ((1 - below - above, 1 - low - high), (below, low), (above, high))
         cells = (f"{100 * ours:.1f} ({100 * former:.1f})" for ours, former in pairs)
         row(n_seeds, f"{100 * seed_sd:.0f} %", *cells)
+
+    header("seeds", "differ by", "chosen on", *(f"{own} and {others} tries" for own, others in SEARCHES))
+    for n_seeds, judged in ((3, 1), (3, 3), (5, 1)):
+        for seed_sd in (0.01, 0.05):
+            found = [tuned_alarms(n_seeds, 100, repetitions, seed_sd, search, judged) for search in SEARCHES]
+            cells = (f"{100 * better:.1f}, {100 * worse:.1f}" for better, worse in found)
+            row(n_seeds, f"{100 * seed_sd:.0f} %", f"{judged} seed{'s' * (judged > 1)}", *cells)
 
 
 def header(*columns: str) -> None:

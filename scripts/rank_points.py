@@ -2,16 +2,15 @@
 
     python scripts/rank_points.py docs/grid/points.csv --n-real 100
     python scripts/rank_points.py docs/grid/points.csv --n-real 100 --n-synthetic 1000
-    python scripts/rank_points.py docs/grid/tuning/points.csv --n-real 100 --tuned
 
 The file is a `points.csv` as `facemix sweep` writes it, with `errors.parquet` beside it. The table is that of
 `facemix compare`, by the same code; `mixing` stands at its best alpha on validation. Where there are several numbers of
 synthetic faces and `--n-synthetic` names none, the table is of the one that most strategies have, of equals the
 greatest; stderr says which.
 
-With `--tuned` other settings may vary, such as `training.learning_rate`, and each strategy stands at its own best ones
-on validation. That is fair if all were tried as often: stderr says how often each was, and what is best. Tries are
-judged over the seeds that all tries of a strategy have, so it is enough to train the best one with the others.
+Where other settings vary, such as `training.learning_rate`, each strategy stands at its own best ones on validation.
+That is fair if all were tried as often: stderr says which are best of how many. Tries are judged over the seeds that
+all tries of a strategy have, so it is enough to train the best one with the others.
 """
 
 import argparse
@@ -20,43 +19,36 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from facemix.errors import FacemixError
 from facemix.evaluation import metrics
 from facemix.faces import schemes
 from facemix.faces.schemes import Scheme
 from facemix.sweeps import known, tables
 from facemix.sweeps.grid import Result
-from facemix.verdict import comparison
+from facemix.verdict import comparison, tuning
 from facemix.verdict.comparison import Trained
 from facemix.verdict.worth import ALL
 
 
-def ranked(
-    path: Path, n_real: int, n_synthetic: int | None, scheme: Scheme, tuned: bool = False
-) -> list[dict[str, Any]]:
+def ranked(path: Path, n_real: int, n_synthetic: int | None, scheme: Scheme) -> list[dict[str, Any]]:
     """The rows of `comparison.rank` at one number of real faces and one of synthetic ones, with what needs none.
 
     Each has the `alpha` that its strategy stands at.
 
     Args:
         n_synthetic: None: see `tables.at_one_n_synthetic`.
-        tuned: whether each strategy stands at its own best settings.
 
     Raises:
-        FacemixError: nothing was trained on such a number of faces, points lack the errors of single faces, more than
-            alpha and numbers of faces was swept and they are not tuned, or tries cannot be compared.
+        FacemixError: nothing was trained on such a number of faces, points lack the errors of single faces, or tries of
+            settings cannot be compared.
     """
-    found = [one.result for one in known.read_points(path)]
-    if not tuned and (others := tables.varied_beside(found)):
-        raise FacemixError(
-            f"{path}: found several values of {' and '.join(others)}, expected one of each; sweep one, or let each "
-            "strategy have its own with --tuned"
-        )
-    own = _at(found, n_real, n_synthetic)
-    if tuned:
-        own = at_best_settings(own)
+    tried = _at([one.result for one in known.read_points(path)], n_real, n_synthetic)
+    try:
+        own, choices = tables.at_best_settings(tried)
+    except FacemixError as error:
+        raise FacemixError(f"{path}: {error}") from None
+    for line in tuning.sentences(choices):
+        print(line, file=sys.stderr)
     rows = tables.table(own, 0)
     kept = tables.at_best_alpha(rows)
     alphas = {row["strategy"]: row["alpha"] for row in kept}
@@ -82,48 +74,6 @@ def _at(found: Sequence[Result], n_real: int, n_synthetic: int | None) -> list[R
         others = " and ".join(f"{count:,}" for count in there if count != n_synthetic)
         print(f"of {n_synthetic:,} synthetic faces; for --n-synthetic there are also {others}", file=sys.stderr)
     return kept
-
-
-def at_best_settings(found: Sequence[Result]) -> list[Result]:
-    """The points of each strategy at the settings of the least validation NME; says how often each was tried.
-
-    Raises:
-        FacemixError: tries of a strategy that have no seed in common, or saw more or fewer faces; best settings that
-            lack seeds which others of the strategy have.
-    """
-    kept: list[Result] = []
-    for strategy in dict.fromkeys(one.point.strategy for one in found):
-        tries: dict[tuple[tuple[str, Any], ...], list[Result]] = {}
-        for one in found:
-            if one.point.strategy == strategy:
-                tries.setdefault(_tuned(one), []).append(one)
-        if len(seen := {one.faces_seen for own in tries.values() for one in own}) > 1:
-            raise FacemixError(
-                f"{strategy}: found tries that saw {' and '.join(f'{n:,}' for n in sorted(seen))} faces, expected the "
-                "same number; leave some out"
-            )
-        seeds = [{one.point.seed for one in own} for own in tries.values()]
-        if not (shared := set.intersection(*seeds)):
-            raise FacemixError(f"{strategy}: found tries without a common seed, expected one that all have; sweep it")
-        errors = {
-            settings: float(np.mean([one.val_nme for one in own if one.point.seed in shared]))
-            for settings, own in tries.items()
-        }
-        best = min(errors, key=lambda settings: errors[settings])
-        said = ", ".join(f"{key} = {value}" for key, value in best) or "the only settings"
-        if missing := set.union(*seeds) - {one.point.seed for one in tries[best]}:
-            raise FacemixError(
-                f"{strategy}: found {said} best on validation, but not trained with seed "
-                f"{' and '.join(map(str, sorted(missing)))}, as others are; sweep that"
-            )
-        print(f"{strategy}: best of {len(tries)} on validation: {said}", file=sys.stderr)
-        kept += tries[best]
-    return kept
-
-
-def _tuned(one: Result) -> tuple[tuple[str, Any], ...]:
-    """The settings of a training that may be tuned."""
-    return tuple((key, value) for key, value in one.point.settings if key not in ("n_real", "n_synthetic"))
 
 
 def _trained(one: Result, scheme: Scheme) -> Trained:
@@ -170,10 +120,9 @@ if __name__ == "__main__":
     parser.add_argument("points", type=Path)
     parser.add_argument("--n-real", type=int, required=True, metavar="N")
     parser.add_argument("--n-synthetic", type=int, metavar="N")
-    parser.add_argument("--tuned", action="store_true", help="each strategy stands at its own best settings")
     options = parser.parse_args()
     try:
         scheme = schemes.load("ibug68")
-        print(table(ranked(options.points, options.n_real, options.n_synthetic, scheme, options.tuned)))
+        print(table(ranked(options.points, options.n_real, options.n_synthetic, scheme)))
     except (FacemixError, OSError) as error:
         raise SystemExit(f"rank_points: {error}") from None

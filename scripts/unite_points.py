@@ -5,8 +5,8 @@
 
 Each file is a `points.csv` as `facemix sweep` writes it, with `errors.parquet` beside it if it is there. A training
 that several files have counts once. All must be trained alike: by the same settings, but for those that are columns of
-every file, at the same seeds, and tested on the same faces. Where such a column has several values nothing is drawn,
-and seeds may differ: tries of settings are often of one seed.
+every file, at the same seeds, and tested on the same faces. Where such a column has several values, each mix stands at
+its best ones on validation, and these alone need all seeds: tries of settings are often of one.
 """
 
 import argparse
@@ -109,8 +109,12 @@ def check_alike(points: Sequence[Read]) -> None:
                 "expected the same; leave one of the files out"
             )
     _check_told_apart(points)
-    if not tables.varied_beside(one.result for one in points):
-        _check_seeds(points)
+    try:
+        best, _ = tables.at_best_settings([one.result for one in points])
+    except FacemixError:
+        return  # nothing is drawn of such points, and it is said why
+    kept = {id(one) for one in best}
+    _check_seeds([one for one in points if id(one.result) in kept])
 
 
 def _check_told_apart(points: Sequence[Read]) -> None:

@@ -1,7 +1,5 @@
 """The published points ranked without a photograph."""
 
-from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +8,7 @@ import pytest
 import toy_script
 from facemix.errors import FacemixError
 from facemix.faces import schemes
-from facemix.sweeps import known
-from facemix.sweeps.grid import Result
+from facemix.sweeps import known, tables
 
 GRID = Path(__file__).parents[1] / "docs/grid/points.csv"
 script = toy_script.loaded("scripts/rank_points.py")
@@ -19,7 +16,8 @@ script = toy_script.loaded("scripts/rank_points.py")
 
 def test_strategies_at_one_number_of_real_faces_are_ranked_beside_what_saw_as_many() -> None:
     rows = {row["strategy"]: row for row in script.ranked(GRID, 100, 1000, schemes.load("ibug68"))}
-    points = [one.result for one in known.read_points(GRID) if one.result.n_synthetic in (0, 1000)]
+    points, _ = tables.at_best_settings([one.result for one in known.read_points(GRID)])
+    points = [one for one in points if one.n_synthetic in (0, 1000)]
     for name, row in rows.items():
         own = [one for one in points if one.point.strategy == name]
         own = [one for one in own if dict(one.point.settings).get("n_real", 100) == 100]
@@ -43,14 +41,6 @@ def test_a_number_that_was_not_swept_is_said() -> None:
 def test_without_the_errors_of_single_faces_nothing_is_ranked(tmp_path: Path) -> None:
     (tmp_path / "points.csv").write_bytes(GRID.read_bytes())
     with pytest.raises(FacemixError, match=r"found no errors of single faces; put errors.parquet beside points.csv"):
-        script.ranked(tmp_path / "points.csv", 100, None, schemes.load("ibug68"))
-
-
-def test_trainings_of_several_settings_are_not_averaged(tmp_path: Path) -> None:
-    header, *rows = GRID.read_text(encoding="utf-8").splitlines()
-    swept = [f"{header},training.steps", *(f"{row},{2400 * (1 + i % 2)}" for i, row in enumerate(rows))]
-    (tmp_path / "points.csv").write_text("\n".join(swept), encoding="utf-8")
-    with pytest.raises(FacemixError, match=r"points.csv: found several values of training.steps, expected one"):
         script.ranked(tmp_path / "points.csv", 100, None, schemes.load("ibug68"))
 
 
@@ -80,68 +70,9 @@ def test_the_number_of_synthetic_faces_is_chosen_among_those_at_the_number_of_re
         script.ranked(path, 100, 7, scheme)
 
 
-# --- Each strategy at its own settings ---
-
-
-def tried(rate: float, better: float = 0.0, seeds: Sequence[int] = (0, 1, 2)) -> list[Result]:
-    """The published points with 100 real faces, as trained at another learning rate."""
-    points = [one.result for one in known.read_points(GRID)]
-    points = [one for one in points if one.point.seed in seeds and one.n_synthetic in (0, 1000)]
-    return [
-        replace(
-            one,
-            point=replace(one.point, settings=(*one.point.settings, ("training.learning_rate", rate))),
-            val_nme=one.val_nme - better,
-        )
-        for one in points
-        if dict(one.point.settings).get("n_real", 100) == 100 and dict(one.point.settings).get("alpha", 0.5) == 0.5
-    ]
-
-
-def control_of(found: Sequence[Result]) -> list[Result]:
-    return [one for one in found if one.point.strategy == "control"]
-
-
-def test_each_strategy_stands_at_its_best_settings_on_validation(capsys: pytest.CaptureFixture[str]) -> None:
-    usual = tried(0.02)
-    assert script.at_best_settings([*usual, *tried(0.04, -0.1)]) == usual
-    assert script.at_best_settings([*tried(0.04, -0.1, seeds=[0]), *usual]) == usual  # the best has all seeds
-    better = control_of(tried(0.04, 0.1))
-    others = [one for one in usual if one.point.strategy != "control"]
-    assert script.at_best_settings([*usual, *better]) == [*others, *better]
-    said = capsys.readouterr().err
-    assert "mixing: best of 2 on validation: alpha = 0.5, training.learning_rate = 0.02\n" in said
-    assert said.endswith("control: best of 2 on validation: training.learning_rate = 0.04\n")
-
-
-def test_settings_that_are_words_are_tried_too(capsys: pytest.CaptureFixture[str]) -> None:
-    usual = control_of(tried(0.02))
-    words = [replace(one, point=replace(one.point, settings=(("model.weights", "timm"),))) for one in usual]
-    assert script.at_best_settings(words) == words
-    assert capsys.readouterr().err == "control: best of 1 on validation: model.weights = timm\n"
-
-
-@pytest.mark.parametrize(
-    ("tries", "message"),
-    [
-        (tried(0.04, 0.1, seeds=[0]), r"found training.learning_rate = 0.04 best .* not trained with seed 1 and 2"),
-        ([replace(one, faces_seen=5) for one in tried(0.04)], "control: found tries that saw 5 and 153,600 faces"),
-        (
-            [replace(one, point=replace(one.point, seed=7)) for one in tried(0.04)],
-            "control: found tries without a common seed",
-        ),
-    ],
-)
-def test_tries_that_cannot_be_compared_are_refused(tries: list[Result], message: str) -> None:
-    with pytest.raises(FacemixError, match=message):
-        script.at_best_settings([*control_of(tried(0.02)), *control_of(tries)])
-
-
-def test_the_published_tries_are_as_many_for_each_strategy(capsys: pytest.CaptureFixture[str]) -> None:
-    tries = GRID.parent / "tuning/points.csv"
-    rows = script.ranked(tries, 100, None, schemes.load("ibug68"), tuned=True)
-    assert {row["seeds"] for row in rows} == {3}
-    said = capsys.readouterr().err.splitlines()
-    assert len(said) == len(rows) and all(": best of 3 on validation: " in line for line in said)
-    mixing = next(row for row in rows if row["strategy"] == "mixing")
-    assert (mixing["compared_with"], mixing["verdict"]) == ("control", "better")
+def test_tries_that_cannot_be_compared_are_refused_with_the_file(tmp_path: Path) -> None:
+    header, *rows = GRID.read_text(encoding="utf-8").splitlines()
+    swept = [f"{header},training.warmup_steps", *(f"{row},{120 + i}" for i, row in enumerate(rows))]
+    (tmp_path / "points.csv").write_text("\n".join(swept), encoding="utf-8")
+    with pytest.raises(FacemixError, match=r"points.csv: .*: found tries without a common seed"):
+        script.ranked(tmp_path / "points.csv", 100, None, schemes.load("ibug68"))

@@ -106,7 +106,7 @@ def test_trainings_that_differ_in_what_not_all_files_name_are_refused(published:
     both = [*longer(published, 4800), *longer([other(one) for one in published], 2400)]
     assert len(script.united([write(tmp_path / "c", both)])) == 2 * len(published)
     tries = [one for one in both if one.point.seed == 0 or ("training.steps", 2400) in one.point.settings]
-    assert len(script.united([write(tmp_path / "tries", tries)])) == len(tries)  # of which nothing is drawn
+    assert len(script.united([write(tmp_path / "tries", tries)])) == len(tries)
 
 
 def test_what_cannot_stand_together_is_refused_before_anything_is_written(

@@ -302,7 +302,11 @@ def _experiment_commands(commands: Any) -> None:
         "docs/advise.md.",
     )
     command.add_argument(
-        "settings", nargs="*", metavar="KEY=VALUE", help="in the place of what params.yaml says, such as alpha=0.3"
+        "settings",
+        nargs="*",
+        metavar="KEY=VALUE",
+        help="in the place of what params.yaml says, such as alpha=0.3; several, such as "
+        "training.learning_rate=0.02,0.04: each of the two at its best on validation",
     )
     command.add_argument("--min-gain", required=True, metavar="SHARE", help="such as 2%%")
     command.add_argument(

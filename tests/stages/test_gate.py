@@ -26,23 +26,31 @@ class Team:
         self.gain, self.spread = gain, spread
         self.asked: list[Axes] = []
         self.faces = dict(FACES)
+        self.best: dict[str, float] = {}
         self.failed: dict[str, str] = {}
         self.total = 100
 
     def __call__(self, axes: Axes, params: Params, how: How) -> Brought:
         print("trains")
         self.asked.append(axes)
-        found = [self.result(str(name), int(seed), axes) for name in axes["strategies"] for seed in axes["seeds"]]
+        found = [
+            self.result(str(name), int(seed), axes, float(rate))
+            for name in axes["strategies"]
+            for seed in axes["seeds"]
+            for rate in axes.get("training.learning_rate", [0.02])
+        ]
         return Brought(results=found, total=self.total, failed=self.failed, trainings=len(found))
 
-    def result(self, strategy: str, seed: int, axes: Axes) -> Result:
+    def result(self, strategy: str, seed: int, axes: Axes, rate: float) -> Result:
         photo_of = simulation.photographs(np.random.default_rng(0), 50)
         true = 4.0 * np.array([1 - self.gain, 1.0])
         spreads = {"seed_sd": self.spread, "photo_sd": 0.01, "rest_sd": 0.02}
         both = simulation.errors(np.random.default_rng(seed), true, 1, photo_of, **spreads)
         nme = both[int(strategy in ("control", "real_only")), 0]
-        settings = {"n_real": axes["n_real"][0], "alpha": axes["alpha"][0]}
-        own = {key: value for key, value in settings.items() if key == "n_real" or strategy == "mixing"}
+        if rate != self.best.get(strategy, 0.02):
+            nme = 1.1 * nme
+        settings = {"n_real": axes["n_real"][0], "training.learning_rate": rate, "alpha": axes["alpha"][0]}
+        own = {key: value for key, value in settings.items() if key != "alpha" or strategy == "mixing"}
         return Result(
             point=Point(strategy=strategy, seed=seed, settings=tuple(own.items())),
             experiment=f"sweep-{strategy}-s{seed}",
@@ -140,6 +148,11 @@ def test_nothing_wins_by_more_faces(
         (["--min-gain", "2%", "--max-seeds", "2"], "facemix gate: --max-seeds: found 2, expected 3 or more"),
         (["--min-gain", "2%", "seeds=9"], "facemix gate: seeds=9: expected a setting such as alpha=0.3"),
         (["--min-gain", "2%", "alpha=0.1,0.2"], "facemix gate: alpha: found 2 values, expected one"),
+        (
+            ["--min-gain", "2%", "training.steps=100,200"],
+            "facemix gate: found several values of training.steps, expected",
+        ),
+        (["--min-gain", "2%", "model.width=32,64"], "facemix gate: found several values of model.width, expected one"),
         (["--min-gain", "2%", "--strategy", "control"], "invalid choice: 'control'"),
         ([], "the following arguments are required: --min-gain"),
     ],
@@ -189,6 +202,40 @@ def test_it_takes_points_that_others_trained_with_their_errors(project: Path, mo
 
     assert run(monkeypatch, Told(0.2), "--min-gain", "2%", "--known", "published/points.csv") == 0
     assert asked == [How(known=Path("published/points.csv"), needs_errors=True)]
+
+
+def test_each_of_the_two_is_trained_on_at_its_own_best_settings(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """At one rate for both the strategy would win by 12 %: its control is held back there."""
+    team = Team(0.02, spread=0.001)
+    team.best = {"mixing": 0.02, "control": 0.04}
+    assert run(monkeypatch, team, "--min-gain", "5%", "training.learning_rate=0.02") == 0
+    team.asked.clear()
+    assert run(monkeypatch, team, "--min-gain", "5%", "training.learning_rate=0.02,0.04") == 1
+    tried, *looked = team.asked
+    assert tried["seeds"] == [0] and tried["training.learning_rate"] == [0.02, 0.04]
+    assert [(axes["strategies"], axes["training.learning_rate"], axes["seeds"]) for axes in looked] == [
+        (["mixing"], [0.02], [0, 1, 2]),
+        (["control"], [0.04], [0, 1, 2]),
+    ]
+    said = capsys.readouterr()
+    assert " over control, at the best of 2 settings on validation, the share" in said.out
+    assert "training.learning_rate = 0.04, best of 2" in said.err
+    content = found(project)
+    assert content["settings"]["training.learning_rate"] == 0.02
+    assert content["compared_settings"]["training.learning_rate"] == 0.04
+    assert content["tries"] == {"mixing": 2, "control": 2}
+
+
+def test_where_both_are_best_at_the_same_settings_they_are_trained_together(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    team = Team(0.2)
+    team.best = {"mixing": 0.04, "control": 0.04}
+    assert run(monkeypatch, team, "--min-gain", "5%", "training.learning_rate=0.02,0.04") == 0
+    assert [axes["strategies"] for axes in team.asked] == [["mixing", "control"]] * 2
+    assert team.asked[1]["training.learning_rate"] == [0.04]
 
 
 @pytest.mark.parametrize(("n_real", "total", "said"), [("50", 100, "50"), ("all", 1709, "1,709"), ("all", 0, "all")])

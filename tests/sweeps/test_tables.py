@@ -1,5 +1,6 @@
 import csv
 import hashlib
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -238,16 +239,52 @@ def test_what_is_given_beside_alpha_and_n_real_is_told_apart(
         points = [replace(point, settings=(*point.settings, *more)) for point in points]
         return [replace(one, point=point) for one, point in zip(swept(), points, strict=True)]
 
-    stage.write_tables(given(600) + given(1200), 800)
-    stage.write_curves(given(600) + given(1200), 800)
+    longer = [replace(one, faces_seen=2 * one.faces_seen) for one in given(1200)]
+    stage.write_tables(given(600) + longer, 800)
+    stage.write_curves(given(600) + longer, 800)
     assert {path.name for path in stage.FOLDER.iterdir()} == {"points.csv", "errors.parquet"}
-    assert "training.steps varies" in capsys.readouterr().out
+    assert re.search(r"no curves are drawn: found trainings .* training.steps varies", capsys.readouterr().out)
     errors = parquet.read_table(stage.FOLDER / "errors.parquet")
     keys = ("strategy", "alpha", "n_real", "seed", "training.steps", "model.mirror", "face")
     rows = errors.select(keys).to_pylist()
     assert len({tuple(row.values()) for row in rows}) == len(rows) == 7 * 2 * len(swept())
     stage.write_curves(given(600), 800)
     assert (stage.FOLDER / "alpha.png").exists()
+
+
+def test_curves_are_of_each_mix_at_its_own_best_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    stage.FOLDER.mkdir(parents=True)
+    monkeypatch.setattr(stage.plots, "SWEPT", dict.fromkeys(("alpha", "n_real"), lambda path, *_: path.touch()))
+    monkeypatch.setattr(stage.plots, "worth_by_part", lambda path, *_: path.touch())
+
+    def tried(rate: float, val_nme: float) -> list[Result]:
+        """At another rate `real_only` is better on validation, and all else worse."""
+        found = []
+        for one in swept():
+            point = replace(one.point, settings=(*one.point.settings, ("training.learning_rate", rate)))
+            own = val_nme if one.point.strategy == "real_only" else -val_nme
+            found.append(replace(one, point=point, val_nme=one.val_nme + own))
+        return found
+
+    both = [*tried(0.02, 0.0), *tried(0.04, -0.1)]
+    kept, choices = tables.at_best_settings(both, 800)
+    rates = {one.point.strategy: dict(one.point.settings)["training.learning_rate"] for one in kept}
+    assert {name for name, rate in rates.items() if rate == 0.04} == {"real_only"} and len(kept) == len(swept())
+    stage.write_curves(both, 800)
+    with (stage.FOLDER / "curves.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == len(choices)
+    assert {row["training.learning_rate"] for row in rows if row["strategy"] == "real_only"} == {"0.04"}
+    assert {row["training.learning_rate"] for row in rows if row["strategy"] != "real_only"} == {"0.02"}
+    assert {row["tries"] for row in rows} == {"2"}
+    said = capsys.readouterr().out
+    assert "real faces: training.learning_rate = 0.04, best of 2 on validation\n" in said
+    assert "tried as often" not in said
+    stage.write_curves([one for one in both if one in kept or one.point.strategy == "mixing"], 800)
+    assert "were tried as often. What was tried more often has an advantage." in capsys.readouterr().out
 
 
 def test_many_alphas_at_one_number_of_real_faces_do_not_tip_the_number_of_synthetic_ones() -> None:

@@ -1,5 +1,6 @@
 """A finished sweep's files, read; whatever is wrong with them is said."""
 
+import csv
 from pathlib import Path
 
 import numpy as np
@@ -145,10 +146,42 @@ def test_one_seed_decides_nothing(tmp_path: Path) -> None:
         points.read(tmp_path, None)
 
 
-def test_a_sweep_of_more_than_mixes_is_refused(tmp_path: Path) -> None:
+def test_each_mix_is_read_at_its_own_best_settings(tmp_path: Path) -> None:
+    """A better learning rate on validation counts, whatever it does on test; the reader tells what was chosen."""
+    rates = {("real_only", 0.02): 0.5, ("real_only", 0.04): 0.9, ("control", 0.02): 0.5, ("control", 0.04): 0.1}
+    tries = [
+        toy_sweep.point(name, 50, bias=bias, true=4.0 + rate) | {"training.learning_rate": rate}
+        for (name, rate), bias in rates.items()
+    ]
+    toy_sweep.write(tmp_path, tries)
+    swept = points.read(tmp_path, None)
+    with (tmp_path / "points.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    best = {("real_only", "0.02"), ("control", "0.04")}
+    written = {
+        name: [row for row in rows if (row["strategy"], row["training.learning_rate"]) == (name, rate)]
+        for name, rate in best
+    }
+    for one in swept.mixes:
+        expected = [float(row["test_nme"]) for row in written[one.strategy]]
+        assert one.errors.mean(axis=1) == pytest.approx(expected)
+    chosen = [(one.mix.strategy, dict(one.settings), one.tries) for one in swept.choices]
+    key = "training.learning_rate"
+    assert chosen == [("real_only", {key: 0.02}, 2), ("control", {key: 0.04}, 2)]
+
+
+def test_settings_that_are_words_or_switches_are_told_apart_in_both_files(tmp_path: Path) -> None:
+    for key, values in (("training.compile", (True, False)), ("training.precision", ("float32", "bfloat16"))):
+        tries = [toy_sweep.point("real_only", 50, true=4.0 + i) | {key: value} for i, value in enumerate(values)]
+        toy_sweep.write(tmp_path / key, tries)
+        (one,) = points.read(tmp_path / key, None).mixes
+        assert one.errors.mean() < 4.6 and len(one.errors) == 3
+
+
+def test_budgets_do_not_compete(tmp_path: Path) -> None:
     steps = [toy_sweep.point("real_only", 50) | {"training.steps": n} for n in (100, 200)]
     toy_sweep.write(tmp_path, steps)
-    with pytest.raises(FacemixError, match=r"found several values of training.steps, expected one"):
+    with pytest.raises(FacemixError, match=r"points.csv: found several values of training.steps, expected one"):
         points.read(tmp_path, None)
 
 

@@ -8,11 +8,12 @@ from typing import Any
 
 from facemix.faces.face import STAND_IN_SHOWN
 from facemix.reporting.figures import face_size
-from facemix.verdict import advice, offers, worth
+from facemix.verdict import advice, offers, tuning, worth
 from facemix.verdict.advice import HeldOut, Laid, Left, Line, Worth
 from facemix.verdict.comparison import BASELINE
 from facemix.verdict.curve import LEAST_COUNTS, Parameter
 from facemix.verdict.offers import Offer, Prices
+from facemix.verdict.tuning import Choice
 
 _NOT = "Not answered:"
 
@@ -105,6 +106,7 @@ def answers(found: Advice) -> list[Answer]:
         ),
         *offered,
         *priced,
+        *_said_settings(found.laid.swept.choices),
         _said_laws(found),
     ]
 
@@ -305,6 +307,26 @@ def _offered(mixes: Sequence[Offer], prices: Prices | None) -> list[list[str]]:
     return [[*header, "extrapolates"], *rows]
 
 
+def _said_settings(choices: Sequence[Choice]) -> list[Answer]:
+    """What each mix stands at; nothing where one value of each setting was swept."""
+    if not choices:
+        return []
+    header = ["strategy", "alpha", "real faces", "synthetic faces", "settings", "tried"]
+    rows = [
+        [
+            one.strategy,
+            "" if one.alpha is None else f"{one.alpha:g}",
+            *(", ".join(f"{n:,}" for n in own) for own in (one.n_real, one.n_synthetic)),
+            tuning.said(one.settings),
+            f"{one.tries}",
+        ]
+        for one in tuning.grouped(choices)
+    ]
+    warning = tuning.unequal(choices)
+    sentences = ["Each mix stands at the settings that are best for it on validation.", *([warning] if warning else [])]
+    return [Answer(title="Settings of its own for each mix", sentences=sentences, listed=False, table=[header, *rows])]
+
+
 def _said_laws(found: Advice) -> Answer:
     header = ["strategy", "over", "beside", "numbers", "C", "D", "a", "left out and held", "not determined"]
     rows = [
@@ -350,6 +372,9 @@ def record(found: Advice) -> dict[str, Any]:
         "question": plain_question(found.question),
         "answers": [dataclasses.asdict(one) for one in answers(found)],
         "seeds": list(found.laid.swept.seeds),
+        "settings": [
+            {**_mix(one.mix), "settings": dict(one.settings), "tries": one.tries} for one in found.laid.swept.choices
+        ],
         "worth": [
             {
                 **_mix(one.mix),

@@ -16,10 +16,11 @@ from facemix.config import ANSWERS, Params
 from facemix.errors import FacemixError
 from facemix.faces.face import STAND_IN, STAND_IN_SHOWN
 from facemix.files import whole_file
-from facemix.sweeps import grid
+from facemix.sweeps import grid, tables
 from facemix.sweeps.grid import Axes, Result
 from facemix.sweeps.run import Brought, How, bring
 from facemix.verdict import gate as looking
+from facemix.verdict import tuning
 from facemix.verdict.comparison import BASELINE, CONTROL
 from facemix.verdict.gate import Gain, Look
 from facemix.verdict.points import budgets
@@ -37,6 +38,8 @@ class Seen:
     strategy: Sequence[Result]
     other: Sequence[Result]
     """One a seed, of the same seeds."""
+    tries: tuple[int, int]
+    """How many settings were tried for each."""
     total: int
     """Number of real training faces: what `all` means; 0 where it is not known."""
     gain: Gain
@@ -47,7 +50,7 @@ def gate(strategy: str, settings: Sequence[str], min_gain: str, max_seeds: int, 
 
     Args:
         strategy: that is asked about.
-        settings: `KEY=VALUE` in the place of what params.yaml says.
+        settings: `KEY=VALUE` in the place of what params.yaml says; `KEY=VALUE,VALUE` tries several.
         min_gain: the bound, such as `2%`.
         max_seeds: when to give up, three at least.
 
@@ -62,11 +65,9 @@ def gate(strategy: str, settings: Sequence[str], min_gain: str, max_seeds: int, 
         raise FacemixError(f"--max-seeds: found {max_seeds}, expected {looking.FIRST} or more")
     axes = _axes(strategy, settings, params)
     how = dataclasses.replace(how, needs_errors=True)
+    arms = _arms(axes, params, how)
     for look in looking.looks(max_seeds):
-        with contextlib.redirect_stdout(sys.stderr):  # of progress; the answer alone is the output
-            brought = bring(axes | {"seeds": [*range(look.seeds)]}, params, how)
-        brought.check()
-        seen = _look(brought, look, strategy, bound)
+        seen = _look(arms, [*range(look.seeds)], look, bound, params, how)
         print(f"{look.seeds} seeds: {_said(seen)}", file=sys.stderr, flush=True)
         if seen.gain.verdict != "undecided":
             break
@@ -106,17 +107,65 @@ def _axes(strategy: str, settings: Sequence[str], params: Params) -> Axes:
         )
     axes = grid.parse_axes([*settings, f"strategies={strategy},{other}"], params)
     for key, values in axes.items():
-        if key not in ("seeds", "strategies") and len(values) > 1:
+        if key in grid.AXES and len(values) > 1:
             raise FacemixError(f"{key}: found {len(values)} values, expected one; `facemix sweep` trains grids")
+    tuning.check_architecture(_tried(axes))
+    tuning.check_budget(_tried(axes))
     return axes
 
 
-def _look(brought: Brought, look: Look, strategy: str, bound: float) -> Seen:
+def _tried(axes: Axes) -> list[str]:
+    """The settings of which several values are tried."""
+    return [key for key, values in axes.items() if "." in key and len(values) > 1]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arm:
+    """One of the two that are compared."""
+
+    strategy: str
+    axes: Axes
+    """One value of each key, and no seeds."""
+    tries: int = 1
+    """How many settings were tried."""
+
+
+def _arms(axes: Axes, params: Params, how: How) -> tuple[Arm, Arm]:
+    """The strategy and what it is compared with, each at its own best settings on validation where several are tried.
+
+    All are tried with the first seed alone.
+    """
+    names = [str(name) for name in axes["strategies"]]
+    if not _tried(axes):
+        own, other = (Arm(strategy=name, axes=axes) for name in names)
+        return own, other
+    found = _bring(axes | {"seeds": [0]}, params, how).results
+    kept, choices = tables.at_best_settings([one for one in found if one.point.strategy in names])
+    for line in tuning.sentences(choices):
+        print(line, file=sys.stderr, flush=True)
+    first = {key: values[:1] if key in _tried(axes) else values for key, values in axes.items()}
+    best = {one.point.strategy: {key: [value] for key, value in one.point.settings} for one in kept}
+    tries = {one.mix.strategy: one.tries for one in choices}
+    own, other = (Arm(strategy=name, axes=first | best[name], tries=tries[name]) for name in names)
+    return own, other
+
+
+def _bring(axes: Axes, params: Params, how: How) -> Brought:
+    with contextlib.redirect_stdout(sys.stderr):  # of progress; the answer alone is the output
+        brought = bring(axes, params, how)
+    brought.check()
+    return brought
+
+
+def _look(arms: tuple[Arm, Arm], seeds: Sequence[int], look: Look, bound: float, params: Params, how: How) -> Seen:
     """What the first seeds say."""
-    other = CONTROL if budgets(strategy) > budgets(BASELINE) else BASELINE
+    if arms[0].axes == arms[1].axes:
+        brought = [_bring(arms[0].axes | {"seeds": [*seeds]}, params, how)] * 2
+    else:
+        brought = [_bring(arm.axes | {"seeds": [*seeds], "strategies": [arm.strategy]}, params, how) for arm in arms]
     own, alone = (
-        sorted((one for one in brought.results if one.point.strategy == name), key=lambda one: one.point.seed)
-        for name in (strategy, other)
+        sorted((one for one in of.results if one.point.strategy == arm.strategy), key=lambda one: one.point.seed)
+        for arm, of in zip(arms, brought, strict=True)
     )
     tests = [one.tested() for one in (*own, *alone)]
     if any(not np.array_equal(test.faces, tests[0].faces) for test in tests):
@@ -126,7 +175,14 @@ def _look(brought: Brought, look: Look, strategy: str, bound: float) -> Seen:
     advantage = own[0].faces_seen - alone[0].faces_seen  # as with mixing at alpha = 0
     if (advantage > 0 and found.verdict == "supported") or (advantage < 0 and found.verdict == "refuted"):
         found = dataclasses.replace(found, verdict="undecided")
-    return Seen(look=look, strategy=own, other=alone, total=brought.total, gain=found)
+    return Seen(
+        look=look,
+        strategy=own,
+        other=alone,
+        tries=(arms[0].tries, arms[1].tries),
+        total=max(one.total for one in brought),
+        gain=found,
+    )
 
 
 def say(seen: Seen, bound: float, max_seeds: int) -> str:
@@ -151,10 +207,17 @@ def _said(seen: Seen) -> str:
     shown = f", {STAND_IN_SHOWN}" if STAND_IN in own.subsets else ""
     ends = f"{_per_cent(gain.low)} to {_per_cent(gain.high)}"
     return (
-        f"the gain of {name} with {_faces(seen)} over {seen.other[0].point.strategy}, the share by which its NME is "
-        f"lower, is {_per_cent(gain.value)} ({ends} by the {100 * seen.look.confidence:.1f} % interval of "
+        f"the gain of {name} with {_faces(seen)} over {seen.other[0].point.strategy}{_tuned(seen)}, the share by which "
+        f"its NME is lower, is {_per_cent(gain.value)} ({ends} by the {100 * seen.look.confidence:.1f} % interval of "
         f"{seen.look.seeds} seeds and {len(own.tested().faces)} test faces{shown})"
     )
+
+
+def _tuned(seen: Seen) -> str:
+    own, other = seen.tries
+    if own == other == 1:
+        return ""
+    return f", at the best of {own} settings on validation" + ("" if own == other else f" and of {other}")
 
 
 def _faces(seen: Seen) -> str:
@@ -188,6 +251,8 @@ def record(seen: Seen, bound: float, max_seeds: int) -> dict[str, Any]:
         "n_real": dict(other.point.settings)["n_real"],
         "n_synthetic": own.n_synthetic,
         "settings": settings,
+        "compared_settings": dict(other.point.settings),
+        "tries": dict(zip((own.point.strategy, other.point.strategy), seen.tries, strict=True)),
         "test_nme": {one[0].point.strategy: [each.test_nme for each in one] for one in (seen.strategy, seen.other)},
         "faces_seen": {one.point.strategy: one.faces_seen for one in (own, other)},
         "normalizer": own.normalizer,

@@ -26,7 +26,7 @@ from facemix.sweeps.point import SUMMARY
 from facemix.sweeps.repository import Repository
 from facemix.sweeps.work import Experiment
 from facemix.training import predictions
-from facemix.verdict import results, worth
+from facemix.verdict import results, tuning, worth
 from facemix.verdict.results import Detector
 
 PACK_FILES = ("pack.json", "landmarks.npy", "states.npy", "columns.arrow")
@@ -206,18 +206,23 @@ def write_tables(found: Sequence[Result], total: int) -> None:
 def write_curves(found: Sequence[Result], total: int) -> None:
     """Draws NME against alpha and n_real and says what synthetic faces are worth in real ones, where these vary.
 
-    Where numbers of synthetic faces vary, that is done at one of them: see `tables.at_one_n_synthetic`.
+    Where numbers of synthetic faces vary, that is done at one of them: see `tables.at_one_n_synthetic`. Where other
+    settings vary, each mix stands at its own best ones: see `tuning.at_best`.
     """
-    if others := tables.varied_beside(found):
-        print(f"no curves are drawn, because they need one value of every other key, and {' and '.join(others)} varies")
+    try:
+        best, choices = tables.at_best_settings(found, total)
+    except FacemixError as error:
+        print(f"no curves are drawn: {error}")
         return
-    kept, n_synthetic = tables.at_one_n_synthetic(found)
+    kept, n_synthetic = tables.at_one_n_synthetic(best)
     rows = tables.table(kept, total)
     varied = [key for key in ("alpha", "n_real") if len({row[key] for row in rows} - {None}) > 1]
     if not varied:
         return
+    for line in tuning.sentences(choices):
+        print(line)
     if n_synthetic:
-        left_out = len(tables.mixes(found) - tables.mixes(kept))
+        left_out = len(tables.mixes(best) - tables.mixes(kept))
         print(
             f"the curves are of trainings with {n_synthetic:,} synthetic faces; {left_out} "
             f"mix{'es' * (left_out > 1)} with other numbers of them are left out: what more of them bring is told by "
@@ -229,7 +234,7 @@ def write_curves(found: Sequence[Result], total: int) -> None:
     title = "; ".join(titles)
     curves = tables.curves(kept, total)
     with whole_file(FOLDER / "curves.csv") as beside:
-        write_table(beside, curves)
+        write_table(beside, tables.with_settings(curves, choices))
     for key in varied:
         with whole_file(FOLDER / f"{key}.png") as beside:
             plots.SWEPT[key](beside, curves, normalizer, title)

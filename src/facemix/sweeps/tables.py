@@ -11,8 +11,9 @@ import numpy.typing as npt
 from facemix.errors import FacemixError
 from facemix.faces import pose
 from facemix.sweeps.grid import AXES, Result
-from facemix.verdict import bootstrap, comparison, worth
+from facemix.verdict import bootstrap, comparison, tuning, worth
 from facemix.verdict.comparison import BASELINE, CONTROL
+from facemix.verdict.tuning import Choice, MixName, Try
 from facemix.verdict.worth import ALL
 
 Array = npt.NDArray[np.float64]
@@ -71,13 +72,24 @@ def table(results: Sequence[Result], total: int) -> list[dict[str, Any]]:
     return rows
 
 
-def varied_beside(results: Iterable[Result]) -> list[str]:
-    """The keys beside alpha and numbers of faces that a grid has several values of."""
-    values: dict[str, set[object]] = {}
-    for one in results:
-        for key, value in one.point.settings:
-            values.setdefault(key, set()).add(value)
-    return [key for key, own in values.items() if key not in AXES and len(own) > 1]
+def at_best_settings(results: Sequence[Result], total: int = 0) -> tuple[list[Result], list[Choice]]:
+    """The points of each mix at its own best settings on validation, and which these are: see `tuning.at_best`.
+
+    Args:
+        total: number of real training faces: what `all` means.
+    """
+    tries = [
+        Try(
+            mix=_name(row),
+            settings={key: value for key, value in one.point.settings if key not in AXES},
+            seed=row["seed"],
+            val_nme=row["val_nme"],
+            faces_seen=row["faces_seen"],
+        )
+        for one, row in zip(results, table(results, total), strict=True)
+    ]
+    kept, choices = tuning.at_best(tries)
+    return [results[i] for i in kept], choices
 
 
 def synthetic_counts(results: Iterable[Result]) -> Counter[int]:
@@ -146,6 +158,26 @@ def curves(results: Sequence[Result], total: int) -> list[dict[str, Any]]:
         for key, points in groups.items()
         for name, alpha, n_real in [key]
     ]
+
+
+def with_settings(curves: Sequence[Mapping[str, Any]], choices: Sequence[Choice]) -> list[dict[str, Any]]:
+    """The rows of `curves` with the settings that each mix stands at, and of how many tries these are the best."""
+    chosen = {one.mix: one for one in choices}
+    keys = dict.fromkeys(key for one in choices for key in one.settings)
+    rows = []
+    for row in curves:
+        own = chosen.get(_name(row))
+        rows.append({**row, **({key: own.settings.get(key) for key in keys} | {"tries": own.tries} if own else {})})
+    return rows
+
+
+def _name(row: Mapping[str, Any]) -> MixName:
+    return MixName(
+        strategy=row["strategy"],
+        alpha=row["alpha"],
+        n_real=row["n_real"] or 0,
+        n_synthetic=row["n_synthetic"] or 0,
+    )
 
 
 def _whole(results: Sequence[Result], total: int) -> tuple[list[Result], dict[Key, list[int]]]:

@@ -14,6 +14,8 @@ from facemix.errors import FacemixError
 from facemix.faces.face import STAND_IN
 from facemix.files import read_text
 from facemix.strategies import ADAPTER_FROM, STRATEGIES
+from facemix.verdict import tuning
+from facemix.verdict.tuning import Choice, MixName, Try
 
 Doubles = npt.NDArray[np.float64]
 Names = npt.NDArray[np.str_]
@@ -63,6 +65,8 @@ class Swept:
     """Whether the test faces are renders that stand in for photographs."""
     normalizer: str = ""
     """The face size under the NME; empty where the sweep did not record it."""
+    choices: tuple[Choice, ...] = ()
+    """The settings that each mix stands at, where several were tried."""
 
 
 def renders_are_used(strategy: str) -> bool:
@@ -105,22 +109,26 @@ def hours(rows: Sequence[Mapping[str, str]]) -> dict[str, float]:
 def read(folder: Path, n_synthetic: int | None) -> Swept:
     """Reads `points.csv` and `errors.parquet`, which `facemix sweep` writes.
 
-    `mixing` at alpha = 0 is left out: it is `real_only`.
+    `mixing` at alpha = 0 is left out: it is `real_only`. Where other settings vary, each mix stands at its own best
+    ones: see `tuning.at_best`.
 
     Args:
         folder: where they are.
         n_synthetic: how many synthetic faces trainings use for which points.csv has no number; None: not known.
 
     Raises:
-        FacemixError: a file is missing or has not what it should, more than the mix was swept, or there are fewer than
-            two seeds.
+        FacemixError: a file is missing or has not what it should, tries of settings cannot be compared, or there are
+            fewer than two seeds.
     """
     rows = _rows(folder / POINTS)
     errors, photos, subsets = _errors(folder / ERRORS, rows)
+    measured = [
+        (row, nme) for row, nme in zip(rows, errors, strict=True) if row["alpha"] == "" or float(row["alpha"]) > 0
+    ]
+    kept, choices = _at_best_settings(folder / POINTS, [row for row, _ in measured], n_synthetic)
     groups: dict[tuple[str, ...], list[tuple[Mapping[str, str], Doubles]]] = {}
-    for row, nme in zip(rows, errors, strict=True):
-        if row["alpha"] == "" or float(row["alpha"]) > 0:
-            groups.setdefault(tuple(row.get(key, "") for key in _KEYS[:-1]), []).append((row, nme))
+    for row, nme in (measured[i] for i in kept):
+        groups.setdefault(tuple(row.get(key, "") for key in _KEYS[:-1]), []).append((row, nme))
     seeds = _common_seeds(folder / POINTS, [[row for row, _ in own] for own in groups.values()])
     mixes = []
     of_training = hours(rows)
@@ -143,7 +151,44 @@ def read(folder: Path, n_synthetic: int | None) -> Swept:
             )
         )
     normalizer = _normalizer(folder / POINTS, rows)
-    return Swept(mixes=tuple(mixes), seeds=seeds, photos=photos, stand_in=STAND_IN in subsets, normalizer=normalizer)
+    return Swept(
+        mixes=tuple(mixes),
+        seeds=seeds,
+        photos=photos,
+        stand_in=STAND_IN in subsets,
+        normalizer=normalizer,
+        choices=tuple(choices),
+    )
+
+
+def _at_best_settings(
+    path: Path, rows: Sequence[Mapping[str, str]], n_synthetic: int | None
+) -> tuple[list[int], list[Choice]]:
+    """Which rows are of the best settings of their mix, and which these are."""
+    tries = [
+        Try(
+            mix=MixName(
+                strategy=row["strategy"],
+                alpha=float(row["alpha"]) if row["alpha"] else None,
+                n_real=int(row["n_real"] or 0),
+                n_synthetic=_synthetic_count(path, row, n_synthetic),
+            ),
+            settings=_settings(row),
+            seed=int(row["seed"]),
+            val_nme=float(row["val_nme"]),
+            faces_seen=int(row["faces_seen"]) if row.get("faces_seen") else None,
+        )
+        for row in rows
+    ]
+    try:
+        return tuning.at_best(tries)
+    except FacemixError as error:
+        raise FacemixError(f"{path}: {error}") from None
+
+
+def _settings(row: Mapping[str, str]) -> dict[str, float | str | None]:
+    """What was swept beside the mix: dotted keys of params.yaml."""
+    return {key: _value(value) for key, value in row.items() if "." in key and value}
 
 
 def _normalizer(path: Path, rows: Sequence[Mapping[str, str]]) -> str:
@@ -229,13 +274,18 @@ def number(
 
 def _key(row: Mapping[str, Any], keys: Sequence[str]) -> tuple[Any, ...]:
     """What identifies a point: words of CSV and values of Parquet become the same."""
+    return tuple(_value(row[key]) for key in keys)
 
-    def number(value: Any) -> float | str | None:
-        if value is None or value == "":
-            return None
-        return value if value == _ALL else float(value)
 
-    return tuple(row[key] if key == "strategy" else number(row[key]) for key in keys)
+def _value(value: Any) -> float | str | None:
+    """A value of CSV or Parquet: a number where it is one."""
+    if value is None or value == "":
+        return None
+    try:
+        number = float(str(value))
+    except ValueError:
+        return str(value)
+    return int(number) if number.is_integer() else number
 
 
 def _errors(path: Path, rows: Sequence[Mapping[str, str]]) -> tuple[list[Doubles], Names, Names]:
@@ -253,18 +303,12 @@ def _errors(path: Path, rows: Sequence[Mapping[str, str]]) -> tuple[list[Doubles
             np.array(table[key].to_pylist(), dtype=np.str_) for key in ("face", "photo", "subset")
         )
         nme = table["nme"].to_numpy().astype(np.float64)
-        shared = [key for key in _KEYS if key in swept and key in rows[0]]
+        shared = [key for key in swept if key in rows[0]]
         places: dict[tuple[Any, ...], list[int]] = {}
         for i, row in enumerate(table.select(shared).to_pylist()):
             places.setdefault(_key(row, shared), []).append(i)
     except (pyarrow.ArrowInvalid, KeyError, ValueError) as error:
         raise FacemixError(f"{path}: not what a sweep writes ({error}); {again}") from None
-    others = [key for key in swept if key not in _KEYS and len(set(table[key].to_pylist()) - {None}) > 1]
-    if others:
-        raise FacemixError(
-            f"{path}: found several values of {' and '.join(others)}, expected one: advice is about mixes of faces; "
-            "sweep alpha, n_real, n_synthetic, strategies and seeds alone"
-        )
     first = next(iter(places.values()))
     first = [first[i] for i in np.argsort(faces[first], kind="stable")]
     found = []
