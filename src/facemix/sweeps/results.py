@@ -200,7 +200,7 @@ def write_tables(found: Sequence[Result], total: int) -> None:
         )
     for former in (*(FOLDER / name for name in CURVES), *ANSWERS.glob("advice.*")):  # of another grid
         former.unlink(missing_ok=True)
-    print(f"{FOLDER / 'points.csv'}: {len(rows)} points")
+    print(f"{FOLDER / 'points.csv'}: {len(rows)} point{'s' * (len(rows) != 1)}")
 
 
 def write_curves(found: Sequence[Result], total: int) -> None:
@@ -231,6 +231,7 @@ def write_curves(found: Sequence[Result], total: int) -> None:
     normalizer = kept[0].normalizer
     titles = [f"test: {STAND_IN_SHOWN}"] if any(STAND_IN in one.subsets for one in kept) else []
     titles += [f"synthetic training faces: {n_synthetic:,}"] if n_synthetic else []
+    titles += ["each mix at its own best settings"] if choices else []
     title = "; ".join(titles)
     curves = tables.curves(kept, total)
     with whole_file(FOLDER / "curves.csv") as beside:
