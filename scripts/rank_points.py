@@ -50,10 +50,24 @@ def ranked(path: Path, n_real: int, n_synthetic: int | None, scheme: Scheme) -> 
     for line in tuning.sentences(choices):
         print(line, file=sys.stderr)
     rows = tables.table(own, 0)
+    _check_alphas(path, rows)
     kept = tables.at_best_alpha(rows)
     alphas = {row["strategy"]: row["alpha"] for row in kept}
     trained = [_trained(one, scheme) for one, row in zip(own, rows, strict=True) if row in kept]
     return [row | {"alpha": alphas[row["strategy"]]} for row in comparison.rank(trained)]
+
+
+def _check_alphas(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Raises FacemixError where the alphas to choose among have not the same seeds."""
+    seeds: dict[float, set[int]] = {}
+    for row in rows:
+        if row["alpha"] is not None:
+            seeds.setdefault(row["alpha"], set()).add(row["seed"])
+    if len({frozenset(own) for own in seeds.values()}) > 1:
+        found = "; ".join(f"{', '.join(map(str, sorted(own)))} at {alpha:g}" for alpha, own in sorted(seeds.items()))
+        raise FacemixError(
+            f"{path}: found seeds {found} of alpha, expected the same seeds at each; sweep what is missing"
+        )
 
 
 def _at(found: Sequence[Result], n_real: int, n_synthetic: int | None) -> list[Result]:

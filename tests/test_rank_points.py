@@ -74,5 +74,24 @@ def test_tries_that_cannot_be_compared_are_refused_with_the_file(tmp_path: Path)
     header, *rows = GRID.read_text(encoding="utf-8").splitlines()
     swept = [f"{header},training.warmup_steps", *(f"{row},{120 + i}" for i, row in enumerate(rows))]
     (tmp_path / "points.csv").write_text("\n".join(swept), encoding="utf-8")
-    with pytest.raises(FacemixError, match=r"points.csv: .*: found tries without a common seed"):
+    with pytest.raises(FacemixError, match=r"points.csv: .*: found values of training.warmup_steps without a common"):
         script.ranked(tmp_path / "points.csv", 100, None, schemes.load("ibug68"))
+
+
+def test_alphas_to_choose_among_have_the_same_seeds(tmp_path: Path) -> None:
+    header, *rows = GRID.read_text(encoding="utf-8").splitlines()
+    kept = [row for row in rows if not row.startswith(("mixing,0.25,100,1", "mixing,0.25,100,2"))]
+    assert len(kept) == len(rows) - 2
+    (tmp_path / "points.csv").write_text("\n".join([header, *kept]), encoding="utf-8")
+    (tmp_path / "errors.parquet").symlink_to(GRID.with_name("errors.parquet"))
+    with pytest.raises(FacemixError, match=r"found seeds 0 at 0.25; 0, 1, 2 at 0.5 of alpha, expected the same seeds"):
+        script.ranked(tmp_path / "points.csv", 100, 1000, schemes.load("ibug68"))
+
+
+def test_columns_that_are_no_settings_do_not_count(tmp_path: Path) -> None:
+    header, *rows = GRID.read_text(encoding="utf-8").splitlines()
+    noted = [f"{header},note", *(f"{row},line {i}" for i, row in enumerate(rows))]
+    (tmp_path / "points.csv").write_text("\n".join(noted), encoding="utf-8")
+    (tmp_path / "errors.parquet").symlink_to(GRID.with_name("errors.parquet"))
+    scheme = schemes.load("ibug68")
+    assert script.ranked(tmp_path / "points.csv", 50, None, scheme) == script.ranked(GRID, 50, None, scheme)

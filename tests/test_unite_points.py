@@ -129,6 +129,19 @@ def test_what_cannot_stand_together_is_refused_before_anything_is_written(
     assert not Path("reports").exists()
 
 
+def test_tries_may_be_of_one_seed_but_what_is_best_has_all(published: list[Result], tmp_path: Path) -> None:
+    def rate(one: Result, value: float) -> Result:
+        settings = {key: own for key, own in one.point.settings if "." not in key} | {"training.learning_rate": value}
+        return replace(one, point=replace(one.point, settings=tuple(settings.items())))
+
+    usual = [rate(one, 0.02) for one in published if one.point.strategy == "real_only"]
+    worse = [rate(other(one, val_nme=one.val_nme + 1), 0.04) for one in usual if one.point.seed == 0]
+    assert len(script.united([write(tmp_path / "tries", [*usual, *worse])])) == len(usual) + len(worse)
+    fewer = [one for one in usual if one.point.seed == 0 or dict(one.point.settings)["n_real"] != 50]
+    with pytest.raises(FacemixError, match="found seed 0 of .* and its like, expected seeds 0, 1, 2"):
+        script.united([write(tmp_path / "fewer", [*fewer, *worse])])
+
+
 def test_different_figures_of_one_digest_are_refused(published: list[Result], tmp_path: Path) -> None:
     changed = write(tmp_path / "other", [replace(published[0], val_nme=9.0), *published[1:]])
     with pytest.raises(FacemixError, match=r"grid/points.csv and .*other/points.csv: found different figures of one"):

@@ -55,6 +55,26 @@ def test_every_question_is_answered_in_three_files(project: Path, capsys: pytest
 
 
 @pytest.mark.usefixtures("undrawn")
+def test_the_settings_that_each_mix_stands_at_are_told(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    key = "training.learning_rate"
+    tries = [one | {key: 0.02} for one in toy_sweep.grid()]
+    tries += [one | {key: 0.04, "bias": 0.4} for one in toy_sweep.grid() if one["n_real"] == 50]
+    toy_sweep.write(project / "reports/sweep", tries)
+    cli.main(["advise"])
+    section = capsys.readouterr().out.split("## Settings of its own for each mix\n\n")[1].split("\n\n## ")[0]
+    intro, header, _, *rows = [line for line in section.splitlines() if line]
+    assert intro.startswith("Each mix stands at the settings that are best for it on validation. Not all were tried as")
+    assert header.startswith("| strategy | alpha | real faces | synthetic faces | settings | tried |")
+    assert "| real_only |  | 50 |  | training.learning_rate = 0.04 | 2 |" in rows
+    assert "| mixing | 0.5 | 100 | 100, 300, 1,000 | training.learning_rate = 0.02 | 1 |" in rows
+    found = json.loads((project / "reports/answers/advice.json").read_text(encoding="utf-8"))["settings"]
+    assert {(one["strategy"], one["settings"][key]) for one in found if one["tries"] == 2} == {
+        ("real_only", 0.04),
+        ("mixing", 0.04),
+    }
+
+
+@pytest.mark.usefixtures("undrawn")
 def test_what_lies_beyond_the_sweep_is_called_extrapolated_or_refused(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

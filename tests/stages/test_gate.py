@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -49,7 +50,7 @@ class Team:
         nme = both[int(strategy in ("control", "real_only")), 0]
         if rate != self.best.get(strategy, 0.02):
             nme = 1.1 * nme
-        settings = {"n_real": axes["n_real"][0], "training.learning_rate": rate, "alpha": axes["alpha"][0]}
+        settings = {"n_real": axes["n_real"][0], "training.learning_rate": rate, "alpha": axes.get("alpha", [0.5])[0]}
         own = {key: value for key, value in settings.items() if key != "alpha" or strategy == "mixing"}
         return Result(
             point=Point(strategy=strategy, seed=seed, settings=tuple(own.items())),
@@ -219,13 +220,27 @@ def test_each_of_the_two_is_trained_on_at_its_own_best_settings(
         (["mixing"], [0.02], [0, 1, 2]),
         (["control"], [0.04], [0, 1, 2]),
     ]
+    assert "alpha" in looked[0] and "alpha" not in looked[1]  # nothing is said of what one of the two does not use
     said = capsys.readouterr()
-    assert " over control, at the best of 2 settings on validation, the share" in said.out
+    assert " over control, each at the best of 2 settings on validation, the share" in said.out
     assert "training.learning_rate = 0.04, best of 2" in said.err
     content = found(project)
     assert content["settings"]["training.learning_rate"] == 0.02
     assert content["compared_settings"]["training.learning_rate"] == 0.04
     assert content["tries"] == {"mixing": 2, "control": 2}
+
+
+def test_a_setting_that_matters_to_neither_is_no_try(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, Team(0.2), "--min-gain", "2%", "fine_tuning.learning_rate=0.01,0.02") == 0
+    assert found(project)["tries"] == {"mixing": 1, "control": 1}
+    assert "on validation" not in capsys.readouterr().out
+
+
+def test_its_line_says_where_one_of_the_two_was_tried_more_often() -> None:
+    seen = Mock(tries=(3, 1))
+    assert stage._tuned(seen) == ", each at its best, of 3 and of 1, settings on validation"
 
 
 def test_where_both_are_best_at_the_same_settings_they_are_trained_together(

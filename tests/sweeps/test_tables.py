@@ -19,6 +19,7 @@ from facemix.sweeps import results as stage
 from facemix.sweeps.grid import Point, Result
 from facemix.sweeps.point import summarize
 from facemix.verdict import advice, comparison, worth
+from facemix.verdict.tuning import Choice, MixName
 
 
 def power_law(n: np.ndarray, a: float = 30.0, b: float = 0.3) -> np.ndarray:
@@ -243,7 +244,8 @@ def test_what_is_given_beside_alpha_and_n_real_is_told_apart(
     stage.write_tables(given(600) + longer, 800)
     stage.write_curves(given(600) + longer, 800)
     assert {path.name for path in stage.FOLDER.iterdir()} == {"points.csv", "errors.parquet"}
-    assert re.search(r"no curves are drawn: found trainings .* training.steps varies", capsys.readouterr().out)
+    said = capsys.readouterr().out
+    assert re.search(r"no curves are drawn: found trainings .* each value of training.steps by itself", said)
     errors = parquet.read_table(stage.FOLDER / "errors.parquet")
     keys = ("strategy", "alpha", "n_real", "seed", "training.steps", "model.mirror", "face")
     rows = errors.select(keys).to_pylist()
@@ -282,9 +284,26 @@ def test_curves_are_of_each_mix_at_its_own_best_settings(
     assert {row["tries"] for row in rows} == {"2"}
     said = capsys.readouterr().out
     assert "real faces: training.learning_rate = 0.04, best of 2 on validation\n" in said
-    assert "tried as often" not in said
-    stage.write_curves([one for one in both if one in kept or one.point.strategy == "mixing"], 800)
-    assert "were tried as often. What was tried more often has an advantage." in capsys.readouterr().out
+    assert "Not all were tried as often: 2 to 6 times, each alpha a try." in said
+    at_one = [
+        one for one in both if dict(one.point.settings).get("n_real", 50) == 50 and one.point.strategy != "mixing"
+    ]
+    stage.write_curves(at_one, 800)  # of which no curve can be drawn
+    assert capsys.readouterr().out == (
+        "synthetic_only with 24 synthetic faces: training.learning_rate = 0.02, best of 2 on validation\n"
+        "real_only with 50 real faces: training.learning_rate = 0.04, best of 2 on validation\n"
+    )
+
+
+def test_choices_are_told_of_the_mixes_that_are_shown() -> None:
+    def chosen(strategy: str, n_synthetic: int, tries: int, missing: tuple[int, ...] = ()) -> Choice:
+        mix = MixName(strategy=strategy, alpha=None, n_real=0, n_synthetic=n_synthetic)
+        return Choice(mix=mix, settings={}, tries=tries, missing=missing)
+
+    shown = [chosen("synthetic_only", 24, 3), chosen("data_adaptation", 24, 2, (1,))]
+    others = [chosen("synthetic_only", 10, 1), chosen("fine_tuning", 24, 1)]
+    rows = [row for row in tables.table(swept(), 800) if row["strategy"] == "synthetic_only"]
+    assert tables.chosen_for([*shown, *others], rows) == shown
 
 
 def test_many_alphas_at_one_number_of_real_faces_do_not_tip_the_number_of_synthetic_ones() -> None:

@@ -176,6 +176,26 @@ def test_settings_that_are_words_or_switches_are_told_apart_in_both_files(tmp_pa
         toy_sweep.write(tmp_path / key, tries)
         (one,) = points.read(tmp_path / key, None).mixes
         assert one.errors.mean() < 4.6 and len(one.errors) == 3
+    change(tmp_path / "training.compile/points.csv", "True", "true")  # by hand
+    assert len(points.read(tmp_path / "training.compile", None).mixes) == 1
+
+
+def test_hours_are_those_of_the_best_settings(tmp_path: Path) -> None:
+    tries = [
+        toy_sweep.point("real_only", 50, bias=bias)
+        | {"training.precision": word, "faces_seen": 3600, "seconds": seconds}
+        for word, bias, seconds in (("float32", 0.9, 36000), ("bfloat16", 0.1, 3600))
+    ]
+    toy_sweep.write(tmp_path, tries)
+    (one,) = points.read(tmp_path, None).mixes
+    assert one.hours == 1.0
+
+
+def test_a_line_with_a_field_too_many_is_refused(folder: Path) -> None:
+    lines = (folder / "points.csv").read_text(encoding="utf-8").splitlines()
+    (folder / "points.csv").write_text("\n".join([*lines[:2], f"{lines[2]},oops", *lines[3:]]), encoding="utf-8")
+    with pytest.raises(FacemixError, match=r"points.csv: line 3: found more fields than there are columns"):
+        points.read(folder, None)
 
 
 def test_budgets_do_not_compete(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Each mix at its own best settings on validation."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -86,10 +87,13 @@ def test_a_setting_that_does_not_matter_to_a_strategy_is_no_try_of_it() -> None:
     ("other", "message"),
     [
         ({"model__width": 64}, r"found several values of model.width, expected one, since all .* share one arch"),
-        ({"training__steps": 9, "faces_seen": 640}, r"trainings of control that saw 320 and 640 faces, .*steps varies"),
+        (
+            {"training__steps": 9, "faces_seen": 640},
+            r"trainings of control that saw 320 and 640 faces, .* value of training.steps by itself",
+        ),
         ({"training__steps": 9, "faces_seen": None}, r"found several values of training.steps, expected one"),
-        ({"training__steps": 20, "seed": 7}, r"control with 100 real faces: found tries without a common seed"),
-        ({"training__steps": 20, "val_nme": 3.0}, r"found .*training.steps = 20.* best .* trained with seed 1 and 2"),
+        ({"training__steps": 20, "seed": 7}, r"100 real faces: found values of training.steps without a common seed"),
+        ({"training__steps": 10, "val_nme": 3.0}, r"found two trainings with seed 0 and the same settings"),
     ],
 )
 def test_tries_that_cannot_compete_are_refused(other: dict[str, Any], message: str) -> None:
@@ -117,7 +121,49 @@ def test_unequal_search_is_said_where_it_is() -> None:
     equal = [*rates("control", 50, *both), *rates("real_only", 50, *both), *rates("synthetic_only", 0, *both)]
     _, choices = tuning.at_best(equal)
     assert tuning.unequal(choices) is None and len(tuning.sentences(choices)) == 3
-    more = [*equal, *rates("control", 100, *both), *rates("mixing", 100, 0.02), *rates("control", 250, 0.02)]
-    _, choices = tuning.at_best(more)
-    said = "Not all mixes with 100 and 250 real faces were tried as often. What was tried more often has an advantage."
+    _, choices = tuning.at_best([*equal, *rates("control", 100, 0.02)])  # a curve rests on all its numbers
+    said = "Not all were tried as often: 1 to 2 times. What was tried more often has an advantage."
     assert tuning.unequal(choices) == said == tuning.sentences(choices)[-1]
+
+
+def test_each_alpha_is_a_try() -> None:
+    tries = [tried(n_real=n, training__learning_rate=rate) for n in (50, 100) for rate in (0.02, 0.04)]
+    mixed = [
+        replace(one, mix=replace(one.mix, strategy="mixing", alpha=alpha)) for one in tries for alpha in (0.2, 0.5)
+    ]
+    _, choices = tuning.at_best([*tries, *mixed])
+    assert (tuning.unequal(choices) or "").startswith("Not all were tried as often: 2 to 4 times, each alpha a try.")
+
+
+def test_a_mix_whose_best_settings_lack_seeds_is_left_out_and_said() -> None:
+    usual = [tried(seed=seed, training__learning_rate=0.02) for seed in (0, 1, 2)]
+    better = tried(seed=0, val_nme=3.0, training__learning_rate=0.04)
+    whole = [tried("real_only", seed=seed, training__learning_rate=0.02) for seed in (0, 1, 2)]
+    kept, choices = tuning.at_best([*usual, better, *whole])
+    assert kept == [4, 5, 6]
+    said = (
+        "control with 100 real faces: training.learning_rate = 0.04, best of 2 on validation, but left out: not trained"
+    )
+    assert tuning.sentences(choices)[0] == f"{said} with seed 1 and 2, as others are; sweep that"
+
+
+@given(st.permutations(range(4)))
+def test_of_equal_settings_those_with_more_seeds_stand_whatever_the_order(order: list[int]) -> None:
+    tries = [tried(seed=seed, training__learning_rate=0.04) for seed in (0, 1, 2)]
+    tries.append(tried(seed=0, training__learning_rate=0.02))
+    kept, _ = tuning.at_best([tries[i] for i in order])
+    assert {order[i] for i in kept} == {0, 1, 2}
+
+
+def test_a_training_that_stands_there_twice_counts_once_for_the_choice() -> None:
+    tries = [tried(training__learning_rate=rate, val_nme=nme) for rate, nme in ((0.02, 4.0), (0.02, 4.0), (0.04, 4.1))]
+    assert tuning.at_best(tries)[0] == [0, 1]
+
+
+def test_a_blank_setting_is_refused_where_it_could_be_any() -> None:
+    rates = [tried(training__learning_rate=rate) for rate in (0.02, 0.04)]
+    with pytest.raises(FacemixError, match=r"trainings of control with and without a value of training.learning_rate"):
+        tuning.at_best([*rates, tried(n_real=50)])
+    with pytest.raises(FacemixError, match=r"found two trainings with seed 0 and the same settings, expected one"):
+        tuning.at_best([rates[0], tried(val_nme=3.0)])
+    assert tuning.at_best([rates[0], tried(n_real=50)]) == ([0, 1], [])  # one value is all there is

@@ -317,7 +317,7 @@ def _said_settings(choices: Sequence[Choice]) -> list[Answer]:
             one.strategy,
             "" if one.alpha is None else f"{one.alpha:g}",
             *(", ".join(f"{n:,}" for n in own) for own in (one.n_real, one.n_synthetic)),
-            tuning.said(one.settings),
+            tuning.said(one.settings) + ("; left out, as seeds are missing" if one.missing else ""),
             f"{one.tries}",
         ]
         for one in tuning.grouped(choices)

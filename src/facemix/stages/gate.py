@@ -139,15 +139,27 @@ def _arms(axes: Axes, params: Params, how: How) -> tuple[Arm, Arm]:
     if not _tried(axes):
         own, other = (Arm(strategy=name, axes=axes) for name in names)
         return own, other
-    found = _bring(axes | {"seeds": [0]}, params, how).results
-    kept, choices = tables.at_best_settings([one for one in found if one.point.strategy in names])
+    brought = _bring(axes | {"seeds": [0]}, params, how)
+    tested = [one for one in brought.results if one.point.strategy in names]
+    kept, choices = tables.at_best_settings(tested, brought.total)
     for line in tuning.sentences(choices):
         print(line, file=sys.stderr, flush=True)
-    first = {key: values[:1] if key in _tried(axes) else values for key, values in axes.items()}
-    best = {one.point.strategy: {key: [value] for key, value in one.point.settings} for one in kept}
     tries = {one.mix.strategy: one.tries for one in choices}
-    own, other = (Arm(strategy=name, axes=first | best[name], tries=tries[name]) for name in names)
+    best = {one.point.strategy: {key: [value] for key, value in one.point.settings} for one in kept}
+    first, second = (best[name] for name in names)
+    if all(first[key] == second[key] for key in first.keys() & second.keys()):
+        grids = [axes | first | second] * 2
+    else:
+        grids = [_alone(axes, name, best[name]) for name in names]
+    own, other = (
+        Arm(strategy=name, axes=own_axes, tries=tries.get(name, 1)) for name, own_axes in zip(names, grids, strict=True)
+    )
     return own, other
+
+
+def _alone(axes: Axes, strategy: str, settings: Axes) -> Axes:
+    """A grid of one strategy, of the keys that matter to it; the number of real faces stays, as it is checked."""
+    return {"strategies": [strategy], "n_real": axes["n_real"], **settings}
 
 
 def _bring(axes: Axes, params: Params, how: How) -> Brought:
@@ -162,7 +174,7 @@ def _look(arms: tuple[Arm, Arm], seeds: Sequence[int], look: Look, bound: float,
     if arms[0].axes == arms[1].axes:
         brought = [_bring(arms[0].axes | {"seeds": [*seeds]}, params, how)] * 2
     else:
-        brought = [_bring(arm.axes | {"seeds": [*seeds], "strategies": [arm.strategy]}, params, how) for arm in arms]
+        brought = [_bring(arm.axes | {"seeds": [*seeds]}, params, how) for arm in arms]
     own, alone = (
         sorted((one for one in of.results if one.point.strategy == arm.strategy), key=lambda one: one.point.seed)
         for arm, of in zip(arms, brought, strict=True)
@@ -217,7 +229,8 @@ def _tuned(seen: Seen) -> str:
     own, other = seen.tries
     if own == other == 1:
         return ""
-    return f", at the best of {own} settings on validation" + ("" if own == other else f" and of {other}")
+    tried = f"the best of {own}" if own == other else f"its best, of {own} and of {other},"
+    return f", each at {tried} settings on validation"
 
 
 def _faces(seen: Seen) -> str:

@@ -109,9 +109,7 @@ def _row(place: str, row: Mapping[str, str | None], rate: str) -> Known:
     if not row["normalizer"]:
         raise FacemixError(f"{place}: found no normalizer, expected the face size that NME is in % of")
     settings = {"alpha": number("alpha", needed=False), "n_real": number("n_real", int, needed=False)} | {
-        key: parse_values(key, text)[0]
-        for key, text in row.items()
-        if key and text and key not in COLUMNS and not metrics.is_rate(key)
+        key: parse_values(key, text)[0] for key, text in row.items() if "." in key and text
     }
     result = Result(
         point=Point(

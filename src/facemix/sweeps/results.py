@@ -216,11 +216,12 @@ def write_curves(found: Sequence[Result], total: int) -> None:
         return
     kept, n_synthetic = tables.at_one_n_synthetic(best)
     rows = tables.table(kept, total)
+    shown = tables.chosen_for(choices, rows)
+    for line in tuning.sentences(shown):
+        print(line)
     varied = [key for key in ("alpha", "n_real") if len({row[key] for row in rows} - {None}) > 1]
     if not varied:
         return
-    for line in tuning.sentences(choices):
-        print(line)
     if n_synthetic:
         left_out = len(tables.mixes(best) - tables.mixes(kept))
         print(
@@ -231,11 +232,11 @@ def write_curves(found: Sequence[Result], total: int) -> None:
     normalizer = kept[0].normalizer
     titles = [f"test: {STAND_IN_SHOWN}"] if any(STAND_IN in one.subsets for one in kept) else []
     titles += [f"synthetic training faces: {n_synthetic:,}"] if n_synthetic else []
-    titles += ["each mix at its own best settings"] if choices else []
+    titles += ["each mix at its own best settings"] if shown else []
     title = "; ".join(titles)
     curves = tables.curves(kept, total)
     with whole_file(FOLDER / "curves.csv") as beside:
-        write_table(beside, tables.with_settings(curves, choices))
+        write_table(beside, tables.with_settings(curves, shown))
     for key in varied:
         with whole_file(FOLDER / f"{key}.png") as beside:
             plots.SWEPT[key](beside, curves, normalizer, title)

@@ -160,6 +160,13 @@ def curves(results: Sequence[Result], total: int) -> list[dict[str, Any]]:
     ]
 
 
+def chosen_for(choices: Sequence[Choice], rows: Sequence[Mapping[str, Any]]) -> list[Choice]:
+    """The choices of the mixes in some rows of `table`, and of what is left out beside them."""
+    there = {_name(row) for row in rows}
+    counts = {mix.n_synthetic for mix in there}
+    return [one for one in choices if one.mix in there or (one.missing and one.mix.n_synthetic in counts)]
+
+
 def with_settings(curves: Sequence[Mapping[str, Any]], choices: Sequence[Choice]) -> list[dict[str, Any]]:
     """The rows of `curves` with the settings that each mix stands at, and of how many tries these are the best."""
     chosen = {one.mix: one for one in choices}

@@ -126,12 +126,12 @@ def read(folder: Path, n_synthetic: int | None) -> Swept:
         (row, nme) for row, nme in zip(rows, errors, strict=True) if row["alpha"] == "" or float(row["alpha"]) > 0
     ]
     kept, choices = _at_best_settings(folder / POINTS, [row for row, _ in measured], n_synthetic)
-    groups: dict[tuple[str, ...], list[tuple[Mapping[str, str], Doubles]]] = {}
+    groups: dict[tuple[Any, ...], list[tuple[Mapping[str, str], Doubles]]] = {}
     for row, nme in (measured[i] for i in kept):
-        groups.setdefault(tuple(row.get(key, "") for key in _KEYS[:-1]), []).append((row, nme))
+        groups.setdefault(_key({key: row.get(key) for key in _KEYS}, _KEYS[:-1]), []).append((row, nme))
     seeds = _common_seeds(folder / POINTS, [[row for row, _ in own] for own in groups.values()])
     mixes = []
-    of_training = hours(rows)
+    of_training = hours([measured[i][0] for i in kept])
     for own in groups.values():
         _check_once(folder / POINTS, [row for row, _ in own])
         chosen = sorted(
@@ -186,7 +186,7 @@ def _at_best_settings(
         raise FacemixError(f"{path}: {error}") from None
 
 
-def _settings(row: Mapping[str, str]) -> dict[str, float | str | None]:
+def _settings(row: Mapping[str, str]) -> dict[str, Any]:
     """What was swept beside the mix: dotted keys of params.yaml."""
     return {key: _value(value) for key, value in row.items() if "." in key and value}
 
@@ -223,6 +223,8 @@ def check_row(place: str, row: Mapping[str, str | None]) -> None:
     Args:
         place: the file and line, for the message.
     """
+    if None in row:
+        raise FacemixError(f"{place}: found more fields than there are columns, expected one for each; mend the line")
     name = row["strategy"] or ""
     if name not in STRATEGIES:
         raise FacemixError(f"{place}: found strategy {name!r}, expected one of {', '.join(STRATEGIES)}")
@@ -277,10 +279,12 @@ def _key(row: Mapping[str, Any], keys: Sequence[str]) -> tuple[Any, ...]:
     return tuple(_value(row[key]) for key in keys)
 
 
-def _value(value: Any) -> float | str | None:
-    """A value of CSV or Parquet: a number where it is one."""
+def _value(value: Any) -> Any:
+    """A value of CSV or Parquet: a number or a switch where it is one."""
     if value is None or value == "":
         return None
+    if (word := str(value).lower()) in ("true", "false"):
+        return word == "true"
     try:
         number = float(str(value))
     except ValueError:
@@ -349,7 +353,8 @@ def judged(nme: Doubles, subsets: Names, test_nme: Doubles) -> npt.NDArray[np.bo
 
 
 def _said(row: Mapping[str, str]) -> str:
-    return ", ".join(f"{key} {row[key]}" for key in _KEYS if row.get(key))
+    keys = [*_KEYS, *(key for key in row if "." in key)]
+    return ", ".join(f"{key} {row[key]}" for key in keys if row.get(key))
 
 
 def _check_once(path: Path, rows: Sequence[Mapping[str, str]]) -> None:

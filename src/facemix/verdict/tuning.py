@@ -16,6 +16,8 @@ from facemix.errors import FacemixError
 ARCHITECTURE = "model."
 """What no strategy may have of its own: all share one architecture."""
 
+Settings = tuple[tuple[str, Any], ...]
+
 BUDGET = ("training.steps", "training.batch_size")
 """What decides how many faces a training sees. Settings of equal budgets compete alone."""
 
@@ -60,33 +62,39 @@ class Choice:
     """Of the keys that vary between the tries of all mixes."""
     tries: int
     """How many settings were tried."""
+    missing: tuple[int, ...] = ()
+    """Seeds that other tries of the mix have and these settings lack: what has any is left out."""
 
 
 def at_best(tries: Sequence[Try]) -> tuple[list[int], list[Choice]]:
     """Which trainings are of the best settings of their mix, in their order; and what these are.
 
     Tries of a mix are judged by their mean over the seeds that all of them have, so it is enough to train the best one
-    with the others. No choice is told where nothing varies.
+    with the others. A mix whose best settings lack seeds is left out. No choice is told where nothing varies.
 
     Raises:
         FacemixError: what varies is the architecture or the number of faces seen, tries of a mix have no seed in
-            common, or its best settings lack seeds that other tries have.
+            common, or trainings cannot be told apart by their settings.
     """
     varied = _varied(tries)
-    if not varied:
-        return list(range(len(tries))), []
-    _check_alike(tries, varied)
-    groups: dict[MixName, dict[tuple[tuple[str, Any], ...], list[int]]] = {}
+    if varied:
+        _check_alike(tries, varied)
+    groups: dict[MixName, dict[Settings, dict[int, list[int]]]] = {}
     for i, one in enumerate(tries):
         settings = tuple((key, one.settings[key]) for key in varied if key in one.settings)
-        groups.setdefault(one.mix, {}).setdefault(settings, []).append(i)
+        groups.setdefault(one.mix, {}).setdefault(settings, {}).setdefault(one.seed, []).append(i)
     kept: list[int] = []
     choices = []
     for mix, own in groups.items():
-        best = _best(mix, {settings: {tries[i].seed: tries[i].val_nme for i in of} for settings, of in own.items()})
-        kept += own[best]
-        choices.append(Choice(mix=mix, settings=dict(best), tries=len(own)))
-    return sorted(kept), choices
+        errors = {
+            settings: {seed: _one_of(mix, [tries[i] for i in of]) for seed, of in seeds.items()}
+            for settings, seeds in own.items()
+        }
+        best = _best(mix, errors)
+        missing = set().union(*own.values()) - own[best].keys()
+        kept += [] if missing else [i for of in own[best].values() for i in of]
+        choices.append(Choice(mix=mix, settings=dict(best), tries=len(own), missing=tuple(sorted(missing))))
+    return sorted(kept), choices if varied else []
 
 
 def _varied(tries: Iterable[Try]) -> list[str]:
@@ -99,9 +107,28 @@ def _varied(tries: Iterable[Try]) -> list[str]:
     return [key for key, own in values.items() if len(own) > 1]
 
 
+def _one_of(mix: MixName, own: Sequence[Try]) -> float:
+    """The validation NME of trainings of one mix, settings and seed; one may stand there twice."""
+    if len({one.val_nme for one in own}) > 1:
+        raise FacemixError(
+            f"{mix}: found two trainings with seed {own[0].seed} and the same settings, expected one, or settings that "
+            "tell them apart; leave one out"
+        )
+    return own[0].val_nme
+
+
 def _check_alike(tries: Sequence[Try], varied: Sequence[str]) -> None:
     """Raises FacemixError where trainings differ in more than what each strategy may have of its own."""
     check_architecture(varied)
+    named: dict[tuple[str, str], set[bool]] = {}
+    for one in tries:
+        for key in varied:
+            named.setdefault((one.mix.strategy, key), set()).add(key in one.settings)
+    for (strategy, key), with_it in named.items():
+        if len(with_it) > 1:
+            raise FacemixError(
+                f"found trainings of {strategy} with and without a value of {key}, expected one for each; fill it in"
+            )
     budget = [key for key in varied if key in BUDGET]
     if any(one.faces_seen is None for one in tries):
         check_budget(varied)
@@ -112,7 +139,7 @@ def _check_alike(tries: Sequence[Try], varied: Sequence[str]) -> None:
         if len(counts) > 1:
             raise FacemixError(
                 f"found trainings of {strategy} that saw {_listed([f'{n:,}' for n in sorted(counts)])} faces, expected "
-                f"as many of each, though {_listed(budget or varied)} varies; sweep each budget by itself"
+                f"as many of each; sweep each value of {_listed(budget or varied)} by itself"
             )
 
 
@@ -134,21 +161,18 @@ def check_budget(varied: Iterable[str]) -> None:
         )
 
 
-def _best(
-    mix: MixName, tries: Mapping[tuple[tuple[str, Any], ...], Mapping[int, float]]
-) -> tuple[tuple[str, Any], ...]:
-    """The settings of the least validation NME, given by seed."""
-    seeds = [own.keys() for own in tries.values()]
-    shared = set.intersection(*map(set, seeds))
+def _best(mix: MixName, tries: Mapping[Settings, Mapping[int, float]]) -> Settings:
+    """The settings of the least validation NME, given by seed; of equals what has most seeds."""
+    shared = sorted(set.intersection(*(set(own) for own in tries.values())))
     if not shared:
-        raise FacemixError(f"{mix}: found tries without a common seed, expected one that all have; sweep it")
-    best = min(tries, key=lambda settings: float(np.mean([tries[settings][seed] for seed in sorted(shared)])))
-    if missing := set.union(*map(set, seeds)) - tries[best].keys():
+        keys = _listed([key for key, _ in next(iter(tries))])
         raise FacemixError(
-            f"{mix}: found {said(dict(best))} best on validation, but not trained with seed "
-            f"{' and '.join(map(str, sorted(missing)))}, as others are; sweep that"
+            f"{mix}: found values of {keys} without a common seed, expected one seed that all have; sweep it"
         )
-    return best
+    return min(
+        tries,
+        key=lambda one: (float(np.mean([tries[one][seed] for seed in shared])), -len(tries[one]), repr(one)),
+    )
 
 
 def said(settings: Mapping[str, Any]) -> str:
@@ -158,7 +182,7 @@ def said(settings: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alike:
-    """Mixes of a strategy and alpha that stand at the same settings, of as many tries: each number with each other."""
+    """Mixes of a strategy and alpha with the same choice: each number of real faces with each of synthetic ones."""
 
     strategy: str
     alpha: float | None
@@ -167,6 +191,7 @@ class Alike:
     """Both ascending, empty where they do not matter."""
     settings: Mapping[str, Any]
     tries: int
+    missing: tuple[int, ...]
 
     def __str__(self) -> str:
         alpha = "" if self.alpha is None else f" at alpha = {self.alpha:g}"
@@ -174,14 +199,18 @@ class Alike:
         faces = [f"{_listed([f'{n:,}' for n in own], 'or')} {kind}" for own, kind in counts if own]
         beside = f" with {_listed(faces)} faces" if faces else ""
         tried = f"best of {self.tries} on validation" if self.tries > 1 else "the only ones tried"
-        return f"{self.strategy}{alpha}{beside}: {said(self.settings)}, {tried}"
+        left_out = ""
+        if self.missing:
+            seeds = _listed([str(seed) for seed in self.missing])
+            left_out = f", but left out: not trained with seed {seeds}, as others are; sweep that"
+        return f"{self.strategy}{alpha}{beside}: {said(self.settings)}, {tried}{left_out}"
 
 
 def grouped(choices: Sequence[Choice]) -> list[Alike]:
     """The choices, those together that are alike."""
     rows: dict[tuple[Any, ...], set[int]] = {}
     for one in choices:
-        alike = (one.mix.strategy, one.mix.alpha, tuple(one.settings.items()), one.tries)
+        alike = (one.mix.strategy, one.mix.alpha, tuple(one.settings.items()), one.tries, one.missing)
         rows.setdefault((*alike, one.mix.n_synthetic), set()).add(one.mix.n_real)
     groups: dict[tuple[Any, ...], set[int]] = {}
     for (*about, n_synthetic), n_real in rows.items():
@@ -194,8 +223,9 @@ def grouped(choices: Sequence[Choice]) -> list[Alike]:
             n_synthetic=sorted(n_synthetic - {0}),
             settings=dict(settings),
             tries=tries,
+            missing=missing,
         )
-        for (strategy, alpha, settings, tries, n_real), n_synthetic in groups.items()
+        for (strategy, alpha, settings, tries, missing, n_real), n_synthetic in groups.items()
     ]
 
 
@@ -206,16 +236,19 @@ def sentences(choices: Sequence[Choice]) -> list[str]:
 
 
 def unequal(choices: Sequence[Choice]) -> str | None:
-    """The sentence that warns where not all mixes beside one number of real faces were tried as often; else None."""
-    tries: dict[int, set[int]] = {}
+    """The sentence that warns where not all numbers of faces of all strategies were tried as often; else None.
+
+    Each alpha is a try, too.
+    """
+    tries: dict[tuple[str, int, int], int] = {}
     for one in choices:
-        tries.setdefault(one.mix.n_real, set()).add(one.tries)
-    everywhere = tries.get(0, set())  # what needs no real faces stands beside all numbers of them
-    uneven = sorted(n for n, own in tries.items() if len(own | everywhere) > 1)
-    if not uneven:
+        key = (one.mix.strategy, one.mix.n_real, one.mix.n_synthetic)
+        tries[key] = tries.get(key, 0) + one.tries
+    least, most = (end(tries.values(), default=0) for end in (min, max))
+    if least == most:
         return None
-    where = f" with {_listed([f'{n:,}' for n in uneven if n])} real faces" if any(uneven) else ""
-    return f"Not all mixes{where} were tried as often. What was tried more often has an advantage."
+    alphas = ", each alpha a try" if len({one.mix.alpha for one in choices} - {None}) > 1 else ""
+    return f"Not all were tried as often: {least} to {most} times{alphas}. What was tried more often has an advantage."
 
 
 def _listed(words: Sequence[str], last: str = "and") -> str:
