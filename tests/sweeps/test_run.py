@@ -1,3 +1,5 @@
+import os
+import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,6 +16,7 @@ from facemix.sweeps import devices, local, run
 from facemix.sweeps.grid import Axes, Inputs, Point
 from facemix.sweeps.known import Known
 from facemix.sweeps.point import Place, Running, reason
+from facemix.sweeps.work import interrupted_by_sigterm
 
 
 @pytest.mark.parametrize(
@@ -65,6 +68,18 @@ def test_a_command_runs_with_the_variables_of_its_slot(tmp_path: Path, monkeypat
     log = tmp_path / "log"
     Place(clone=tmp_path, home=tmp_path, running=Running()).dvc("repro", log=log, CUDA_VISIBLE_DEVICES="7")
     assert log.read_text(encoding="utf-8") == "7\n"
+
+
+def test_a_sweep_in_the_background_ignores_ctrl_c_and_its_trainings_hear_a_stop(tmp_path: Path) -> None:
+    asks = "import signal; print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)"
+    former = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a shell starts what runs in the background
+    try:
+        with interrupted_by_sigterm(), (tmp_path / "log").open("wb") as log:
+            signal.raise_signal(signal.SIGINT)
+            assert Running().command([sys.executable, "-c", asks], tmp_path, log, os.environ)
+    finally:
+        signal.signal(signal.SIGINT, former)
+    assert (tmp_path / "log").read_text(encoding="utf-8") == "True\n"
 
 
 def test_what_failed_before_is_not_blamed_for_what_fails_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

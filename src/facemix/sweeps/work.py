@@ -126,7 +126,13 @@ def experiments(root: Path) -> dict[str, Experiment]:
 
 @contextmanager
 def interrupted_by_sigterm() -> Iterator[None]:
-    """SIGTERM ends the block as Ctrl-C does. Nothing is put back where it fails or is stopped: the process ends."""
+    """SIGTERM ends the block as Ctrl-C does. Nothing is put back where it fails or is stopped: the process ends.
+
+    A shell starts what runs in the background with SIGINT ignored. That stays so here, but commands do not inherit it:
+    they are stopped by SIGINT, which a training would not hear until its first step.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, lambda *_: None)
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     yield
     signal.signal(signal.SIGTERM, before)
