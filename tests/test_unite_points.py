@@ -33,6 +33,12 @@ def published() -> list[Result]:
     return found
 
 
+@pytest.fixture(scope="module")
+def best(published: list[Result]) -> list[Result]:
+    """Of each mix, the trainings at its best settings."""
+    return tables.at_best_settings(published)[0]
+
+
 def test_parts_of_a_grid_are_the_grid_again(
     published: list[Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -57,10 +63,10 @@ def test_a_point_without_its_errors_takes_them_from_another_file(published: list
 
 def test_a_training_that_is_two_points_stays_two(published: list[Result], tmp_path: Path) -> None:
     alone = [
-        one for one in published if one.point.strategy == "real_only" and one.point.settings == (("n_real", 1709),)
+        one for one in published if one.point.strategy == "real_only" and dict(one.point.settings)["n_real"] == 1709
     ]
     mixed = [
-        replace(one, point=replace(one.point, strategy="mixing", settings=(("alpha", 0.0), ("n_real", 1709))))
+        replace(one, point=replace(one.point, strategy="mixing", settings=(("alpha", 0.0), *one.point.settings)))
         for one in alone
     ]
     found = script.united([write(tmp_path / "both", [*alone, *mixed]), GRID])
@@ -110,10 +116,10 @@ def test_trainings_that_differ_in_what_not_all_files_name_are_refused(published:
 
 
 def test_what_cannot_stand_together_is_refused_before_anything_is_written(
-    published: list[Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    best: list[Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    first, *others = published
+    first, *others = best
     assert first.errors is not None
     fewer = replace(first, errors=first.errors.at(np.arange(len(first.errors.faces)) > 0))
     for name, changed, message in (
@@ -129,12 +135,12 @@ def test_what_cannot_stand_together_is_refused_before_anything_is_written(
     assert not Path("reports").exists()
 
 
-def test_tries_may_be_of_one_seed_but_what_is_best_has_all(published: list[Result], tmp_path: Path) -> None:
+def test_tries_may_be_of_one_seed_but_what_is_best_has_all(best: list[Result], tmp_path: Path) -> None:
     def rate(one: Result, value: float) -> Result:
         settings = {key: own for key, own in one.point.settings if "." not in key} | {"training.learning_rate": value}
         return replace(one, point=replace(one.point, settings=tuple(settings.items())))
 
-    usual = [rate(one, 0.02) for one in published if one.point.strategy == "real_only"]
+    usual = [rate(one, 0.02) for one in best if one.point.strategy == "real_only"]
     worse = [rate(other(one, val_nme=one.val_nme + 1), 0.04) for one in usual if one.point.seed == 0]
     assert len(script.united([write(tmp_path / "tries", [*usual, *worse])])) == len(usual) + len(worse)
     fewer = [one for one in usual if one.point.seed == 0 or dict(one.point.settings)["n_real"] != 50]
@@ -148,9 +154,11 @@ def test_different_figures_of_one_digest_are_refused(published: list[Result], tm
         script.united([GRID, changed])
 
 
-def test_the_published_points_are_of_three_seeds_each(published: list[Result]) -> None:
+def test_each_published_mix_has_three_seeds_at_its_best_settings(best: list[Result], published: list[Result]) -> None:
+    _, choices = tables.at_best_settings(published)
+    assert not any(one.missing for one in choices)
     seeds: dict[tuple[str, object], set[int]] = {}
-    for one in published:
+    for one in best:
         seeds.setdefault((one.point.strategy, one.point.settings), set()).add(one.point.seed)
     assert set(map(frozenset, seeds.values())) == {frozenset({0, 1, 2})}
 
