@@ -204,7 +204,7 @@ def test_mlflow_run_sweeps(committed: None, shell: Shell) -> None:
     printed = shell(
         "mlflow run . -e sweep -P n_real=24 -P strategies=real_only --env-manager local --experiment-name facemix"
     )
-    assert "1 training: " in printed and "reports/sweep/points.csv: 1 points" in printed
+    assert "1 training: " in printed and "reports/sweep/points.csv: 1 point\n" in printed
 
 
 def test_ctrl_c_keeps_finished_points_and_leaves_nothing_running(
