@@ -2,6 +2,7 @@
 
     python scripts/rank_points.py docs/grid/points.csv --n-real 100
     python scripts/rank_points.py docs/grid/points.csv --n-real 100 --n-synthetic 1000
+    python scripts/rank_points.py docs/grid/points.csv --n-real 100 --at training.learning_rate=0.02
 
 The file is a `points.csv` as `facemix sweep` writes it, with `errors.parquet` beside it. The table is that of
 `facemix compare`, by the same code; `mixing` stands at its best alpha on validation. Where there are several numbers of
@@ -10,7 +11,8 @@ greatest; stderr says which.
 
 Where other settings vary, such as `training.learning_rate`, each strategy stands at its own best ones on validation.
 That is fair if all were tried as often: stderr says which are best of how many. Tries are judged over the seeds that
-all tries of a strategy have, so it is enough to train the best one with the others.
+all tries of a strategy have, so it is enough to train the best one with the others. `--at` takes the points at one
+value of a setting alone, wherever it matters.
 """
 
 import argparse
@@ -23,26 +25,32 @@ from facemix.errors import FacemixError
 from facemix.evaluation import metrics
 from facemix.faces import schemes
 from facemix.faces.schemes import Scheme
-from facemix.sweeps import known, tables
+from facemix.sweeps import grid, known, tables
 from facemix.sweeps.grid import Result
 from facemix.verdict import comparison, tuning
 from facemix.verdict.comparison import Trained
 from facemix.verdict.worth import ALL
 
 
-def ranked(path: Path, n_real: int, n_synthetic: int | None, scheme: Scheme) -> list[dict[str, Any]]:
+def ranked(
+    path: Path, n_real: int, n_synthetic: int | None, scheme: Scheme, at: Sequence[str] = ()
+) -> list[dict[str, Any]]:
     """The rows of `comparison.rank` at one number of real faces and one of synthetic ones, with what needs none.
 
     Each has the `alpha` that its strategy stands at.
 
     Args:
         n_synthetic: None: see `tables.at_one_n_synthetic`.
+        at: `KEY=VALUE`: settings at which alone points count.
 
     Raises:
-        FacemixError: nothing was trained on such a number of faces, points lack the errors of single faces, or tries of
-            settings cannot be compared.
+        FacemixError: nothing was trained at such settings or on such a number of faces, points lack the errors of
+            single faces, or tries of settings cannot be compared.
     """
-    tried = _at([one.result for one in known.read_points(path)], n_real, n_synthetic)
+    found = [one.result for one in known.read_points(path)]
+    for setting in at:
+        found = _at_setting(found, setting)
+    tried = _at(found, n_real, n_synthetic)
     try:
         own, choices = tables.at_best_settings(tried)
     except FacemixError as error:
@@ -55,6 +63,17 @@ def ranked(path: Path, n_real: int, n_synthetic: int | None, scheme: Scheme) -> 
     alphas = {row["strategy"]: row["alpha"] for row in kept}
     trained = [_trained(one, scheme) for one, row in zip(own, rows, strict=True) if row in kept]
     return [row | {"alpha": alphas[row["strategy"]]} for row in comparison.rank(trained)]
+
+
+def _at_setting(found: Sequence[Result], setting: str) -> list[Result]:
+    """The points at one value of a setting, and those to which it does not matter."""
+    key, _, text = setting.partition("=")
+    (value,) = grid.parse_values(key, text)
+    there = {settings[key] for one in found if key in (settings := dict(one.point.settings))}
+    if value not in there:
+        expected = f"one of {', '.join(map(str, sorted(there, key=str)))}" if there else "a key that was swept"
+        raise FacemixError(f"--at: found {setting}, expected {expected}")
+    return [one for one in found if dict(one.point.settings).get(key, value) == value]
 
 
 def _check_alphas(path: Path, rows: Sequence[dict[str, Any]]) -> None:
@@ -134,9 +153,10 @@ if __name__ == "__main__":
     parser.add_argument("points", type=Path)
     parser.add_argument("--n-real", type=int, required=True, metavar="N")
     parser.add_argument("--n-synthetic", type=int, metavar="N")
+    parser.add_argument("--at", action="append", default=[], metavar="KEY=VALUE", help="points at this setting alone")
     options = parser.parse_args()
     try:
         scheme = schemes.load("ibug68")
-        print(table(ranked(options.points, options.n_real, options.n_synthetic, scheme)))
+        print(table(ranked(options.points, options.n_real, options.n_synthetic, scheme, options.at)))
     except (FacemixError, OSError) as error:
         raise SystemExit(f"rank_points: {error}") from None

@@ -97,3 +97,20 @@ def test_columns_that_are_no_settings_do_not_count(tmp_path: Path) -> None:
     (tmp_path / "errors.parquet").symlink_to(GRID.with_name("errors.parquet"))
     scheme = schemes.load("ibug68")
     assert script.ranked(tmp_path / "points.csv", 50, None, scheme) == script.ranked(GRID, 50, None, scheme)
+
+
+def test_points_at_one_value_of_a_setting_are_ranked_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    key, scheme = "training.learning_rate", schemes.load("ibug68")
+    rows = {row["strategy"]: row for row in script.ranked(GRID, 100, 1000, scheme, [f"{key}=0.02"])}
+    points = [one.result for one in known.read_points(GRID)]
+    control = [
+        one.test_nme
+        for one in points
+        if one.point.strategy == "control" and {("n_real", 100), (key, 0.02)} <= set(one.point.settings)
+    ]
+    assert rows["control"]["test_nme"] == pytest.approx(np.mean(control))
+    assert "control with 100 real faces: the usual settings, the only ones tried" in capsys.readouterr().err
+    with pytest.raises(FacemixError, match=r"--at: found training.learning_rate=7, expected one of 0.02, 0.04, 0.08"):
+        script.ranked(GRID, 100, 1000, scheme, [f"{key}=7"])
+    with pytest.raises(FacemixError, match=r"--at: found training.decay=7, expected a key that was swept"):
+        script.ranked(GRID, 100, 1000, scheme, ["training.decay=7"])

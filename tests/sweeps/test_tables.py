@@ -300,10 +300,11 @@ def test_choices_are_told_of_the_mixes_that_are_shown() -> None:
         mix = MixName(strategy=strategy, alpha=None, n_real=0, n_synthetic=n_synthetic)
         return Choice(mix=mix, settings={}, tries=tries, missing=missing)
 
-    shown = [chosen("synthetic_only", 24, 3), chosen("data_adaptation", 24, 2, (1,))]
+    shown = [chosen("synthetic_only", 24, 3), chosen("data_adaptation", 10, 2, (1,))]
     others = [chosen("synthetic_only", 10, 1), chosen("fine_tuning", 24, 1)]
     rows = [row for row in tables.table(swept(), 800) if row["strategy"] == "synthetic_only"]
     assert tables.chosen_for([*shown, *others], rows) == shown
+    assert tables.chosen_for([*shown, *others], []) == shown[1:]  # what lacks seeds is said though nothing is left
 
 
 def test_many_alphas_at_one_number_of_real_faces_do_not_tip_the_number_of_synthetic_ones() -> None:

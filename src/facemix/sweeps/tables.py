@@ -161,10 +161,9 @@ def curves(results: Sequence[Result], total: int) -> list[dict[str, Any]]:
 
 
 def chosen_for(choices: Sequence[Choice], rows: Sequence[Mapping[str, Any]]) -> list[Choice]:
-    """The choices of the mixes in some rows of `table`, and of what is left out beside them."""
+    """The choices of the mixes in some rows of `table`, and those that are left out for want of seeds."""
     there = {_name(row) for row in rows}
-    counts = {mix.n_synthetic for mix in there}
-    return [one for one in choices if one.mix in there or (one.missing and one.mix.n_synthetic in counts)]
+    return [one for one in choices if one.mix in there or one.missing]
 
 
 def with_settings(curves: Sequence[Mapping[str, Any]], choices: Sequence[Choice]) -> list[dict[str, Any]]:

@@ -18,6 +18,7 @@ from facemix.verdict import advice, curve
 from facemix.verdict.advice import Axis, Laid, Line, parameter
 from facemix.verdict.curve import Parameter
 from facemix.verdict.points import Mix
+from facemix.verdict.tuning import MixName
 
 Doubles = npt.NDArray[np.float64]
 
@@ -257,9 +258,7 @@ def _cost(n_real: float, n_synthetic: float, hours: float | None, prices: Prices
 
 def say_mix(one: Mix | Offer) -> str:
     """`mixing at alpha = 0.5 with 100 real and 1000 synthetic faces`."""
-    alpha = "" if one.alpha is None else f" at alpha = {one.alpha:g}"
-    faces = {"real": one.n_real, "synthetic": one.n_synthetic}
-    return f"{one.strategy}{alpha} with {' and '.join(f'{n:,} {kind}' for kind, n in faces.items() if n)} faces"
+    return str(MixName(strategy=one.strategy, alpha=one.alpha, n_real=one.n_real, n_synthetic=one.n_synthetic))
 
 
 def _offer(laid: Laid, way: Way, prices: Prices, share: float) -> Offer | None:
