@@ -202,7 +202,7 @@ def test_it_takes_points_that_others_trained_with_their_errors(project: Path, mo
             return super().__call__(axes, params, how)
 
     assert run(monkeypatch, Told(0.2), "--min-gain", "2%", "--known", "published/points.csv") == 0
-    assert asked == [How(known=Path("published/points.csv"), needs_errors=True)]
+    assert asked == [How(known=Path("published/points.csv"), needs_errors=True, name="gate mixing")]
 
 
 def test_each_of_the_two_is_trained_on_at_its_own_best_settings(

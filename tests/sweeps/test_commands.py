@@ -145,7 +145,7 @@ def test_two_sweeps_at_once_train_two_points_at_a_time_and_nothing_twice(
     assert "4 trainings: 2 are there, 2 to run" in said and "(2 at a time)" in said
     assert "4 trainings: 4 are there, 0 to run" in said  # the other one trained them
     new = runs(project)[before:]
-    (parent,) = (run for run in new if run["name"] == "sweep")
+    (parent,) = (run for run in new if run["name"] == arguments)
     children = [run for run in new if run["tags"].get("mlflow.parentRunId") == parent["id"]]
     assert sorted(run["name"] for run in children) == ["data_adaptation seed 0", "mixing seed 0"]
     assert len(new) == 3 and parent["metrics"].keys() == {"val_nme"}
@@ -191,7 +191,7 @@ def test_a_server_that_goes_down_during_a_sweep_has_every_run_in_the_end(
 
     with mlflow_server(project, "server", *store, port=int(address.rsplit(":")[-1])):
         assert "all runs are in MLflow" in to_server("deliver")
-        found = [run for run in runs(project, address) if run["name"] != "sweep"]
+        found = [run for run in runs(project, address) if not run["name"].startswith("sweep")]
     assert sorted(run["params"]["n_real"] for run in found) == ["24", "30"]
     for run in found:
         assert run["status"] == "FINISHED" and len(run["models"]) == 1

@@ -64,7 +64,7 @@ def gate(strategy: str, settings: Sequence[str], min_gain: str, max_seeds: int, 
     if max_seeds < looking.FIRST:
         raise FacemixError(f"--max-seeds: found {max_seeds}, expected {looking.FIRST} or more")
     axes = _axes(strategy, settings, params)
-    how = dataclasses.replace(how, needs_errors=True)
+    how = dataclasses.replace(how, needs_errors=True, name=f"gate {strategy}")
     arms = _arms(axes, params, how)
     for look in looking.looks(max_seeds):
         seen = _look(arms, [*range(look.seeds)], look, bound, params, how)

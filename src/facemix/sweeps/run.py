@@ -79,6 +79,7 @@ def run_sweep(arguments: Sequence[str], params: Params, how: How) -> None:
         FacemixError: as `bring` does.
         FacemixError: a point failed; the others are kept, and the tables hold them.
     """
+    how = dataclasses.replace(how, name=" ".join(("sweep", *arguments)))
     brought = bring(grid.parse_axes(arguments, params), params, how)
     if brought.results:
         results.write_tables(brought.results, brought.total)
