@@ -18,7 +18,7 @@ PACKAGE = SOURCE / "facemix"
 STAGES = YAML(typ="safe").load(REPOSITORY / "dvc.yaml")["stages"]
 
 FIGURES = {"compare", "report"}
-NETWORKS = {"synthetic_only", "real_only", "data_adaptation", "mixing", "fine_tuning", "control"}
+NETWORKS = {"synthetic_only", "real_only", "data_adaptation", "mixing", "fine_tuning", "control", "two_heads"}
 TRAININGS = {*NETWORKS, "label_adaptation"}
 PACKS = {"prepare"}
 STALE = {

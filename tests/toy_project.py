@@ -31,6 +31,7 @@ TRAININGS = {
         "mixing",
         "fine_tuning",
         "control",
+        "two_heads",
     )
 }
 Shell = Callable[..., str]

@@ -22,6 +22,7 @@ TABLE: dict[str, dict[str, Any]] = {
     "mixing": {"synthetic_share": "alpha", "adapts_labels": True},
     "fine_tuning": {"synthetic_share": 0.0, "starts_from": "synthetic_only"},
     "control": {"synthetic_share": 0.0, "budgets": 2},
+    "two_heads": {"synthetic_share": 0.5, "own_head": True, "budgets": 2},
 }
 
 STRATEGIES = {name: Strategy(name=name, **row) for name, row in TABLE.items()}

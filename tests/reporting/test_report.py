@@ -250,7 +250,8 @@ def test_small_numbers_of_a_sweep_stay_apart() -> None:
 def test_strategies_are_described_by_what_the_table_says(finished: tuple[Path, config.Params]) -> None:
     params = dataclasses.replace(finished[1], alpha=0.25)
     said = {name: results.describe(strategy, params) for name, strategy in STRATEGIES.items()}
-    assert "25% of each batch synthetic" in said["mixing"]
+    assert "25% of each batch synthetic (`alpha`)" in said["mixing"]
+    assert "50% of each batch synthetic; each kind has a head of its own" in said["two_heads"]
     assert said["real_only"] == "trained on real faces only"
     assert "starts from the network of `synthetic_only`" in said["fine_tuning"]
 

@@ -98,8 +98,8 @@ def test_sets_in_any_schemes_become_a_ranked_and_exported_detector(
     assert pack.scheme.as_dict() == scheme.as_dict()
     assert np.array_equal(np.isnan(pack.landmarks).all(axis=2), pack.states == 0)
     assert {0, 1, 2} == set(np.unique(pack.states).tolist())
-    for strategy in ("synthetic_only", "real_only", "label_adaptation", "data_adaptation", "mixing", "fine_tuning"):
-        train(STRATEGIES[strategy], 0, params)
+    for strategy in STRATEGIES.values():
+        train(strategy, 0, params)
     leaks(params)
     compare(params)
     report(params)

@@ -22,7 +22,7 @@ from facemix.faces.packs import Pack
 from facemix.faces.schemes import Scheme, ibug68
 from facemix.strategies import STRATEGIES, Strategy
 from facemix.training import augment, frame, loop, predictions, tasks
-from facemix.training.batches import TrainingSet
+from facemix.training.batches import SYNTHETIC, TrainingSet
 from facemix.training.frame import Frame
 from facemix.training.landmarker import Landmarker
 from facemix.training.loop import Recipe, Result
@@ -187,7 +187,7 @@ def test_training_faces_alone_are_trained_on(name: str, world: World, call: Call
             assert faces.images is its_pack.images
 
 
-@pytest.mark.parametrize("name", ["real_only", "label_adaptation", "mixing", "fine_tuning"])
+@pytest.mark.parametrize("name", ["real_only", "label_adaptation", "mixing", "two_heads", "fine_tuning"])
 def test_nothing_that_is_learned_or_chosen_depends_on_test_faces(name: str, world: World) -> None:
     clean = world.carry_out(name)
     world.real = poisoned(world.real, "test", "challenging", "excluded")
@@ -208,7 +208,7 @@ def test_a_detector_is_calibrated_without_a_test_face(world: World, tmp_path: Pa
     assert found[0] == found[1] and len(found[0]["scale"]) == 68
 
 
-@pytest.mark.parametrize("name", ["real_only", "label_adaptation"])
+@pytest.mark.parametrize("name", ["real_only", "label_adaptation", "two_heads"])
 def test_validation_faces_choose_but_are_not_learned_from(name: str, world: World) -> None:
     clean = world.carry_out(name).history
     world.real = poisoned(world.real, "validation")
@@ -258,7 +258,14 @@ def test_hidden_points_are_learned_from_the_faces_that_tell_them(world: World, c
     assert call("real_only").outcome.landmarker.network.probe is None
 
 
-@pytest.mark.parametrize("name", ["real_only", "mixing"])
+def test_the_head_of_real_faces_tells_hidden_points_only_where_real_faces_do(world: World) -> None:
+    world.synthetic = with_hidden(world.synthetic)
+    assert world.carry_out("two_heads").landmarker.network.probe is None
+    world.real = with_hidden(world.real)
+    assert world.carry_out("two_heads").landmarker.network.probe is not None
+
+
+@pytest.mark.parametrize("name", ["real_only", "mixing", "two_heads"])
 def test_to_learn_what_is_hidden_changes_nothing_else_bit_for_bit(name: str, world: World) -> None:
     plain = parts(world.carry_out(name))[0]
     world.real, world.synthetic = with_hidden(world.real), with_hidden(world.synthetic)
@@ -290,7 +297,7 @@ def test_the_adapter_leaves_what_its_network_knows_of_hidden_points(
 @pytest.mark.parametrize("name", TRAINED)
 def test_every_strategy_has_its_budget_and_its_rate(name: str, world: World, call: Callable[..., Call]) -> None:
     recipe, training = call(name).recipe, world.params.training
-    times = 2 if name == "control" else 1
+    times = 2 if name in ("control", "two_heads") else 1
     rate = 0.003 if name == "fine_tuning" else training.learning_rate
     expected = {"steps": 4 * times, "warmup_steps": times, "evaluate_every": times, "learning_rate": rate}
     assert recipe.settings == dataclasses.replace(training, **expected)
@@ -309,13 +316,15 @@ def test_every_strategy_sees_faces_alike(name: str, world: World, call: Callable
 
 @pytest.mark.parametrize("name", TRAINED)
 def test_every_strategy_starts_from_the_same_network_but_fine_tuning(name: str, call: Callable[..., Call]) -> None:
-    start = call(name).start
-    assert same(start, call("real_only").start) == (name != "fine_tuning")
+    start, usual = call(name).start, call("real_only").start
+    if name == "two_heads":  # the head of synthetic faces comes beside
+        start = {key: start[key][: len(value)] if value.ndim else start[key] for key, value in usual.items()}
+    assert same(start, usual) == (name != "fine_tuning")
     shared = Landmarker.load("models/synthetic_only/seed-0").network.state_dict()
     assert same(start, shared) == (name == "fine_tuning")
 
 
-@pytest.mark.parametrize("name", ["real_only", "synthetic_only", "data_adaptation", "mixing"])
+@pytest.mark.parametrize("name", ["real_only", "synthetic_only", "data_adaptation", "mixing", "two_heads"])
 def test_a_face_is_framed_by_the_labels_that_it_is_trained_on_as_evaluation_frames_it(
     name: str, call: Callable[..., Call]
 ) -> None:
@@ -342,9 +351,17 @@ def test_synthetic_faces_have_adapted_labels_where_the_table_says_so(world: Worl
         real, synthetic = call(name).sets
         if synthetic is not None:
             expected = adapted if STRATEGIES[name].adapts_labels else world.synthetic.landmarks
-            np.testing.assert_array_equal(synthetic.landmarks, expected)
+            np.testing.assert_array_equal(synthetic.landmarks[:, -68:], expected)
         if real is not None:
-            np.testing.assert_array_equal(real.landmarks, world.real.landmarks)
+            np.testing.assert_array_equal(real.landmarks[:, :68], world.real.landmarks)
+
+
+def test_with_two_heads_a_face_is_labelled_at_its_own_points_alone(world: World, call: Callable[..., Call]) -> None:
+    found = call("two_heads")
+    real, synthetic = found.sets
+    assert real is not None and synthetic is not None
+    assert np.isnan(real.landmarks[:, 68:]).all() and np.isnan(synthetic.landmarks[:, :68]).all()
+    assert found.recipe.mirror_order[68:].tolist() == (world.synthetic.scheme.mirror + 68).tolist()
 
 
 # --- What the table means ---------------------------------------------------------------------------------------------
@@ -368,6 +385,7 @@ SEEN = {
     "label_adaptation": {"synthetic_only": 16},
     "data_adaptation": {"data_adaptation": 16, "synthetic_only": 16},
     "mixing": {"mixing": 16, "synthetic_only": 16},
+    "two_heads": {"two_heads": 32},
     "fine_tuning": {"fine_tuning": 16, "synthetic_only": 16},
     "control": {"control": 32},
 }
@@ -439,6 +457,17 @@ def test_rendered_faces_that_do_not_train_choose_the_step_where_real_ones_cannot
     assert all(one["val_error"] != other["val_error"] for one, other in zip(history, clean.history, strict=True))
 
 
+def test_two_heads_take_synthetic_faces_of_any_scheme_and_real_ones_choose_the_step(world: World) -> None:
+    world.synthetic = dataclasses.replace(world.synthetic, scheme=renamed())
+    clean = world.carry_out("two_heads")
+    assert clean.landmarker.scheme.points == clean.landmarker.network_scheme.points == ibug68().points
+    assert "shown" not in clean.landmarker.about
+    world.real = poisoned(world.real, "validation")
+    history = world.carry_out("two_heads").history
+    assert [row["train_loss"] for row in history] == [row["train_loss"] for row in clean.history]
+    assert all(one["val_error"] != other["val_error"] for one, other in zip(history, clean.history, strict=True))
+
+
 def test_where_some_points_are_named_in_both_schemes_they_alone_choose_the_step(world: World) -> None:
     nose = ibug68().points[27:31]
     world.synthetic = dataclasses.replace(world.synthetic, scheme=renamed(*nose))
@@ -451,14 +480,15 @@ def test_where_some_points_are_named_in_both_schemes_they_alone_choose_the_step(
     assert world.carry_out("synthetic_only").history != clean.history
 
 
+@pytest.mark.parametrize("name", ["synthetic_only", "two_heads"])
 def test_faces_of_another_scheme_are_shown_at_the_size_that_real_ones_will_have(
-    world: World, call: Callable[..., Call]
+    name: str, world: World, call: Callable[..., Call]
 ) -> None:
     kept = ibug68().points[17:48]  # brows, nose and eyes
     landmarks = world.synthetic.landmarks.copy()
     landmarks[:, 50, 1] -= CROP  # what is no lip in this scheme reaches far above the head
     world.synthetic = dataclasses.replace(world.synthetic, landmarks=landmarks, scheme=renamed(*kept))
-    recipe = call("synthetic_only", augmentation=STILL).recipe
+    recipe = call(name, augmentation=STILL).recipe
     crops, labels = recipe.batches.load(0)
     mirror_order = torch.from_numpy(recipe.mirror_order.copy())
     _, shown = augment.apply(
@@ -470,7 +500,9 @@ def test_faces_of_another_scheme_are_shown_at_the_size_that_real_ones_will_have(
     def box(points: np.ndarray) -> np.ndarray:
         return np.median(geometry.landmark_box(points[:, 17:48]), axis=0)
 
-    np.testing.assert_allclose(box(shown.numpy()), box(real), atol=0.06 * recipe.input_size)
+    faces = shown.numpy()[recipe.batches.draw(0)[0] == SYNTHETIC][:, -68:]
+    assert len(faces)
+    np.testing.assert_allclose(box(faces), box(real), atol=0.06 * recipe.input_size)
 
 
 def test_a_network_that_finds_all_points_expects_the_face_where_training_showed_it(

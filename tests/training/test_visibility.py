@@ -1,7 +1,6 @@
 """Which points are hidden: learned where labels say so, and never at the cost of the points."""
 
 import dataclasses
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -70,7 +69,7 @@ def test_labels_on_disk_are_those_of_the_pack_and_say_who_is_seen(told: int, mon
     states = np.random.default_rng(0).choice([UNLABELLED, told, VISIBLE], (7, 68)).astype(np.uint8)
     faces = dataclasses.replace(toy_pack.pack(7), states=states)
     labels = np.zeros((7, 68, 3), np.float32)
-    tasks._fill(labels, SimpleNamespace(learns_visibility=True, scheme=faces.scheme), faces, None)  # type: ignore[arg-type]
+    tasks._fill(labels, faces.scheme, faces, None)
     np.testing.assert_array_equal(labels[..., :2], faces.landmarks)
     seen = np.where(states == UNLABELLED, np.nan, states == VISIBLE) if told == HIDDEN else np.full((7, 68), np.nan)
     np.testing.assert_array_equal(labels[..., 2], seen)

@@ -19,6 +19,7 @@ from facemix.errors import FacemixError
 from facemix.faces import mapped, shards
 from facemix.faces.geometry import landmark_box
 from facemix.faces.shards import Images
+from facemix.training.frame import AS_GIVEN, Frame
 
 REAL, SYNTHETIC = 0, 1
 
@@ -45,6 +46,8 @@ class TrainingSet:
     """(N,) what messages call the faces."""
     rows: npt.NDArray[np.int64]
     """(n,) the faces that are used."""
+    frame: Frame = AS_GIVEN
+    """Where the box that a face is shown in lies to the box of its labels."""
 
 
 class MixedBatches:
@@ -123,10 +126,14 @@ class MixedBatches:
         return np.random.default_rng([self.seed, domain, epoch]).permutation(n).astype(np.int32)
 
     def boxes(self, step: int) -> npt.NDArray[np.float32]:
-        """The tight boxes (batch_size, 4) xyxy around the landmarks of one batch, pixels of the crops."""
+        """The boxes (batch_size, 4) xyxy that the faces of one batch are shown in, pixels of the crops."""
         domain, rows = self.draw(step)
-        points = [mapped.take(faces.landmarks, rows[domain == d]) for d, faces in enumerate(self.sets) if faces]
-        return landmark_box(np.concatenate(points)[:, :, :2]).astype(np.float32)
+        boxes = [
+            faces.frame.of(landmark_box(mapped.take(faces.landmarks, rows[domain == d])[:, :, :2]))
+            for d, faces in enumerate(self.sets)
+            if faces
+        ]
+        return np.concatenate(boxes).astype(np.float32)
 
     def names(self, step: int) -> list[str]:
         """What the faces of one batch are called."""

@@ -10,7 +10,6 @@ import torch
 from facemix.config import Augmentation, Training
 from facemix.training import augment
 from facemix.training.batches import MixedBatches
-from facemix.training.frame import AS_GIVEN, Frame
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,8 +22,6 @@ class Recipe:
     """(K,) the partner of each landmark in the mirror."""
     context: float
     """Side of the undisturbed field of view / longer side of a face's box."""
-    frame: Frame = AS_GIVEN
-    """Where the box that a face is shown in lies to the box of its labels."""
     input_size: int
     """Side of the network's input in pixels."""
     settings: Training
@@ -37,7 +34,7 @@ class Recipe:
     def changes(self, step: int, crop_size: int) -> augment.Changes:
         """How the faces of a step are augmented."""
         return augment.draw(
-            torch.from_numpy(self.frame.of(self.batches.boxes(step)).astype(np.float32)),
+            torch.from_numpy(self.batches.boxes(step)),
             crop_size,
             context=self.context,
             size=self.input_size,

@@ -28,12 +28,16 @@ class Strategy:
     """The strategy whose trained network is used as it is: nothing is trained but the label adapter."""
     adapts_predictions: bool = False
     """The label adapter is fitted on what the network predicts on real training faces, and applied to predictions."""
+    own_head: bool = False
+    """Synthetic faces have a head of their own, on the shared rest of the network; it is thrown away afterwards."""
     budgets: int = 1
     """Training takes this many times `training.steps`."""
 
     def __post_init__(self) -> None:
         assert not self.shares_network_of or self.adapts_predictions, f"{self.name}: trains nothing"
         assert not (self.shares_network_of and self.starts_from), f"{self.name}: of two networks"
+        mixes = self.synthetic_share not in ("alpha", 0, 1)  # alpha may be 0 or 1, where one head would learn nothing
+        assert not self.own_head or (mixes and not self.adapts_labels), f"{self.name}: two heads for faces of one kind"
 
     @property
     def trains(self) -> bool:
@@ -49,8 +53,8 @@ class Strategy:
         return self.adapts_predictions or self.alpha(params) < 1
 
     def keeps_labels(self, params: Params) -> bool:
-        """Whether its network trains on synthetic faces with their labels as rendered."""
-        return self.trains and not self.adapts_labels and self.alpha(params) > 0
+        """Whether the points of its detector are trained on synthetic faces with their labels as rendered."""
+        return self.trains and not self.adapts_labels and not self.own_head and self.alpha(params) > 0
 
     def needs_adapter(self, params: Params) -> bool:
         """Whether it trains on labels that an adapter, fitted before, has adapted."""

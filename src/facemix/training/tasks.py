@@ -26,7 +26,7 @@ from facemix.faces.order import nested_order
 from facemix.faces.packs import Pack
 from facemix.faces.schemes import Scheme
 from facemix.files import File, write_table
-from facemix.training import adaptation, augment, frame, judging, loop, predictions, preflight, processes
+from facemix.training import adaptation, augment, frame, heads, judging, loop, predictions, preflight, processes
 from facemix.training.adaptation import LabelAdapter
 from facemix.training.batches import MixedBatches, TrainingSet
 from facemix.training.landmarker import Landmarker
@@ -88,13 +88,21 @@ class Task:
 
     @property
     def scheme(self) -> Scheme:
-        """Of the points that the strategy's network learns: the real ones but where only raw synthetic labels train."""
+        """Of the points that the detector finds: the real ones but where only raw synthetic labels train."""
         return self.synthetic.scheme if self.synthetic and self.strategy.keeps_labels(self.params) else self.real.scheme
 
     @property
+    def learned_scheme(self) -> Scheme:
+        """Of the points that the network learns: with two heads, those of both."""
+        if not self.strategy.own_head:
+            return self.scheme
+        assert self.synthetic is not None
+        return heads.joint(self.real.scheme, self.synthetic.scheme)
+
+    @property
     def learns_visibility(self) -> bool:
-        """Whether any faces that it trains on say which points are hidden."""
-        trained_on = [(self.real, self.alpha < 1), (self.synthetic, self.alpha > 0)]
+        """Whether any faces that the points of its detector are trained on say which are hidden."""
+        trained_on = [(self.real, self.alpha < 1), (self.synthetic, self.alpha > 0 and not self.strategy.own_head)]
         return any(pack is not None and used and _tells_hidden(pack) for pack, used in trained_on)
 
     def identity(self) -> dict[str, Any]:
@@ -154,7 +162,7 @@ def gather(strategy: Strategy, seed: int, params: Params) -> Task:
         raise FacemixError(
             f"{strategy.name}: trains on real and synthetic faces at once, but the synthetic ones have the points of "
             f"{synthetic.scheme.name} and the real ones those of {real.scheme.name}; expected one scheme, or a "
-            "strategy that adapts the labels of synthetic faces"
+            "strategy that adapts the labels of synthetic faces, or has a head for them"
         )
     base, adapter = None, None
     behind: dict[str, int] = {}
@@ -268,14 +276,19 @@ def train_network(
         batch_size=settings.batch_size,
         seed=task.seed,
     )
-    shown = frame_by_names(task)
-    making = about(task) | ({} if shown == frame.AS_GIVEN else {"shown": dataclasses.asdict(shown)})
+    making = about(task)
+    if task.alpha == 1 and (shown := frame_by_names(task)) != frame.AS_GIVEN:
+        making["shown"] = dataclasses.asdict(shown)
     error = judge or judging_error(task)
+
+    def detector(trained: LandmarkNet, made: dict[str, Any]) -> Landmarker:
+        own = heads.real_head(trained, task.scheme, architecture(params)) if task.strategy.own_head else trained
+        return Landmarker(own, model.context, made)
+
     recipe = loop.Recipe(
         batches=batches,
-        mirror_order=task.scheme.mirror,
+        mirror_order=task.learned_scheme.mirror,
         context=model.context,
-        frame=shown,
         input_size=model.input_size,
         settings=settings,
         augmentation=params.augmentation,
@@ -286,7 +299,7 @@ def train_network(
         result = loop.train(
             network,
             recipe,
-            validate=lambda candidate: error(Landmarker(candidate, model.context, making)),
+            validate=lambda candidate: error(detector(candidate, making)),
             checkpoint=checkpoint,
             identity=task.identity(),
             report=report,
@@ -299,7 +312,7 @@ def train_network(
         "faces_seen": {task.strategy.name: settings.steps * settings.batch_size, **task.behind},
     }
     return Outcome(
-        landmarker=Landmarker(network, model.context, making | {"training": budget}),
+        landmarker=detector(network, making | {"training": budget}),
         history=result.history,
         picture=picture_of_batch(recipe),
     )
@@ -317,19 +330,21 @@ def new_network(task: Task) -> LandmarkNet:
     """The network at its starting weights: those of the base, or random ones (or ImageNet's) by the seed.
 
     From a base of another scheme, points that both schemes name take over their heads; those of the others are random.
+    A head of synthetic faces comes beside what every strategy starts from.
     """
     model = task.params.model
+
+    def network_of(scheme: Scheme, weights: str) -> LandmarkNet:
+        return LandmarkNet(
+            scheme, model.backbone, model.input_size, model.width, weights, model.mirror, task.learns_visibility
+        )
+
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(task.seed)
-        network = LandmarkNet(
-            task.scheme,
-            model.backbone,
-            model.input_size,
-            model.width,
-            model.weights,
-            model.mirror,
-            task.learns_visibility,
-        )
+        network = network_of(task.scheme, model.weights)
+        if task.strategy.own_head:
+            usual, network = network, network_of(task.learned_scheme, "scratch")
+            network.take_over(usual, range(len(task.scheme)), range(len(task.scheme)))
     if task.base:
         found, expected = task.base.about["network"], architecture(task.params)
         if found != expected:
@@ -341,8 +356,8 @@ def new_network(task: Task) -> LandmarkNet:
 
 
 def frame_by_names(task: Task) -> frame.Frame:
-    """Where faces of another scheme are shown, so that a network sees them as it will see the real ones."""
-    if task.synthetic is None or task.scheme.points == task.real.scheme.points:
+    """Where synthetic faces of another scheme are shown, so that a network sees them as it will see the real ones."""
+    if task.synthetic is None or task.adapter or task.synthetic.scheme.points == task.real.scheme.points:
         return frame.AS_GIVEN
     real = task.real.landmarks[task.split("validation")]
     return frame.by_names(task.synthetic.landmarks[task.synthetic_rows], task.synthetic.scheme, real, task.real.scheme)
@@ -352,24 +367,40 @@ def _training_set(task: Task, pack: Pack, rows: Rows | None, adapter: LabelAdapt
     """The faces with the labels that train: those of the pack, or what is made of them, on disk as well."""
     assert rows is not None
     labels = pack.landmarks
-    if adapter or task.learns_visibility:
-        shape = (len(pack), len(task.scheme), 3 if task.learns_visibility else 2)
+    if adapter or task.learns_visibility or task.strategy.own_head:
+        shape = (len(pack), len(task.learned_scheme), 3 if task.learns_visibility else 2)
         labels = mapped.on_disk(f"labels of {len(pack)} faces", shape, np.float32)
-        _fill(labels, task, pack, adapter)
-    return TrainingSet(images=pack.images, landmarks=labels, ids=pack.ids, rows=rows)
+        _fill(_own_labels(labels, task, pack), pack.scheme if task.strategy.own_head else task.scheme, pack, adapter)
+    shown = frame_by_names(task) if pack is task.synthetic else frame.AS_GIVEN
+    return TrainingSet(images=pack.images, landmarks=labels, ids=pack.ids, rows=rows, frame=shown)
 
 
-def _fill(labels: npt.NDArray[np.float32], task: Task, pack: Pack, adapter: LabelAdapter | None) -> None:
-    """Fills in the points (N, M, 2), adapted where there is an adapter, and, where there is room, who is seen."""
+def _own_labels(labels: npt.NDArray[np.float32], task: Task, pack: Pack) -> npt.NDArray[np.float32]:
+    """The part of labels (N, M, d) that faces of a pack have; with two heads the rest becomes NaN, unlabelled."""
+    if not task.strategy.own_head:
+        return labels
+    for part in mapped.parts(len(labels), _AT_ONCE):
+        labels[part] = np.nan
+        mapped.release(labels)
+    n_real = len(task.real.scheme)
+    return labels[:, n_real:] if pack is task.synthetic else labels[:, :n_real]
+
+
+def _fill(labels: npt.NDArray[np.float32], scheme: Scheme, pack: Pack, adapter: LabelAdapter | None) -> None:
+    """Fills in the points (N, M, 2) of a scheme, adapted where there is an adapter; with room for 3, also who is seen.
+
+    Without an adapter the scheme is that of the pack.
+    """
     if adapter:
         adaptation.adapt(adapter, pack.landmarks, out=labels[..., :2])
-    tells_hidden = task.learns_visibility and _tells_hidden(pack)
+    learns_visibility = labels.shape[-1] > 2
+    tells_hidden = learns_visibility and _tells_hidden(pack)
     for part in mapped.parts(len(pack), _AT_ONCE):
         if not adapter:
             labels[part, :, :2] = pack.landmarks[part]
-        if task.learns_visibility:
+        if learns_visibility:
             seen = _visible(pack.states[part], tells_hidden)[..., None]
-            labels[part, :, 2:] = schemes.in_scheme(seen, pack.scheme, task.scheme)
+            labels[part, :, 2:] = schemes.in_scheme(seen, pack.scheme, scheme)
         for array in (labels, pack.landmarks, pack.states):
             mapped.release(array)
 

@@ -118,9 +118,14 @@ def describe(strategy: Strategy, params: Params) -> str:
     elif share in (0, 1):
         text = f"trained on {'synthetic' if share else 'real'} faces only"
     else:
-        text = f"trained on real and synthetic faces, {share:.0%} of each batch synthetic (`alpha`)"
+        named = " (`alpha`)" if strategy.synthetic_share == "alpha" else ""
+        text = f"trained on real and synthetic faces, {share:.0%} of each batch synthetic{named}"
     if strategy.adapts_labels:
         text += "; the label adapter first converts the synthetic labels to the real convention"
+    if strategy.own_head:
+        text += "; each kind has a head of its own on the shared network, and that of synthetic faces is thrown away"
+    if strategy.budgets > 1:
+        text += f"; for {strategy.budgets} times as many steps"
     if strategy.starts_from:
         text += f"; starts from the network of `{strategy.starts_from}`"
     if strategy.adapts_predictions:

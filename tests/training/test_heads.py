@@ -1,0 +1,38 @@
+"""Two heads on one network: their joint scheme, and what is left without the head of synthetic faces."""
+
+import numpy as np
+import pytest
+import torch
+
+from facemix.faces import schemes
+from facemix.training import heads
+from facemix.training.model import LandmarkNet
+
+ARCHITECTURE = {"backbone": "mobilenetv3_small_050.lamb_in1k", "input_size": 64, "width": 8, "mirror": True}
+
+
+@pytest.mark.parametrize("synthetic", ["ibug68", "wflw98"])
+def test_a_joint_scheme_holds_the_points_of_both_and_mirrors_each_in_itself(synthetic: str) -> None:
+    real, other = schemes.ibug68(), schemes.load(synthetic)
+    both = heads.joint(real, other)
+    assert len(set(both.points)) == len(real) + len(other)
+    np.testing.assert_array_equal(both.mirror[:68], real.mirror)
+    np.testing.assert_array_equal(both.mirror[68:] - 68, other.mirror)
+
+
+@pytest.mark.parametrize("visibility", [False, True])
+def test_the_head_of_real_faces_sees_alone_what_it_saw_beside_the_other(visibility: bool) -> None:
+    torch.manual_seed(0)
+    real, both = schemes.ibug68(), heads.joint(schemes.ibug68(), schemes.load("wflw98"))
+    whole = LandmarkNet(both, "mobilenetv3_small_050.lamb_in1k", 64, 8, mirror=True, visibility=visibility).eval()
+    for part in whole.parameters():  # some start at 0
+        part.data += 0.05 * torch.randn_like(part)
+    alone = heads.real_head(whole, real, ARCHITECTURE).eval()
+    images = torch.rand(2, 3, 64, 64)
+    with torch.inference_mode():
+        expected, found = whole(images), alone(images)
+    torch.testing.assert_close(found.points, expected.points[:, :68], rtol=1e-4, atol=1e-3)
+    torch.testing.assert_close(found.variance, expected.variance[:, :68], rtol=1e-4, atol=1e-2)
+    assert (found.visible is None) == (not visibility)
+    if visibility:
+        torch.testing.assert_close(found.visible, expected.visible[:, :68], rtol=1e-4, atol=1e-3)
