@@ -1,5 +1,6 @@
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,6 +18,34 @@ from facemix.sweeps.grid import Axes, Inputs, Point
 from facemix.sweeps.known import Known
 from facemix.sweeps.point import Place, Running, reason
 from facemix.sweeps.work import interrupted_by_sigterm
+
+
+@pytest.mark.parametrize("changed", ["src/training/loss.py", "src/training/frame.py", "data/a.yaml", "größe.txt"])
+def test_a_digest_covers_each_file_that_a_training_depends_on(changed: str, params: Params, tmp_path: Path) -> None:
+    project = tmp_path / "above" / "project"
+    for name in ("src/training/loss.py", "src/training/frame.py", "data/a.yaml", "größe.txt", "README.md"):
+        (project / name).parent.mkdir(parents=True, exist_ok=True)
+        (project / name).write_text("before", encoding="utf-8")
+    # A folder, and a file of it that another stage depends on.
+    paths = ("data/a.yaml", "src/training", "src/training/frame.py", "größe.txt", "not/there")
+    inputs = {"real_only": Inputs(params=(), other_params={}, paths=paths, needs=())}
+    point = Point(strategy="real_only", seed=0, settings=())
+
+    def digest() -> str:
+        git("add", "-A")
+        git("commit", "-q", "-m", "one")
+        return run._digests(project, [point], params, inputs)[point]
+
+    def git(*arguments: str) -> None:
+        who = ("-c", "user.name=a", "-c", "user.email=a@b")
+        subprocess.run(["git", *who, *arguments], cwd=project, check=True)
+
+    subprocess.run(["git", "init", "-q", project.parent], check=True)
+    before = digest()
+    (project / "README.md").write_text("after", encoding="utf-8")
+    assert digest() == before
+    (project / changed).write_text("after", encoding="utf-8")
+    assert digest() != before
 
 
 @pytest.mark.parametrize(

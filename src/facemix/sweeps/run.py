@@ -258,8 +258,8 @@ def read_inputs(root: Path, params: Params) -> dict[str, Inputs]:
 
 def _digests(root: Path, points: Sequence[Point], params: Params, inputs: Mapping[str, Inputs]) -> dict[Point, str]:
     """The digest of each point: it changes with what the point depends on."""
-    paths = sorted({path for one in inputs.values() for path in one.paths})
-    listed = [line.split("\t") for line in git(root, "ls-tree", "HEAD", "--", *paths).splitlines()]
+    # All of it: asked for a folder and for a file in it, git lists the folder's files in the place of the folder.
+    listed = [line.split("\t") for line in git(root, "ls-tree", "-r", "-t", "-z", "HEAD").split("\0") if line]
     content = {path: about.split()[-1] for about, path in listed}
     plain = config.plain(params)
     return {point: grid.digest(point, plain, inputs[point.strategy], content) for point in points}
