@@ -29,6 +29,7 @@ TINTS = {REAL: "#fdf0e5", SYNTHETIC: "#e8f1fa", RESULT: "#e8f5ee", LINE: PLAIN}
 ROWS = {
     "real_only": "real faces alone",
     "control": "the same, trained twice as long",
+    "two_heads": "both in each batch, a head for each",
     "fine_tuning": "synthetic faces first, then real ones",
     "mixing": "both in each batch, labels adapted",
     "data_adaptation": "synthetic faces, labels adapted",
@@ -36,9 +37,15 @@ ROWS = {
     "synthetic_only": "synthetic faces as they are",
 }
 """What each strategy trains on, from the top of the panel to its bottom."""
-COLOURS = {"real_only": [REAL], "control": [REAL], "fine_tuning": [SYNTHETIC, REAL], "mixing": [SYNTHETIC, REAL]}
+COLOURS = {
+    "real_only": [REAL],
+    "control": [REAL],
+    "two_heads": [SYNTHETIC, REAL],
+    "fine_tuning": [SYNTHETIC, REAL],
+    "mixing": [SYNTHETIC, REAL],
+}
 """Of the faces that a network sees; those that are not named see synthetic ones."""
-TOP, STEP = 3.78, 0.48
+TOP, STEP = 3.8, 0.42
 """Height of the first row, and of each."""
 
 
