@@ -1,15 +1,14 @@
 """Ideas that could make real and synthetic faces together win: `mixing` or `fine_tuning` with one thing changed.
 
-    python scripts/try_ideas.py own_head --seed 0 --out ideas
-    python scripts/compare_trainings.py models/mixing ideas/own_head
+    python scripts/try_ideas.py late_fall --seed 0 --out ideas
+    python scripts/compare_trainings.py models/mixing ideas/late_fall
 
 as_rendered      mixing with the labels as rendered, no label adapter; twice the steps, as no other network is behind it
-own_head         the same, but a head of its own for synthetic faces on the shared rest of the network
 own_statistics   mixing with batch statistics of its own for each of the two kinds of faces; real ones are kept
 late_fall        mixing whose share of synthetic faces stays at alpha for two thirds of the steps and then falls to 0
 keeps_a_tenth    fine_tuning in which a tenth of each batch is synthetic, with adapted labels
 
-All but the first two need the trained `synthetic_only` and `label_adaptation` of the seed in models/. All of them see
+All but the first need the trained `synthetic_only` and `label_adaptation` of the seed in models/. All of them see
 as many faces as `mixing` and `control` do. docs/ideas.md says what came out.
 """
 
@@ -49,14 +48,6 @@ class Apart(nn.Module):
             return self.own(values)  # type: ignore[no-any-return]
         half = len(values) // 2
         return torch.cat([self.own(values[:half]), self.other(values[half:])])
-
-
-def own_head(network: LandmarkNet) -> LandmarkNet:
-    """The network with a second head for synthetic faces, which starts like the first."""
-    for name in ("heatmaps", "offsets"):
-        head = getattr(network, name)
-        setattr(network, name, Apart(head, copy.deepcopy(head)))
-    return network
 
 
 def own_statistics(network: LandmarkNet) -> LandmarkNet:
@@ -104,7 +95,6 @@ MIXING, FINE_TUNING = STRATEGIES["mixing"], STRATEGIES["fine_tuning"]
 RAW = dataclasses.replace(MIXING, adapts_labels=False, budgets=2)
 IDEAS = {
     "as_rendered": Idea(RAW),
-    "own_head": Idea(RAW, network=own_head),
     "own_statistics": Idea(MIXING, network=own_statistics),
     "late_fall": Idea(MIXING, batches=late_fall),
     "keeps_a_tenth": Idea(dataclasses.replace(FINE_TUNING, synthetic_share=0.1, adapts_labels=True)),

@@ -6,6 +6,7 @@ import torch
 
 from facemix.faces import schemes
 from facemix.training import heads
+from facemix.training.loss import landmark_loss
 from facemix.training.model import LandmarkNet
 
 ARCHITECTURE = {"backbone": "mobilenetv3_small_050.lamb_in1k", "input_size": 64, "width": 8, "mirror": True}
@@ -36,3 +37,17 @@ def test_the_head_of_real_faces_sees_alone_what_it_saw_beside_the_other(visibili
     assert (found.visible is None) == (not visibility)
     if visibility:
         torch.testing.assert_close(found.visible, expected.visible[:, :68], rtol=1e-4, atol=1e-3)
+
+
+def test_a_synthetic_face_teaches_its_own_head_and_the_shared_network_but_not_the_head_of_real_faces() -> None:
+    torch.manual_seed(0)
+    both = heads.joint(schemes.ibug68(), schemes.ibug68())
+    network = LandmarkNet(both, "mobilenetv3_small_050.lamb_in1k", 64, 8).train()
+    targets = torch.full((2, 136, 2), torch.nan)
+    targets[:, 68:] = 64 * torch.rand(2, 68, 2)
+    points, variance, _ = network(torch.rand(2, 3, 64, 64))
+    landmark_loss(points, variance, targets, 64).backward()  # type: ignore[no-untyped-call]
+    for head, rows in ((network.heatmaps, 1), (network.offsets, 2)):
+        gradient = head.weight.grad
+        assert not gradient[: 68 * rows].any() and gradient[68 * rows :].any(dim=1).all()
+    assert all(part.grad.any() for part in network.lateral.parameters())
