@@ -26,7 +26,7 @@ from facemix.stages.compare import compare
 from facemix.stages.leaks import leaks
 from facemix.stages.prepare import prepare
 from facemix.strategies import MODELS, STRATEGIES
-from facemix.training import predictions, tasks
+from facemix.training import heads, predictions, tasks
 from facemix.training.landmarker import Landmarker
 from facemix.training.tasks import Outcome
 from facemix.verdict.advice import lay_out
@@ -88,7 +88,10 @@ def untrained(task: tasks.Task) -> Outcome:
         return tasks.fit_adapter(task)
     budget = {"steps": 0, "best_step": 0, "faces_seen": {task.strategy.name: 1}}
     about = tasks.about(task) | {"training": budget}
-    landmarker = Landmarker(tasks.new_network(task), task.params.model.context, about)
+    network = tasks.new_network(task)
+    if task.strategy.own_head:
+        network = heads.real_head(network, task.scheme, about["network"])
+    landmarker = Landmarker(network, task.params.model.context, about)
     return Outcome(
         landmarker=landmarker,
         history=[{"step": 0, "train_loss": 1.0, "val_error": 1.0}],
