@@ -151,8 +151,12 @@ def _said(seeds: set[int]) -> str:
     return f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, sorted(seeds)))}"
 
 
-def _sortable(point: Point) -> list[tuple[str, float, str]]:
-    return [(key, value if isinstance(value, int | float) else 0.0, str(value)) for key, value in point.settings]
+def _sortable(point: Point) -> list[tuple[bool, str, float, str]]:
+    """What sorts points by their numbers of faces and then by other settings, in whatever order files name these."""
+    return sorted(
+        (key not in AXES, key, value if isinstance(value, int | float) else 0.0, str(value))
+        for key, value in point.settings
+    )
 
 
 if __name__ == "__main__":
