@@ -71,7 +71,12 @@ def united(files: Sequence[Path]) -> list[Result]:
     order = [*STRATEGIES]
     points = sorted(
         found.values(),
-        key=lambda one: (order.index(one.result.point.strategy), _sortable(one.result.point), one.result.point.seed),
+        key=lambda one: (
+            order.index(one.result.point.strategy),
+            one.result.n_synthetic,
+            _sortable(one.result.point),
+            one.result.point.seed,
+        ),
     )
     check_alike(points)
     return [one.result for one in points]

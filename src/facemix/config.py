@@ -265,7 +265,7 @@ class Params:
     n_synthetic: Count
     seeds: tuple[int, ...]
     control_seeds: tuple[int, ...]
-    """Seeds of the control, `real_only` with as many faces seen as the strategies that need two trainings."""
+    """Seeds of the control, `real_only` with as many faces seen as the strategies that cost two trainings."""
     sources: Sources
     render: Render
     pack: Pack

@@ -39,6 +39,22 @@ def test_the_head_of_real_faces_sees_alone_what_it_saw_beside_the_other(visibili
         torch.testing.assert_close(found.visible, expected.visible[:, :68], rtol=1e-4, atol=1e-3)
 
 
+def test_a_face_counts_as_much_whether_its_scheme_has_many_points_or_few() -> None:
+    real, synthetic = schemes.load("five"), schemes.load("wflw98")
+    points, variance = torch.zeros(2, 103, 2), torch.ones(2, 103, 2)
+    targets = torch.full((2, 103, 2), torch.nan)
+    targets[0, :5], targets[1, 5:] = 3.0, 3.0  # equal errors of a real face and of a synthetic one
+    of_face = [
+        landmark_loss(
+            points[i : i + 1], variance[:1], targets[i : i + 1], 64, torch.from_numpy(heads.weights(real, synthetic))
+        )
+        for i in (0, 1)
+    ]
+    assert of_face[0] > 0
+    torch.testing.assert_close(*of_face)
+    assert (heads.weights(real, real) == 1).all()
+
+
 def test_a_synthetic_face_teaches_its_own_head_and_the_shared_network_but_not_the_head_of_real_faces() -> None:
     torch.manual_seed(0)
     both = heads.joint(schemes.ibug68(), schemes.ibug68())

@@ -362,6 +362,7 @@ def test_with_two_heads_a_face_is_labelled_at_its_own_points_alone(world: World,
     assert real is not None and synthetic is not None
     assert np.isnan(real.landmarks[:, 68:]).all() and np.isnan(synthetic.landmarks[:, :68]).all()
     assert found.recipe.mirror_order[68:].tolist() == (world.synthetic.scheme.mirror + 68).tolist()
+    assert found.recipe.weights is not None and len(found.recipe.weights) == 136
 
 
 # --- What the table means ---------------------------------------------------------------------------------------------

@@ -18,7 +18,9 @@ from facemix.strategies import STRATEGIES
 from facemix.verdict.comparison import BASELINE, Trained, faces_shown
 
 DPI = 150
-COLOURS = dict(zip(STRATEGIES, plt.get_cmap("tab10").colors, strict=False))  # type: ignore[attr-defined]
+_TABLEAU = plt.get_cmap("tab10").colors  # type: ignore[attr-defined]
+COLOURS = dict(zip(STRATEGIES, (*_TABLEAU[:7], *_TABLEAU[8:]), strict=False))
+"""Of the strategies; none is grey, which says that nothing is decided."""
 
 
 def face_size(normalizer: str) -> str:

@@ -10,6 +10,7 @@ its name says what it depends on, and the workspace stays the user's.
 import dataclasses
 import os
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import nullcontext
@@ -27,6 +28,9 @@ from facemix.sweeps.on_ray import Wanted
 from facemix.sweeps.repository import git
 from facemix.sweeps.work import FOLDER, Stopped, Work, experiments
 from facemix.training import checkpoint, preflight
+
+NAME_LENGTH = 250
+"""Characters of a run's name that MLflow's database has room for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +83,8 @@ def run_sweep(arguments: Sequence[str], params: Params, how: How) -> None:
         FacemixError: as `bring` does.
         FacemixError: a point failed; the others are kept, and the tables hold them.
     """
-    how = dataclasses.replace(how, name=" ".join(("sweep", *arguments)))
+    name = textwrap.shorten(" ".join(("sweep", *arguments)), NAME_LENGTH, placeholder=" ...")
+    how = dataclasses.replace(how, name=name)
     brought = bring(grid.parse_axes(arguments, params), params, how)
     if brought.results:
         results.write_tables(brought.results, brought.total)
@@ -259,7 +264,7 @@ def read_inputs(root: Path, params: Params) -> dict[str, Inputs]:
 def _digests(root: Path, points: Sequence[Point], params: Params, inputs: Mapping[str, Inputs]) -> dict[Point, str]:
     """The digest of each point: it changes with what the point depends on."""
     # All of it: asked for a folder and for a file in it, git lists the folder's files in the place of the folder.
-    listed = [line.split("\t") for line in git(root, "ls-tree", "-r", "-t", "-z", "HEAD").split("\0") if line]
+    listed = [line.split("\t", 1) for line in git(root, "ls-tree", "-r", "-t", "-z", "HEAD").split("\0") if line]
     content = {path: about.split()[-1] for about, path in listed}
     plain = config.plain(params)
     return {point: grid.digest(point, plain, inputs[point.strategy], content) for point in points}

@@ -8,6 +8,7 @@ Afterwards the head of synthetic faces is thrown away.
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from facemix.faces.schemes import Scheme
@@ -30,6 +31,11 @@ def joint(real: Scheme, synthetic: Scheme) -> Scheme:
         normalizer="box_side",
         source="points of real and synthetic faces, each with a head of its own",
     )
+
+
+def weights(real: Scheme, synthetic: Scheme) -> npt.NDArray[np.float32]:
+    """How much each point of the joint scheme (K,) counts, so that a synthetic face counts as much as a real one."""
+    return np.repeat([1.0, len(real) / len(synthetic)], [len(real), len(synthetic)]).astype(np.float32)
 
 
 def real_head(network: LandmarkNet, scheme: Scheme, architecture: dict[str, Any]) -> LandmarkNet:

@@ -20,6 +20,8 @@ class Recipe:
     """The faces of each step."""
     mirror_order: npt.NDArray[np.int64]
     """(K,) the partner of each landmark in the mirror."""
+    weights: npt.NDArray[np.float32] | None = None
+    """(K,) how much each landmark counts in the loss; None: all alike."""
     context: float
     """Side of the undisturbed field of view / longer side of a face's box."""
     input_size: int

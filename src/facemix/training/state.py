@@ -76,7 +76,10 @@ class State:
             parameters["lr"] = recipe.learning_rate * schedule(self.step, settings.steps, settings.warmup_steps)
         images, targets = load(self.step)
         seed_backbone(step_seed(recipe.seed, self.step) + group.rank, device)
-        loss = optimize(self.forward, self.optimizer, images, targets, settings.precision, recipe.input_size, group)
+        weights = None if recipe.weights is None else torch.from_numpy(recipe.weights).to(device, non_blocking=True)
+        loss = optimize(
+            self.forward, self.optimizer, images, targets, settings.precision, recipe.input_size, group, weights
+        )
         average(*self.pairs, settings.ema_decay, self.step)
         self.step += 1
         self.before = []
@@ -141,6 +144,7 @@ def optimize(
     precision: str,
     input_size: int,
     group: Group,
+    weights: Tensor | None = None,
 ) -> Tensor:
     """Forward, backward and optimiser on one batch: what every training pays for at the least.
 
@@ -151,7 +155,7 @@ def optimize(
     images = images.contiguous(memory_format=torch.channels_last)
     with torch.autocast(images.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
         points, variance, visible = model(images)
-    loss = landmark_loss(points, variance, targets[..., :2], input_size)
+    loss = landmark_loss(points, variance, targets[..., :2], input_size, weights)
     if visible is not None:
         loss = loss + visibility_loss(visible, targets[..., 2])
     optimizer.zero_grad(set_to_none=True)

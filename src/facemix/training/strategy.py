@@ -37,7 +37,8 @@ class Strategy:
         assert not self.shares_network_of or self.adapts_predictions, f"{self.name}: trains nothing"
         assert not (self.shares_network_of and self.starts_from), f"{self.name}: of two networks"
         mixes = self.synthetic_share not in ("alpha", 0, 1)  # alpha may be 0 or 1, where one head would learn nothing
-        assert not self.own_head or (mixes and not self.adapts_labels), f"{self.name}: two heads for faces of one kind"
+        assert not self.own_head or mixes, f"{self.name}: two heads for faces of one kind"
+        assert not (self.own_head and (self.adapts_labels or self.starts_from)), f"{self.name}: a head begins anew"
 
     @property
     def trains(self) -> bool:

@@ -288,6 +288,7 @@ def train_network(
     recipe = loop.Recipe(
         batches=batches,
         mirror_order=task.learned_scheme.mirror,
+        weights=_weights(task),
         context=model.context,
         input_size=model.input_size,
         settings=settings,
@@ -316,6 +317,14 @@ def train_network(
         history=result.history,
         picture=picture_of_batch(recipe),
     )
+
+
+def _weights(task: Task) -> npt.NDArray[np.float32] | None:
+    """How much each point that the network learns counts in the loss."""
+    if not task.strategy.own_head:
+        return None
+    assert task.synthetic is not None
+    return heads.weights(task.real.scheme, task.synthetic.scheme)
 
 
 def judging_error(task: Task) -> Callable[[Landmarker], float]:

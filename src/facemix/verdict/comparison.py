@@ -15,7 +15,7 @@ from facemix.verdict import bootstrap
 
 BASELINE = "real_only"
 CONTROL = "control"
-"""Real faces alone, like the baseline, with as many faces seen as strategies that need two trainings."""
+"""Real faces alone, like the baseline, with as many faces seen as strategies that cost two trainings."""
 COMBINED = tuple(name for name in STRATEGIES if name not in (BASELINE, "synthetic_only", CONTROL))
 """What the headline question is about: the strategies that learn from real and synthetic faces."""
 NO_DIFFERENCE = "no difference shown"

@@ -125,7 +125,8 @@ def describe(strategy: Strategy, params: Params) -> str:
     if strategy.own_head:
         text += "; each kind has a head of its own on the shared network, and that of synthetic faces is thrown away"
     if strategy.budgets > 1:
-        text += f"; for {strategy.budgets} times as many steps"
+        times = "twice" if strategy.budgets == 2 else f"{strategy.budgets} times"
+        text += f"; for {times} as many steps"
     if strategy.starts_from:
         text += f"; starts from the network of `{strategy.starts_from}`"
     if strategy.adapts_predictions:
