@@ -34,7 +34,7 @@ def test_a_digest_covers_each_file_that_a_training_depends_on(changed: str, para
     def digest() -> str:
         git("add", "-A")
         git("commit", "-q", "-m", "one")
-        return run._digests(project, [point], params, inputs)[point]
+        return run.digests_of(project, [point], params, inputs)[point]
 
     def git(*arguments: str) -> None:
         who = ("-c", "user.name=a", "-c", "user.email=a@b")
@@ -170,7 +170,7 @@ def test_points_without_errors_that_are_needed_are_refused_before_any_training(
     monkeypatch.setattr(run.repository, "examine", lambda root: None)
     monkeypatch.setattr(run, "read_inputs", lambda *_: inputs)
     monkeypatch.setattr(run, "_check_clean", lambda root: None)
-    monkeypatch.setattr(run, "_digests", digests)
+    monkeypatch.setattr(run, "digests_of", digests)
     monkeypatch.setattr(run, "experiments", lambda root: {})
     monkeypatch.setattr(run.known, "read", lambda path: {one.digest: Known(result=one) for one in (whole, bare)})
     monkeypatch.setattr(run, "_check_settings", check_settings)

@@ -114,7 +114,7 @@ def bring(axes: Axes, params: Params, how: How) -> Brought:
     if unused := grid.unused(axes, points, config.plain(params)):
         print(f"{', '.join(unused)}: none of these strategies uses it, so it changes nothing", flush=True)
     trainings = [point for point, training in points.items() if point == training]
-    digests = _digests(root, trainings, params, inputs)
+    digests = digests_of(root, trainings, params, inputs)
     names = {point: grid.experiment_name(point, digest) for point, digest in digests.items()}
     with file_lock(root / FOLDER):
         trained = {point for point in trainings if names[point] in experiments(root)}
@@ -261,7 +261,7 @@ def read_inputs(root: Path, params: Params) -> dict[str, Inputs]:
     return found
 
 
-def _digests(root: Path, points: Sequence[Point], params: Params, inputs: Mapping[str, Inputs]) -> dict[Point, str]:
+def digests_of(root: Path, points: Sequence[Point], params: Params, inputs: Mapping[str, Inputs]) -> dict[Point, str]:
     """The digest of each point: it changes with what the point depends on."""
     # All of it: asked for a folder and for a file in it, git lists the folder's files in the place of the folder.
     listed = [line.split("\t", 1) for line in git(root, "ls-tree", "-r", "-t", "-z", "HEAD").split("\0") if line]
