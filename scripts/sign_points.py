@@ -25,7 +25,7 @@ def main(file: Path) -> None:
     total = max(dict(one.point.settings).get("n_real", 0) for one in former)
     params = config.load()
     inputs = run.read_inputs(Path.cwd(), params)
-    asked = [as_asked(one, total, inputs[one.point.strategy]) for one in former]
+    asked = [as_asked(one, inputs[one.point.strategy]) for one in former]
     digests = run.digests_of(Path.cwd(), asked, params, inputs)
     signed = [
         dataclasses.replace(one, digest=digests[point], experiment=f"{one.experiment[:-7]}{digests[point][:7]}")
@@ -36,10 +36,10 @@ def main(file: Path) -> None:
     results.write_tables(signed, total)
 
 
-def as_asked(one: Result, total: int, inputs: Inputs) -> Point:
-    """The point as a grid asks for it: of the keys that matter to it, and with all faces as `all`."""
+def as_asked(one: Result, inputs: Inputs) -> Point:
+    """The point as a grid asked for it: of the keys that matter to it; its name says whether `all` faces."""
     settings = dict(one.point.settings) | {"n_synthetic": one.n_synthetic}
-    if settings.get("n_real") == total:
+    if "-nall-" in one.experiment:
         settings["n_real"] = "all"
     kept = tuple((key, value) for key, value in settings.items() if grid.matters(key, inputs))
     return dataclasses.replace(one.point, settings=kept)
