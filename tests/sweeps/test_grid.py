@@ -31,6 +31,7 @@ INPUTS = {
         paths=("src/facemix/training",),
         needs=("synthetic_only", "label_adaptation"),
     ),
+    "two_heads": Inputs(params=("n_real", "n_synthetic", *NETWORK), paths=("src/facemix/training",), needs=()),
     "fine_tuning": Inputs(
         params=("fine_tuning", "n_real", "n_synthetic", *NETWORK),
         paths=("src/facemix/training",),
@@ -145,6 +146,7 @@ def test_a_key_multiplies_only_what_it_matters_to(params: Params) -> None:
         "mixing": 66,
         "fine_tuning": 6,
         "control": 6,
+        "two_heads": 6,
     }
     assert len(set(points)) == len(points)
 
