@@ -5,9 +5,9 @@
 Made-up trainings of known truth (`facemix.verdict.simulation`), 100 photographs, one to five seeds that differ by 0, 1,
 2 and 5 %. Where a row has two numbers, the first is of steep learning curves, the second of flat ones.
 
-- alarms: five strategies as good as real_only are ranked; the share of experiments in which any is called better or
+- alarms: six strategies as good as real_only are ranked; the share of experiments in which any is called better or
   worse.
-- difference: the interval of a difference holds the true one (five in each experiment).
+- difference: the interval of a difference holds the true one (six in each experiment).
 - worth: the interval of a worth holds the true number of faces (three in each experiment).
 - advice: the intervals of `facemix advise` hold the true gain of 100 more labels, that of twice as many renders, and
   the NME with twice the labels (three in each experiment). It needs two seeds.
