@@ -4,9 +4,10 @@
     python scripts/unite_points.py docs/grid/points.csv kept/points.csv && facemix advise
 
 Each file is a `points.csv` as `facemix sweep` writes it, with `errors.parquet` beside it if it is there. A training
-that several files have counts once. All must be trained alike: by the same settings, but for those that are columns of
-every file, at the same seeds, and tested on the same faces. Where such a column has several values, each mix stands at
-its best ones on validation, and these alone need all seeds: tries of settings are often of one.
+that several files have counts once. All must be trained alike: by the same settings, but for those that are columns, at
+the same seeds, and tested on the same faces. What a column of one file is to a point of another, `params.yaml` says at
+the point's commit, so unite sweeps in the project that they ran in. Where a column has several values, each mix stands
+at its best ones on validation, and these alone need all seeds: tries of settings are often of one.
 """
 
 import argparse
@@ -17,11 +18,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
+from facemix import config
 from facemix.errors import FacemixError
 from facemix.strategies import STRATEGIES
-from facemix.sweeps import known, results, tables
+from facemix.sweeps import grid, known, results, run, tables
 from facemix.sweeps.grid import AXES, Point, Result
+from facemix.sweeps.repository import git
 
 
 def main(files: Sequence[Path]) -> None:
@@ -78,6 +83,7 @@ def united(files: Sequence[Path]) -> list[Result]:
             one.result.point.seed,
         ),
     )
+    points = with_usual_settings(points)
     check_alike(points)
     return [one.result for one in points]
 
@@ -93,6 +99,44 @@ def _more_complete(former: Read, new: Read) -> Read:
     point = replace(former.result.point, settings=tuple((new.settings | former.settings).items()))
     seconds = former.result.seconds if former.result.seconds is not None else new.result.seconds
     return Read(former.file, replace(with_errors.result, point=point, seconds=seconds))
+
+
+def with_usual_settings(points: Sequence[Read]) -> list[Read]:
+    """The points with all settings that any of them names: the others are those of `params.yaml` at their commits.
+
+    Points whose commits are not in the repository stay as they are.
+    """
+    keys = {key for one in points for key in one.others}
+    commits = {one.result.commit for one in points if keys - one.others.keys()}
+    params = {commit: found for commit in sorted(commits) if (found := _params_at(commit))}
+    if not params:
+        return list(points)
+    inputs = run.read_inputs(Path.cwd(), config.load())
+
+    def named(one: Read) -> Read:
+        strategy, usual = inputs.get(one.result.point.strategy), params.get(one.result.commit, {})
+        lacking = [key for key in sorted(keys - one.others.keys()) if strategy and grid.matters(key, strategy)]
+        added = [(key, value) for key in lacking if (value := _looked_up(usual, key)) is not None]
+        point = replace(one.result.point, settings=(*one.result.point.settings, *added))
+        return replace(one, result=replace(one.result, point=point))
+
+    return [named(one) for one in points]
+
+
+def _params_at(commit: str) -> dict[str, Any]:
+    """What params.yaml said, unchecked, as older code may have had other keys; nothing where git does not know it."""
+    try:
+        found = YAML(typ="safe").load(git(Path.cwd(), "show", f"{commit}:./{config.PARAMS_FILE}"))
+    except (FacemixError, YAMLError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _looked_up(params: dict[str, Any], key: str) -> Any:
+    try:
+        return config.lookup(params, key)
+    except KeyError:
+        return None
 
 
 def check_alike(points: Sequence[Read]) -> None:
@@ -133,7 +177,8 @@ def _check_told_apart(points: Sequence[Read]) -> None:
                 raise FacemixError(
                     f"{one.file} and {other.file}: found two trainings, {one.result.experiment} and "
                     f"{other.result.experiment}, that differ in settings which the files do not both name; expected "
-                    "trainings that are alike: leave one of the files out"
+                    "trainings that are alike: unite them in the project that trained them, which knows the settings "
+                    "of its commits, or leave one of the files out"
                 )
 
 

@@ -1,5 +1,7 @@
 """Points of several sweeps, united from their files alone."""
 
+import re
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -8,9 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+import toy_project
 import toy_script
 from facemix.errors import FacemixError
-from facemix.files import write_table
+from facemix.files import read_text, write_table
 from facemix.sweeps import known, results, tables
 from facemix.sweeps.grid import Result
 
@@ -115,6 +118,59 @@ def test_trainings_that_differ_in_what_not_all_files_name_are_refused(published:
     assert len(script.united([write(tmp_path / "tries", tries)])) == len(tries)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the libraries under DVC
+def test_what_a_sweep_does_not_name_is_that_of_params_yaml_at_its_commit(
+    best: list[Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shell = toy_project.shell_in(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(ROOT / "dvc.yaml", tmp_path)
+    shell("git init -q && dvc init -q")
+    text = read_text(ROOT / "params.yaml")
+    for rate in ("0.03", "0.5"):
+        params = re.sub(
+            r"(?<=^training:)(.*?learning_rate: )\S+", rf"\g<1>{rate}", text, count=1, flags=re.DOTALL | re.MULTILINE
+        )
+        Path("params.yaml").write_text(params, encoding="utf-8")
+        shell("git add -A && git commit -qm rates")
+    commit = shell("git rev-parse HEAD~1").strip()
+
+    def of(strategy: str, commit: str, **tried: float) -> list[Result]:
+        named = {key.replace("__", "."): value for key, value in tried.items()}
+        return [
+            replace(one, commit=commit, point=replace(one.point, settings=tuple((axes(one) | named).items())))
+            for one in best
+            if one.point.strategy == strategy
+        ]
+
+    usual = write(tmp_path / "usual", [*of("real_only", commit), *of("fine_tuning", commit)])
+    tries = [
+        other(one, val_nme=9.0)
+        for one in (
+            *of("real_only", commit, training__learning_rate=0.07),
+            *of("fine_tuning", commit, fine_tuning__learning_rate=0.08),
+        )
+        if one.point.seed == 0
+    ]
+    found = script.united([usual, write(tmp_path / "tries", tries)])
+    assert {
+        (one.point.strategy, *(value for key, value in sorted(one.point.settings) if "." in key)) for one in found
+    } == {
+        ("real_only", 0.03),
+        ("real_only", 0.07),
+        ("fine_tuning", 0.02, 0.03),
+        ("fine_tuning", 0.08, 0.03),
+    }
+    elsewhere = [*of("real_only", "0" * 40), *of("fine_tuning", "0" * 40)]
+    with pytest.raises(FacemixError, match="unite them in the project that trained them"):
+        script.united([write(tmp_path / "elsewhere", elsewhere), tmp_path / "tries/points.csv"])
+
+
+def axes(one: Result) -> dict[str, Any]:
+    """Numbers of faces and alpha."""
+    return {key: value for key, value in one.point.settings if "." not in key}
+
+
 def test_what_cannot_stand_together_is_refused_before_anything_is_written(
     best: list[Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -137,7 +193,7 @@ def test_what_cannot_stand_together_is_refused_before_anything_is_written(
 
 def test_tries_may_be_of_one_seed_but_what_is_best_has_all(best: list[Result], tmp_path: Path) -> None:
     def rate(one: Result, value: float) -> Result:
-        settings = {key: own for key, own in one.point.settings if "." not in key} | {"training.learning_rate": value}
+        settings = axes(one) | {"training.learning_rate": value}
         return replace(one, point=replace(one.point, settings=tuple(settings.items())))
 
     usual = [rate(one, 0.02) for one in best if one.point.strategy == "real_only"]
