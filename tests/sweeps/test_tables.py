@@ -104,6 +104,14 @@ def test_parts_are_the_regions_and_poses_that_are_there() -> None:
     }
     jaw = [replace(one, errors=replace(one.errors, nme=one.errors.nme | {"jaw": np.arange(7.0)})) for one in swept()]
     assert tables.parts(jaw)["jaw"].nme.tolist() == [[0, 1, 2, 3, 4, 5]] * len(jaw)
+    unlabelled = np.where(np.arange(7) == 2, np.nan, 1.0)  # a face without a labelled point of the region
+    partly = [replace(one, errors=replace(one.errors, nme=one.errors.nme | {"jaw": unlabelled})) for one in swept()]
+    part = tables.parts(partly)["jaw"]
+    assert part.nme.shape[1] == len(part.photos) == 5 and np.isfinite(part.nme).all()
+    none = [
+        replace(one, errors=replace(one.errors, nme=one.errors.nme | {"jaw": np.full(7, np.nan)})) for one in swept()
+    ]
+    assert "jaw" not in tables.parts(none)
     without = replace(jaw[0], errors=replace(jaw[0].errors, nme={"all": np.arange(7.0)}))
     assert "jaw" not in tables.parts([*jaw[:-1], without])
     others = replace(swept()[0], errors=swept()[0].errors.at(np.arange(7) > 0))

@@ -220,7 +220,8 @@ class Part:
 def parts(results: Sequence[Result]) -> dict[str, Part]:
     """The test errors of all points, whole and in parts.
 
-    Regions are there where the training of every point wrote them, head poses where they have any face.
+    Regions are there where the training of every point wrote them, and head poses, where they have any face. A region
+    is of the faces that have a labelled point in it.
 
     Raises:
         FacemixError: points that were tested on different faces.
@@ -234,12 +235,15 @@ def parts(results: Sequence[Result]) -> dict[str, Part]:
                 f"{len(test.faces)}); run `dvc exp remove {one.experiment}`, then the sweep again, or leave it out"
             )
     shared = [name for name in first.nme if all(name in test.nme for test in tests)]
-    found = {name: Part(nme=np.stack([test.nme[name] for test in tests]), photos=first.photos) for name in shared}
+    nme = {name: np.stack([test.nme[name] for test in tests]) for name in shared}
+    chosen = {name: (name, np.isfinite(of_part).all(axis=0)) for name, of_part in nme.items()}
     bins = pose.yaw_bin(first.yaw)
-    for name in pose.BINS:
-        if np.any(chosen := bins == name):
-            found[name] = Part(nme=found[ALL].nme[:, chosen], photos=first.photos[chosen])
-    return found
+    chosen |= {name: (ALL, bins == name) for name in pose.BINS}
+    return {
+        name: Part(nme=nme[of][:, faces], photos=first.photos[faces])
+        for name, (of, faces) in chosen.items()
+        if faces.any()
+    }
 
 
 def best_alpha(rows: Sequence[Mapping[str, Any]]) -> float:
