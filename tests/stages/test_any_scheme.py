@@ -13,6 +13,7 @@ import toy
 from facemix import config
 from facemix.evaluation.export import metadata
 from facemix.faces import packs, schemes
+from facemix.faces.packs import Pack
 from facemix.faces.schemes import Scheme
 from facemix.stages.compare import compare
 from facemix.stages.export import export
@@ -21,7 +22,11 @@ from facemix.stages.prepare import prepare
 from facemix.stages.report import report
 from facemix.stages.train import train
 from facemix.strategies import STRATEGIES
+from facemix.sweeps import results as sweeps
+from facemix.sweeps.grid import Point, Result
+from facemix.sweeps.results import Unranked
 from facemix.training.landmarker import Landmarker
+from facemix.verdict import results
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SIDE = 64
@@ -115,12 +120,34 @@ def test_sets_in_any_schemes_become_a_ranked_and_exported_detector(
         why = f"synthetic_only is not ranked: it finds the points of {rendered}, and so {judged} of {name}"
         assert why in said
         assert why in text
+    assert_in_sweeps(pack, ranked=name == rendered)
     landmarker = Landmarker.load("models/mixing/seed-0")
     found = landmarker.predict(pack.images[0], np.array([[8.0, 8, 40, 40]]))
     assert found.shape == (1, len(scheme), 2)
     assert metadata(landmarker)["points"].split() == list(scheme.points)
     if name in EXPORTED:
         assert_exported(scheme)
+
+
+def assert_in_sweeps(pack: Pack, ranked: bool) -> None:
+    """A sweep ranks what finds the points of the real faces, and measures its regions by their scheme."""
+    for strategy in ("synthetic_only", "mixing"):
+        found = sweeps.measured(
+            results.load(Path(f"models/{strategy}/seed-0"), pack, "auto"),
+            pack.scheme,
+            dict.fromkeys(pack.ids.tolist(), 0.0),
+            point=Point(strategy=strategy, seed=0, settings=()),
+            experiment="",
+            commit="",
+            digest="",
+            seconds=None,
+        )
+        assert found.n_synthetic
+        if strategy == "synthetic_only" and not ranked:
+            assert isinstance(found, Unranked) and found.reason.startswith("synthetic_only is not ranked: it finds")
+        else:
+            assert isinstance(found, Result) and found.errors is not None
+            assert found.errors.nme.keys() == {"all", *pack.scheme.regions}
 
 
 def assert_exported(scheme: Scheme) -> None:

@@ -1,5 +1,6 @@
 """`facemix gate`: when it stops, its exit status, and what it says; trainings are made up."""
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -138,8 +139,24 @@ def test_nothing_wins_by_more_faces(
 ) -> None:
     team = Team(0.2)
     team.faces["mixing"] = 960
-    assert run(monkeypatch, team, "--min-gain", "2%", "--max-seeds", "3") == 2
+    assert run(monkeypatch, team, "--min-gain", "2%", "--max-seeds", "8") == 2
     assert "as they have not seen as many faces" in capsys.readouterr().out
+    assert [len(axes["seeds"]) for axes in team.asked] == [3]  # the interval decides; more seeds would not make it fair
+
+
+def test_what_is_not_ranked_has_no_verdict(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class OfAnotherScheme(Team):
+        def __call__(self, axes: Axes, params: Params, how: How) -> Brought:
+            brought = super().__call__(axes, params, how)
+            ranked = [one for one in brought.results if one.point.strategy != "synthetic_only"]
+            return dataclasses.replace(brought, results=ranked, unranked=["synthetic_only is not ranked: why"])
+
+    arguments = ("--min-gain", "2%", "--strategy", "synthetic_only")
+    assert run(monkeypatch, OfAnotherScheme(0.2), *arguments) == 3
+    assert run(monkeypatch, OfAnotherScheme(0.2), *arguments, "training.learning_rate=0.02,0.04") == 3
+    assert capsys.readouterr().err.count("facemix gate: synthetic_only is not ranked: why") == 2
 
 
 @pytest.mark.parametrize(
@@ -189,7 +206,7 @@ def test_neither_a_failed_training_nor_a_fault_has_the_status_of_a_verdict(
 def test_a_gate_without_a_control_says_what_to_set(
     project: Path, monkeypatch: pytest.MonkeyPatch, params: Params
 ) -> None:
-    with pytest.raises(FacemixError, match=r"control_seeds in params.yaml is \[\]; set it to some"):
+    with pytest.raises(FacemixError, match=r"params.yaml: found control_seeds: \[\], but mixing is compared with"):
         stage.gate("mixing", [], "2%", 5, params, How())
 
 

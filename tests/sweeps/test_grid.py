@@ -186,6 +186,24 @@ def test_mixing_at_its_ends_is_the_training_of_another_strategy(params: Params) 
         assert training == point or dict(training.settings) == settings
 
 
+def test_what_does_not_matter_at_an_end_of_mixing_makes_no_point_there(params: Params) -> None:
+    arguments = ["strategies=mixing", "alpha=0,0.5,1", "n_synthetic=10,20", "adaptation.epochs=3,4", "seeds=1"]
+    points = [point for point in grid.plan(grid.parse_axes(arguments, params), INPUTS) if point.strategy == "mixing"]
+    counts = {alpha: sum(dict(point.settings)["alpha"] == alpha for point in points) for alpha in (0, 0.5, 1)}
+    assert counts == {0: 1, 0.5: 4, 1: 4}
+
+
+def test_values_have_the_type_that_params_yaml_has(params: Params) -> None:
+    arguments = ["training.weight_decay=0,1", "n_real=50", "training.compile=true,False"]
+    axes = grid.parse_axes(arguments, params)
+    decay, n_real = axes["training.weight_decay"], axes["n_real"]
+    assert [type(value) for value in (*decay, *n_real)] == [float, float, int]
+    assert axes["training.compile"] == [True, False]
+    assert grid.parse_values("training.compile", str(True)) == [True]  # as a table has it
+    with pytest.raises(ConfigError, match="seeds"):
+        grid.parse_axes(["seeds=true"], params)
+
+
 def test_equal_inputs_have_one_name_and_other_inputs_another(params: Params) -> None:
     point = Point(strategy="mixing", seed=1, settings=(("alpha", 0.3), ("n_real", 250)))
     name = named(params, point)
@@ -257,12 +275,13 @@ def test_a_known_point_is_trained_where_a_missing_one_starts_from_its_model(para
 
 
 def test_more_faces_than_there_are_or_all_twice_are_refused(params: Params) -> None:
-    axes = grid.parse_axes(["n_real=50,100,all"], params)
-    grid.check_counts(axes, 101)
-    with pytest.raises(ConfigError, match="n_real: found 100, but there are 99 training faces"):
-        grid.check_counts(axes, 99)
-    with pytest.raises(ConfigError, match="n_real: found both 100 and all, which are the same"):
-        grid.check_counts(axes, 100)
+    values = grid.parse_axes(["n_synthetic=50,100,all"], params)["n_synthetic"]
+    for key in ("n_real", "n_synthetic"):
+        grid.check_counts(key, values, 101)
+        with pytest.raises(ConfigError, match=f"{key}: found 100, but there are 99 training faces"):
+            grid.check_counts(key, values, 99)
+        with pytest.raises(ConfigError, match=f"{key}: found both 100 and all, which are the same"):
+            grid.check_counts(key, values, 100)
 
 
 def test_the_estimate_sums_what_was_measured_and_else_says_nothing() -> None:

@@ -91,8 +91,9 @@ def results(points: int, faces: int) -> None:
             _put(MODELS / name / f"seed-{seed}", contents[i % _CONTENTS])
         print(f"{points} points, {faces} test faces, {available_cores()} cores; seconds by the clock (and of CPU time)")
         found, total = _timed("read the points", lambda: sweep.read_results(project, digests, there, _NORMALIZER))
-        _timed("their tables", lambda: sweep.write_tables(list(found.values()), total))
-        _timed("their curves", lambda: sweep.write_curves(list(found.values()), total))
+        ranked = [one for one in found.values() if isinstance(one, grid.Result)]
+        _timed("their tables", lambda: sweep.write_tables(ranked, total))
+        _timed("their curves", lambda: sweep.write_curves(ranked, total))
         n_models = per_strategy * len(STRATEGIES)
         trained = _timed(
             f"read {n_models} trainings", lambda: trainings.read(MODELS, list(range(per_strategy)), _NORMALIZER)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from facemix import tracking
-from facemix.config import ANSWERS, Params
+from facemix.config import ANSWERS, PARAMS_FILE, Params
 from facemix.errors import FacemixError
 from facemix.faces.face import STAND_IN, STAND_IN_SHOWN
 from facemix.files import whole_file
@@ -43,6 +43,8 @@ class Seen:
     total: int
     """Number of real training faces: what `all` means; 0 where it is not known."""
     gain: Gain
+    settled: bool
+    """Whether the interval decides. If the costs are not equal, the verdict is undecided all the same."""
 
 
 def gate(strategy: str, settings: Sequence[str], min_gain: str, max_seeds: int, params: Params, how: How) -> int:
@@ -69,7 +71,7 @@ def gate(strategy: str, settings: Sequence[str], min_gain: str, max_seeds: int, 
     for look in looking.looks(max_seeds):
         seen = _look(arms, [*range(look.seeds)], look, bound, params, how)
         print(f"{look.seeds} seeds: {_said(seen)}", file=sys.stderr, flush=True)
-        if seen.gain.verdict != "undecided":
+        if seen.settled:
             break
     sentence = say(seen, bound, max_seeds)
     content = record(seen, bound, max_seeds) | {"sentence": sentence}
@@ -105,10 +107,15 @@ def _axes(strategy: str, settings: Sequence[str], params: Params) -> Axes:
         raise FacemixError(
             f"{given[0]}: expected a setting such as alpha=0.3; the gate chooses seeds, and --strategy one"
         )
-    axes = grid.parse_axes([*settings, f"strategies={strategy},{other}"], params)
-    for key, values in axes.items():
+    for key, values in grid.parse_axes(settings, params).items():
         if key in grid.AXES and len(values) > 1:
             raise FacemixError(f"{key}: found {len(values)} values, expected one; `facemix sweep` trains grids")
+    if other == CONTROL and not params.control_seeds:
+        raise FacemixError(
+            f"{PARAMS_FILE}: found control_seeds: [], but {strategy} is compared with {CONTROL}, real faces alone at "
+            f"equal cost; set control_seeds to some of the seeds, such as [{params.seeds[0]}], and commit that"
+        )
+    axes = grid.parse_axes([*settings, f"strategies={strategy},{other}"], params)
     tuning.check_architecture(_tried(axes))
     tuning.check_budget(_tried(axes))
     return axes
@@ -166,6 +173,8 @@ def _bring(axes: Axes, params: Params, how: How) -> Brought:
     with contextlib.redirect_stdout(sys.stderr):  # of progress; the answer alone is the output
         brought = bring(axes, params, how)
     brought.check()
+    if {str(name) for name in axes["strategies"]} - {one.point.strategy for one in brought.results}:
+        raise FacemixError("; ".join(brought.unranked))
     return brought
 
 
@@ -184,6 +193,7 @@ def _look(arms: tuple[Arm, Arm], seeds: Sequence[int], look: Look, bound: float,
         raise FacemixError(f"{own[0].experiment} and others were tested on different faces; remove the experiments")
     nme = np.stack([test.nme["all"] for test in tests])
     found = looking.gain(nme[: len(own)], nme[len(own) :], tests[0].photos, bound, look.confidence)
+    settled = found.verdict != "undecided"
     advantage = own[0].faces_seen - alone[0].faces_seen  # as with mixing at alpha = 0
     if (advantage > 0 and found.verdict == "supported") or (advantage < 0 and found.verdict == "refuted"):
         found = dataclasses.replace(found, verdict="undecided")
@@ -194,6 +204,7 @@ def _look(arms: tuple[Arm, Arm], seeds: Sequence[int], look: Look, bound: float,
         tries=(arms[0].tries, arms[1].tries),
         total=max(one.total for one in brought),
         gain=found,
+        settled=settled,
     )
 
 

@@ -180,9 +180,14 @@ def _checked(axes: Axes, plain: Mapping[str, Any]) -> Axes:
     for values in itertools.product(*(axes[key] for key in keys)):
         config.parse(config.changed(plain, dict(zip(keys, values, strict=True))))
     for key in keys:
-        kind = type(config.lookup(plain, key))
-        checked[key] = [kind(value) if kind is float else value for value in axes[key]]
+        checked[key] = [typed(key, value, plain) for value in axes[key]]
     return checked
+
+
+def typed(key: str, value: Value, plain: Mapping[str, Any]) -> Value:
+    """A value as params.yaml would hold it: 0 is 0.0 where that has a fraction."""
+    kind = type(config.lookup(plain, key))
+    return kind(value) if kind is float else value
 
 
 def swept_keys(params: Params) -> list[str]:
@@ -218,8 +223,8 @@ def parse_values(key: str, text: str) -> list[Value]:
 
 
 def _value(word: str) -> Value:
-    if word in ("true", "false"):
-        return word == "true"
+    if word in ("true", "false", "True", "False"):  # as they are typed, and as tables have them
+        return word in ("true", "True")
     for kind in (int, float):
         try:
             number = kind(word)
@@ -231,7 +236,7 @@ def _value(word: str) -> Value:
 
 
 def _seeds(values: list[Value]) -> list[Value]:
-    if len(values) == 1 and isinstance(values[0], int):
+    if len(values) == 1 and isinstance(values[0], int) and not isinstance(values[0], bool):
         if values[0] < 1:
             raise ConfigError(
                 f"seeds: found {values[0]}, expected a number of seeds, at least 1, or a list such as 0,1,2"
@@ -252,7 +257,9 @@ def plan(axes: Axes, inputs: Mapping[str, Inputs]) -> list[Point]:
     for name in wanted:
         own = [key for key in keys if matters(key, inputs[name])]
         points += [
-            Point(strategy=name, seed=int(seed), settings=tuple(zip(own, values, strict=True)))
+            _of_what_matters(
+                Point(strategy=name, seed=int(seed), settings=tuple(zip(own, values, strict=True))), inputs
+            )
             for values in itertools.product(*(axes[key] for key in own))
             for seed in axes["seeds"]
         ]
@@ -280,6 +287,13 @@ def trained_as(point: Point, inputs: Mapping[str, Inputs]) -> Point:
     )
     twins = [name for name, one in STRATEGIES.items() if one == dataclasses.replace(fixed, name=name)]
     return _as(point, twins[0], inputs) if twins else point
+
+
+def _of_what_matters(point: Point, inputs: Mapping[str, Inputs]) -> Point:
+    """The same point without what does not matter to the training that it is, such as synthetic faces at alpha = 0."""
+    matter = dict(trained_as(point, inputs).settings)
+    settings = tuple((key, value) for key, value in point.settings if key == "alpha" or key in matter)
+    return dataclasses.replace(point, settings=settings)
 
 
 def _as(point: Point, strategy: str, inputs: Mapping[str, Inputs]) -> Point:
@@ -328,13 +342,19 @@ def experiment_name(point: Point, digest: str) -> str:
     )
 
 
-def check_counts(axes: Axes, total: int) -> None:
-    """Raises ConfigError where `n_real` asks for more faces than there are, or names all of them twice."""
-    for value in axes["n_real"]:
+def check_counts(key: str, values: Sequence[Value], total: int) -> None:
+    """Raises ConfigError where a key asks for more faces than there are, or names all of them twice.
+
+    Args:
+        key: `n_real` or `n_synthetic`.
+        values: that are asked for.
+        total: how many training faces there are.
+    """
+    for value in values:
         if isinstance(value, int) and value > total:
-            raise ConfigError(f"n_real: found {value}, but there are {total} training faces; lower it, or use all")
-    if total in axes["n_real"] and "all" in axes["n_real"]:
-        raise ConfigError(f"n_real: found both {total} and all, which are the same; leave one out")
+            raise ConfigError(f"{key}: found {value}, but there are {total} training faces; lower it, or use all")
+    if total in values and "all" in values:
+        raise ConfigError(f"{key}: found both {total} and all, which are the same; leave one out")
 
 
 def estimate(missing: Iterable[Point], seconds: Mapping[str, Sequence[float]], jobs: int) -> float | None:

@@ -109,10 +109,17 @@ def clone(work: Work, name: str, running: Running, variables: Mapping[str, str],
 
 
 def prepare(work: Work, place: Place) -> list[str]:
-    """Makes the packs once, or takes them from DVC's cache, and checks `n_real` against them; returns their stages."""
-    stages = ["prepare@real", *(["prepare@synthetic"] if work.trains_on_synthetic else [])]
+    """Makes the packs once, or takes them from DVC's cache, and checks the numbers of faces against them.
+
+    Returns:
+        Their stages.
+    """
+    roles = ["real", *(["synthetic"] if work.trains_on_synthetic else [])]
+    stages = [f"prepare@{role}" for role in roles]
     place.dvc("repro", *stages, log=work.folder / "logs/prepare.log")
-    grid.check_counts(work.axes, int(np.sum(packs.read(place.clone / packs.FOLDER / "real").splits == "train")))
+    for role in roles:
+        pack = packs.read(place.clone / packs.FOLDER / role, images=False)
+        grid.check_counts(f"n_{role}", work.axes.get(f"n_{role}", ()), int(np.sum(pack.splits == "train")))
     return stages
 
 

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,6 +18,7 @@ from facemix.faces import packs, pose
 from facemix.faces.face import STAND_IN, STAND_IN_SHOWN
 from facemix.faces.packs import Pack
 from facemix.faces.parallel import on_all_cores
+from facemix.faces.schemes import Scheme
 from facemix.files import whole_file, write_table
 from facemix.strategies import MODELS
 from facemix.sweeps import grid, plots, tables
@@ -38,12 +40,21 @@ FOLDER = REPORTS / "sweep"
 Read = TypeVar("Read")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unranked:
+    """A training that is compared with none: an NME over other points than the real faces' is no comparison."""
+
+    reason: str
+    n_synthetic: int
+    """Synthetic training faces that were used."""
+
+
 def read_results(
     project: Repository,
     digests: Mapping[Point, str],
     experiments: Mapping[str, Experiment],
     normalizer: str,
-) -> tuple[dict[Point, Result], int]:
+) -> tuple[dict[Point, Result | Unranked], int]:
     """Each training measured, as DVC has it in its experiment, and the number of real training faces.
 
     Args:
@@ -67,7 +78,7 @@ def read_results(
         yaw = pose.estimate(pack.landmarks[rows], pack.scheme)[:, 0]
         yaws = dict(zip(pack.ids[rows].tolist(), yaw.tolist(), strict=True))
 
-        def read(point: Point) -> Result:
+        def read(point: Point) -> Result | Unranked:
             name, folder = names[point], MODELS / point.strategy / f"seed-{point.seed}"
             detector = _read(
                 outputs,
@@ -78,26 +89,50 @@ def read_results(
                 MODEL_FILES,
                 lambda model: results.load(model, pack, normalizer),
             )
-            figures = detector.figures
-            failures = metrics.rate_names(figures["thresholds"])[0]
-            return Result(
+            return measured(
+                detector,
+                pack.scheme,
+                yaws,
                 point=point,
                 experiment=name,
                 commit=experiments[name].commit,
                 digest=digests[point],
-                val_nme=figures["val"]["nme"],
-                test_nme=figures["test"]["nme"],
-                failures=(failures, figures["test"][failures]),
-                normalizer=figures["normalizer"],
-                subsets=frozenset(figures["test"]["subsets"]),
-                faces_seen=detector.faces_seen,
-                n_synthetic=detector.about["made_of"]["n_synthetic"],
                 seconds=_seconds(summaries[revisions[name]], point.strategy),
-                errors=tested(detector, yaws),
             )
 
         read_points = on_all_cores(read, list(names), "reading points", unit="point")
     return dict(zip(names, read_points, strict=True)), int(np.sum(pack.splits == "train"))
+
+
+def measured(
+    detector: Detector, scheme: Scheme, yaws: Mapping[str, float], *, point: Point, **about: Any
+) -> Result | Unranked:
+    """What a training came to.
+
+    Args:
+        detector: as `results.load` gives it.
+        scheme: of the real faces.
+        yaws: of each face, degrees.
+        point: that was trained.
+        about: the other fields of its `Result`.
+    """
+    n_synthetic = detector.about["made_of"]["n_synthetic"]
+    if reason := results.why_unranked(point.strategy, detector.scheme, scheme):
+        return Unranked(reason=reason, n_synthetic=n_synthetic)
+    figures = detector.figures
+    failures = metrics.rate_names(figures["thresholds"])[0]
+    return Result(
+        point=point,
+        val_nme=figures["val"]["nme"],
+        test_nme=figures["test"]["nme"],
+        failures=(failures, figures["test"][failures]),
+        normalizer=figures["normalizer"],
+        subsets=frozenset(figures["test"]["subsets"]),
+        faces_seen=detector.faces_seen,
+        n_synthetic=n_synthetic,
+        errors=tested(detector, scheme, yaws),
+        **about,
+    )
 
 
 def _seconds(summary: str | None, strategy: str) -> float | None:
@@ -108,9 +143,11 @@ def _seconds(summary: str | None, strategy: str) -> float | None:
         return None
 
 
-def count_behind(found: Mapping[Point, Result], inputs: Mapping[str, Inputs]) -> dict[Point, Result]:
+def count_behind(
+    found: Mapping[Point, Result | Unranked], inputs: Mapping[str, Inputs]
+) -> dict[Point, Result | Unranked]:
     """The same; what trains on no synthetic faces itself has the number that the network behind it was trained on."""
-    counted = {}
+    counted: dict[Point, Result | Unranked] = {}
     for point, one in found.items():
         behind = [found[need].n_synthetic for need in grid.needed(point, inputs) if need in found]
         counted[point] = dataclasses.replace(one, n_synthetic=one.n_synthetic or max(behind, default=0))
@@ -164,22 +201,23 @@ def _read(
             ) from None
 
 
-def tested(detector: Detector, yaws: Mapping[str, float]) -> Errors:
+def tested(detector: Detector, scheme: Scheme, yaws: Mapping[str, float]) -> Errors:
     """The errors of a detector on its test faces, sorted by name.
 
     Args:
         detector: as `results.load` gives it.
+        scheme: of the real faces.
         yaws: of each face, degrees.
     """
     errors = detector.errors[0.0].of("test", "challenging")
     order = np.argsort(errors.ids)
-    regions = metrics.by_region(errors.points, detector.scheme)
+    regions = metrics.by_region(errors.points, scheme)
     return Errors(
         faces=errors.ids[order],
         subsets=errors.subsets[order],
         photos=errors.photos[order],
         yaw=np.array([yaws[face] for face in errors.ids[order].tolist()]),
-        nme={part: values[order] for part, values in {worth.ALL: errors.nme, **regions}.items()},
+        nme={part: values[order] for part, values in {**regions, worth.ALL: errors.nme}.items()},
     )
 
 

@@ -26,6 +26,7 @@ from facemix.sweeps import grid, known, local, on_ray, repository, results
 from facemix.sweeps.grid import Axes, Inputs, Point, Result
 from facemix.sweeps.on_ray import Wanted
 from facemix.sweeps.repository import git
+from facemix.sweeps.results import Unranked
 from facemix.sweeps.work import FOLDER, Stopped, Work, experiments
 from facemix.training import checkpoint, preflight
 
@@ -56,13 +57,15 @@ class Brought:
     """A grid whose points were trained where they were missing."""
 
     results: Sequence[Result]
-    """Of each point that did not fail."""
+    """Of each point that did not fail, and is ranked."""
     total: int
     """Number of real training faces; 0 where no point says."""
     failed: Mapping[str, str]
     """Experiments that failed, with the reason."""
     trainings: int
     """Points that are no twins of others."""
+    unranked: Sequence[str] = ()
+    """Strategies that no table holds, and why, in words: their detectors find points of another scheme."""
 
     def check(self) -> None:
         """Raises FacemixError where a point failed."""
@@ -86,10 +89,13 @@ def run_sweep(arguments: Sequence[str], params: Params, how: How) -> None:
     name = textwrap.shorten(" ".join(("sweep", *arguments)), NAME_LENGTH, placeholder=" ...")
     how = dataclasses.replace(how, name=name)
     brought = bring(grid.parse_axes(arguments, params), params, how)
+    for line in brought.unranked:
+        print(line)
     if brought.results:
         results.write_tables(brought.results, brought.total)
     brought.check()
-    results.write_curves(brought.results, brought.total)
+    if brought.results:
+        results.write_curves(brought.results, brought.total)
 
 
 def bring(axes: Axes, params: Params, how: How) -> Brought:
@@ -152,19 +158,24 @@ def bring(axes: Axes, params: Params, how: How) -> Brought:
     own = {point: there[digests[point]] for point in foreign}
     found |= {point: one.as_point(point) for point, one in own.items()}
     counted = results.count_behind(found, inputs)
-    results.check_alike(list(found.values()), params.evaluation.normalizer)
+    ranked = {point: one for point, one in counted.items() if isinstance(one, Result)}
+    results.check_alike(list(ranked.values()), params.evaluation.normalizer)
     total = total or next((one.n_real or 0 for point, one in own.items() if ("n_real", "all") in point.settings), 0)
+    synthetic = next((one.n_synthetic for point, one in counted.items() if ("n_synthetic", "all") in point.settings), 0)
     if total:
-        grid.check_counts(axes, total)
+        grid.check_counts("n_real", axes["n_real"], total)
+    if synthetic in axes.get("n_synthetic", ()):
+        grid.check_counts("n_synthetic", axes["n_synthetic"], synthetic)
     return Brought(
         results=[
-            dataclasses.replace(counted[training], point=point)
+            dataclasses.replace(ranked[training], point=point)
             for point, training in points.items()
-            if training in counted
+            if training in ranked
         ],
         total=total,
         failed={names[point]: reason for point, reason in failed.items()},
         trainings=len(trainings),
+        unranked=[*dict.fromkeys(one.reason for one in counted.values() if isinstance(one, Unranked))],
     )
 
 

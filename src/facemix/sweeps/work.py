@@ -1,5 +1,6 @@
 """What every runner of a sweep is given, and what it says while it trains."""
 
+import math
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -81,14 +82,14 @@ class Progress:
         """Says how a point ended, and how long the others will take.
 
         Args:
-            outcome: its validation NME, or raises what it failed of.
+            outcome: its validation NME (see `point.train`), or raises what it failed of.
             where: the machine, where there are several.
         """
         self.done += 1
         try:
             nme = outcome()
-            said = f"validation NME {nme:.2f}"
-            if self.work.run:
+            said = "it finds no point of the real faces" if math.isnan(nme) else f"validation NME {nme:.2f}"
+            if self.work.run and not math.isnan(nme):
                 self.work.run.metrics({"val_nme": nme}, step=self.done)
         except (FacemixError, OSError) as error:
             self.failed[point], said = str(error), "failed"

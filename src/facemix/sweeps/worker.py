@@ -7,6 +7,7 @@ ends when whoever started it does.
 
 import contextlib
 import json
+import math
 import os
 import queue
 import shutil
@@ -161,7 +162,7 @@ def _finished(
     entry = made["stages"][one.stage]
     if not all(shelf.holds(out["md5"]) for out in entry["outs"]):
         return None  # its model is gone
-    return {"val_nme": summary["val_nme"][one.strategy], "lock": {one.stage: entry}}
+    return {"val_nme": summary.get("val_nme", {}).get(one.strategy, math.nan), "lock": {one.stage: entry}}
 
 
 def read_lock(root: Path) -> dict[str, Any]:

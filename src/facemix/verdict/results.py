@@ -102,11 +102,18 @@ def unranked(models: Path, seeds: Sequence[int], real: Scheme | None) -> dict[st
     for name in _trained(models, seeds):
         files = [models / name / f"seed-{seed}" / "model.json" for seed in seeds]
         scheme = scheme_of(next(file.parent for file in files if file.parent.is_dir()))
-        if scheme and real and scheme.points != real.points:
-            named = len(schemes.shared(scheme, real)[0])
-            judged = f"{named} of the {len(real)} points of {real.name}" if named else f"no point of {real.name}"
-            found[name] = f"{name} is not ranked: it finds the points of {scheme.name}, and so {judged}"
+        if scheme and real and (reason := why_unranked(name, scheme, real)):
+            found[name] = reason
     return found
+
+
+def why_unranked(strategy: str, own: Scheme, real: Scheme) -> str | None:
+    """Why a strategy whose detectors find the points of one scheme is not ranked on real faces; None: it is."""
+    if own.points == real.points:
+        return None
+    named = len(schemes.shared(own, real)[0])
+    judged = f"{named} of the {len(real)} points of {real.name}" if named else f"no point of {real.name}"
+    return f"{strategy} is not ranked: it finds the points of {own.name}, and so {judged}"
 
 
 def scheme_of(folder: Path) -> Scheme | None:
