@@ -11,7 +11,10 @@ of the former code, and have to be trained anew.
 
 import argparse
 import dataclasses
+import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from facemix import config
 from facemix.errors import FacemixError
@@ -25,7 +28,7 @@ def main(file: Path) -> None:
     total = max(dict(one.point.settings).get("n_real", 0) for one in former)
     params = config.load()
     inputs = run.read_inputs(Path.cwd(), params)
-    asked = [as_asked(one, inputs[one.point.strategy]) for one in former]
+    asked = [as_asked(one, inputs, config.plain(params)) for one in former]
     digests = run.digests_of(Path.cwd(), asked, params, inputs)
     signed = [
         dataclasses.replace(one, digest=digests[point], experiment=f"{one.experiment[:-7]}{digests[point][:7]}")
@@ -36,13 +39,20 @@ def main(file: Path) -> None:
     results.write_tables(signed, total)
 
 
-def as_asked(one: Result, inputs: Inputs) -> Point:
-    """The point as a grid asked for it: of the keys that matter to it; its name says whether `all` faces."""
-    settings = dict(one.point.settings) | {"n_synthetic": one.n_synthetic}
+def as_asked(one: Result, inputs: Mapping[str, Inputs], plain: Mapping[str, Any]) -> Point:
+    """The training of a point as a grid asked for it; what it says of numbers of faces stands in its name.
+
+    Args:
+        plain: params.yaml, which says how many faces where the name does not.
+    """
+    settings = dict(one.point.settings)
     if "-nall-" in one.experiment:
         settings["n_real"] = "all"
-    kept = tuple((key, value) for key, value in settings.items() if grid.matters(key, inputs))
-    return dataclasses.replace(one.point, settings=kept)
+    if named := re.search("-n_synthetic=([0-9]+|all)-", one.experiment):
+        (settings["n_synthetic"],) = grid.parse_values("n_synthetic", named[1])
+    typed = {key: grid.typed(key, value, plain) for key, value in settings.items()}
+    kept = tuple((key, value) for key, value in typed.items() if grid.matters(key, inputs[one.point.strategy]))
+    return grid.trained_as(dataclasses.replace(one.point, settings=kept), inputs)
 
 
 if __name__ == "__main__":

@@ -6,10 +6,61 @@ from pathlib import Path
 import pytest
 
 import toy_project
-from facemix.sweeps import known
+import toy_script
+from facemix import config
+from facemix.config import Params
+from facemix.files import write_table
+from facemix.sweeps import grid, known, run, tables
+from facemix.sweeps.grid import Point, Result
 
 PHOTOGRAPHS = "7e03a9f0ec05566d270c369fd84f476d"
 """DVC's digest of the copy of 300-W that the published points are of."""
+
+script = toy_script.loaded("scripts/sign_points.py")
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the libraries under DVC
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["alpha=0,0.5,1", "n_real=50,all"],
+        ["n_synthetic=30,all", "strategies=mixing,two_heads"],
+        ["training.weight_decay=0,0.05", "training.compile=true,false", "adaptation.epochs=3,4"],
+    ],
+)
+def test_unchanged_code_gives_every_point_of_a_grid_the_digest_that_it_had(
+    arguments: list[str], params: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(Path(__file__).parents[1])
+    inputs, plain = run.read_inputs(Path.cwd(), params), config.plain(params)
+    axes = grid.parse_axes([*arguments, "seeds=1"], params)
+    points = {point: grid.trained_as(point, inputs) for point in grid.plan(axes, inputs)}
+    found = []
+    for point, training in points.items():
+        digest = grid.digest(training, plain, inputs[training.strategy], {})
+        found.append(result(point, grid.experiment_name(training, digest), digest))
+    write_table(tmp_path / "points.csv", tables.table(found, 200))
+    for one in known.read_points(tmp_path / "points.csv"):
+        asked = script.as_asked(one.result, inputs, plain)
+        assert grid.digest(asked, plain, inputs[asked.strategy], {}) == one.result.digest
+
+
+def result(point: Point, experiment: str, digest: str) -> Result:
+    return Result(
+        point=point,
+        experiment=experiment,
+        commit="c0ffee",
+        digest=digest,
+        val_nme=4.0,
+        test_nme=4.0,
+        failures=("fr8", 0.0),
+        normalizer="outer_eye",
+        subsets=frozenset(),
+        faces_seen=320,
+        n_synthetic=240,
+        seconds=None,
+        errors=None,
+    )
 
 
 @pytest.mark.end_to_end

@@ -134,6 +134,8 @@ def test_a_curve_that_ends_where_it_begins_is_closed() -> None:
         ("regions", {"eyes": ["nose", "nose"]}, "regions: eyes: nose stands there twice"),
         ("regions", {"eyes": []}, "regions: eyes: found [], expected at least one point"),
         ("regions", {"my eyes": ["nose"]}, "regions: found 'my eyes', expected a name"),
+        ("regions", {"all": ["nose", "chin"]}, "regions: all: found ['nose', 'chin'], expected all points"),
+        ("regions", {"nme": ["nose"]}, "regions: nme: tables of errors have a column of this name; give it another"),
         ("regions", ["eyes"], "regions: found ['eyes'], expected regions with their points"),
         ("skeleton", [["nose"]], "skeleton[0]: found ['nose'], expected at least two points"),
         ("skeleton", [["nose", "chn"]], "skeleton[0]: no point is called 'chn' (did you mean 'chin'?)"),

@@ -11,8 +11,10 @@ import pytest
 from test_tables import swept
 
 from facemix.errors import FacemixError
+from facemix.faces.pose import BINS
+from facemix.faces.schemes import TAKEN
 from facemix.files import write_table
-from facemix.sweeps import known, results, tables
+from facemix.sweeps import grid, known, results, tables
 from facemix.sweeps.grid import Result
 
 
@@ -65,6 +67,18 @@ def test_a_training_that_stands_there_under_two_names_is_one(tmp_path: Path) -> 
     assert len(found) == len(others) + 1
     assert found[first.digest].result.errors is not None
     assert len(found[first.digest].result.errors.faces) == 7
+
+
+def test_a_line_that_is_there_twice_counts_once(tmp_path: Path) -> None:
+    path = write(tmp_path, given())
+    lines = path.read_text(encoding="utf-8").splitlines()
+    path.write_text("\n".join([*lines, lines[1]]), encoding="utf-8")
+    assert [one.result.digest for one in known.read_points(path)] == [one.digest for one in given()]
+
+
+def test_no_region_is_called_as_a_column_or_a_part() -> None:
+    columns = {*known._FACES, *grid.AXES, "strategy", "seed"}
+    assert columns | {one for one in BINS if one.isidentifier()} <= TAKEN
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,12 @@ FOLDER = Path("data/schemes")
 BOX_SIZES = ("box_side", "box_diagonal")
 """Face sizes that every scheme has: those of the tight box around the points."""
 
+TAKEN = frozenset(
+    {"frontal", "turned", "face", "subset", "photo", "yaw", "nme", "digest", "strategy", "seed"}
+    | {"alpha", "n_real", "n_synthetic"}
+)
+"""Names that no region has: a sweep's tables of errors by region have them beside the regions."""
+
 _REQUIRED = ("name", "source", "points", "mirror", "regions", "skeleton", "normalizer")
 _OPTIONAL = ("outline", "touching", "face_sizes", "layout", "derived")
 _NAME = re.compile(r"[a-z0-9_]+")
@@ -358,7 +364,11 @@ def _touching(value: object, known: Mapping[str, int], where: str) -> tuple[tupl
 def _regions(value: object, known: Mapping[str, int], where: str) -> dict[str, tuple[int, ...]]:
     regions = {}
     for key, points in _mapping(value, where, "regions with their points").items():
-        regions[_name(key, where)] = _indices(points, known, f"{where}: {key}")
+        if _name(key, where) in TAKEN:
+            raise FacemixError(f"{where}: {key}: tables of errors have a column of this name; give it another name")
+        regions[key] = _indices(points, known, f"{where}: {key}")
+        if key == "all" and len(regions[key]) < len(known):
+            raise _refuse(f"{where}: {key}", points, "all points, as tables call the whole so; give it another name")
         if not points:
             raise _refuse(f"{where}: {key}", points, "at least one point")
     return regions

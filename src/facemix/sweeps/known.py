@@ -54,7 +54,8 @@ def read(path: Path) -> dict[str, Known]:
 def read_points(path: Path) -> list[Known]:
     """The points of a file, with the errors of single faces where `errors.parquet` lies beside it.
 
-    A training may be two points: `mixing` at alpha = 0 is `real_only`, and has its digest.
+    A training may be two points: `mixing` at alpha = 0 is `real_only`, and has its digest. A line that is there twice
+    counts once.
 
     Raises:
         FacemixError: a file cannot be read or is not what a sweep writes, or has different figures for one digest.
@@ -84,7 +85,8 @@ def read_points(path: Path) -> list[Known]:
     beside = path.parent / points.ERRORS
     if beside.exists():
         found = _with_errors(found, beside)
-    return [Known(result=found[one.result.digest].as_point(one.result.point)) for one in rows]
+    once = dict.fromkeys((one.result.digest, one.result.point) for one in rows)
+    return [Known(result=found[digest].as_point(point)) for digest, point in once]
 
 
 def _text(path: Path) -> str:
