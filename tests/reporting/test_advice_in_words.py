@@ -1,6 +1,7 @@
 """What a mix is worth, in words."""
 
 import dataclasses
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -122,6 +123,16 @@ def test_three_numbers_of_renders_check_no_law_and_what_was_measured_is_said() -
     assert "This extrapolates." in three and "This extrapolates." in four
     assert "On 1 of 2 lines each number of faces was left out" in three
     assert "On 2 of 2 lines each number of faces was left out" in four
+
+
+def test_nothing_is_asked_of_a_law_that_fails() -> None:
+    points = toy_sweep.grid()[:6]
+    points[3] = points[3] | {"true": points[3]["true"] + 0.6}
+    text = asked(points, target=4.2, prices=Prices(label=2.0, render=0.02))
+    assert re.search(r"real_only: refused: its law was wrong at \d of 6 numbers left out; believe what was", text)
+    assert "The law of real_only over n_real beside 0 fails" in text
+    offered = re.search(r"real_only with ([\d,]+) real .*: it costs", text)
+    assert offered and int(offered[1].replace(",", "")) in toy_sweep.REAL
 
 
 def test_where_more_faces_do_not_help_a_mix_is_offered_as_it_was_measured() -> None:

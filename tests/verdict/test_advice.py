@@ -7,7 +7,8 @@ import pytest
 
 import toy_sweep
 from facemix.verdict import advice
-from facemix.verdict.advice import Laid
+from facemix.verdict.advice import HeldOut, Laid
+from facemix.verdict.curve import Parameter
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +130,19 @@ def test_what_does_not_follow_the_law_is_not_covered(laid: Laid) -> None:
     points = toy_sweep.grid()[:6]
     points[3] = points[3] | {"true": points[3]["true"] + 0.6}
     (line,) = advice.lay_out(toy_sweep.swept(points), resamples=200).lines
-    assert not advice.held_out(line)[3].covered
+    tests = advice.held_out(line)
+    assert tests[3].wrong and advice.fails(tests)
+    assert not advice.fails(advice.held_out(laid.lines[0]))
+
+
+@pytest.mark.parametrize(("numbers", "wrong", "fails"), [(4, 0, False), (4, 1, False), (4, 2, True), (0, 0, False)])
+def test_a_law_fails_where_more_is_wrong_than_chance_allows(numbers: int, wrong: int, fails: bool) -> None:
+    def predicted(value: float) -> HeldOut:
+        at = Parameter(value=value, low=value - 0.001, high=value + 0.001)
+        return HeldOut(n=100, measured=4.0, predicted=at, extrapolated=False)
+
+    assert not predicted(4.01).covered and not predicted(4.01).wrong  # by less than is worth speaking of
+    assert advice.fails([predicted(4.5 if i < wrong else 4.01) for i in range(numbers)]) == fails
 
 
 def test_three_numbers_are_no_check() -> None:

@@ -187,3 +187,13 @@ def test_what_reaches_a_lower_target_for_less_is_offered_for_the_higher_one(
         offers, "offers", lambda *_: [dataclasses.replace(any_, cost=cost) for cost in [next(costs, 99)]]
     )
     assert [one.cost for _, one in offers.frontier(exact, PRICES, 0.5)][:4] == [90.0, 90.0, 60.0, 60.0]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_an_easier_target_never_costs_more_than_what_the_frontier_has_for_a_harder_one(seed: int) -> None:
+    laid = advice.lay_out(toy_sweep.swept(toy_sweep.grid(), noise=20, seed=seed), resamples=400)
+    frontier = offers.frontier(laid, PRICES, 0.8)
+    for target, one in frontier:
+        for easier in (target, target + 0.013, target + 0.051):
+            first, *others = offers.cheapest(laid, easier, PRICES, 0.8)
+            assert first.cost <= one.cost and all(other.cost >= first.cost for other in others)

@@ -41,15 +41,22 @@ class Advice:
     question: Question
     laid: Laid
     worths: Sequence[Worth]
-    lefts: Sequence[tuple[Line, Left]]
-    """Of each line over synthetic faces."""
+    lefts: Sequence[tuple[Line, Left | None]]
+    """Of each line over synthetic faces; None where its law fails."""
     gains: Sequence[tuple[Line, Parameter | None]]
-    """Of each line over real faces: what more labels bring; None where that is too far off."""
+    """Of each line over real faces: what more labels bring; None where that is too far off or the law fails."""
     held_out: Sequence[tuple[Line, Sequence[HeldOut]]]
+    """Of each line; see `advice.held_out`."""
     offers: Sequence[Offer]
     """The cheapest first; none where there is no target."""
     frontier: Sequence[tuple[float, Offer]]
     """Targets, ascending, and the cheapest mix for each; none where there are no prices."""
+
+    def failure(self, line: Line) -> str | None:
+        """How the law of a line fails, in words; None: it does not, as far as is known."""
+        tests = next(own for one, own in self.held_out if one is line)
+        wrong = sum(one.wrong for one in tests)
+        return f"its law was wrong at {wrong} of {len(tests)} numbers left out" if advice.fails(tests) else None
 
 
 def answer(laid: Laid, question: Question) -> Advice:
@@ -60,19 +67,27 @@ def answer(laid: Laid, question: Question) -> Advice:
     """
     n, more = question.labels, question.more
     target, prices = question.target, question.prices
+    tests = [(line, advice.held_out(line)) for line in laid.lines]
+    failing = [line for line, own in tests if advice.fails(own)]
+    believed = dataclasses.replace(laid, lines=tuple(line for line, own in tests if not advice.fails(own)))
+
+    def gain(line: Line) -> Parameter | None:
+        refused = "refused" in (line.standing(n), line.standing(n + more)) or any(line is one for one in failing)
+        return None if refused else advice.gain(line, n, more)
+
     return Advice(
         question=question,
         laid=laid,
         worths=advice.worths(laid),
-        lefts=[(line, advice.left(line)) for line in laid.lines if line.axis == "n_synthetic"],
-        gains=[
-            (line, None if "refused" in (line.standing(n), line.standing(n + more)) else advice.gain(line, n, more))
+        lefts=[
+            (line, None if any(line is one for one in failing) else advice.left(line))
             for line in laid.lines
-            if line.axis == "n_real"
+            if line.axis == "n_synthetic"
         ],
-        held_out=[(line, advice.held_out(line)) for line in laid.lines],
-        offers=[] if target is None or not prices else offers.cheapest(laid, target, prices, question.chance),
-        frontier=offers.frontier(laid, prices, question.chance) if prices else [],
+        gains=[(line, gain(line)) for line in laid.lines if line.axis == "n_real"],
+        held_out=tests,
+        offers=[] if target is None or not prices else offers.cheapest(believed, target, prices, question.chance),
+        frontier=offers.frontier(believed, prices, question.chance) if prices else [],
     )
 
 
@@ -190,22 +205,24 @@ def _said_lefts(found: Advice) -> list[str]:
             f"{_NOT} this needs {LEAST_COUNTS} or more numbers of synthetic faces beside one number of real ones. "
             "Run `facemix sweep n_synthetic=300,1000,3000,10000 n_real=100 seeds=3`."
         ]
-    return [_said_left(line, left) for line, left in found.lefts]
+    return [_said_left(line, left, found.failure(line)) for line, left in found.lefts]
 
 
-def _said_left(line: Line, left: Left) -> str:
+def _said_left(line: Line, left: Left | None, failure: str | None) -> str:
     share = f"{100 * advice.MATTERS:g} %"
+    beside = f"{line.fixed:,} real faces" if line.fixed else "no real faces"
+    measured = (
+        f"{line.strategy}{_at_alpha(line.alphas)} with {beside}: from {line.counts[0]:,} to {line.counts[-1]:,} "
+        f"synthetic ones the NME goes from {line.means[0]:.2f} to {line.means[-1]:.2f}"
+    )
+    if left is None:
+        return f"{measured}. What more of these renders bring is not said: {failure}."
     verdict = {
         "more": f"More renders help: twice as many are shown to bring more than {share} of the NME.",
         "different": f"Different renders are needed: twice as many of these bring less than {share} of the NME.",
         "undecided": f"Undecided: it is not shown whether twice as many bring {share} of the NME. More seeds or "
         "numbers are needed.",
     }[left.verdict]
-    beside = f"{line.fixed:,} real faces" if line.fixed else "no real faces"
-    measured = (
-        f"{line.strategy}{_at_alpha(line.alphas)} with {beside}: from {line.counts[0]:,} to {left.n:,} synthetic ones "
-        f"the NME goes from {line.means[0]:.2f} to {line.means[-1]:.2f}"
-    )
     if not line.fit.falls:
         shown = "are shown to harm" if left.won.high < 0 else "are not shown to help"
         return f"{measured}, lower by {_number(left.won, 3)}: more of these renders {shown}."
@@ -238,6 +255,9 @@ def _said_gains(found: Advice) -> list[str]:
         beside = f" with {line.fixed:,} synthetic faces" if line.fixed else ""
         said = f"{line.strategy}{_at_alpha(line.alphas)}{beside}"
         after = question.labels + question.more
+        if failure := found.failure(line):
+            lines.append(f"{said}: refused: {failure}; believe what was measured, and not what lies between.")
+            continue
         if gain is None:
             lines.append(
                 f"{said}: refused: {question.labels:,} to {after:,} labels are too far from the {line.counts[0]:,} to "
@@ -346,6 +366,12 @@ def _said_laws(found: Advice) -> Answer:
         f"On {sum(bool(own) for _, own in found.held_out)} of {len(rows)} lines each number of faces was left out and "
         f"predicted from the others: {sum(one.covered for one in tests)} of {len(tests)} intervals hold what was "
         "measured."
+        + "".join(
+            f" The law of {line.strategy} over {line.axis} beside {line.fixed:,} fails: {failure}. Nothing above rests "
+            "on it; its mixes count as they were measured."
+            for line, _ in found.held_out
+            if (failure := found.failure(line))
+        )
         if tests
         else f"Not checked: a line needs {advice.LEAST_TO_CHECK} numbers of faces or more for one to be left out."
     )
@@ -385,7 +411,7 @@ def record(found: Advice) -> dict[str, Any]:
             }
             for one in found.worths
         ],
-        "renders": [{**_named(line), **dataclasses.asdict(left)} for line, left in found.lefts],
+        "renders": [{**_named(line), **(dataclasses.asdict(left) if left else {})} for line, left in found.lefts],
         "labels": [
             {**_named(line), "gain": None if gain is None else dataclasses.asdict(gain)} for line, gain in found.gains
         ],
@@ -400,6 +426,7 @@ def record(found: Advice) -> dict[str, Any]:
                 **{key: dataclasses.asdict(getattr(line.fit, key)) for key in ("c", "d", "a")},
                 "notes": list(line.fit.notes),
                 "held_out": [{**dataclasses.asdict(one), "covered": one.covered} for one in tests],
+                "fails": found.failure(line) is not None,
             }
             for line, tests in found.held_out
         ],

@@ -26,8 +26,8 @@ def draw(path: Path, found: Advice) -> None:
     """A panel for real faces and one for synthetic ones, where these were swept; one for costs, where there are prices.
 
     Points are measured means, hollow ones of mixes on no line; bands are the 95 % intervals of the laws; dashed is what
-    extrapolates. Where more faces are not shown to help there is no law, and bars are the intervals of the points. A
-    star is the cheapest mix, on the line that it comes from.
+    extrapolates. Where more faces are not shown to help, or the law fails, there is none, and bars are the intervals of
+    the points. A star is the cheapest mix, on the line that it comes from.
     """
     axes_of = [axis for axis in TITLES if any(line.axis == axis for line in found.laid.lines)]
     count = len(axes_of) + bool(found.frontier)
@@ -35,7 +35,8 @@ def draw(path: Path, found: Advice) -> None:
         1, count, figsize=(6.4 * count, 4.6), layout="constrained", squeeze=False, sharey=True
     )
     for axes, axis in zip(panels.flat, axes_of, strict=False):
-        _panel(axes, [line for line in found.laid.lines if line.axis == axis], TITLES[axis])
+        lines = [line for line in found.laid.lines if line.axis == axis]
+        _panel(axes, lines, TITLES[axis], [line.fit.falls and not found.failure(line) for line in lines])
         if axis == "n_real":
             _draw_others(axes, [one for one in off_lines(found.laid, found.laid.lines) if one.n_real])
         if (target := found.question.target) is not None:
@@ -55,13 +56,13 @@ def draw(path: Path, found: Advice) -> None:
     plt.close(figure)
 
 
-def _panel(axes: Axes, lines: Sequence[Line], titles: tuple[str, str]) -> None:
+def _panel(axes: Axes, lines: Sequence[Line], titles: tuple[str, str], with_law: Sequence[bool]) -> None:
     title, other = titles
-    for line in lines:
+    for line, law in zip(lines, with_law, strict=True):
         beside = sorted({one.fixed for one in lines if one.strategy == line.strategy})
         marker = _STYLES[beside.index(line.fixed) % len(_STYLES)]
         label = f"{line.strategy}, {line.fixed:,} {other}" if line.fixed else line.strategy
-        _draw_line(axes, line, marker, label)
+        _draw_line(axes, line, marker, label, law)
     ticks = sorted({n for line in lines for n in line.counts})
     axes.set_xscale("log")
     axes.set_xticks(ticks, [f"{n:,}" for n in ticks])
@@ -105,10 +106,10 @@ def _draw_others(axes: Axes, mixes: Sequence[Mix]) -> None:
         )
 
 
-def _draw_line(axes: Axes, line: Line, marker: str, label: str) -> None:
+def _draw_line(axes: Axes, line: Line, marker: str, label: str, law: bool) -> None:
     colour, greatest = COLOURS[line.strategy], line.counts[-1]
     axes.plot(line.counts, line.means, marker, color=colour, markersize=5, label=label)
-    if not line.fit.falls:  # no law to draw
+    if not law:
         axes.vlines(
             line.counts, *np.array([curve.interval(one) for one in line.resampled.T]).T, color=colour, alpha=0.4
         )

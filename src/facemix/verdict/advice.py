@@ -7,7 +7,8 @@ best one on validation at each point, and the test errors have no say in it.
 **Intervals** are over photographs and seeds. Each resample draws the same photographs and seeds for all points of the
 sweep (`bootstrap.resampled_means`), fits every line anew, and answers every question; an interval holds the middle 95 %
 of the answers. That the law itself holds is assumed. `held_out` asks the data: it leaves out one number of faces,
-predicts it from the others, and says whether what was measured lies within the interval.
+predicts it from the others, and says whether what was measured lies within the interval. Where more are wrong than
+chance allows (`fails`), nothing is asked of the law: its mixes count as they were measured.
 
 **How far a line is believed**: within its numbers of faces; up to twice the greatest (`REACH`) as an extrapolation,
 which is said; beyond, and below half the least, not at all. A power law with a floor is a good description of curves
@@ -20,6 +21,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import binom
 
 from facemix.verdict import bootstrap, comparison, curve, worth
 from facemix.verdict.comparison import BASELINE, CONTROL
@@ -296,6 +298,21 @@ class HeldOut:
     @property
     def covered(self) -> bool:
         return self.predicted.low <= self.measured <= self.predicted.high
+
+    @property
+    def wrong(self) -> bool:
+        """Whether what was measured is outside of the interval, and away from the prediction by what `MATTERS`."""
+        return not self.covered and abs(self.predicted.value - self.measured) > MATTERS * self.measured
+
+
+def fails(tests: Sequence[HeldOut]) -> bool:
+    """Whether the numbers of a line speak against its law.
+
+    They do where so many predictions are wrong that, were it true, chance would make as many so in less than 5 % of
+    cases. One of four is no ground, two are.
+    """
+    wrong = sum(one.wrong for one in tests)
+    return bool(binom.sf(wrong - 1, len(tests), 1 - bootstrap.CONFIDENCE) < 1 - bootstrap.CONFIDENCE)
 
 
 def held_out(line: Line) -> list[HeldOut]:

@@ -200,12 +200,17 @@ def _level(open_ways: Sequence[Way], prices: Prices, chance: float) -> tuple[flo
 
 
 def cheapest(laid: Laid, target: float, prices: Prices, chance: float) -> list[Offer]:
-    """`offers`, of which there is one at least.
+    """`offers`, of which there is one at least; what is cheaper and reaches a lower target of the `frontier` is first.
 
     Raises:
         FacemixError: no mix reaches the target within what a line is believed.
     """
-    if found := offers(laid, target, prices, chance):
+    found = offers(laid, target, prices, chance)
+    lower = [one for of, one in frontier(laid, prices, chance) if of < target]
+    if lower and (not found or lower[-1].cost < found[0].cost):
+        first = _for_target(laid, lower[-1], target)
+        found = [first, *(one for one in found if _way(one) != _way(first))]
+    if found:
         return found
     best = min(laid.mixes, key=lambda one: one.test_nme)
     likely = max((way.chance for way in ways(laid, target)), default=0.0)
@@ -237,6 +242,12 @@ def frontier(laid: Laid, prices: Prices, chance: float) -> list[tuple[float, Off
             if found[-1][1].cost <= least:
                 break
     return found
+
+
+def _way(one: Offer) -> tuple[object, ...]:
+    """What tells the way of an offer from others."""
+    fixed = {"n_real": one.n_synthetic, "n_synthetic": one.n_real, None: (one.n_real, one.n_synthetic)}[one.over]
+    return one.strategy, one.over, fixed
 
 
 def _for_target(laid: Laid, one: Offer, target: float) -> Offer:
