@@ -186,6 +186,16 @@ def test_a_fresh_clone_holds_the_demo_preset(copy: Path, monkeypatch: pytest.Mon
     assert config.load(copy) == config.load(PARAMS)
 
 
+def test_a_preset_that_changes_no_value_changes_no_letter(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(REPOSITORY)
+    before = copy.read_text(encoding="utf-8")
+    presets.preset("demo", copy)
+    assert copy.read_text(encoding="utf-8") == before
+    config.update_params(copy, {"alpha": 1, "training.learning_rate": 0.02})
+    config.update_params(copy, {"alpha": 0.5})
+    assert copy.read_text(encoding="utf-8") == before
+
+
 @pytest.mark.parametrize("name", ["demo", "smoke"])
 def test_no_preset_renders_a_stand_in_where_real_faces_are(
     name: str, copy: Path, monkeypatch: pytest.MonkeyPatch

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from facemix.sweeps.run import How
 
 RECORDED = ("prepare", "train", "leaks", "compare", "report", "sweep", "gate")
-"""Commands whose results are recorded with the workspace's code and packages."""
+"""Commands whose results are recorded with the workspace's code and packages; `render --stage` is one, too."""
 GATE_FAILED = 3
 """Exit status of `facemix gate` without a verdict: 0, 1 and 2 are verdicts."""
 LABELS = ("mesh", "annotator", "steady")
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         given = [*(sys.argv[1:] if arguments is None else arguments)]
         sys.exit(GATE_FAILED if given[:1] == ["gate"] and end.code == 2 else end.code)
     try:
-        if options.command in RECORDED:
+        if options.command in RECORDED or (options.command == "render" and options.stage):
             workspace.check()
         options.run(options)
     except (FacemixError, OSError) as error:
@@ -650,8 +650,10 @@ def _serve(options: argparse.Namespace) -> None:
 
 
 def _packages(_options: argparse.Namespace) -> None:
+    config.load()  # says where the project's root is
     workspace.record_packages()
-    print(f"{workspace.PACKAGES_FILE}: {workspace.installed_packages()}")
+    said = ", ".join(f"{name} {version}" for name, version in workspace.installed_packages().items())
+    print(f"{workspace.PACKAGES_FILE}: {said}")
 
 
 def _preset(options: argparse.Namespace) -> None:

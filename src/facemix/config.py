@@ -458,6 +458,8 @@ def update_params(path: Path, changes: Mapping[str, object]) -> None:
         parent, _, name = dotted.rpartition(".")
         try:
             record = lookup(content, parent) if parent else content
+            if name in record and _is_same(_to_plain(record[name]), new):
+                continue  # as it is written: 2.0e-2 stays 2.0e-2
             if new is None:
                 record.pop(name, None)
             elif name in record:
@@ -469,6 +471,11 @@ def update_params(path: Path, changes: Mapping[str, object]) -> None:
     parse(_to_plain(content))
     with whole_file(path) as beside, beside.open("w", encoding="utf-8") as file:
         yaml.dump(content, file)
+
+
+def _is_same(old: object, new: object) -> bool:
+    """Whether two values are equal as params.yaml has them: 1 is 1.0, and not `true`."""
+    return old == new and isinstance(old, bool) == isinstance(new, bool)
 
 
 def _flow_items(value: object) -> object:

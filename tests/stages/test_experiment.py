@@ -59,6 +59,19 @@ def test_a_sweep_takes_parameters_without_a_value(project: Project, monkeypatch:
     assert seen == [["alpha=0,0.1,...,1", "seeds=1", "strategies=all"]]
 
 
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("alpha=2", "alpha: found 2.0, expected"),
+        ("alfa=0.3", "alfa=0.3: expected a key of params.yaml"),
+        ("n_real=some", "n_real: found 'some'"),
+    ],
+)
+def test_what_params_yaml_cannot_have_starts_no_experiment(setting: str, message: str) -> None:
+    with pytest.raises(FacemixError, match=message):
+        command("mixing", [setting])
+
+
 @pytest.mark.parametrize("setting", ["alpha", "=0.3"])
 def test_a_setting_of_another_form_is_named(setting: str) -> None:
     with pytest.raises(FacemixError, match=rf"^{setting}: expected KEY=VALUE, such as alpha=0.3"):

@@ -4,6 +4,7 @@ import csv
 import difflib
 import json
 import os
+import shlex
 import shutil
 from collections import defaultdict
 from collections.abc import Sequence
@@ -123,7 +124,7 @@ def _say(out: Path, to: str, items: Sequence[Item], written: writing.Written) ->
         print(f"{out}: unlabelled in every face: {', '.join(missing)}")
     pictures = len(written.images)
     print(f"{out}: {len(items)} faces in {pictures} pictures, scheme {scheme.name}")
-    print(f"to read it again: facemix import {to} {out} --scheme {scheme.name}")
+    print(f"to read it again: facemix import {to} {shlex.quote(str(out))} --scheme {scheme.name}")
 
 
 def _reduced(items: Sequence[Item], name: str) -> tuple[list[Item], list[BrokenFace]]:

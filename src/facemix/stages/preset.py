@@ -29,6 +29,7 @@ def preset(name: str, params_file: Path = PARAMS_FILE) -> dict[str, object]:
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
+    imported = load(params_file).sources.real  # which also says where the project's root is
     path = PRESETS / f"{name}.yaml"
     if not path.exists():
         known = ", ".join(sorted(file.stem for file in PRESETS.glob("*.yaml")))
@@ -40,7 +41,7 @@ def preset(name: str, params_file: Path = PARAMS_FILE) -> dict[str, object]:
     if not isinstance(content, Mapping):
         raise FacemixError(f"{path}: found {content!r}, expected keys of params.yaml and their values")
     changes = dict.fromkeys(OPTIONAL) | dict(_leaves(content))
-    if load(params_file).sources.real:
+    if imported:
         changes["render.stand_in.n"] = 0
     try:
         update_params(params_file, changes)

@@ -77,6 +77,8 @@ def train(strategy: Strategy, seed: int, params: Params, resume: Path | None = N
 def _timed(task: Task, checkpoint: File, run: tracking.Run) -> tuple[tasks.Outcome, float]:
     """Carries a task out; says how many seconds that took, with those of former processes."""
     timer = clock.Clock.start(checkpoint)
+    if checkpoint.exists():
+        print(f"going on from {checkpoint}: first what was said so far", flush=True)
 
     def report(row: loop.Row) -> None:
         _report(row, run)

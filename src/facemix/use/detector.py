@@ -1,5 +1,6 @@
 """A trained detector in use: a picture in, faces with points out. Knows torch only where it must."""
 
+import shlex
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -85,7 +86,8 @@ class Detector:
             if exported == path or described["made_from"] == _digest(path):
                 return _described(described, runtime.look_by(session), path)
             print(
-                f"{exported}: not used, as it was made from other weights; run `facemix export {path}`",
+                f"{exported}: not used, as it was made from other weights; run "
+                f"`facemix export {shlex.quote(str(path))}`",
                 file=sys.stderr,
             )
         from facemix.training.landmarker import Landmarker

@@ -21,8 +21,8 @@ Doubles = npt.NDArray[np.float64]
 Names = npt.NDArray[np.str_]
 
 POINTS, ERRORS = "points.csv", "errors.parquet"
-SWEEP = "facemix sweep n_real=25,50,100,250,500,all seeds=3"
-"""What to run where there is no sweep."""
+SWEEP = "facemix sweep n_real=25,50,100,all seeds=3"
+"""What to run where there is no sweep; the faces of a fresh clone suffice for it."""
 _KEYS = ("strategy", "alpha", "n_real", "n_synthetic", "seed")
 _NEEDED = ("strategy", "alpha", "n_real", "seed", "val_nme", "test_nme")
 _ALL = "all"  # what `n_synthetic` may hold in the place of a number
