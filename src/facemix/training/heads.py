@@ -46,14 +46,7 @@ def real_head(network: LandmarkNet, scheme: Scheme, architecture: dict[str, Any]
         scheme: of the real faces.
         architecture: of the network, as `model.json` states it.
     """
-    alone = LandmarkNet(
-        scheme,
-        architecture["backbone"],
-        architecture["input_size"],
-        architecture["width"],
-        mirror=architecture["mirror"],
-        visibility=network.probe is not None,
-    )
+    alone = LandmarkNet.of(architecture, scheme, visibility=network.probe is not None)
     expected = alone.state_dict()
     # What belongs to points has rows in their order, real ones first.
     alone.load_state_dict(

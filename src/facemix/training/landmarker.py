@@ -77,14 +77,7 @@ class Landmarker:
             architecture, hidden = about["network"], about["adapter"]
             scheme = schemes.parse(about["scheme"], str(folder / "model.json"))
             own = schemes.parse(about.get("network_scheme", about["scheme"]), str(folder / "model.json"))
-            network = LandmarkNet(
-                own,
-                architecture["backbone"],
-                architecture["input_size"],
-                architecture["width"],
-                mirror=architecture["mirror"],
-                visibility=about.get("visibility", False),
-            )
+            network = LandmarkNet.of(architecture, own, visibility=about.get("visibility", False))
             context = float(architecture["context"])
             adapter = None if hidden is None else LabelAdapter(own, scheme, hidden["hidden"])
             state = load_file(folder / "model.safetensors")

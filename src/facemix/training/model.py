@@ -1,6 +1,6 @@
 """The fixed architecture: a timm backbone, a light top-down decoder and soft heatmaps with offsets."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -90,6 +90,14 @@ class LandmarkNet(nn.Module):
         y, x = torch.meshgrid(centres, centres, indexing="ij")
         self.register_buffer("mirror_order", torch.from_numpy(scheme.mirror.copy()), persistent=False)
         self.register_buffer("cells", torch.stack([x.ravel(), y.ravel()], dim=-1), persistent=False)
+
+    @classmethod
+    def of(
+        cls, architecture: Mapping[str, Any], scheme: Scheme, weights: str = "scratch", visibility: bool = False
+    ) -> "LandmarkNet":
+        """The network that `model.json` states under `network`, at its starting weights."""
+        backbone, input_size, width = (architecture[key] for key in ("backbone", "input_size", "width"))
+        return cls(scheme, backbone, input_size, width, weights, architecture["mirror"], visibility)
 
     def take_over(self, base: "LandmarkNet", own: Sequence[int], theirs: Sequence[int]) -> None:
         """Takes over the weights of a network of the same architecture.

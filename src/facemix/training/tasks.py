@@ -341,24 +341,18 @@ def new_network(task: Task) -> LandmarkNet:
     From a base of another scheme, points that both schemes name take over their heads; those of the others are random.
     A head of synthetic faces comes beside what every strategy starts from.
     """
-    model = task.params.model
-
-    def network_of(scheme: Scheme, weights: str) -> LandmarkNet:
-        return LandmarkNet(
-            scheme, model.backbone, model.input_size, model.width, weights, model.mirror, task.learns_visibility
-        )
-
+    asked, visibility = architecture(task.params), task.learns_visibility
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(task.seed)
-        network = network_of(task.scheme, model.weights)
+        network = LandmarkNet.of(asked, task.scheme, task.params.model.weights, visibility)
         if task.strategy.own_head:
-            usual, network = network, network_of(task.learned_scheme, "scratch")
+            usual, network = network, LandmarkNet.of(asked, task.learned_scheme, visibility=visibility)
             network.take_over(usual, range(len(task.scheme)), range(len(task.scheme)))
     if task.base:
-        found, expected = task.base.about["network"], architecture(task.params)
-        if found != expected:
+        found = task.base.about["network"]
+        if found != asked:
             folder = MODELS / str(task.strategy.starts_from) / f"seed-{task.seed}"
-            raise FacemixError(f"{folder}: found the network {found}, params.yaml says {expected}; run `dvc repro`")
+            raise FacemixError(f"{folder}: found the network {found}, params.yaml says {asked}; run `dvc repro`")
         own, theirs = schemes.shared(task.scheme, task.base.network_scheme)
         network.take_over(task.base.network, own.tolist(), theirs.tolist())
     return network
