@@ -151,6 +151,16 @@ def test_no_faces_are_a_folder_with_an_empty_table_and_no_renderer(project: Path
     assert parquet.read_table(out / "faces.parquet").column_names == ["index", "file"]
 
 
+def test_what_dvc_records_is_rendered_by_the_code_of_the_workspace(monkeypatch: pytest.MonkeyPatch) -> None:
+    def other_code() -> None:
+        raise FacemixError("the imported facemix is another")
+
+    monkeypatch.setattr("facemix.workspace.check", other_code)
+    monkeypatch.setattr("facemix.stages.render.render_stage", lambda *_: None)
+    with pytest.raises(SystemExit, match="facemix render: the imported facemix is another"):
+        cli.main(["render", "--stage", "synthetic"])
+
+
 def test_a_distribution_that_cannot_be_is_named_by_its_key_in_params() -> None:
     with pytest.raises(ValueError, match=r"params.yaml: render.synthetic.population.glases: no such distribution"):
         render_stage("synthetic", params(synthetic=1, population={"glases": 1.0}))
