@@ -534,6 +534,27 @@ MUTATIONS = (
         new="if file.read(_BLOCK).strip(bytes(1)) and False:",
         tests="tests/faces/test_tars.py",
     ),
+    Mutation(
+        what="a law that fails is asked all the same",
+        file="verdict/advice.py",
+        old="return bool(binom.sf(wrong - 1, len(tests), 1 - bootstrap.CONFIDENCE) < 1 - bootstrap.CONFIDENCE)",
+        new="return False",
+        tests="tests/verdict/test_advice.py",
+    ),
+    Mutation(
+        what="a sweep ranks what finds other points",
+        file="sweeps/results.py",
+        old="if reason := results.why_unranked(point.strategy, detector.scheme, scheme):",
+        new='if reason := "":',
+        tests="tests/stages/test_any_scheme.py",
+    ),
+    Mutation(
+        what="a face without labels in a region counts in it",
+        file="sweeps/tables.py",
+        old="(name, np.isfinite(of_part).all(axis=0))",
+        new="(name, np.full(of_part.shape[1], True))",
+        tests="tests/sweeps/test_tables.py",
+    ),
 )
 
 
