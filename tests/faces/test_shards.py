@@ -72,6 +72,14 @@ def test_more_shards_than_may_be_open_are_read(tmp_path: Path, monkeypatch: pyte
     assert few._opened.cache_info().currsize == 2
 
 
+def test_a_file_is_open_while_it_is_read_though_nobody_else_has_it(
+    several: Shards, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As for the second of two threads that open a file at once: the cache keeps that of the first.
+    monkeypatch.setattr(several, "_opened", several._opened.__wrapped__)
+    np.testing.assert_array_equal(several[:], ONE)
+
+
 def test_a_file_that_was_cut_off_since_is_said(several: Shards, tmp_path: Path) -> None:
     with (tmp_path / "0.npy").open("r+b") as file:
         file.truncate(150)
