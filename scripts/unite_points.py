@@ -12,6 +12,7 @@ at its best ones on validation, and these alone need all seeds: tries of setting
 
 import argparse
 import itertools
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -125,6 +126,8 @@ def with_usual_settings(points: Sequence[Read]) -> list[Read]:
 
 def _params_at(commit: str) -> dict[str, Any]:
     """What params.yaml said, unchecked, as older code may have had other keys; nothing where git does not know it."""
+    if not re.fullmatch("[0-9a-f]{40}", commit):
+        return {}
     try:
         found = YAML(typ="safe").load(git(Path.cwd(), "show", f"{commit}:./{config.PARAMS_FILE}"))
     except (FacemixError, YAMLError):

@@ -161,9 +161,10 @@ def test_what_a_sweep_does_not_name_is_that_of_params_yaml_at_its_commit(
         ("fine_tuning", 0.02, 0.03),
         ("fine_tuning", 0.08, 0.03),
     }
-    elsewhere = [*of("real_only", "0" * 40), *of("fine_tuning", "0" * 40)]
-    with pytest.raises(FacemixError, match="unite them in the project that trained them"):
-        script.united([write(tmp_path / "elsewhere", elsewhere), tmp_path / "tries/points.csv"])
+    for place, other_commit in (("elsewhere", "0" * 40), ("option", "--output=params.yaml")):
+        unknown = [*of("real_only", other_commit), *of("fine_tuning", other_commit)]
+        with pytest.raises(FacemixError, match="unite them in the project that trained them"):
+            script.united([write(tmp_path / place, unknown), write(tmp_path / f"{place} tries", tries)])
 
 
 def axes(one: Result) -> dict[str, Any]:

@@ -79,9 +79,8 @@ class Shards:
         places = np.searchsorted(self._starts, rows, side="right") - 1
         for place, row, crop in zip(places.tolist(), (rows - self._starts[places]).tolist(), out, strict=True):
             start = self._offsets[place] + row * crop.nbytes
-            opened = self._opened(
-                place
-            )  # held while it is read: of two threads that open it at once, one's is not kept
+            # Held while it is read: of two threads that open it at once, the cache keeps the file of one.
+            opened = self._opened(place)
             if os.preadv(opened.descriptor, [crop], start) < crop.nbytes:
                 raise OSError(f"{self._files[place]}: ended early; make the pack again with `dvc repro prepare`")
 
