@@ -54,7 +54,7 @@ class Advice:
 
     def failure(self, line: Line) -> str | None:
         """How the law of a line fails, in words; None: it does not, as far as is known."""
-        tests = next(own for one, own in self.held_out if one is line)
+        tests = dict(self.held_out)[line]
         wrong = sum(one.wrong for one in tests)
         return f"its law was wrong at {wrong} of {len(tests)} numbers left out" if advice.fails(tests) else None
 
@@ -68,11 +68,11 @@ def answer(laid: Laid, question: Question) -> Advice:
     n, more = question.labels, question.more
     target, prices = question.target, question.prices
     tests = [(line, advice.held_out(line)) for line in laid.lines]
-    failing = [line for line, own in tests if advice.fails(own)]
-    believed = dataclasses.replace(laid, lines=tuple(line for line, own in tests if not advice.fails(own)))
+    failing = {line for line, own in tests if advice.fails(own)}
+    believed = dataclasses.replace(laid, lines=tuple(line for line in laid.lines if line not in failing))
 
     def gain(line: Line) -> Parameter | None:
-        refused = "refused" in (line.standing(n), line.standing(n + more)) or any(line is one for one in failing)
+        refused = "refused" in (line.standing(n), line.standing(n + more)) or line in failing
         return None if refused else advice.gain(line, n, more)
 
     return Advice(
@@ -80,9 +80,7 @@ def answer(laid: Laid, question: Question) -> Advice:
         laid=laid,
         worths=advice.worths(laid),
         lefts=[
-            (line, None if any(line is one for one in failing) else advice.left(line))
-            for line in laid.lines
-            if line.axis == "n_synthetic"
+            (line, None if line in failing else advice.left(line)) for line in laid.lines if line.axis == "n_synthetic"
         ],
         gains=[(line, gain(line)) for line in laid.lines if line.axis == "n_real"],
         held_out=tests,

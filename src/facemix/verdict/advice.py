@@ -41,9 +41,9 @@ LEAST_TO_CHECK = curve.LEAST_COUNTS + 1
 """Numbers of faces of a line that can be checked: one is left out, and a law needs the others."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Line:
-    """One line of a sweep with its law."""
+    """One line of a sweep with its law; equal to itself alone."""
 
     strategy: str
     axis: Axis
