@@ -140,13 +140,13 @@ def test_hours_of_all_networks_behind_a_mix_cost(exact: Laid) -> None:
 
 
 def test_where_every_mix_reaches_the_target_the_cheapest_of_all_is_offered(laid: Laid) -> None:
-    best, *_ = offers.cheapest(laid, 9.0, PRICES, 0.8)
+    best, *_ = offers.cheapest(laid, 9.0, PRICES, 0.8, [])
     assert (best.strategy, best.n_real, best.cost, best.chance) == ("real_only", 25, 50, 1)
 
 
 def test_a_target_out_of_reach_is_said(laid: Laid) -> None:
     with pytest.raises(FacemixError, match=r"found 2, which no mix reaches .* no resample reaches it; expected"):
-        offers.cheapest(laid, 2.0, PRICES, 0.8)
+        offers.cheapest(laid, 2.0, PRICES, 0.8, [])
 
 
 def test_the_frontier_asks_more_for_less_error_and_has_the_cheapest_mix_for_each(exact: Laid) -> None:
@@ -195,5 +195,5 @@ def test_an_easier_target_never_costs_more_than_what_the_frontier_has_for_a_hard
     frontier = offers.frontier(laid, PRICES, 0.8)
     for target, one in frontier:
         for easier in (target, target + 0.013, target + 0.051):
-            first, *others = offers.cheapest(laid, easier, PRICES, 0.8)
+            first, *others = offers.cheapest(laid, easier, PRICES, 0.8, frontier)
             assert first.cost <= one.cost and all(other.cost >= first.cost for other in others)

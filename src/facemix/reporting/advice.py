@@ -70,6 +70,7 @@ def answer(laid: Laid, question: Question) -> Advice:
     tests = [(line, advice.held_out(line)) for line in laid.lines]
     failing = {line for line, own in tests if advice.fails(own)}
     believed = dataclasses.replace(laid, lines=tuple(line for line in laid.lines if line not in failing))
+    frontier = offers.frontier(believed, prices, question.chance) if prices else []
 
     def gain(line: Line) -> Parameter | None:
         refused = "refused" in (line.standing(n), line.standing(n + more)) or line in failing
@@ -84,8 +85,8 @@ def answer(laid: Laid, question: Question) -> Advice:
         ],
         gains=[(line, gain(line)) for line in laid.lines if line.axis == "n_real"],
         held_out=tests,
-        offers=[] if target is None or not prices else offers.cheapest(believed, target, prices, question.chance),
-        frontier=offers.frontier(believed, prices, question.chance) if prices else [],
+        offers=offers.cheapest(believed, target, prices, question.chance, frontier) if target and prices else [],
+        frontier=frontier,
     )
 
 

@@ -199,14 +199,20 @@ def _level(open_ways: Sequence[Way], prices: Prices, chance: float) -> tuple[flo
     return found
 
 
-def cheapest(laid: Laid, target: float, prices: Prices, chance: float) -> list[Offer]:
-    """`offers`, of which there is one at least; what is cheaper and reaches a lower target of the `frontier` is first.
+def cheapest(
+    laid: Laid, target: float, prices: Prices, chance: float, others: Sequence[tuple[float, Offer]]
+) -> list[Offer]:
+    """`offers`, of which there is one at least; what is cheaper and reaches a lower target is first.
+
+    Args:
+        laid, target, prices, chance: as of `offers`.
+        others: other targets, ascending, and the cheapest mix for each: the `frontier` of these prices and this chance.
 
     Raises:
         FacemixError: no mix reaches the target within what a line is believed.
     """
     found = offers(laid, target, prices, chance)
-    lower = [one for of, one in frontier(laid, prices, chance) if of < target]
+    lower = [one for of, one in others if of < target]
     if lower and (not found or lower[-1].cost < found[0].cost):
         first = _for_target(laid, lower[-1], target)
         found = [first, *(one for one in found if _way(one) != _way(first))]
