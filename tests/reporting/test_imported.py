@@ -106,7 +106,7 @@ def boxes(scheme: Scheme, side: int) -> dict[int, tuple[float, ...]]:
     size, words = numbered._size(len(points)), numbered.labels(scheme.points)
     found = {}
     for i, (x, y) in numbered.placed(points, side, words).items():
-        width, height = numbered._extent(words[i], size)
+        width, height, _ = numbered._extent(words[i], size)
         found[i] = (x - width / 2 + 1, y - height / 2 + 1, x + width / 2 - 1, y + height / 2 - 1)
     return found
 
@@ -119,6 +119,21 @@ def test_every_point_of_a_usual_scheme_has_a_number_that_covers_no_other(name: s
     listed = list(found.values())
     assert not any(overlap(a, b) for k, a in enumerate(listed) for b in listed[:k])
     assert all(x0 >= -1 and y0 >= -1 and x1 <= 901 and y1 <= 901 for x0, y0, x1, y1 in listed)
+
+
+@pytest.mark.parametrize("name", ["five", "coco17", "hand21", "cofw29", "ibug68", "wflw98", "lapa106"])
+def test_no_label_is_drawn_over_a_point(name: str) -> None:
+    scheme = schemes.load(name)
+    points = np.round((schemes.layout(name) * 0.8 + 0.1) * 900)
+    image = numbered.numbered(
+        np.zeros((900, 900, 3), dtype=np.uint8),
+        points,
+        np.full(len(points), VISIBLE, dtype=np.uint8),
+        ["middle"] * len(points),
+        (),
+        scheme.points,
+    )
+    assert all(tuple(image[y, x]) == numbered.COLOURS["middle"] for x, y in points.astype(int))
 
 
 def test_points_of_a_small_scheme_have_their_names_too() -> None:

@@ -58,8 +58,8 @@ def numbered(
     image = draw_lines(image, points[chosen], middles, (230, 230, 230))
     image = _dots(image, points, states, sides, _POINT)
     for i, (x, y) in places.items():
-        width, height = _extent(words[i], size)
-        origin = (round(x - width / 2), round(y + height / 2))
+        width, height, below = _extent(words[i], size)
+        origin = (round(x - width / 2), round(y - height / 2) + height - below)
         colour = HIDDEN_COLOUR if states[i] == HIDDEN else COLOURS[sides[i]]
         for dx, dy in _HALO:  # bolder text would be wider, too
             cv2.putText(image, words[i], (origin[0] + dx, origin[1] + dy), _FONT, size, (0, 0, 0), 1, cv2.LINE_AA)
@@ -89,7 +89,7 @@ def placed(points: Points, side: int, words: Sequence[str]) -> dict[int, tuple[f
     for i in _far_first(points, np.flatnonzero(known)):
         outward = np.argsort(-rays @ (points[i] - middle), kind="stable")
         for x, y in (points[i] + distance * ray for distance in distances for ray in rays[outward]):
-            width, height = _extent(words[i], size)
+            width, height, _ = _extent(words[i], size)
             x0, y0 = round(x - width / 2), round(y - height / 2)
             x1, y1 = x0 + width, y0 + height
             if x0 >= 0 and y0 >= 0 and x1 <= side and y1 <= side and not taken[y0:y1, x0:x1].any():
@@ -116,9 +116,10 @@ def _size(count: int) -> float:
     return next((size for most, size in _SIZES if count <= most), _SMALLEST)
 
 
-def _extent(text: str, size: float) -> tuple[int, int]:
-    (width, height), _ = cv2.getTextSize(text, _FONT, size, 1)
-    return width, height
+def _extent(text: str, size: float) -> tuple[int, int, int]:
+    """Width and height of a text, and how much of the height is below the line that it stands on: `g` reaches there."""
+    (width, above), below = cv2.getTextSize(text, _FONT, size, 1)
+    return width, above + below, below
 
 
 def _dots(image: Image, points: Points, states: npt.NDArray[np.uint8], sides: Sequence[str], radius: float) -> Image:
