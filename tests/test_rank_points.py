@@ -34,7 +34,7 @@ def test_strategies_at_one_number_of_real_faces_are_ranked_beside_what_saw_as_ma
 
 
 def test_a_number_that_was_not_swept_is_said() -> None:
-    with pytest.raises(FacemixError, match=r"--n-real: found 7, expected one of (50, )?100, 250, 1709"):
+    with pytest.raises(FacemixError, match=r"--n-real: found 7, expected one of 50, 100, .*1709"):
         script.ranked(GRID, 7, None, schemes.load("ibug68"))
 
 
