@@ -142,7 +142,9 @@ def test_errors_that_are_not_those_of_the_points_are_refused(folder: Path) -> No
 
 def test_one_seed_decides_nothing(tmp_path: Path) -> None:
     toy_sweep.write(tmp_path, [toy_sweep.point("real_only", n) for n in (50, 100)], seeds=(0,))
-    with pytest.raises(FacemixError, match=r"found 1 seed\(s\) .* expected 2 or more, .* again with seeds=3"):
+    with pytest.raises(
+        FacemixError, match=r"found 1 seed that all mixes share .* expected 2 or more, .* again with seeds=3"
+    ):
         points.read(tmp_path, None)
 
 

@@ -233,8 +233,9 @@ def write_tables(found: Sequence[Result], total: int) -> None:
         (FOLDER / "errors.parquet").unlink(missing_ok=True)
     if len(whole) < len(found):
         print(
-            f"{len(found) - len(whole)} points are known by their means alone, as no errors.parquet with them lay "
-            "beside the file: they stand in points.csv and take part in means at most, in no interval and no worth"
+            f"{len(found) - len(whole)} of {len(found)} points known by means alone, as no errors.parquet with them "
+            "lay beside the file: what is so known stands in points.csv and takes part in means at most, in no "
+            "interval and no worth"
         )
     for former in (*(FOLDER / name for name in CURVES), *ANSWERS.glob("advice.*")):  # of another grid
         former.unlink(missing_ok=True)

@@ -371,8 +371,8 @@ def _common_seeds(path: Path, groups: Sequence[Sequence[Mapping[str, str]]]) -> 
     if len(common) < 2:
         fewest = f" (fewest: {_said({**min(groups, key=len)[0], 'seed': ''})})" if groups else ""
         raise FacemixError(
-            f"{path}: found {len(common)} seed(s) that all mixes share{fewest}, expected 2 or more, since one seed "
-            "decides nothing; run the sweep again with seeds=3"
+            f"{path}: found {len(common) or 'no'} seed that all mixes share{fewest}, expected 2 or more, since one "
+            "seed decides nothing; run the sweep again with seeds=3"
         )
     return tuple(common)
 
