@@ -68,9 +68,9 @@ def ranked(
 def _at_setting(found: Sequence[Result], setting: str) -> list[Result]:
     """The points at one value of a setting, and those to which it does not matter."""
     key, _, text = setting.partition("=")
-    (value,) = grid.parse_values(key, text)
+    value, *others = grid.parse_values(key, text)
     there = {settings[key] for one in found if key in (settings := dict(one.point.settings))}
-    if value not in there:
+    if others or value not in there:
         expected = f"one of {', '.join(map(str, sorted(there, key=str)))}" if there else "a key that was swept"
         raise FacemixError(f"--at: found {setting}, expected {expected}")
     return [one for one in found if dict(one.point.settings).get(key, value) == value]

@@ -114,3 +114,5 @@ def test_points_at_one_value_of_a_setting_are_ranked_alone(capsys: pytest.Captur
         script.ranked(GRID, 100, 1000, scheme, [f"{key}=7"])
     with pytest.raises(FacemixError, match=r"--at: found training.decay=7, expected a key that was swept"):
         script.ranked(GRID, 100, 1000, scheme, ["training.decay=7"])
+    with pytest.raises(FacemixError, match=r"--at: found training.learning_rate=0.02,0.04, expected one of 0.02"):
+        script.ranked(GRID, 100, 1000, scheme, [f"{key}=0.02,0.04"])
