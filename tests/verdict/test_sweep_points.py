@@ -140,6 +140,14 @@ def test_errors_that_are_not_those_of_the_points_are_refused(folder: Path) -> No
         points.read(folder, None)
 
 
+def test_errors_without_a_row_are_said(tmp_path: Path) -> None:
+    toy_sweep.write(tmp_path, [toy_sweep.point("real_only", n) for n in (50, 100)])
+    table = parquet.read_table(tmp_path / "errors.parquet")
+    parquet.write_table(table.slice(0, 0), tmp_path / "errors.parquet")
+    with pytest.raises(FacemixError, match=r"errors.parquet: found no rows, expected .* run the same sweep again"):
+        points.read(tmp_path, None)
+
+
 def test_one_seed_decides_nothing(tmp_path: Path) -> None:
     toy_sweep.write(tmp_path, [toy_sweep.point("real_only", n) for n in (50, 100)], seeds=(0,))
     with pytest.raises(

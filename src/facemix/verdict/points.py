@@ -313,6 +313,8 @@ def _errors(path: Path, rows: Sequence[Mapping[str, str]]) -> tuple[list[Doubles
             places.setdefault(_key(row, shared), []).append(i)
     except (pyarrow.ArrowInvalid, KeyError, ValueError) as error:
         raise FacemixError(f"{path}: not what a sweep writes ({error}); {again}") from None
+    if not places:
+        raise FacemixError(f"{path}: found no rows, expected the errors of each test face; {again}")
     first = next(iter(places.values()))
     first = [first[i] for i in np.argsort(faces[first], kind="stable")]
     found = []
