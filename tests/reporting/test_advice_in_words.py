@@ -43,11 +43,37 @@ def test_the_worth_of_synthetic_faces_is_said_where_the_curve_knows_it(
         faces=Parameter(value=value, low=low, high=high),
         compared_with="real_only",
         counts=COUNTS,
-        compared_saw="fewer",
+        compared_saw="as many",
         at_equal_cost=None,
     )
     sentence = advice._said_worth(found)
     assert said in sentence and "-" not in sentence.replace("real_only", "")
+
+
+@pytest.mark.parametrize(
+    ("n_real", "faces", "said"),
+    [
+        (100, (194, 168, 229), "229; by real_only, which saw fewer faces). At equal cost that is not known: control"),
+        (1000, (np.inf, np.inf, np.inf), ". At equal cost that is not known: control was not swept with 1,000 real"),
+        (100, (194, 90, 229), "not shown to be worth a label"),
+        (250, (180, 150, 240), "shown to harm"),  # in spite of more faces
+    ],
+)
+def test_no_worth_is_claimed_of_what_saw_more_faces_than_real_ones_alone(
+    n_real: int, faces: tuple[float, float, float], said: str
+) -> None:
+    (mix,) = toy_sweep.swept([toy_sweep.point("fine_tuning", n_real, 1000)]).mixes
+    value, low, high = faces
+    found = Worth(
+        mix=mix,
+        faces=Parameter(value=value, low=low, high=high),
+        compared_with="real_only",
+        counts=COUNTS,
+        compared_saw="fewer",
+        at_equal_cost=None,
+    )
+    sentence = advice._said_worth(found)
+    assert said in sentence and "are worth" not in sentence
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ def test_every_question_is_answered_in_three_files(project: Path, capsys: pytest
     assert said == (project / "reports/answers/advice.md").read_text(encoding="utf-8")
     for part in (
         "mixing at alpha = 0.5 with 100 real and 3,000 synthetic faces (NME ",
-        "by real_only, which saw fewer faces): the synthetic ones are worth ",
+        "by real_only, which saw fewer faces). At equal cost that is not known: control was not swept with 100 real ",
         "- mixing at alpha = 0.5 with 100 real faces: from 100 to 3,000 synthetic ones the NME goes from ",
         "- real_only: from 200 to 300 labels the NME falls from ",
         "## The cheapest mix for NME 4\n\nmixing at alpha = 0.5 with ",

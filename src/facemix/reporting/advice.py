@@ -10,7 +10,7 @@ from facemix.faces.face import STAND_IN_SHOWN
 from facemix.reporting.figures import face_size
 from facemix.verdict import advice, offers, tuning, worth
 from facemix.verdict.advice import HeldOut, Laid, Left, Line, Worth
-from facemix.verdict.comparison import BASELINE
+from facemix.verdict.comparison import BASELINE, CONTROL
 from facemix.verdict.curve import LEAST_COUNTS, Parameter
 from facemix.verdict.offers import Offer, Prices
 from facemix.verdict.tuning import Choice
@@ -182,9 +182,14 @@ def _extra(one: Worth) -> str:
     """What follows for the synthetic faces from what they and the real ones are worth together."""
     (least, *_, greatest), n = one.counts, one.mix.n_real
     # 0 and infinity stand for what lies beyond the curve, and say nothing of an n that lies there, too.
-    if n == greatest and math.isinf(one.faces.low):
+    beyond_end = n == greatest and math.isinf(one.faces.low)
+    more = one.faces.low > n and (n < greatest or math.isfinite(one.faces.low))
+    if (beyond_end or more) and one.compared_saw == "fewer" and one.at_equal_cost is None:
+        # A longer training of real faces alone might do as well.
+        return f". At equal cost that is not known: {CONTROL} was not swept with {n:,} real faces"
+    if beyond_end:
         return ": the synthetic ones are worth labels, but the curve ends there and cannot say how many"
-    if one.faces.low > n and (n < greatest or math.isfinite(one.faces.low)):
+    if more:
         beyond = [count - n for count in one.counts]
         extra, low, high = (
             worth.say_count(end - n, beyond, ",") for end in (one.faces.value, one.faces.low, one.faces.high)
